@@ -1,0 +1,115 @@
+/**
+ * What the control socket answers, and so what `--json` prints. Field names are a promise to scripts: add,
+ * never rename. Addresses, prefixes and endpoints are text; counters are numbers since the agent's start.
+ */
+
+export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
+export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted';
+
+export interface StatusReport {
+  readonly version: string;
+  readonly node: {
+    readonly name: string;
+    readonly id: string;
+    readonly pid: number;
+    readonly uptimeSeconds: number;
+  };
+  readonly cluster: {
+    readonly name: string;
+    readonly sealed: boolean;
+    readonly members: Readonly<Record<MemberStatus, number>>;
+    /** Why a seed or peer could not be joined, newest last; empty when all is well. */
+    readonly problems: readonly string[];
+  };
+  readonly underlay: {
+    readonly address: string;
+    readonly interface: string;
+    readonly mtu: number;
+    readonly gossipPort: number;
+  };
+  readonly encapsulation: {
+    readonly type: string;
+    readonly port: number;
+    readonly vni: number;
+    readonly overheadBytes: number;
+  };
+  readonly tun: { readonly name: string; readonly mtu: number; readonly addresses: readonly string[] };
+  readonly lease: { readonly status: LeaseStatus; readonly subnets: readonly string[] };
+  readonly pods: number;
+  readonly datapath: DatapathReport;
+  readonly gossip: Readonly<Record<string, number>>;
+}
+
+export interface DatapathReport {
+  readonly workers: number;
+  readonly outbound: DirectionReport;
+  readonly inbound: DirectionReport;
+  /** Drop reason -> packets. Every reason is listed, also at 0. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface DirectionReport {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface PeerReport {
+  readonly name: string;
+  readonly id: string;
+  readonly kind: 'gossip' | 'static';
+  readonly status: MemberStatus | 'static';
+  readonly endpoint: string;
+  readonly subnets: readonly string[];
+  readonly outbound: DirectionReport;
+  readonly inbound: DirectionReport;
+}
+
+export interface RouteReport {
+  readonly prefix: string;
+  /** `local` for this node's own subnets. */
+  readonly via: string;
+  readonly endpoint: string;
+}
+
+export interface PodReport {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly netns: string;
+  readonly hostInterface: string;
+  /** `missing`: its network namespace is gone; the addresses stay reserved until `pod rm`. */
+  readonly status: 'ready' | 'missing';
+  readonly static: boolean;
+}
+
+/** A node and its pods, as another node's `warren check` sees them. */
+export interface NodeTargets {
+  readonly node: string;
+  readonly addresses: readonly string[];
+  readonly pods: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+}
+
+export interface CheckReport {
+  readonly node: string;
+  readonly ok: boolean;
+  /** Nodes that could not be asked for their pods, with the reason. */
+  readonly unreachable: readonly { readonly node: string; readonly reason: string }[];
+  readonly results: readonly CheckResult[];
+}
+
+export interface CheckResult {
+  /** `node` or a pod of this node. */
+  readonly from: string;
+  readonly toNode: string;
+  /** `null`: the node itself. */
+  readonly toPod: string | null;
+  readonly address: string;
+  readonly ok: boolean;
+  /** Round trip, milliseconds; null when it failed. */
+  readonly rttMs: number | null;
+}
+
+export interface ErrorReport {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}

@@ -1,0 +1,73 @@
+/**
+ * The whole configuration as one typed, frozen value. `load.ts` makes it from YAML; nothing reads the file
+ * again, and nothing looks a key up by a string.
+ */
+import type { IpAddress } from '../ip/address.ts';
+import type { Endpoint, HostPort } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { LogFormat, LogLevel } from '../log/logger.ts';
+
+export interface Config {
+  readonly node: {
+    /** 1 to 63 characters, a host name's; default: the host's name. */
+    readonly name: string;
+    /** Identity, lease and pods are kept here; default /var/lib/warren. */
+    readonly stateDir: string;
+    /** The control socket; default /run/warren/agent.sock. */
+    readonly socket: string;
+  };
+  readonly cluster: {
+    /** Clusters of different names never mix, even under one key; default `warren`. */
+    readonly name: string;
+    /** The ranges that node subnets are taken from: at most one of each family. */
+    readonly podCidrs: readonly PodRange[];
+    /** Nodes to join through; empty on the first node. */
+    readonly seeds: readonly HostPort[];
+    /** File that holds the cluster key (`warren key generate`); absent: gossip is not sealed. */
+    readonly keyFile: string | undefined;
+  };
+  readonly underlay: {
+    /** `auto`: the source address of the route to the first seed, else of the default route. */
+    readonly address: IpAddress | 'auto';
+    /** UDP and TCP; default 7946. */
+    readonly gossipPort: number;
+  };
+  readonly encapsulation: {
+    readonly type: 'vxlan-gpe';
+    /** UDP; default 4790 (IANA vxlan-gpe). */
+    readonly port: number;
+    /** 0 to 2^24-1; default 42. */
+    readonly vni: number;
+  };
+  readonly tun: {
+    /** 1 to 15 characters; default warren0. */
+    readonly name: string;
+    /** Bytes of an inner packet, 1280 to 65535; auto: the underlay's MTU less the encapsulation. */
+    readonly mtu: number | 'auto';
+  };
+  readonly datapath: {
+    /** Packet path threads, each with its own TUN queue and socket; auto: 1. */
+    readonly workers: number | 'auto';
+  };
+  /** Peers that do not gossip, such as a kernel VXLAN-GPE device. */
+  readonly staticPeers: readonly StaticPeer[];
+  /** Pods that the agent makes at start, by name. */
+  readonly staticPods: readonly string[];
+  readonly api: {
+    /** TCP address of metrics and health; absent: none. */
+    readonly listen: HostPort | undefined;
+  };
+  readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+}
+
+export interface PodRange {
+  readonly range: Prefix;
+  /** Prefix length of one node's subnet in `range`. */
+  readonly nodePrefixLength: number;
+}
+
+export interface StaticPeer {
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  readonly subnets: readonly Prefix[];
+}
