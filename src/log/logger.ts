@@ -28,7 +28,7 @@ function textLines(): Writable {
 
 export function textLine(json: string): string {
   const { level, time, msg, err, ...fields } = JSON.parse(json) as Record<string, unknown>;
-  const label = (pino.levels.labels[String(level)] ?? String(level)).toUpperCase().padEnd(5);
+  const label = (pino.levels.labels[level as number] ?? String(level)).toUpperCase().padEnd(5);
   const cause = err as { message?: string; stack?: string } | undefined;
   const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`);
   return `${time} ${label} ${msg ?? ''}${pairs.join('')}${cause ? ` error=${fieldText(cause.message)}` : ''}\n`;
