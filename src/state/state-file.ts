@@ -1,0 +1,150 @@
+/**
+ * State that must survive a crash at any byte: a node's identity, its lease, its pods.
+ *
+ *     {"format":"warren-state","version":1,"sha256":"<of the content, hex>"}\n    first line
+ *     { ... }\n                                                                  content: JSON, indented
+ *
+ * A write goes to a temporary file in the same folder, is flushed, and renamed over the old one; then the
+ * folder is flushed. So a reader sees the old state or the new one, and a file that is neither (cut short,
+ * edited, from something else) is an error: a node must never take a new identity because of a bad disk.
+ */
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { z } from 'zod';
+import { errorMessage, WarrenError } from '../errors.ts';
+
+const FORMAT = 'warren-state';
+const VERSION = 1;
+/** No state file comes near this; a larger one is not ours, and is not read into memory. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+
+const headerSchema = z.object({
+  format: z.literal(FORMAT),
+  version: z.number().int().positive(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+});
+
+/**
+ * Reads `path` and checks its content with `schema`; undefined if the file does not exist.
+ * `what` names the content in messages, such as `this node's identity`.
+ * Throws STATE_UNREADABLE (permissions, I/O), STATE_VERSION (written by a later warren) or STATE_CORRUPT.
+ */
+export function readStateFile<T>(path: string, schema: z.ZodType<T>, what: string): T | undefined {
+  const text = readText(path, what);
+  if (text === undefined) return undefined;
+  const lineEnd = text.indexOf(0x0a);
+  const header = headerSchema.safeParse(parseJson(text.subarray(0, Math.max(lineEnd, 0))));
+  if (!header.success) throw corrupt(path, what, 'it does not start with a warren state header');
+  if (header.data.version !== VERSION) {
+    throw new WarrenError(
+      'STATE_VERSION',
+      `${path} (${what}) has format version ${header.data.version}, and this warren reads version ${VERSION}`,
+      { hint: 'Run the warren version that wrote it, or a later one.' },
+    );
+  }
+  const content = text.subarray(lineEnd + 1);
+  if (sha256(content) !== header.data.sha256) {
+    throw corrupt(path, what, 'its content does not match its checksum: it was cut short or changed');
+  }
+  const value = schema.safeParse(parseJson(content));
+  if (!value.success) {
+    const issue = value.error.issues[0];
+    throw corrupt(path, what, `${issue?.path.join('.') || 'content'}: ${issue?.message ?? 'not valid'}`);
+  }
+  return value.data;
+}
+
+/**
+ * Replaces `path` with `value` (anything JSON can hold), atomically and durably: when this returns, the
+ * state is on the disk. The file is 0600; a missing folder is made, 0700. Throws STATE_UNWRITABLE.
+ */
+export function writeStateFile(path: string, value: unknown): void {
+  const content = Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+  const header = { format: FORMAT, version: VERSION, sha256: sha256(content) };
+  const temporary = `${path}.tmp`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    // Left by a crash, or put there by someone else: never written through.
+    rmSync(temporary, { force: true });
+    const file = openSync(temporary, 'wx', 0o600);
+    try {
+      writeFileSync(file, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), content]));
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+    syncFolder(dirname(path));
+  } catch (error) {
+    throw new WarrenError('STATE_UNWRITABLE', `cannot write ${path}: ${errorMessage(error)}`, {
+      hint: 'Check the permissions and the free space of the state folder (node.stateDir).',
+      cause: error,
+    });
+  }
+}
+
+/** Removes a state file, durably. Nothing happens if there is none. Throws STATE_UNWRITABLE. */
+export function removeStateFile(path: string): void {
+  try {
+    rmSync(path, { force: true });
+    syncFolder(dirname(path));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+    throw new WarrenError('STATE_UNWRITABLE', `cannot remove ${path}: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+function readText(path: string, what: string): Buffer | undefined {
+  try {
+    const { size } = statSync(path);
+    if (size > MAX_FILE_BYTES) throw corrupt(path, what, `it has ${size} bytes`);
+    return readFileSync(path);
+  } catch (error) {
+    if (error instanceof WarrenError) throw error;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw new WarrenError('STATE_UNREADABLE', `cannot read ${path} (${what}): ${errorMessage(error)}`, {
+      hint: 'Check the permissions of the state folder (node.stateDir); the agent runs as root.',
+      cause: error,
+    });
+  }
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}
+
+function corrupt(path: string, what: string, reason: string): WarrenError {
+  return new WarrenError('STATE_CORRUPT', `${path} (${what}) is damaged: ${reason}`, {
+    hint: `Put back a good copy of it, or move it away to start without ${what}.`,
+  });
+}

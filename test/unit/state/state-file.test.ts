@@ -1,0 +1,117 @@
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { WarrenError } from '../../../src/errors.ts';
+import { readStateFile, removeStateFile, writeStateFile } from '../../../src/state/state-file.ts';
+
+const schema = z.object({ name: z.string(), pods: z.array(z.string()) });
+const value = { name: 'node-a', pods: ['web', 'dörte'] };
+
+let folder = '';
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'warren-state-test-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function codeOf(action: () => unknown): string {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof WarrenError) return error.code;
+    throw error;
+  }
+  return 'none';
+}
+
+describe('state file', () => {
+  it('returns what was written, privately, and leaves no other file', () => {
+    const path = join(folder, 'new', 'pods.json');
+    expect(readStateFile(path, schema, 'pods')).toBeUndefined();
+    writeStateFile(path, value);
+    writeStateFile(path, { ...value, name: 'node-b' });
+    expect(readStateFile(path, schema, 'pods')).toEqual({ ...value, name: 'node-b' });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(statSync(join(folder, 'new')).mode & 0o777).toBe(0o700);
+    expect(readdirSync(join(folder, 'new'))).toEqual(['pods.json']);
+  });
+
+  it('round-trips any JSON', () => {
+    const path = join(folder, 'any.json');
+    fc.assert(
+      fc.property(fc.jsonValue(), (any) => {
+        writeStateFile(path, any);
+        expect(readStateFile(path, z.unknown(), 'any')).toEqual(JSON.parse(JSON.stringify(any)));
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('refuses a file cut short at every length', () => {
+    const path = join(folder, 'cut.json');
+    writeStateFile(path, value);
+    const whole = readFileSync(path);
+    for (let length = 0; length < whole.length; length++) {
+      writeFileSync(path, whole.subarray(0, length));
+      expect(codeOf(() => readStateFile(path, schema, 'pods'))).toBe('STATE_CORRUPT');
+    }
+  });
+
+  it('refuses a file with any byte changed', () => {
+    const path = join(folder, 'changed.json');
+    writeStateFile(path, value);
+    const whole = readFileSync(path);
+    for (let i = 0; i < whole.length; i++) {
+      const changed = Buffer.from(whole);
+      changed[i]! ^= 0x01;
+      writeFileSync(path, changed);
+      expect(codeOf(() => readStateFile(path, schema, 'pods'))).toMatch(/^STATE_(CORRUPT|VERSION)$/);
+    }
+  });
+
+  it('refuses foreign files, later versions and content of another shape', () => {
+    const path = join(folder, 'foreign.json');
+    for (const text of ['', '\n', '{}', 'null\nnull', '{"name":"x"}\n', '\u0000'.repeat(4096)]) {
+      writeFileSync(path, text);
+      expect(codeOf(() => readStateFile(path, schema, 'pods'))).toBe('STATE_CORRUPT');
+    }
+    writeStateFile(path, { pods: 'none' });
+    expect(() => readStateFile(path, schema, 'pods')).toThrow(/name/);
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"version":1', '"version":2'));
+    expect(codeOf(() => readStateFile(path, schema, 'pods'))).toBe('STATE_VERSION');
+  });
+
+  it('ignores what a crash left of an unfinished write, and does not write through it', () => {
+    const path = join(folder, 'crash.json');
+    writeStateFile(path, value);
+    writeFileSync(`${path}.tmp`, '{"format":"warr');
+    expect(readStateFile(path, schema, 'pods')).toEqual(value);
+    rmSync(`${path}.tmp`);
+    const victim = join(folder, 'victim');
+    writeFileSync(victim, 'untouched');
+    symlinkSync(victim, `${path}.tmp`);
+    writeStateFile(path, { ...value, name: 'node-c' });
+    expect(readFileSync(victim, 'utf8')).toBe('untouched');
+    expect(readStateFile(path, schema, 'pods')?.name).toBe('node-c');
+  });
+
+  it('says what it could not write or read', () => {
+    writeFileSync(join(folder, 'file'), '');
+    expect(codeOf(() => writeStateFile(join(folder, 'file', 'x.json'), 1))).toBe('STATE_UNWRITABLE');
+    expect(codeOf(() => readStateFile(folder, schema, 'pods'))).toBe('STATE_UNREADABLE');
+    removeStateFile(join(folder, 'absent.json'));
+    writeStateFile(join(folder, 'x.json'), value);
+    removeStateFile(join(folder, 'x.json'));
+    expect(readStateFile(join(folder, 'x.json'), schema, 'pods')).toBeUndefined();
+  });
+});
