@@ -1,0 +1,136 @@
+/**
+ * The programs that the demo and the tests need on the machine, which Debian package has each, and how to
+ * get them. Node built-ins only: this runs before `npm ci`.
+ */
+import { execFile } from 'node:child_process';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+// dockerd, nft and tcpdump live in sbin, which a user's PATH may lack.
+const SEARCH_PATH = [
+  ...new Set([...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin']),
+];
+
+// Packages install in seconds, but the lock may be held by the machine's own daily upgrade.
+const APT_OPTIONS = ['-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3'];
+
+const iproute2 = { program: 'ip', packages: ['iproute2'], needed: true };
+const ping = { program: 'ping', packages: ['iputils-ping'], needed: true };
+const nsenter = { program: 'nsenter', packages: ['util-linux'], needed: true };
+const iperf3 = { program: 'iperf3', packages: ['iperf3'], needed: true };
+
+/**
+ * What each purpose needs. `needed: false` means that some tests skip themselves, visibly, without it.
+ * `packages` lists what to install; where releases differ, the names that the release knows are taken.
+ * `instead` answers whether something else on this machine does the same job.
+ */
+export const SYSTEM_TOOLS = {
+  demo: [iproute2, ping, nsenter, iperf3],
+  test: [
+    iproute2,
+    ping,
+    nsenter,
+    iperf3,
+    { program: 'nft', packages: ['nftables'], needed: false },
+    { program: 'tcpdump', packages: ['tcpdump'], needed: false },
+    { program: 'gcc', packages: ['gcc', 'libc6-dev'], needed: false },
+    { program: 'dockerd', packages: ['docker.io'], needed: false, instead: dockerEngineAnswers },
+    // Part of docker.io up to Debian 12, a package of its own after.
+    { program: 'docker', packages: ['docker-cli', 'docker.io'], needed: false },
+    { program: 'docker-compose', packages: ['docker-compose'], needed: false, instead: dockerHasCompose },
+    { program: 'debootstrap', packages: ['debootstrap'], needed: false },
+  ],
+};
+
+/** Why each purpose needs root. */
+export const NEEDS_ROOT = {
+  demo: 'it creates network namespaces and TUN devices',
+  test: 'the end-to-end tests create network namespaces and TUN devices',
+};
+
+/** The tools of `purpose` that are not on this machine. */
+export async function missingTools(purpose) {
+  const missing = [];
+  for (const tool of SYSTEM_TOOLS[purpose]) {
+    if (!findProgram(tool.program) && !(await tool.instead?.())) missing.push(tool);
+  }
+  return missing;
+}
+
+/** The path of `program`, or undefined. */
+export function findProgram(program) {
+  return SEARCH_PATH.map((folder) => join(folder, program)).find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Whether this is Debian or one of its descendants, where the package names above hold. */
+export function isDebian() {
+  try {
+    const release = readFileSync('/etc/os-release', 'utf8');
+    return /^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(release) && findProgram('apt-get') !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** The packages that hold `tools`, without repeats: on Debian, those that this release has. */
+export async function packageNames(tools) {
+  const names = [...new Set(tools.flatMap((tool) => tool.packages))];
+  if (!isDebian()) return names;
+  const known = await Promise.all(names.map(aptKnows));
+  return names.filter((_, index) => known[index]);
+}
+
+/** Refreshes apt's lists, without which it may know no package at all. */
+export async function refreshPackageLists() {
+  await apt(['update', '-q']);
+}
+
+/** Installs Debian packages; throws an error with apt's own last words. */
+export async function installPackages(names) {
+  await apt(['install', '-y', '-q', '--no-install-recommends', ...names]);
+}
+
+async function apt(args) {
+  try {
+    await run('apt-get', [...APT_OPTIONS, ...args], {
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C.UTF-8' },
+      maxBuffer: 64 << 20,
+    });
+  } catch (error) {
+    const lines = `${error.stdout ?? ''}\n${error.stderr ?? ''}`.trim().split('\n');
+    throw new Error(`apt-get ${args[0]} failed:\n${lines.slice(-15).join('\n')}`, { cause: error });
+  }
+}
+
+async function aptKnows(name) {
+  // A purely virtual package is listed too, but without a candidate.
+  const { stdout } = await run('apt-cache', ['policy', name], { env: { ...process.env, LC_ALL: 'C' } });
+  return /Candidate: (?!\(none\))/.test(stdout);
+}
+
+async function dockerEngineAnswers() {
+  return succeeds('docker', ['version', '--format', '{{.Server.Version}}']);
+}
+
+async function dockerHasCompose() {
+  return succeeds('docker', ['compose', 'version']);
+}
+
+async function succeeds(program, args) {
+  try {
+    await run(program, args, { timeout: 20_000 });
+    return true;
+  } catch {
+    return false;
+  }
+}
