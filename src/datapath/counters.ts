@@ -1,0 +1,92 @@
+/**
+ * Packet path counters: float64 slots (exact to 2^53) in memory that the workers share with the control
+ * thread. A worker is the only writer of its block; the control thread reads whenever it is asked, and adds up.
+ */
+import { DROP_NAMES, type DropReason, PASSED, type Verdict } from './drops.ts';
+
+export const COUNTER = { outboundPackets: 0, outboundBytes: 1, inboundPackets: 2, inboundBytes: 3 } as const;
+const FIRST_DROP = 4;
+const WORKER_SLOTS = FIRST_DROP + DROP_NAMES.length;
+
+/** Bounds the VTEP table: as many peers as one agent can have. */
+export const MAX_VTEPS = 16_384;
+
+export interface TrafficTotals {
+  readonly outboundPackets: number;
+  readonly outboundBytes: number;
+  readonly inboundPackets: number;
+  readonly inboundBytes: number;
+}
+
+export class WorkerCounters {
+  readonly shared: SharedArrayBuffer;
+  readonly #totals: Float64Array;
+  readonly #vteps: Float64Array;
+
+  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 4 * MAX_VTEPS))) {
+    this.shared = shared;
+    this.#totals = new Float64Array(shared, 0, WORKER_SLOTS);
+    this.#vteps = new Float64Array(shared, 8 * WORKER_SLOTS, 4 * MAX_VTEPS);
+  }
+
+  /** One inner packet of `bytes` bytes went to a VTEP. */
+  outbound(vtep: number, bytes: number): void {
+    this.#totals[COUNTER.outboundPackets]! += 1;
+    this.#totals[COUNTER.outboundBytes]! += bytes;
+    this.#vteps[4 * vtep + COUNTER.outboundPackets]! += 1;
+    this.#vteps[4 * vtep + COUNTER.outboundBytes]! += bytes;
+  }
+
+  /** One inner packet of `bytes` bytes came from a VTEP. */
+  inbound(vtep: number, bytes: number): void {
+    this.#totals[COUNTER.inboundPackets]! += 1;
+    this.#totals[COUNTER.inboundBytes]! += bytes;
+    this.#vteps[4 * vtep + COUNTER.inboundPackets]! += 1;
+    this.#vteps[4 * vtep + COUNTER.inboundBytes]! += bytes;
+  }
+
+  drop(reason: DropReason): void {
+    this.#totals[FIRST_DROP + reason]! += 1;
+  }
+
+  /** Counts a verdict, if it is a drop. */
+  count(verdict: Verdict): void {
+    if (verdict !== PASSED) this.drop(verdict);
+  }
+
+  dropped(reason: DropReason): number {
+    return this.#totals[FIRST_DROP + reason]!;
+  }
+
+  totals(): TrafficTotals {
+    return traffic(this.#totals, 0);
+  }
+
+  vtep(index: number): TrafficTotals {
+    return traffic(this.#vteps, 4 * index);
+  }
+
+  /** Before an index is given to another peer. */
+  clearVtep(index: number): void {
+    this.#vteps.fill(0, 4 * index, 4 * index + 4);
+  }
+}
+
+function traffic(slots: Float64Array, at: number): TrafficTotals {
+  return {
+    outboundPackets: slots[at + COUNTER.outboundPackets]!,
+    outboundBytes: slots[at + COUNTER.outboundBytes]!,
+    inboundPackets: slots[at + COUNTER.inboundPackets]!,
+    inboundBytes: slots[at + COUNTER.inboundBytes]!,
+  };
+}
+
+export function addTraffic(all: readonly TrafficTotals[]): TrafficTotals {
+  const sum = (pick: (one: TrafficTotals) => number) => all.reduce((total, one) => total + pick(one), 0);
+  return {
+    outboundPackets: sum((one) => one.outboundPackets),
+    outboundBytes: sum((one) => one.outboundBytes),
+    inboundPackets: sum((one) => one.inboundPackets),
+    inboundBytes: sum((one) => one.inboundBytes),
+  };
+}

@@ -1,0 +1,174 @@
+/**
+ * The packet path as the control thread sees it: starts the workers, hands them each new forwarding state, adds
+ * up their counters, stops them. It owns the workers and their eventfds; the caller owns the TUN and socket
+ * descriptors and closes them after `stop`.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { WarrenError } from '../errors.ts';
+import { snapshotBuffers } from '../fdb/snapshot.ts';
+import { Arena } from '../sys/arena.ts';
+import { checked } from '../sys/calls.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
+import { errnoName } from '../sys/errors.ts';
+import * as libc from '../sys/libc.ts';
+import { addTraffic, type TrafficTotals, WorkerCounters } from './counters.ts';
+import { DROP_NAMES, type DropReason } from './drops.ts';
+import type { ForwardingState } from './forwarding.ts';
+import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
+
+export interface DatapathOptions {
+  /** One TUN queue and one underlay socket per worker. */
+  readonly tunFds: readonly number[];
+  readonly socketFds: readonly number[];
+  readonly underlayFamily: 4 | 6;
+  readonly vni: number;
+  readonly tunMtu: number;
+  readonly pathMtu: number;
+  readonly overheadBytes: number;
+  /** The packet path cannot go on: the TUN device vanished, or a worker died. Called at most once. */
+  readonly onFailure: (error: Error) => void;
+}
+
+interface RunningWorker {
+  readonly thread: Worker;
+  readonly wakeFd: number;
+  readonly counters: WorkerCounters;
+  /** Resolves the oldest `update` that the worker has not confirmed. */
+  readonly pending: (() => void)[];
+}
+
+export class Datapath {
+  readonly #onFailure: (error: Error) => void;
+  readonly #one = new Arena(8);
+  #workers: RunningWorker[] = [];
+  #stopping = false;
+  #failed = false;
+
+  private constructor(onFailure: (error: Error) => void) {
+    this.#onFailure = onFailure;
+    this.#one.setWord(0, 1);
+  }
+
+  /** Resolves once every worker polls. */
+  static async start(options: DatapathOptions): Promise<Datapath> {
+    const datapath = new Datapath(options.onFailure);
+    const starting = options.tunFds.map((tunFd, i) =>
+      datapath.#startWorker(options, tunFd, options.socketFds[i]!),
+    );
+    await Promise.all(starting);
+    return datapath;
+  }
+
+  get workers(): number {
+    return this.#workers.length;
+  }
+
+  /** Resolves once every worker works by the new state. `build` makes one copy per worker, for transfer. */
+  async update(build: () => ForwardingState): Promise<void> {
+    await Promise.all(
+      this.#workers.map((worker) => {
+        const state = build();
+        const buffers = [state.vteps.buffer as ArrayBuffer, ...snapshotBuffers(state.fdb)];
+        const loaded = new Promise<void>((resolve) => worker.pending.push(resolve));
+        this.#send(worker, { kind: 'forwarding', state }, buffers);
+        return loaded;
+      }),
+    );
+  }
+
+  totals(): TrafficTotals {
+    return addTraffic(this.#workers.map((worker) => worker.counters.totals()));
+  }
+
+  vtepTotals(index: number): TrafficTotals {
+    return addTraffic(this.#workers.map((worker) => worker.counters.vtep(index)));
+  }
+
+  clearVtep(index: number): void {
+    for (const worker of this.#workers) worker.counters.clearVtep(index);
+  }
+
+  /** Every drop reason by name, also those at 0. */
+  drops(): Record<string, number> {
+    return Object.fromEntries(
+      DROP_NAMES.map((name, reason) => [
+        name,
+        this.#workers.reduce((sum, worker) => sum + worker.counters.dropped(reason as DropReason), 0),
+      ]),
+    );
+  }
+
+  /** Resolves once the workers have ended; packets that arrive after that wait in the kernel's queues. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const workers = this.#workers;
+    this.#workers = [];
+    await Promise.all(
+      workers.map(async (worker) => {
+        const exited = once(worker.thread, 'exit');
+        this.#send(worker, { kind: 'stop' });
+        await exited;
+        libc.close(worker.wakeFd);
+      }),
+    );
+  }
+
+  async #startWorker(options: DatapathOptions, tunFd: number, socketFd: number): Promise<void> {
+    const wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), {
+      call: 'eventfd',
+      doing: 'starting a packet path worker',
+    });
+    const counters = new WorkerCounters();
+    const settings: WorkerSettings = {
+      tunFd,
+      socketFd,
+      wakeFd,
+      underlayFamily: options.underlayFamily,
+      vni: options.vni,
+      tunMtu: options.tunMtu,
+      pathMtu: options.pathMtu,
+      overheadBytes: options.overheadBytes,
+      counters: counters.shared,
+    };
+    const thread = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: settings,
+      name: 'warren-path',
+    });
+    const worker: RunningWorker = { thread, wakeFd, counters, pending: [] };
+    this.#workers.push(worker);
+    await new Promise<void>((resolve, reject) => {
+      thread.on('message', (message: FromWorker) => {
+        if (message.kind === 'ready') resolve();
+        else if (message.kind === 'loaded') worker.pending.shift()?.();
+        else this.#fail(tunLost(message.errno));
+      });
+      thread.on('error', (error) => {
+        reject(error);
+        this.#fail(error);
+      });
+      thread.on('exit', (code) => {
+        const error = new WarrenError('WORKER_ENDED', `a packet path worker ended with code ${code}`);
+        reject(error);
+        this.#fail(error);
+      });
+    });
+  }
+
+  #send(worker: RunningWorker, message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    worker.thread.postMessage(message, transfer);
+    libc.write(worker.wakeFd, this.#one.address(0), 8);
+  }
+
+  #fail(error: Error): void {
+    if (this.#stopping || this.#failed) return;
+    this.#failed = true;
+    this.#onFailure(error);
+  }
+}
+
+function tunLost(errno: number): WarrenError {
+  return new WarrenError('TUN_LOST', `the TUN device is gone (${errnoName(errno)}): something deleted it`, {
+    hint: 'restart the agent, which makes it anew',
+  });
+}

@@ -1,0 +1,53 @@
+/**
+ * Why a packet was dropped. On the packet path a reason is a number that indexes a counter; `warren status`
+ * shows the names. Every exit of the packet path is a send or one of these: the functions on it return a verdict.
+ */
+export const DROP = {
+  /** Read from the TUN, but not an IPv4 or IPv6 packet, or shorter than its header says. */
+  outboundMalformed: 0,
+  /** Multicast, broadcast or link-local: an overlay of routed subnets carries unicast only. */
+  outboundNotUnicast: 1,
+  /** The inner source is not in this node's subnets; the receiver would have to refuse it. */
+  outboundForeignSource: 2,
+  /** No node owns the destination. Answered with ICMP "network unreachable" / ICMPv6 "no route". */
+  outboundNoRoute: 3,
+  /** Longer than the path to the peer carries, with DF. Answered with "fragmentation needed" / "too big". */
+  outboundTooBig: 4,
+  /** The kernel refused the datagram (no route to the peer, a firewall, no buffers). */
+  outboundSendFailed: 5,
+
+  /** Outer source is not the underlay address of a known VTEP. */
+  inboundUnknownSource: 6,
+  /** Shorter than an encapsulation header. */
+  inboundTruncated: 7,
+  /** Encapsulation flags that must be set are clear, or reserved, version or O bits are set. */
+  inboundBadHeader: 8,
+  inboundWrongVni: 9,
+  /** The next protocol is neither IPv4 nor IPv6. */
+  inboundUnknownProtocol: 10,
+  /** The inner packet is not what the next protocol says, or shorter than its header says. */
+  inboundMalformed: 11,
+  /** The inner source is not in the subnets of the node that sent it. */
+  inboundForeignSource: 12,
+  /** The inner destination is not in this node's subnets. */
+  inboundNotLocal: 13,
+  /** Longer than the receive buffer. */
+  inboundTooBig: 14,
+  /** The kernel reported an error on receive. */
+  inboundReceiveFailed: 15,
+  /** The TUN device refused the packet. */
+  inboundWriteFailed: 16,
+} as const;
+
+/** The packet was not dropped. */
+export const PASSED = -1;
+
+/** How a step of the packet path ended: each function on the path returns one, and one place counts it. */
+export type Verdict = DropReason | typeof PASSED;
+
+export type DropReason = (typeof DROP)[keyof typeof DROP];
+
+/** `outbound-no-route`, by reason number. */
+export const DROP_NAMES: readonly string[] = Object.keys(DROP).map((key) =>
+  key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+);

@@ -1,0 +1,23 @@
+/**
+ * What the control thread tells the workers: who the peers are, who owns which prefix, and this node's own
+ * addresses. Always the whole picture, as flat typed arrays that travel by transfer.
+ */
+import type { FdbSnapshot } from '../fdb/snapshot.ts';
+
+/** int32 words of one VTEP in `ForwardingState.vteps`: port, then the address as four words. */
+export const VTEP_WORDS = 5;
+
+export interface ForwardingState {
+  /**
+   * VTEP_WORDS per index; port 0 marks an index that is not in use. IPv4 addresses are IPv4-mapped
+   * (RFC 4291, section 2.5.5.2), so that one table serves both families.
+   */
+  readonly vteps: Int32Array;
+  readonly fdb: FdbSnapshot;
+  /** This node's own overlay addresses, the source of the ICMP errors it sends; absent: none are sent. */
+  readonly ownIpv4: number | undefined;
+  readonly ownIpv6: Int32Array | undefined;
+}
+
+/** The second last word of an IPv4-mapped IPv6 address. */
+export const MAPPED_WORD = 0xffff;

@@ -1,0 +1,120 @@
+/**
+ * The ICMP errors that the outbound path sends back into the TUN: "too big" and "no route". Limited in rate,
+ * as RFC 1812 (4.3.2.8) and RFC 4443 (2.4 (f)) ask: a token bucket over all destinations.
+ */
+import { Arena } from '../sys/arena.ts';
+import {
+  ICMP_CODE_FRAGMENTATION_NEEDED,
+  ICMP_CODE_NET_UNREACHABLE,
+  ICMP_REPLY_MAX_BYTES,
+  ICMP_UNREACHABLE,
+  ICMPV6_CODE_NO_ROUTE,
+  ICMPV6_TOO_BIG,
+  ICMPV6_UNREACHABLE,
+  writeIcmpError,
+  writeIcmpv6Error,
+} from '../wire/icmp.ts';
+import { ipVersion } from '../wire/ipv4.ts';
+import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
+import { VIRTIO_NET_HEADER_BYTES, writePlainVirtioHeader } from '../wire/virtio-net.ts';
+import type { ForwardingState } from './forwarding.ts';
+import type { TunQueue } from './ports.ts';
+
+/** Replies that may go out at once, and how many come back per second. */
+const BUCKET_REPLIES = 200;
+const REPLIES_PER_SECOND = 200;
+
+/** The offending packet is copied here (headers and what an error quotes of it), the reply is built behind. */
+const QUOTE_CAPACITY = 2048;
+const OWN_IPV6 = QUOTE_CAPACITY;
+const REPLY = OWN_IPV6 + 16;
+const REPLY_PACKET = REPLY + 16;
+
+export class IcmpReplies {
+  readonly #tun: TunQueue;
+  readonly #nowMs: () => number;
+  readonly #scratch = new Arena(REPLY_PACKET + ICMP_REPLY_MAX_BYTES);
+  #ownIpv4: number | undefined;
+  #hasIpv6 = false;
+  #tokens = BUCKET_REPLIES;
+  #filledMs: number;
+
+  constructor(tun: TunQueue, nowMs: () => number) {
+    this.#tun = tun;
+    this.#nowMs = nowMs;
+    this.#filledMs = nowMs();
+  }
+
+  load(state: ForwardingState): void {
+    this.#ownIpv4 = state.ownIpv4;
+    this.#hasIpv6 = state.ownIpv6 !== undefined;
+    state.ownIpv6?.forEach((word, i) => {
+      this.#scratch.view.setInt32(OWN_IPV6 + 4 * i, word);
+    });
+  }
+
+  noRoute(packets: Uint8Array, offset: number, bytes: number): void {
+    this.#reply(packets, offset, bytes, ICMP_UNREACHABLE, ICMP_CODE_NET_UNREACHABLE, ICMPV6_UNREACHABLE, 0);
+  }
+
+  /** `mtu`: inner bytes that fit. */
+  tooBig(packets: Uint8Array, offset: number, bytes: number, mtu: number): void {
+    this.#reply(
+      packets,
+      offset,
+      bytes,
+      ICMP_UNREACHABLE,
+      ICMP_CODE_FRAGMENTATION_NEEDED,
+      ICMPV6_TOO_BIG,
+      mtu,
+    );
+  }
+
+  #reply(
+    packets: Uint8Array,
+    offset: number,
+    bytes: number,
+    type: number,
+    code: number,
+    typeV6: number,
+    mtu: number,
+  ): void {
+    if (!this.#takeToken()) return;
+    const { view, bytes: scratch } = this.#scratch;
+    const quoted = Math.min(bytes, QUOTE_CAPACITY);
+    scratch.set(packets.subarray(offset, offset + quoted), 0);
+    let replyBytes = 0;
+    if (ipVersion(view, 0) === 4) {
+      if (this.#ownIpv4 === undefined) return;
+      replyBytes = writeIcmpError(view, REPLY_PACKET, 0, quoted, this.#ownIpv4, type, code, mtu);
+    } else if (this.#hasIpv6) {
+      const mtuV6 = mtu === 0 ? 0 : Math.max(mtu, IPV6_MIN_MTU);
+      replyBytes = writeIcmpv6Error(
+        view,
+        REPLY_PACKET,
+        0,
+        quoted,
+        OWN_IPV6,
+        typeV6,
+        ICMPV6_CODE_NO_ROUTE,
+        mtuV6,
+      );
+    }
+    if (replyBytes === 0) return;
+    const start = REPLY_PACKET - VIRTIO_NET_HEADER_BYTES;
+    writePlainVirtioHeader(view, start);
+    this.#tun.write(this.#scratch.address(start), VIRTIO_NET_HEADER_BYTES + replyBytes);
+  }
+
+  #takeToken(): boolean {
+    const nowMs = this.#nowMs();
+    const earned = ((nowMs - this.#filledMs) * REPLIES_PER_SECOND) / 1000;
+    if (earned >= 1) {
+      this.#tokens = Math.min(BUCKET_REPLIES, this.#tokens + earned);
+      this.#filledMs = nowMs;
+    }
+    if (this.#tokens < 1) return false;
+    this.#tokens -= 1;
+    return true;
+  }
+}

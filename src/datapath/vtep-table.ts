@@ -1,0 +1,157 @@
+/**
+ * The peers' tunnel endpoints as the packet path needs them: by index the socket address to send to and the
+ * path MTU; by outer source address the check that a datagram comes from a peer at all.
+ */
+import { Arena } from '../sys/arena.ts';
+import { writeSockaddr } from '../sys/sockaddr.ts';
+import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
+import { type ForwardingState, MAPPED_WORD, VTEP_WORDS } from './forwarding.ts';
+
+/** No known VTEP has that address. */
+export const UNKNOWN_ADDRESS = -1;
+
+/** Room for a sockaddr of either family, aligned. */
+const SOCKADDR_STRIDE = 32;
+
+/**
+ * The kernel forgets a path MTU it learned after ten minutes (net.ipv4.route.mtu_expires), and so do we: then
+ * a full-size packet finds out anew.
+ */
+const PATH_MTU_LIFETIME_MS = 600_000;
+
+export class VtepTable {
+  readonly sockaddrBytes: number;
+  readonly #family: 4 | 6;
+  readonly #defaultMtu: number;
+  #vteps: Int32Array = new Int32Array(0);
+  #sockaddrs = new Arena(SOCKADDR_STRIDE);
+  /** Inner bytes that fit the path to each VTEP, and until when (ms) a smaller one than usual holds. */
+  #mtu = new Int32Array(0);
+  #mtuExpiresMs = new Float64Array(0);
+  /** Number of each VTEP's address: VTEPs on one address (ports differ) share it. */
+  #addressOf = new Int32Array(0);
+  /** Open addressing, at most half full: the number of an address plus one, or 0 for an empty slot. */
+  #slots = new Int32Array(2);
+  /** Four words per address number. */
+  #addresses = new Int32Array(0);
+
+  /** `family` of the underlay; `defaultMtu`: inner bytes that fit the underlay's own MTU. */
+  constructor(family: 4 | 6, defaultMtu: number) {
+    this.#family = family;
+    this.#defaultMtu = defaultMtu;
+    this.sockaddrBytes = family === 4 ? SOCKADDR_IN.bytes : SOCKADDR_IN6.bytes;
+  }
+
+  /** Between bursts only: socket addresses move. */
+  load(state: ForwardingState): void {
+    const count = state.vteps.length / VTEP_WORDS;
+    const oldVteps = this.#vteps;
+    const oldMtu = this.#mtu;
+    const oldExpiresMs = this.#mtuExpiresMs;
+    this.#vteps = state.vteps;
+    this.#sockaddrs = new Arena(Math.max(1, count) * SOCKADDR_STRIDE);
+    this.#mtu = new Int32Array(count).fill(this.#defaultMtu);
+    this.#mtuExpiresMs = new Float64Array(count);
+    this.#addressOf = new Int32Array(count).fill(UNKNOWN_ADDRESS);
+    let slotCount = 2;
+    while (slotCount < 2 * count) slotCount *= 2;
+    this.#slots = new Int32Array(slotCount);
+    this.#addresses = new Int32Array(4 * count);
+    let addressCount = 0;
+    for (let index = 0; index < count; index++) {
+      const vtep = state.vteps.subarray(index * VTEP_WORDS, (index + 1) * VTEP_WORDS);
+      const port = vtep[0]!;
+      if (port === 0) continue;
+      const words = this.#family === 4 ? vtep.subarray(4) : vtep.subarray(1);
+      writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
+      addressCount = this.#number(index, vtep.subarray(1), addressCount);
+      if (sameVtep(oldVteps, state.vteps, index)) {
+        this.#mtu[index] = oldMtu[index]!;
+        this.#mtuExpiresMs[index] = oldExpiresMs[index]!;
+      }
+    }
+  }
+
+  sockaddr(index: number): number {
+    return this.#sockaddrs.address(index * SOCKADDR_STRIDE);
+  }
+
+  /** Inner bytes that fit the path to a VTEP. */
+  mtu(index: number): number {
+    return this.#mtu[index]!;
+  }
+
+  /** A path turned out to carry less than the underlay's MTU. */
+  lowerMtu(index: number, mtu: number, nowMs: number): void {
+    this.#mtu[index] = Math.min(mtu, this.#defaultMtu);
+    this.#mtuExpiresMs[index] = nowMs + PATH_MTU_LIFETIME_MS;
+  }
+
+  /** Lets a lowered MTU go once its time is over; true if it did, so that the packet is tried again. */
+  expireMtu(index: number, nowMs: number): boolean {
+    if (this.#mtu[index] === this.#defaultMtu || nowMs < this.#mtuExpiresMs[index]!) return false;
+    this.#mtu[index] = this.#defaultMtu;
+    return true;
+  }
+
+  /** The number of a VTEP's address, to compare with `findAddress`. */
+  addressOf(index: number): number {
+    return this.#addressOf[index]!;
+  }
+
+  /** The number of an outer source address (IPv4 as mapped words), or UNKNOWN_ADDRESS. */
+  findAddress(word0: number, word1: number, word2: number, word3: number): number {
+    const mask = this.#slots.length - 1;
+    let slot = hash(word0, word1, word2, word3) & mask;
+    for (;;) {
+      const entry = this.#slots[slot]!;
+      if (entry === 0) return UNKNOWN_ADDRESS;
+      const at = (entry - 1) << 2;
+      if (
+        this.#addresses[at + 3] === word3 &&
+        this.#addresses[at + 2] === word2 &&
+        this.#addresses[at + 1] === word1 &&
+        this.#addresses[at] === word0
+      ) {
+        return entry - 1;
+      }
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  findIpv4(address: number): number {
+    return this.findAddress(0, 0, MAPPED_WORD, address);
+  }
+
+  /** Numbers a VTEP's address, which may have a number already; returns how many addresses there are now. */
+  #number(index: number, words: Int32Array, addressCount: number): number {
+    const known = this.findAddress(words[0]!, words[1]!, words[2]!, words[3]!);
+    if (known !== UNKNOWN_ADDRESS) {
+      this.#addressOf[index] = known;
+      return addressCount;
+    }
+    this.#addresses.set(words, 4 * addressCount);
+    const mask = this.#slots.length - 1;
+    let slot = hash(words[0]!, words[1]!, words[2]!, words[3]!) & mask;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = addressCount + 1;
+    this.#addressOf[index] = addressCount;
+    return addressCount + 1;
+  }
+}
+
+function sameVtep(before: Int32Array, after: Int32Array, index: number): boolean {
+  for (let i = index * VTEP_WORDS; i < (index + 1) * VTEP_WORDS; i++) {
+    if (before[i] !== after[i]) return false;
+  }
+  return true;
+}
+
+/** The finishing mix of MurmurHash3 (public domain), over the words combined. */
+function hash(word0: number, word1: number, word2: number, word3: number): number {
+  let mixed =
+    Math.imul(word0 ^ Math.imul(word1 ^ Math.imul(word2, 0x9e3779b1), 0x85ebca6b), 0xc2b2ae35) ^ word3;
+  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return (mixed ^ (mixed >>> 16)) >>> 0;
+}

@@ -1,0 +1,28 @@
+/** What the control thread and a packet path thread say to each other. */
+import type { ForwardingState } from './forwarding.ts';
+
+export interface WorkerSettings {
+  readonly tunFd: number;
+  readonly socketFd: number;
+  /** Written to by the control thread after each message, so that the worker's poll returns. */
+  readonly wakeFd: number;
+  readonly underlayFamily: 4 | 6;
+  readonly vni: number;
+  readonly tunMtu: number;
+  /** Inner bytes that fit one outer datagram on this node's own link. */
+  readonly pathMtu: number;
+  /** Outer IP, UDP and encapsulation headers, in bytes. */
+  readonly overheadBytes: number;
+  readonly counters: SharedArrayBuffer;
+}
+
+export type ToWorker =
+  | { readonly kind: 'forwarding'; readonly state: ForwardingState }
+  | { readonly kind: 'stop' };
+
+export type FromWorker =
+  | { readonly kind: 'ready' }
+  /** The forwarding state that was sent last is in force. */
+  | { readonly kind: 'loaded' }
+  /** The TUN device is gone; `errno` says how it showed. */
+  | { readonly kind: 'tun-lost'; readonly errno: number };

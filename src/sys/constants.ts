@@ -1,0 +1,66 @@
+/** Numbers of the Linux ABI, alike on x86-64 and arm64. Each group names the header it comes from. */
+
+// asm-generic/fcntl.h
+export const O_RDWR = 0o2;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+
+// asm-generic/poll.h
+export const POLLIN = 0x01;
+export const POLLOUT = 0x04;
+export const POLLERR = 0x08;
+export const POLLHUP = 0x10;
+export const POLLNVAL = 0x20;
+
+// linux/eventfd.h
+export const EFD_CLOEXEC = O_CLOEXEC;
+export const EFD_NONBLOCK = O_NONBLOCK;
+
+// linux/if_tun.h
+export const TUNSETIFF = 0x400454ca;
+export const TUNSETPERSIST = 0x400454cb;
+export const TUNSETVNETHDRSZ = 0x400454d8;
+export const TUNSETOFFLOAD = 0x400454d0;
+export const IFF_TUN = 0x0001;
+export const IFF_MULTI_QUEUE = 0x0100;
+export const IFF_NO_PI = 0x1000;
+export const IFF_VNET_HDR = 0x4000;
+
+// asm-generic/socket.h, linux/net.h
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = O_NONBLOCK;
+export const SOCK_CLOEXEC = O_CLOEXEC;
+export const SOL_SOCKET = 1;
+export const SO_REUSEADDR = 2;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+export const SO_REUSEPORT = 15;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_TRUNC = 0x20;
+
+// linux/in.h, linux/in6.h
+export const IPPROTO_IP = 0;
+export const IPPROTO_IPV6 = 41;
+export const IP_MTU_DISCOVER = 10;
+export const IP_MTU = 14;
+export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_MTU = 24;
+export const IPV6_V6ONLY = 26;
+/** Never fragment on our own; a datagram over the path MTU is refused with EMSGSIZE. */
+export const IP_PMTUDISC_DO = 2;
+/** Fragment as needed. */
+export const IP_PMTUDISC_DONT = 0;
+
+// asm-generic/errno-base.h, asm-generic/errno.h
+export const EPERM = 1;
+export const EINTR = 4;
+export const EIO = 5;
+export const EAGAIN = 11;
+export const EINVAL = 22;
+export const EBADFD = 77;
+export const EMSGSIZE = 90;
+export const ENOBUFS = 105;

@@ -1,0 +1,152 @@
+/** The UDP socket between nodes: opened by the control thread, used by one packet path thread. */
+import type { UnderlaySocket } from '../datapath/ports.ts';
+import { Arena } from '../sys/arena.ts';
+import { type CallContext, checked, getIntOption, setIntOption } from '../sys/calls.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  IP_MTU,
+  IP_MTU_DISCOVER,
+  IP_PMTUDISC_DO,
+  IP_PMTUDISC_DONT,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_MTU,
+  IPV6_MTU_DISCOVER,
+  IPV6_V6ONLY,
+  MSG_DONTWAIT,
+  SO_RCVBUFFORCE,
+  SO_REUSEPORT,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOL_SOCKET,
+} from '../sys/constants.ts';
+import * as libc from '../sys/libc.ts';
+import { sockaddrPort, writeSockaddr } from '../sys/sockaddr.ts';
+
+/** A burst of superpackets in each direction; the default of 208 KiB holds three. */
+const BUFFER_BYTES = 4 * 1024 * 1024;
+
+const BIND_HINTS = {
+  EADDRINUSE: 'another program uses this port; stop it, or set another encapsulation.port',
+  EADDRNOTAVAIL: 'no interface has this address; set underlay.address to one that "ip address" shows',
+  EACCES: 'ports below 1024 need root or CAP_NET_BIND_SERVICE',
+};
+
+export interface UnderlaySocketOptions {
+  /** The local address as one int32 (IPv4) or four (IPv6). */
+  readonly words: Int32Array;
+  /** 0 lets the kernel choose. */
+  readonly port: number;
+  /** How an error names the address. */
+  readonly displayName: string;
+  /** Sockets that share the port, one per packet path thread. */
+  readonly count: number;
+}
+
+/** Opens and binds the sockets. The caller closes the descriptors. */
+export function openUnderlaySockets(options: UnderlaySocketOptions): number[] {
+  const descriptors: number[] = [];
+  try {
+    // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
+    if (options.count > 1) closeUnderlaySockets([openSocket(options, false)]);
+    for (let i = 0; i < options.count; i++) descriptors.push(openSocket(options, options.count > 1));
+    return descriptors;
+  } catch (error) {
+    closeUnderlaySockets(descriptors);
+    throw error;
+  }
+}
+
+export function closeUnderlaySockets(descriptors: readonly number[]): void {
+  for (const descriptor of descriptors) libc.close(descriptor);
+}
+
+/** The port that a socket is bound to. */
+export function boundPort(fd: number): number {
+  const scratch = new Arena(64);
+  scratch.view.setInt32(32, 32, true);
+  checked(libc.getsockname(fd, scratch.address(0), scratch.address(32)), {
+    call: 'getsockname',
+    doing: 'reading the underlay port',
+  });
+  return sockaddrPort(scratch.view, 0);
+}
+
+function openSocket(options: UnderlaySocketOptions, sharePort: boolean): number {
+  const isV4 = options.words.length === 1;
+  const doing = `binding the underlay socket to ${options.displayName}`;
+  const context = (call: string): CallContext => ({ call, doing, hints: call === 'bind' ? BIND_HINTS : {} });
+  const scratch = new Arena(64);
+  const fd = checked(
+    libc.socket(isV4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+    context('socket'),
+  );
+  try {
+    const set = (level: number, name: number, value: number, label: string): void =>
+      setIntOption(fd, level, name, value, scratch, context(`setsockopt(${label})`));
+    if (!isV4) set(IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY');
+    if (sharePort) set(SOL_SOCKET, SO_REUSEPORT, 1, 'SO_REUSEPORT');
+    set(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES, 'SO_RCVBUFFORCE');
+    set(SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES, 'SO_SNDBUFFORCE');
+    setFragmentation(fd, isV4, false, scratch);
+    const sockaddrBytes = writeSockaddr(scratch.view, 0, options.words, options.port);
+    checked(libc.bind(fd, scratch.address(0), sockaddrBytes), context('bind'));
+    return fd;
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+}
+
+function setFragmentation(fd: number, isV4: boolean, allowed: boolean, scratch: Arena): void {
+  const value = allowed ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO;
+  const context = {
+    call: 'setsockopt(MTU_DISCOVER)',
+    doing: 'setting path MTU discovery on the underlay socket',
+  };
+  if (isV4) setIntOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, value, scratch, context);
+  else setIntOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, value, scratch, context);
+}
+
+export class LinuxUnderlaySocket implements UnderlaySocket {
+  readonly fd: number;
+  readonly #isV4: boolean;
+  readonly #scratch = new Arena(64);
+
+  constructor(fd: number, family: 4 | 6) {
+    this.fd = fd;
+    this.#isV4 = family === 4;
+  }
+
+  send(vector: number, count: number): number {
+    const sent = libc.sendmmsg(this.fd, vector, count, MSG_DONTWAIT);
+    return sent < 0 ? -libc.errno() : sent;
+  }
+
+  receive(vector: number, count: number): number {
+    const received = libc.recvmmsg(this.fd, vector, count, MSG_DONTWAIT, 0);
+    return received < 0 ? -libc.errno() : received;
+  }
+
+  allowFragmentation(allowed: boolean): void {
+    setFragmentation(this.fd, this.#isV4, allowed, this.#scratch);
+  }
+
+  /** IP_MTU answers for connected sockets alone, so ask one that exists only for the question (ip(7)). */
+  pathMtu(sockaddr: number, sockaddrBytes: number): number {
+    const fd = libc.socket(this.#isV4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return 0;
+    try {
+      if (libc.connect(fd, sockaddr, sockaddrBytes) < 0) return 0;
+      const context = { call: 'getsockopt(IP_MTU)', doing: 'reading the path MTU' };
+      return this.#isV4
+        ? getIntOption(fd, IPPROTO_IP, IP_MTU, this.#scratch, context)
+        : getIntOption(fd, IPPROTO_IPV6, IPV6_MTU, this.#scratch, context);
+    } finally {
+      libc.close(fd);
+    }
+  }
+}
