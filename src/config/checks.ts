@@ -1,0 +1,197 @@
+/** What must hold between the values of a configuration. Each check stands alone, so that all report at once. */
+import { type Family, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
+import {
+  formatPrefix,
+  type Prefix,
+  parsePrefix,
+  prefixContains,
+  prefixCovers,
+  prefixesOverlap,
+} from '../ip/prefix.ts';
+import type { PodRange } from './config.ts';
+import type { Parsed } from './schema.ts';
+import type { KeyPath } from './source.ts';
+import { didYouMean } from './suggest.ts';
+
+export type Report = (path: KeyPath, message: string) => void;
+
+const DEFAULT_NODE_PREFIX_LENGTH = { 4: 24, 6: 64 } as const;
+/** The node and one pod need an address each, next to IPv4's network and broadcast addresses. */
+const MAX_NODE_PREFIX_LENGTH = { 4: 30, 6: 126 } as const;
+
+/** Ranges that no route may lead to a tunnel, with why. */
+const RESERVED: readonly (readonly [Prefix, string])[] = [
+  [parsePrefix('0.0.0.0/8'), 'the "this network" addresses'],
+  [parsePrefix('127.0.0.0/8'), 'the loopback addresses'],
+  [parsePrefix('169.254.0.0/16'), 'the link-local addresses'],
+  [parsePrefix('224.0.0.0/4'), 'the multicast addresses'],
+  [parsePrefix('240.0.0.0/4'), 'reserved addresses'],
+  [parsePrefix('::/8'), 'reserved addresses (loopback and IPv4-mapped)'],
+  [parsePrefix('fe80::/10'), 'the link-local addresses'],
+  [parsePrefix('ff00::/8'), 'the multicast addresses'],
+];
+
+/** `cluster.podCidrs` and `cluster.nodePrefixLengths` as ranges; undefined if they do not fit each other. */
+export function checkPodRanges(cluster: Parsed['cluster'], report: Report): PodRange[] | undefined {
+  if (cluster === undefined) return undefined;
+  const { podCidrs, nodePrefixLengths: lengths } = cluster;
+  const path = ['cluster', 'podCidrs'];
+  let ok = true;
+  const wrong: Report = (...problem) => {
+    ok = false;
+    report(...problem);
+  };
+  if (podCidrs.length === 0) wrong(path, 'must name at least one range, such as 10.42.0.0/16');
+  if (lengths !== undefined && lengths.length !== podCidrs.length) {
+    wrong(
+      ['cluster', 'nodePrefixLengths'],
+      `has ${lengths.length} entries and cluster.podCidrs has ${podCidrs.length} (give one length for each range)`,
+    );
+  }
+  const seen = new Map<Family, Prefix>();
+  const ranges = podCidrs.map((range, i): PodRange => {
+    const { family } = range;
+    const earlier = seen.get(family);
+    if (earlier !== undefined) {
+      wrong(
+        [...path, i],
+        `is a second IPv${family} range beside ${formatPrefix(earlier)} (keep one of them)`,
+      );
+    }
+    seen.set(family, range);
+    checkReserved(range, [...path, i], wrong);
+    const nodePrefixLength = lengths?.[i] ?? DEFAULT_NODE_PREFIX_LENGTH[family];
+    const least = range.length;
+    const most = MAX_NODE_PREFIX_LENGTH[family];
+    if (nodePrefixLength < least || nodePrefixLength > most) {
+      const given = lengths?.[i] !== undefined;
+      wrong(
+        given ? ['cluster', 'nodePrefixLengths', i] : [...path, i],
+        least > most
+          ? `${formatPrefix(range)} is too small to hold a node and a pod (use /${most} or shorter)`
+          : `a node's subnet of /${nodePrefixLength}${given ? '' : ' (the default)'} does not fit ` +
+              `${formatPrefix(range)} (set cluster.nodePrefixLengths to ${least} to ${most} for it)`,
+      );
+    }
+    return { range, nodePrefixLength };
+  });
+  return ok ? ranges : undefined;
+}
+
+/** Only `vxlan-gpe` exists, and a cluster key must not be weakened by leaving a line out. */
+export function checkEncapsulation(parsed: Parsed, report: Report): void {
+  const path = ['encapsulation', 'type'];
+  const type = parsed.encapsulation?.type;
+  if (type === 'wireguard') {
+    report(
+      path,
+      'this version does not have wireguard yet; write `type: vxlan-gpe` (clear-text pod traffic)',
+    );
+  } else if (type !== undefined && type !== 'vxlan-gpe') {
+    report(
+      path,
+      `must be vxlan-gpe, the only encapsulation of this version${didYouMean(type, ['vxlan-gpe'])}`,
+    );
+  } else if (parsed.encapsulation && type === undefined && parsed.cluster?.keyFile !== undefined) {
+    report(
+      path,
+      'with a cluster key the default encapsulation is wireguard, which this version does not have yet; ' +
+        'write `type: vxlan-gpe` to accept clear-text pod traffic',
+    );
+  }
+  if (parsed.encapsulation && parsed.encapsulation.port === parsed.underlay?.gossipPort) {
+    report(['encapsulation', 'port'], `is underlay.gossipPort too; both are UDP ports (change one of them)`);
+  }
+}
+
+/** Names, endpoints and subnets of the static peers, among themselves and against the rest. */
+export function checkStaticPeers(parsed: Parsed, report: Report): void {
+  const peers = parsed.staticPeers ?? [];
+  const subnets: { subnet: Prefix; path: KeyPath; owner: string }[] = [];
+  peers.forEach((peer, i) => {
+    const path = ['staticPeers', i];
+    if (peer.name === parsed.node?.name) report([...path, 'name'], `is this node's own name`);
+    const earlier = peers.slice(0, i);
+    if (earlier.some((other) => other.name === peer.name)) {
+      report([...path, 'name'], `${peer.name} is the name of another static peer (rename one of them)`);
+    }
+    const { address } = peer.endpoint;
+    const twin = earlier.find(
+      (other) =>
+        other.endpoint.address.family === address.family && other.endpoint.address.value === address.value,
+    );
+    if (twin !== undefined) {
+      report(
+        [...path, 'endpoint'],
+        `${formatAddress(address)} is ${twin.name}'s address too; packets are told apart by it (merge the two peers)`,
+      );
+    }
+    if (peer.subnets.length === 0) report([...path, 'subnets'], 'must name at least one subnet');
+    peer.subnets.forEach((subnet, j) => {
+      const at = [...path, 'subnets', j];
+      checkReserved(subnet, at, report);
+      const other = subnets.find((entry) => prefixesOverlap(entry.subnet, subnet));
+      if (other !== undefined) {
+        report(at, `${formatPrefix(subnet)} overlaps ${formatPrefix(other.subnet)} of ${other.owner}`);
+      }
+      const range = parsed.cluster?.podCidrs.find((podCidr) => prefixCovers(subnet, podCidr));
+      if (range !== undefined) {
+        report(
+          at,
+          `covers all of ${formatPrefix(range)} in cluster.podCidrs, so no node could have a subnet`,
+        );
+      }
+      subnets.push({ subnet, path: at, owner: peer.name });
+    });
+  });
+}
+
+/** No underlay address may lie in the overlay, and all must be of the family that the underlay speaks. */
+export function checkUnderlay(parsed: Parsed, report: Report): void {
+  const own = parsed.underlay?.address;
+  const named: { path: KeyPath; address: IpAddress }[] = [];
+  if (own !== undefined && own !== 'auto') named.push({ path: ['underlay', 'address'], address: own });
+  parsed.staticPeers?.forEach((peer, i) => {
+    named.push({ path: ['staticPeers', i, 'endpoint'], address: peer.endpoint.address });
+  });
+  parsed.cluster?.seeds.forEach((seed, i) => {
+    if (/^[\d.]+$|:/.test(seed.host)) {
+      named.push({ path: ['cluster', 'seeds', i], address: parseAddress(seed.host) });
+    }
+  });
+  const overlay = [
+    ...(parsed.cluster?.podCidrs ?? []).map((subnet) => ({ subnet, what: 'cluster.podCidrs' })),
+    ...(parsed.staticPeers ?? []).flatMap((peer) =>
+      peer.subnets.map((subnet) => ({ subnet, what: `${peer.name}'s subnets` })),
+    ),
+  ];
+  const first = named[0];
+  for (const { path, address } of named) {
+    if (first !== undefined && address.family !== first.address.family) {
+      report(
+        path,
+        `is IPv${address.family}, but ${formatAddress(first.address)} of the same underlay is IPv${first.address.family} (use one family)`,
+      );
+    }
+    const inside = overlay.find(({ subnet }) => prefixContains(subnet, address));
+    if (inside !== undefined) {
+      report(
+        path,
+        `${formatAddress(address)} lies in ${formatPrefix(inside.subnet)} of ${inside.what}; the tunnel would carry itself`,
+      );
+    }
+  }
+}
+
+export function checkStaticPods(parsed: Parsed, report: Report): void {
+  parsed.staticPods?.forEach((name, i, all) => {
+    if (all.indexOf(name) !== i) report(['staticPods', i], `${name} is listed twice (remove one of them)`);
+  });
+}
+
+function checkReserved(prefix: Prefix, path: KeyPath, report: Report): void {
+  const reserved = RESERVED.find(([range]) => prefixesOverlap(range, prefix));
+  if (reserved !== undefined) {
+    report(path, `${formatPrefix(prefix)} takes in ${reserved[1]}, ${formatPrefix(reserved[0])}`);
+  }
+}

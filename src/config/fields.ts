@@ -1,0 +1,110 @@
+/** What one value of the configuration may be: each field's schema turns YAML's text into its typed form. */
+import { isAbsolute } from 'node:path';
+import { z } from 'zod';
+import { errorMessage } from '../errors.ts';
+import { type IpAddress, parseAddress } from '../ip/address.ts';
+import { type HostPort, parseEndpoint, parseHostPort } from '../ip/endpoint.ts';
+import { parsePrefix } from '../ip/prefix.ts';
+
+/** `sun_path` of a unix socket holds 108 bytes with the closing zero (`unix(7)`). */
+const MAX_SOCKET_PATH_BYTES = 107;
+/** IFNAMSIZ, 16 with the closing zero (`linux/if.h`). */
+const MAX_INTERFACE_NAME = 15;
+
+export const DEFAULT_GOSSIP_PORT = 7946;
+
+/** Text that `parse` turns into a value; what it throws becomes the problem's message. */
+function parsed<T>(parse: (text: string) => T) {
+  return z.string().transform((text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: errorMessage(error) });
+      return z.NEVER;
+    }
+  });
+}
+
+function matching(pattern: RegExp, message: string) {
+  return z.string().refine((text) => pattern.test(text), { error: message });
+}
+
+export function wholeNumber(least: number, most: number) {
+  return z.number().refine((value) => Number.isInteger(value) && value >= least && value <= most, {
+    error: `must be a whole number from ${least} to ${most}`,
+  });
+}
+
+export function autoOrNumber(least: number, most: number) {
+  const isInRange = (value: unknown) =>
+    Number.isInteger(value) && Number(value) >= least && Number(value) <= most;
+  return z.custom<'auto' | number>((value) => value === 'auto' || isInRange(value), {
+    error: `must be auto or a whole number from ${least} to ${most}`,
+  });
+}
+
+export const port = wholeNumber(1, 65_535);
+
+/** A node's or peer's name: a host name as one label or several. */
+export const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/;
+export const nodeName = matching(
+  NODE_NAME,
+  'must be a host name: 1 to 63 letters, digits, dots and hyphens, with a letter or digit at both ends',
+);
+
+export const POD_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** What a pod may be called, as the end of a sentence; the pod manager says it too. */
+export const POD_NAME_RULE =
+  '1 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends';
+export const podName = matching(POD_NAME, `must be a pod name: ${POD_NAME_RULE}`);
+
+export const clusterName = matching(
+  /^[A-Za-z0-9._-]{1,63}$/,
+  'must be 1 to 63 letters, digits, dots, underscores and hyphens',
+);
+
+export const interfaceName = z.string().refine(
+  // The kernel refuses `.`, `..`, `/` and white space, and gives `%` and `:` a meaning of their own.
+  (text) => /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(text) && text.length <= MAX_INTERFACE_NAME,
+  { error: 'must be an interface name: 1 to 15 letters, digits, dots, underscores and hyphens' },
+);
+
+export const absolutePath = z.string().refine((text) => isAbsolute(text) && !text.includes('\0'), {
+  error: 'must be an absolute path (start it with /)',
+});
+
+export const socketPath = absolutePath.refine((text) => Buffer.byteLength(text) <= MAX_SOCKET_PATH_BYTES, {
+  error: `must be at most ${MAX_SOCKET_PATH_BYTES} bytes long, which is all that a unix socket's path can be`,
+});
+
+export const prefix = parsed(parsePrefix);
+export const endpoint = (defaultPort: number) => parsed((text) => parseEndpoint(text, defaultPort));
+export const seed = parsed((text) => checkedHost(parseHostPort(text, DEFAULT_GOSSIP_PORT)));
+
+export const addressOrAuto = parsed((text): IpAddress | 'auto' => {
+  if (text === 'auto') return 'auto';
+  try {
+    return parseAddress(text);
+  } catch {
+    throw new Error(`must be auto or an IP address of this node, not "${text}"`);
+  }
+});
+
+/** `127.0.0.1:9095`, `localhost:9095`, or a port alone, which is a port of the loopback address. */
+export const listenAddress = z.union(
+  [
+    port.transform((number): HostPort => ({ host: '127.0.0.1', port: number })),
+    parsed((text) => checkedHost(parseHostPort(text))),
+  ],
+  { error: 'must be address:port, such as 127.0.0.1:9095' },
+);
+
+/** An address, or a name that a resolver can look up. */
+function checkedHost(value: HostPort): HostPort {
+  if (value.host.includes(':') || /^[\d.]+$/.test(value.host)) {
+    parseAddress(value.host);
+  } else if (!/^[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?$/.test(value.host)) {
+    throw new Error(`"${value.host}" is neither a host name nor an IP address`);
+  }
+  return value;
+}

@@ -1,0 +1,40 @@
+/** A `Config` as the file that would give it: `warren config check` prints it, and it loads back the same. */
+import { stringify } from 'yaml';
+import { formatAddress } from '../ip/address.ts';
+import { formatEndpoint, formatHostPort } from '../ip/endpoint.ts';
+import { formatPrefix } from '../ip/prefix.ts';
+import type { Config } from './config.ts';
+
+/** The effective configuration under the file's keys, as plain values. Absent options have no key. */
+export function plainConfig(config: Config): Record<string, unknown> {
+  const { cluster, underlay, api } = config;
+  return {
+    node: { ...config.node },
+    cluster: {
+      name: cluster.name,
+      podCidrs: cluster.podCidrs.map(({ range }) => formatPrefix(range)),
+      nodePrefixLengths: cluster.podCidrs.map(({ nodePrefixLength }) => nodePrefixLength),
+      seeds: cluster.seeds.map(formatHostPort),
+      ...(cluster.keyFile === undefined ? {} : { keyFile: cluster.keyFile }),
+    },
+    underlay: {
+      address: underlay.address === 'auto' ? 'auto' : formatAddress(underlay.address),
+      gossipPort: underlay.gossipPort,
+    },
+    encapsulation: { ...config.encapsulation },
+    tun: { ...config.tun },
+    datapath: { ...config.datapath },
+    staticPeers: config.staticPeers.map((peer) => ({
+      name: peer.name,
+      endpoint: formatEndpoint(peer.endpoint),
+      subnets: peer.subnets.map(formatPrefix),
+    })),
+    staticPods: [...config.staticPods],
+    api: api.listen === undefined ? {} : { listen: formatHostPort(api.listen) },
+    log: { ...config.log },
+  };
+}
+
+export function renderConfig(config: Config): string {
+  return stringify(plainConfig(config), { lineWidth: 0 });
+}

@@ -1,0 +1,82 @@
+/** The sections of the configuration file, one schema each; `checks.ts` holds what spans several keys. */
+import { z } from 'zod';
+import {
+  absolutePath,
+  addressOrAuto,
+  autoOrNumber,
+  clusterName,
+  DEFAULT_GOSSIP_PORT,
+  endpoint,
+  interfaceName,
+  listenAddress,
+  nodeName,
+  podName,
+  port,
+  prefix,
+  seed,
+  socketPath,
+  wholeNumber,
+} from './fields.ts';
+
+/** IANA's port of VXLAN-GPE. */
+export const VXLAN_GPE_PORT = 4790;
+/** IPv6 needs links that carry this much (RFC 8200, section 5). */
+const MIN_MTU = 1280;
+const MAX_WORKERS = 64;
+
+export const sections = {
+  node: z.strictObject({
+    name: nodeName.optional(),
+    stateDir: absolutePath.default('/var/lib/warren'),
+    socket: socketPath.default('/run/warren/agent.sock'),
+  }),
+  cluster: z.strictObject({
+    name: clusterName.default('warren'),
+    podCidrs: z.array(prefix),
+    nodePrefixLengths: z.array(wholeNumber(1, 126)).optional(),
+    seeds: z.array(seed).default([]),
+    keyFile: absolutePath.optional(),
+  }),
+  underlay: z.strictObject({
+    address: addressOrAuto.default('auto'),
+    gossipPort: port.default(DEFAULT_GOSSIP_PORT),
+  }),
+  encapsulation: z.strictObject({
+    type: z.string().optional(),
+    port: port.default(VXLAN_GPE_PORT),
+    vni: wholeNumber(0, 2 ** 24 - 1).default(42),
+  }),
+  tun: z.strictObject({
+    name: interfaceName.default('warren0'),
+    mtu: autoOrNumber(MIN_MTU, 65_535).default('auto'),
+  }),
+  datapath: z.strictObject({ workers: autoOrNumber(1, MAX_WORKERS).default('auto') }),
+  staticPeers: z.array(
+    z.strictObject({ name: nodeName, endpoint: endpoint(VXLAN_GPE_PORT), subnets: z.array(prefix) }),
+  ),
+  staticPods: z.array(podName),
+  api: z.strictObject({ listen: listenAddress.optional() }),
+  log: z.strictObject({
+    level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+    format: z.enum(['text', 'json']).default('text'),
+  }),
+} as const;
+
+export type SectionName = keyof typeof sections;
+/** What a file says, section by section; a section that is wrong in itself is absent. */
+export type Parsed = { -readonly [K in SectionName]?: z.output<(typeof sections)[K]> };
+
+export const sectionNames = Object.keys(sections) as SectionName[];
+
+/** The value of a section that the file does not mention. */
+export function emptySection(name: SectionName): unknown {
+  return sections[name] instanceof z.ZodArray ? [] : {};
+}
+
+/** The keys that the mapping at `path` may have. */
+export function knownKeys(path: readonly (string | number)[]): string[] {
+  let schema: unknown = path.length === 0 ? undefined : sections[path[0] as SectionName];
+  if (path.length === 0) return sectionNames;
+  if (schema instanceof z.ZodArray) schema = schema.element;
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+}
