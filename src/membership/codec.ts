@@ -1,0 +1,258 @@
+/**
+ * Gossip messages to and from bytes (proto/gossip.proto). Every field that comes in is checked: a decoder
+ * returns a message within its bounds or a reason, it never throws, and what it allocates is bounded by the
+ * 64 KiB of a frame.
+ */
+import type { IpAddress } from '../ip/address.ts';
+import { addressBytes } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import {
+  addressField,
+  check,
+  type Decoded,
+  endpointField,
+  guarded,
+  idField,
+  integerField,
+  listField,
+  messageField,
+  messageType,
+  nameField,
+  type Raw,
+  rawEndpoint,
+  rawId,
+} from './proto.ts';
+import { signedRecordField } from './record.ts';
+import type { MemberStatus, SignedRecord } from './types.ts';
+
+export interface Ping {
+  readonly kind: 'ping';
+  readonly sequence: number;
+  readonly target: string;
+  readonly source: string;
+}
+export interface PingRequest {
+  readonly kind: 'pingRequest';
+  readonly sequence: number;
+  readonly target: string;
+  readonly source: string;
+  readonly endpoint: Endpoint;
+}
+export interface Ack {
+  readonly kind: 'ack';
+  readonly sequence: number;
+}
+export interface Nack {
+  readonly kind: 'nack';
+  readonly sequence: number;
+}
+export interface RecordMessage {
+  readonly kind: 'record';
+  readonly signed: SignedRecord;
+}
+/** An opinion of `from` about `member` as of `incarnation`. */
+export interface Accusation {
+  readonly kind: 'suspect' | 'dead';
+  readonly member: string;
+  readonly incarnation: number;
+  readonly from: string;
+}
+export interface SyncRequest {
+  readonly kind: 'syncRequest';
+  readonly source: string;
+  readonly digest: Digest;
+  readonly full: boolean;
+  readonly pushOnly: boolean;
+}
+export interface SyncResponse {
+  readonly kind: 'syncResponse';
+  readonly source: string;
+  readonly same: boolean;
+}
+export interface MemberState {
+  readonly kind: 'memberState';
+  readonly signed: SignedRecord;
+  readonly status: MemberStatus;
+  readonly statusAgeSeconds: number;
+}
+export interface TargetsRequest {
+  readonly kind: 'targetsRequest';
+  readonly target: string;
+}
+export interface TargetsResponse {
+  readonly kind: 'targetsResponse';
+  readonly node: string;
+  readonly addresses: readonly IpAddress[];
+}
+export interface PodTarget {
+  readonly kind: 'podTarget';
+  readonly name: string;
+  readonly addresses: readonly IpAddress[];
+}
+
+export type Message =
+  | Ping
+  | PingRequest
+  | Ack
+  | Nack
+  | RecordMessage
+  | Accusation
+  | SyncRequest
+  | SyncResponse
+  | MemberState
+  | TargetsRequest
+  | TargetsResponse
+  | PodTarget;
+
+/** Two unsigned 32-bit halves: equal on two nodes when, almost certainly, their member tables are. */
+export interface Digest {
+  readonly high: number;
+  readonly low: number;
+}
+
+const UINT32_MAX = 0xffff_ffff;
+const MAX_TARGET_ADDRESSES = 8;
+const STATUS = { alive: 1, suspect: 2, dead: 3, left: 4 } as const;
+const STATUS_NAMES = [undefined, 'alive', 'suspect', 'dead', 'left'] as const;
+
+export function decodeMessage(bytes: Uint8Array): Decoded<Message> {
+  return guarded(() => {
+    const raw = messageType.decode(bytes) as unknown as Raw;
+    const body = raw.body as keyof typeof decoders | undefined;
+    check(body !== undefined);
+    return decoders[body](messageField(raw[body]));
+  });
+}
+
+export function encodeMessage(message: Message): Uint8Array {
+  return messageType.encode(rawMessage(message)).finish();
+}
+
+const decoders = {
+  ping: (raw: Raw): Ping => ({
+    kind: 'ping',
+    sequence: integerField(raw.sequence, 0, UINT32_MAX),
+    target: idField(raw.target),
+    source: idField(raw.source),
+  }),
+  pingRequest: (raw: Raw): PingRequest => ({
+    kind: 'pingRequest',
+    sequence: integerField(raw.sequence, 0, UINT32_MAX),
+    target: idField(raw.target),
+    source: idField(raw.source),
+    endpoint: endpointField(raw.endpoint),
+  }),
+  ack: (raw: Raw): Ack => ({ kind: 'ack', sequence: integerField(raw.sequence, 0, UINT32_MAX) }),
+  nack: (raw: Raw): Nack => ({ kind: 'nack', sequence: integerField(raw.sequence, 0, UINT32_MAX) }),
+  record: (raw: Raw): RecordMessage => ({ kind: 'record', signed: signedRecordField(raw) }),
+  suspect: (raw: Raw): Accusation => accusation('suspect', raw),
+  dead: (raw: Raw): Accusation => accusation('dead', raw),
+  syncRequest: (raw: Raw): SyncRequest => ({
+    kind: 'syncRequest',
+    source: idField(raw.source),
+    digest: {
+      high: integerField(raw.digestHigh, 0, UINT32_MAX),
+      low: integerField(raw.digestLow, 0, UINT32_MAX),
+    },
+    full: raw.full === true,
+    pushOnly: raw.pushOnly === true,
+  }),
+  syncResponse: (raw: Raw): SyncResponse => ({
+    kind: 'syncResponse',
+    source: idField(raw.source),
+    same: raw.same === true,
+  }),
+  memberState: (raw: Raw): MemberState => {
+    const status = STATUS_NAMES[integerField(raw.status, 1, STATUS_NAMES.length - 1)];
+    check(status !== undefined);
+    return {
+      kind: 'memberState',
+      signed: signedRecordField(raw.record),
+      status,
+      statusAgeSeconds: integerField(raw.statusAge, 0, UINT32_MAX),
+    };
+  },
+  targetsRequest: (raw: Raw): TargetsRequest => ({ kind: 'targetsRequest', target: idField(raw.target) }),
+  targetsResponse: (raw: Raw): TargetsResponse => ({
+    kind: 'targetsResponse',
+    node: nameField(raw.node),
+    addresses: listField(raw.addresses, MAX_TARGET_ADDRESSES).map(addressField),
+  }),
+  podTarget: (raw: Raw): PodTarget => ({
+    kind: 'podTarget',
+    name: nameField(raw.name),
+    addresses: listField(raw.addresses, MAX_TARGET_ADDRESSES).map(addressField),
+  }),
+};
+
+function accusation(kind: 'suspect' | 'dead', raw: Raw): Accusation {
+  return {
+    kind,
+    member: idField(raw.member),
+    incarnation: integerField(raw.incarnation, 1, UINT32_MAX),
+    from: idField(raw.from),
+  };
+}
+
+function rawMessage(message: Message): Raw {
+  switch (message.kind) {
+    case 'ping':
+      return {
+        ping: { sequence: message.sequence, target: rawId(message.target), source: rawId(message.source) },
+      };
+    case 'pingRequest':
+      return {
+        pingRequest: {
+          sequence: message.sequence,
+          target: rawId(message.target),
+          source: rawId(message.source),
+          endpoint: rawEndpoint(message.endpoint),
+        },
+      };
+    case 'ack':
+      return { ack: { sequence: message.sequence } };
+    case 'nack':
+      return { nack: { sequence: message.sequence } };
+    case 'record':
+      return { record: rawSigned(message.signed) };
+    case 'suspect':
+    case 'dead':
+      return {
+        [message.kind]: {
+          member: rawId(message.member),
+          incarnation: message.incarnation,
+          from: rawId(message.from),
+        },
+      };
+    case 'syncRequest':
+      return {
+        syncRequest: {
+          source: rawId(message.source),
+          digestHigh: message.digest.high,
+          digestLow: message.digest.low,
+          full: message.full,
+          pushOnly: message.pushOnly,
+        },
+      };
+    case 'syncResponse':
+      return { syncResponse: { source: rawId(message.source), same: message.same } };
+    case 'memberState':
+      return {
+        memberState: {
+          record: rawSigned(message.signed),
+          status: STATUS[message.status],
+          statusAge: message.statusAgeSeconds,
+        },
+      };
+    case 'targetsRequest':
+      return { targetsRequest: { target: rawId(message.target) } };
+    case 'targetsResponse':
+      return { targetsResponse: { node: message.node, addresses: message.addresses.map(addressBytes) } };
+    case 'podTarget':
+      return { podTarget: { name: message.name, addresses: message.addresses.map(addressBytes) } };
+  }
+}
+
+function rawSigned(signed: SignedRecord): Raw {
+  return { record: signed.bytes, signature: signed.signature };
+}

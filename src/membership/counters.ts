@@ -1,0 +1,68 @@
+/** What gossip has sent, received and refused since the agent's start. Every name is listed, also at 0. */
+export const GOSSIP_COUNTERS = [
+  'sentDatagrams',
+  'sentBytes',
+  'receivedDatagrams',
+  'receivedBytes',
+  'sentStreams',
+  'sentStreamBytes',
+  'receivedStreams',
+  'receivedStreamBytes',
+  'probes',
+  'probesFailed',
+  'probesOnlyTcp',
+  'suspicions',
+  'deaths',
+  'refutations',
+  'pushPulls',
+  'pushPullsFailed',
+  'pushPullsSame',
+  /** Frames: too short, not ours, another version or kind. */
+  'refusedShort',
+  'refusedMagic',
+  'refusedVersion',
+  'refusedKind',
+  /** Sealed with a key that is not in the key ring, under another cluster's name, or tampered with. */
+  'refusedKey',
+  /** Clear text although this node has a key. */
+  'refusedClear',
+  /** Sealed although this node has no key. */
+  'refusedSealed',
+  /** Clear text of a cluster with another name. */
+  'refusedCluster',
+  /** Received before, or too long ago to tell. */
+  'refusedReplay',
+  /** Frames out of order in a stream. */
+  'refusedStream',
+  /** Messages: not protobuf, a field out of its bounds, a signature that does not hold. */
+  'refusedMalformed',
+  'refusedField',
+  'refusedSignature',
+  /** Of a kind that does not belong where it came, such as a push-pull in a datagram. */
+  'refusedUnexpected',
+  /** A ping for another node. */
+  'refusedMisdirected',
+  /** More members, or more requests for indirect probes, than there is room for. */
+  'refusedFull',
+] as const;
+
+export type GossipCounter = (typeof GOSSIP_COUNTERS)[number];
+
+export class GossipCounters {
+  readonly #values = Object.fromEntries(GOSSIP_COUNTERS.map((name) => [name, 0])) as Record<
+    GossipCounter,
+    number
+  >;
+
+  add(name: GossipCounter, by = 1): void {
+    this.#values[name] += by;
+  }
+
+  get(name: GossipCounter): number {
+    return this.#values[name];
+  }
+
+  snapshot(): Record<GossipCounter, number> {
+    return { ...this.#values };
+  }
+}

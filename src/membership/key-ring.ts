@@ -1,0 +1,94 @@
+/**
+ * The cluster's secret: a file with one or more keys, one a line, 32 bytes in base64 each (`warren key
+ * generate`). The first seals, all of them open, so that keys can be changed without downtime.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { errorMessage, WarrenError } from '../errors.ts';
+import type { Logger } from '../log/logger.ts';
+
+export const KEY_BYTES = 32;
+/** Each key is tried on a frame that does not open. */
+export const MAX_KEYS = 8;
+const MAX_KEY_FILE_BYTES = 16_384;
+
+export interface KeyRing {
+  /** At least one, at most 8; the first is the primary. */
+  readonly keys: readonly Uint8Array[];
+}
+
+/** A new key, as it stands in a key file. */
+export function generateClusterKey(): string {
+  return randomBytes(KEY_BYTES).toString('base64');
+}
+
+/**
+ * Reads a key file. Empty lines and lines that start with `#` are skipped. A file that is missing, empty or
+ * wrong is an error (KEY_FILE, KEY_INVALID): a node that was given a key never falls back to clear text.
+ */
+export function loadKeyRing(path: string, logger: Logger): KeyRing {
+  checkPermissions(path, logger);
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  return parseKeyRing(text, path);
+}
+
+/** `source` names the text in errors; a key itself is never shown. */
+export function parseKeyRing(text: string, source: string): KeyRing {
+  const keys: Uint8Array[] = [];
+  for (const [index, line] of text.split('\n').entries()) {
+    const content = line.trim();
+    if (content === '' || content.startsWith('#')) continue;
+    const key = Buffer.from(content, 'base64');
+    if (key.length !== KEY_BYTES || key.toString('base64') !== content) {
+      throw new WarrenError(
+        'KEY_INVALID',
+        `${source} line ${index + 1}: a cluster key is ${KEY_BYTES} bytes in base64`,
+        { hint: 'Make one with: warren key generate' },
+      );
+    }
+    keys.push(new Uint8Array(key));
+  }
+  if (keys.length === 0 || keys.length > MAX_KEYS) {
+    throw new WarrenError(
+      'KEY_INVALID',
+      `${source} holds ${keys.length} keys; 1 to ${MAX_KEYS} are possible`,
+      {
+        hint: 'Make one with: warren key generate',
+      },
+    );
+  }
+  return { keys };
+}
+
+function checkPermissions(path: string, logger: Logger): void {
+  let mode: number;
+  try {
+    const file = statSync(path);
+    if (!file.isFile() || file.size > MAX_KEY_FILE_BYTES) {
+      throw new WarrenError('KEY_FILE', `${path} is not a cluster key file`);
+    }
+    mode = file.mode;
+  } catch (error) {
+    throw error instanceof WarrenError ? error : unreadable(path, error);
+  }
+  if ((mode & 0o022) !== 0) {
+    throw new WarrenError('KEY_FILE', `cluster key ${path} can be changed by others than its owner`, {
+      hint: `Run: chmod 600 ${path}`,
+    });
+  }
+  if ((mode & 0o004) !== 0) {
+    logger.warn({ path }, 'every user of this host can read the cluster key; chmod 600 keeps it private');
+  }
+}
+
+function unreadable(path: string, cause: unknown): WarrenError {
+  return new WarrenError('KEY_FILE', `cannot read the cluster key ${path}: ${errorMessage(cause)}`, {
+    hint: 'Copy the key file of another node there, or make one with: warren key generate',
+    cause,
+  });
+}

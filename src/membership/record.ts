@@ -1,0 +1,134 @@
+/** A node's record: what it says of itself, serialized once, signed, and passed on byte for byte. */
+import {
+  type Identity,
+  idOfPublicKey,
+  PUBLIC_KEY_BYTES,
+  SIGNATURE_BYTES,
+  verifySignature,
+} from './identity.ts';
+import {
+  bytesField,
+  check,
+  type Decoded,
+  endpointField,
+  guarded,
+  integerField,
+  listField,
+  messageField,
+  nameField,
+  nodeRecordType,
+  prefixField,
+  type Raw,
+  rawEndpoint,
+  rawPrefix,
+} from './proto.ts';
+import type { Encapsulation, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
+
+/** 16 IPv6 prefixes, two IPv6 endpoints and the longest name take less. */
+export const MAX_RECORD_BYTES = 640;
+export const MAX_PREFIXES = 16;
+export const MAX_INCARNATION = 0xffff_ffff;
+
+/** Stands before the record in what is signed, so that the signature means nothing anywhere else. */
+const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
+
+const ENCAPSULATION = { unknown: 0, 'vxlan-gpe': 1 } as const;
+const LEASE_STATE = { claiming: 1, active: 2 } as const;
+
+/** Serializes and signs the record of `identity`'s own node. */
+export function signRecord(
+  identity: Identity,
+  content: Omit<NodeRecord, 'id' | 'publicKey'>,
+): { readonly record: NodeRecord; readonly signed: SignedRecord } {
+  const record: NodeRecord = { ...content, id: identity.id, publicKey: identity.publicKey };
+  const bytes = encodeRecord(record);
+  return { record, signed: { bytes, signature: identity.sign(signedBytes(bytes)) } };
+}
+
+/** Whether the owner of the record's key signed exactly these bytes; about 0.1 ms. */
+export function verifyRecord(record: NodeRecord, signed: SignedRecord): boolean {
+  return verifySignature(record.publicKey, signedBytes(signed.bytes), signed.signature);
+}
+
+/** Checks every field; the signature is the caller's to verify, once it knows that the record is news. */
+export function decodeRecord(bytes: Uint8Array): Decoded<NodeRecord> {
+  return guarded(() => {
+    check(bytes.length <= MAX_RECORD_BYTES);
+    const raw = nodeRecordType.decode(bytes) as unknown as Raw;
+    const publicKey = bytesField(raw.publicKey, PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES);
+    return {
+      id: idOfPublicKey(publicKey),
+      publicKey,
+      incarnation: integerField(raw.incarnation, 1, MAX_INCARNATION),
+      name: nameField(raw.name),
+      gossip: endpointField(raw.gossip),
+      vtep: endpointField(raw.vtep),
+      encapsulation: encapsulationField(raw),
+      lease: leaseField(raw.lease),
+      left: raw.left === true,
+    };
+  });
+}
+
+export function encodeRecord(record: NodeRecord): Uint8Array {
+  const { encapsulation, lease } = record;
+  const raw = {
+    publicKey: record.publicKey,
+    incarnation: record.incarnation,
+    name: record.name,
+    gossip: rawEndpoint(record.gossip),
+    vtep: rawEndpoint(record.vtep),
+    encapsulation: ENCAPSULATION[encapsulation.type],
+    vni: encapsulation.type === 'vxlan-gpe' ? encapsulation.vni : 0,
+    left: record.left,
+    ...(lease && { lease: rawLease(lease) }),
+  };
+  return new Uint8Array(nodeRecordType.encode(raw).finish());
+}
+
+export function sameSignedRecord(a: SignedRecord, b: SignedRecord): boolean {
+  return Buffer.compare(a.bytes, b.bytes) === 0;
+}
+
+/** Lengths only: the record inside is checked by `decodeRecord`. */
+export function signedRecordField(value: unknown): SignedRecord {
+  const raw = messageField(value);
+  return {
+    bytes: bytesField(raw.record, 1, MAX_RECORD_BYTES),
+    signature: bytesField(raw.signature, SIGNATURE_BYTES, SIGNATURE_BYTES),
+  };
+}
+
+function encapsulationField(raw: Raw): Encapsulation {
+  if (raw.encapsulation !== ENCAPSULATION['vxlan-gpe']) return { type: 'unknown' };
+  return { type: 'vxlan-gpe', vni: integerField(raw.vni, 0, 0xff_ffff) };
+}
+
+function leaseField(value: unknown): LeaseClaim | undefined {
+  if (value === undefined || value === null) return undefined;
+  const raw = messageField(value);
+  check(raw.state === LEASE_STATE.claiming || raw.state === LEASE_STATE.active);
+  const prefixes = listField(raw.prefixes, MAX_PREFIXES).map(prefixField);
+  check(prefixes.length > 0);
+  return {
+    state: raw.state === LEASE_STATE.active ? 'active' : 'claiming',
+    prefixes,
+    term: integerField(raw.term, 1, 0xffff_ffff),
+    establishedAtSeconds: integerField(raw.establishedAt, 0, 0xffff_ffff),
+    inUse: raw.inUse === true,
+  };
+}
+
+function rawLease(lease: LeaseClaim): Raw {
+  return {
+    state: LEASE_STATE[lease.state],
+    prefixes: lease.prefixes.map(rawPrefix),
+    term: lease.term,
+    establishedAt: lease.establishedAtSeconds,
+    inUse: lease.inUse,
+  };
+}
+
+function signedBytes(record: Uint8Array): Uint8Array {
+  return Buffer.concat([SIGNING_CONTEXT, record]);
+}

@@ -1,0 +1,125 @@
+/**
+ * Every interval and multiplier of the protocol, with the formula it stands in. n is the number of nodes that
+ * are alive or suspect, this one included. The names and most values follow memberlist's config.go.
+ */
+export interface MembershipTiming {
+  /**
+   * One other node is probed per interval, in shuffled order: each is probed by this node every
+   * (n - 1) * interval, and by someone about once per interval.
+   */
+  readonly probeIntervalMs: number;
+  /**
+   * How long a direct probe may take before others are asked to try (and TCP is tried). The probe has failed
+   * when there is no answer by any way after probeInterval * (1 + health score).
+   */
+  readonly probeTimeoutMs: number;
+  /** How many other nodes are asked to probe for this one. */
+  readonly indirectProbes: number;
+  /**
+   * A suspect that does not refute is declared dead after
+   *   min = suspicionMultiplier * max(1, log10 n) * probeInterval
+   * once suspicionMultiplier - 2 other nodes have confirmed the suspicion, or at once with min where there
+   * are not that many others.
+   */
+  readonly suspicionMultiplier: number;
+  /**
+   * Before any confirmation the timeout is max = suspicionMaxMultiplier * min, and with c of k confirmations
+   *   max - (max - min) * log(c + 1) / log(k + 1).
+   */
+  readonly suspicionMaxMultiplier: number;
+  /** The health score (Lifeguard's local health multiplier) goes from 0 to this less 1. */
+  readonly awarenessMaxMultiplier: number;
+  /** While there is news, every node tells some to `gossipNodes` random others once per interval. */
+  readonly gossipIntervalMs: number;
+  readonly gossipNodes: number;
+  /** News is told retransmitMultiplier * ceil(log10(n + 1)) times by each node that has heard it. */
+  readonly retransmitMultiplier: number;
+  /** How long the dead are still told things, so that they can refute. */
+  readonly gossipToDeadMs: number;
+  /**
+   * The member tables of two nodes are compared, and exchanged where they differ, once per
+   *   interval * (n <= 32 ? 1 : ceil(log2(n / 32)) + 1) on each node.
+   */
+  readonly pushPullIntervalMs: number;
+  /** The most that one stream may take, from connecting to the last byte. */
+  readonly streamTimeoutMs: number;
+  /** Without an answer from any seed for this long, a node goes on alone (and keeps trying). */
+  readonly joinTimeoutMs: number;
+  /** Pause after a failed attempt to join, times 1.5 each time up to the maximum, and 0 to 25 % more. */
+  readonly joinRetryMs: number;
+  readonly joinRetryMaxMs: number;
+  /** Once per interval a lost seed and, with probability dead / alive, a dead member are tried again. */
+  readonly reconnectIntervalMs: number;
+  /** How long dead and left nodes, and with them their leases, are remembered. */
+  readonly deadRetentionMs: number;
+  /** How long a node that leaves goes on telling so. */
+  readonly leaveMs: number;
+}
+
+const DAY_MS = 24 * 3600 * 1000;
+
+/** One data centre. A node of three that is killed is declared dead in 2.75 to 4 s. */
+const lan: MembershipTiming = {
+  probeIntervalMs: 500,
+  probeTimeoutMs: 250,
+  indirectProbes: 3,
+  suspicionMultiplier: 5,
+  suspicionMaxMultiplier: 6,
+  awarenessMaxMultiplier: 8,
+  gossipIntervalMs: 200,
+  gossipNodes: 3,
+  retransmitMultiplier: 4,
+  gossipToDeadMs: 30_000,
+  pushPullIntervalMs: 30_000,
+  streamTimeoutMs: 10_000,
+  joinTimeoutMs: 5_000,
+  joinRetryMs: 200,
+  joinRetryMaxMs: 5_000,
+  reconnectIntervalMs: 5_000,
+  deadRetentionMs: DAY_MS,
+  leaveMs: 800,
+};
+
+/** Between data centres: up to a second of round trip, some loss. */
+const wan: MembershipTiming = {
+  ...lan,
+  probeIntervalMs: 5_000,
+  probeTimeoutMs: 3_000,
+  suspicionMultiplier: 6,
+  gossipIntervalMs: 500,
+  gossipNodes: 4,
+  gossipToDeadMs: 60_000,
+  pushPullIntervalMs: 60_000,
+  streamTimeoutMs: 30_000,
+  joinTimeoutMs: 15_000,
+  joinRetryMs: 1_000,
+  reconnectIntervalMs: 15_000,
+  leaveMs: 3_000,
+};
+
+/** Nodes on one machine: the lab. */
+const local: MembershipTiming = {
+  ...lan,
+  probeTimeoutMs: 200,
+  indirectProbes: 1,
+  suspicionMultiplier: 4,
+  gossipIntervalMs: 100,
+  retransmitMultiplier: 2,
+  pushPullIntervalMs: 15_000,
+  gossipToDeadMs: 15_000,
+  streamTimeoutMs: 3_000,
+  reconnectIntervalMs: 2_000,
+  leaveMs: 400,
+};
+
+export const timingPresets = { lan, wan, local } as const;
+export type TimingPreset = keyof typeof timingPresets;
+
+export function retransmitLimit(timing: MembershipTiming, nodes: number): number {
+  return timing.retransmitMultiplier * Math.ceil(Math.log10(nodes + 1));
+}
+
+export function pushPullDelayMs(timing: MembershipTiming, nodes: number): number {
+  const scale = nodes <= 32 ? 1 : Math.ceil(Math.log2(nodes / 32)) + 1;
+  return timing.pushPullIntervalMs * scale;
+}

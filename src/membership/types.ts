@@ -1,0 +1,59 @@
+/** What membership tells the rest of the agent about the cluster's nodes. */
+import type { MemberStatus } from '../api/types.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
+
+export type { MemberStatus };
+
+export type Encapsulation =
+  | { readonly type: 'vxlan-gpe'; readonly vni: number }
+  /** A kind that this version does not know; the member is shown, and nothing is sent to it. */
+  | { readonly type: 'unknown' };
+
+/** What a node says of its own pod subnet; signed with the rest of its record. */
+export interface LeaseClaim {
+  /** `claiming`: announced so that others keep off; not routed yet. */
+  readonly state: 'claiming' | 'active';
+  /** One subnet per family; at most 16. */
+  readonly prefixes: readonly Prefix[];
+  /** 1, or one more than that of the node whose expired or forgotten lease this one takes over. */
+  readonly term: number;
+  /** When the lease was claimed, seconds since 1970 on the owner's clock. */
+  readonly establishedAtSeconds: number;
+  /** Whether pods run in it. */
+  readonly inUse: boolean;
+}
+
+/** What a node says of itself. Only the holder of its key can make a new one. */
+export interface NodeRecord {
+  readonly id: string;
+  readonly publicKey: Uint8Array;
+  /** 1 to 2^32-1; a record with a higher one replaces one with a lower. */
+  readonly incarnation: number;
+  readonly name: string;
+  readonly gossip: Endpoint;
+  readonly vtep: Endpoint;
+  readonly encapsulation: Encapsulation;
+  readonly lease: LeaseClaim | undefined;
+  /** The node has left on its own accord. */
+  readonly left: boolean;
+}
+
+/** A record as it travels: the exact bytes that were signed, passed on unchanged. */
+export interface SignedRecord {
+  readonly bytes: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
+export interface Member {
+  readonly id: string;
+  readonly name: string;
+  readonly status: MemberStatus;
+  readonly incarnation: number;
+  readonly gossip: Endpoint;
+  readonly vtep: Endpoint;
+  readonly encapsulation: Encapsulation;
+  readonly lease: LeaseClaim | undefined;
+  /** How long it has had this status, as far as this node knows, milliseconds. */
+  readonly statusAgeMs: number;
+}
