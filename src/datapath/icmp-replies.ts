@@ -14,7 +14,7 @@ import {
   writeIcmpError,
   writeIcmpv6Error,
 } from '../wire/icmp.ts';
-import { ipVersion } from '../wire/ipv4.ts';
+import { ipVersion, ipv4Destination, ipv4Source } from '../wire/ipv4.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VIRTIO_NET_HEADER_BYTES, writePlainVirtioHeader } from '../wire/virtio-net.ts';
 import type { ForwardingState } from './forwarding.ts';
@@ -86,7 +86,11 @@ export class IcmpReplies {
     let replyBytes = 0;
     if (ipVersion(view, 0) === 4) {
       if (this.#ownIpv4 === undefined) return;
-      replyBytes = writeIcmpError(view, REPLY_PACKET, 0, quoted, this.#ownIpv4, type, code, mtu);
+      // Linux drops as martian what arrives with its own address as the source (fib_validate_source), so a
+      // packet of this node's own is answered in the name of its destination.
+      const isOwn = ipv4Source(view, 0) === this.#ownIpv4;
+      const from = isOwn ? ipv4Destination(view, 0) : this.#ownIpv4;
+      replyBytes = writeIcmpError(view, REPLY_PACKET, 0, quoted, from, type, code, mtu);
     } else if (this.#hasIpv6) {
       const mtuV6 = mtu === 0 ? 0 : Math.max(mtu, IPV6_MIN_MTU);
       replyBytes = writeIcmpv6Error(

@@ -1,0 +1,279 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PacketPathHarness, PeerSocket } from '../../helpers/packet-path.ts';
+import { ipv4Packet, ipv6Packet, vxlanGpe } from '../../helpers/packets.ts';
+
+// The node under test owns 10.42.1.0/24 and fd42:0:0:1::/64; peer B owns .2, peer C owns .3.
+const TO_B = ipv4Packet('10.42.1.2', '10.42.2.2');
+const FROM_B = ipv4Packet('10.42.2.2', '10.42.1.2');
+const TO_B6 = ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:2::2');
+const FROM_B6 = ipv6Packet('fd42:0:0:2::2', 'fd42:0:0:1::2');
+
+let path: PacketPathHarness;
+let peerB: PeerSocket;
+let peerC: PeerSocket;
+let stranger: PeerSocket;
+
+beforeEach(() => {
+  path = new PacketPathHarness();
+  peerB = new PeerSocket('127.0.0.2', path.node);
+  peerC = new PeerSocket('127.0.0.3', path.node);
+  stranger = new PeerSocket('127.0.0.4', path.node);
+  path.load(
+    [
+      { address: '127.0.0.2', port: peerB.port },
+      { address: '127.0.0.3', port: peerC.port },
+    ],
+    {
+      '10.42.1.0/24': 'local',
+      'fd42:0:0:1::/64': 'local',
+      '10.42.2.0/24': 0,
+      'fd42:0:0:2::/64': 0,
+      '10.42.3.0/24': 1,
+      'fd42:0:0:3::/64': 1,
+    },
+  );
+});
+
+afterEach(() => {
+  for (const one of [path, peerB, peerC, stranger]) one.close();
+});
+
+describe('outbound', () => {
+  it('encapsulates IPv4 and IPv6 to the peer that owns the destination', () => {
+    path.fromPods(TO_B, TO_B6, ipv4Packet('10.42.1.2', '10.42.3.9'));
+    expect(peerB.receive()).toEqual(Buffer.from(vxlanGpe(TO_B)));
+    expect(peerB.receive()).toEqual(Buffer.from(vxlanGpe(TO_B6)));
+    expect(peerB.receive()).toBeUndefined();
+    expect(peerC.receive()?.subarray(8)).toEqual(Buffer.from(ipv4Packet('10.42.1.2', '10.42.3.9')));
+    expect(path.drops()).toEqual({});
+    expect(path.counters.totals()).toMatchObject({ outboundPackets: 3, outboundBytes: 60 + 80 + 60 });
+    expect(path.counters.vtep(0)).toMatchObject({ outboundPackets: 2, outboundBytes: 140 });
+  });
+
+  it('sends full bursts and more in order', () => {
+    const packets = Array.from({ length: 150 }, (_, i) =>
+      ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 30 + i }),
+    );
+    for (let i = 0; i < packets.length; i += 10) path.fromPods(...packets.slice(i, i + 10));
+    for (const packet of packets) expect(peerB.receive()?.subarray(8)).toEqual(Buffer.from(packet));
+  });
+
+  it('answers a packet that nobody owns with "unreachable" from its own address', () => {
+    path.fromPods(ipv4Packet('10.42.1.2', '10.42.9.9'), ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:9::9'));
+    const [reply4, reply6] = path.toPods();
+    expect(reply4?.subarray(12, 22).toString('hex')).toBe('0a2a01010a2a01020300');
+    expect(reply4?.subarray(28, 48)).toEqual(
+      Buffer.from(ipv4Packet('10.42.1.2', '10.42.9.9').subarray(0, 20)),
+    );
+    expect(reply6?.subarray(40, 42).toString('hex')).toBe('0100');
+    expect(path.drops()).toEqual({ 'outbound-no-route': 2 });
+  });
+
+  it('answers its own packets in the name of the destination: its own address would be a martian', () => {
+    path.fromPods(ipv4Packet('10.42.1.1', '10.42.9.9'));
+    expect(path.toPods()[0]?.subarray(12, 20).toString('hex')).toBe('0a2a09090a2a0101');
+  });
+
+  it('limits the rate of its answers', () => {
+    const lost = ipv4Packet('10.42.1.2', '10.42.9.9');
+    const sendMany = () => {
+      let answers = 0;
+      for (let i = 0; i < 50; i++) {
+        path.fromPods(...Array.from({ length: 8 }, () => lost));
+        answers += path.toPods().length;
+      }
+      return answers;
+    };
+    expect(sendMany()).toBe(200);
+    expect(sendMany()).toBe(0);
+    path.nowMs += 500;
+    expect(sendMany()).toBe(100);
+  });
+
+  it('answers DF packets over the path MTU, until the MTU it learned expires', () => {
+    path.vteps.lowerMtu(0, 1000, path.nowMs);
+    const big = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1001 });
+    path.fromPods(
+      big,
+      ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1000 }),
+      ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:2::2', { bytes: 1400 }),
+    );
+    const [reply4, reply6] = path.toPods();
+    expect(reply4?.readUInt16BE(20)).toBe(0x0304);
+    expect(reply4?.readUInt16BE(26)).toBe(1000);
+    expect(reply6?.readUInt16BE(40)).toBe(0x0200);
+    expect(reply6?.readUInt32BE(44)).toBe(1280);
+    expect(path.drops()).toEqual({ 'outbound-too-big': 2 });
+    expect(peerB.receive()?.length).toBe(1008);
+    expect(peerB.receive()).toBeUndefined();
+    path.nowMs += 600_000;
+    path.fromPods(big);
+    expect(peerB.receive()?.length).toBe(1009);
+  });
+
+  it('lets a packet without DF through whatever the path MTU, and IPv6 up to 1280 bytes', () => {
+    path.vteps.lowerMtu(0, 1000, path.nowMs);
+    path.fromPods(
+      ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400, dontFragment: false }),
+      ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:2::2', { bytes: 1280 }),
+    );
+    expect([peerB.receive()?.length, peerB.receive()?.length]).toEqual([1408, 1288]);
+    expect(path.drops()).toEqual({});
+  });
+
+  it.each([
+    ['outbound-foreign-source', ipv4Packet('192.0.2.1', '10.42.2.2')],
+    ['outbound-foreign-source', ipv6Packet('2001:db8::1', 'fd42:0:0:2::2')],
+    ['outbound-foreign-source', ipv4Packet('10.42.3.2', '10.42.2.2')],
+    ['outbound-not-unicast', ipv4Packet('10.42.1.2', '224.0.0.1')],
+    ['outbound-not-unicast', ipv4Packet('10.42.1.2', '255.255.255.255')],
+    ['outbound-not-unicast', ipv6Packet('fd42:0:0:1::2', 'ff02::1')],
+    ['outbound-not-unicast', ipv6Packet('fd42:0:0:1::2', 'fe80::1')],
+    ['outbound-malformed', Uint8Array.of(0x45, 0)],
+    ['outbound-malformed', Uint8Array.of(0x00)],
+    ['outbound-malformed', TO_B.subarray(0, 40)],
+    ['outbound-malformed', TO_B6.subarray(0, 41)],
+  ])('drops and counts %s', (reason, packet) => {
+    path.fromPods(packet);
+    expect(path.drops()).toEqual({ [reason]: 1 });
+    expect(peerB.receive() ?? peerC.receive()).toBeUndefined();
+  });
+});
+
+describe('inbound', () => {
+  it('delivers IPv4 and IPv6 from the peer that owns the source', () => {
+    peerB.send(vxlanGpe(FROM_B));
+    peerB.send(vxlanGpe(FROM_B6));
+    path.receive();
+    expect(path.toPods()).toEqual([Buffer.from(FROM_B), Buffer.from(FROM_B6)]);
+    expect(path.drops()).toEqual({});
+    expect(path.counters.vtep(0)).toMatchObject({ inboundPackets: 2, inboundBytes: 140 });
+  });
+
+  it('cuts bytes behind the end of the inner packet', () => {
+    peerB.send(Uint8Array.from([...vxlanGpe(FROM_B), 1, 2, 3]));
+    path.receive();
+    expect(path.toPods()).toEqual([Buffer.from(FROM_B)]);
+  });
+
+  it('takes packets from any port of a peer (RFC 7348, section 5: the source port varies)', () => {
+    const otherPort = new PeerSocket('127.0.0.2', path.node);
+    otherPort.send(vxlanGpe(FROM_B));
+    path.receive();
+    otherPort.close();
+    expect(path.toPods()).toHaveLength(1);
+  });
+
+  it('drops what is truncated, at every length', () => {
+    for (const whole of [vxlanGpe(FROM_B), vxlanGpe(FROM_B6)]) {
+      for (let bytes = 0; bytes < whole.length; bytes++) {
+        const before = path.drops();
+        peerB.send(whole.subarray(0, bytes));
+        path.receive();
+        const reason = bytes < 8 ? 'inbound-truncated' : 'inbound-malformed';
+        expect(path.drops()[reason], `${bytes} bytes`).toBe((before[reason] ?? 0) + 1);
+      }
+    }
+    expect(path.toPods()).toEqual([]);
+  });
+
+  it.each([
+    ['inbound-wrong-vni', vxlanGpe(FROM_B, { vni: 43 })],
+    ['inbound-wrong-vni', vxlanGpe(FROM_B, { vni: 0 })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { lastByte: 1 })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { reserved: 1 })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { reserved: 0x8000 })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { flags: 0x0d })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { flags: 0x0e })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { flags: 0x1c })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { flags: 0x08 })],
+    ['inbound-bad-header', vxlanGpe(FROM_B, { flags: 0x04 })],
+    ['inbound-unknown-protocol', vxlanGpe(FROM_B, { nextProtocol: 3 })],
+    ['inbound-malformed', vxlanGpe(FROM_B, { nextProtocol: 2 })],
+    ['inbound-malformed', vxlanGpe(FROM_B6, { nextProtocol: 1 })],
+    ['inbound-foreign-source', vxlanGpe(ipv4Packet('10.42.3.2', '10.42.1.2'))],
+    ['inbound-foreign-source', vxlanGpe(ipv4Packet('10.42.1.9', '10.42.1.2'))],
+    ['inbound-foreign-source', vxlanGpe(ipv4Packet('192.0.2.1', '10.42.1.2'))],
+    ['inbound-foreign-source', vxlanGpe(ipv6Packet('fd42:0:0:3::2', 'fd42:0:0:1::2'))],
+    ['inbound-not-local', vxlanGpe(ipv4Packet('10.42.2.2', '10.42.3.2'))],
+    ['inbound-not-local', vxlanGpe(ipv4Packet('10.42.2.2', '192.0.2.1'))],
+    ['inbound-not-local', vxlanGpe(ipv4Packet('10.42.2.2', '255.255.255.255'))],
+    ['inbound-not-local', vxlanGpe(ipv6Packet('fd42:0:0:2::2', 'ff02::1'))],
+    ['inbound-too-big', vxlanGpe(ipv4Packet('10.42.2.2', '10.42.1.2', { bytes: 12_000 }))],
+  ])('drops and counts %s', (reason, datagram) => {
+    peerB.send(datagram);
+    path.receive();
+    expect(path.toPods()).toEqual([]);
+    expect(path.drops()).toEqual({ [reason]: 1 });
+  });
+
+  it('drops everything from an address that is no VTEP', () => {
+    stranger.send(vxlanGpe(FROM_B));
+    stranger.send(Uint8Array.of(1));
+    path.receive();
+    expect(path.toPods()).toEqual([]);
+    expect(path.drops()).toEqual({ 'inbound-unknown-source': 2 });
+  });
+
+  it('drops a peer that is gone from the forwarding state', () => {
+    path.load([{ address: '127.0.0.3', port: peerC.port }], { '10.42.1.0/24': 'local', '10.42.3.0/24': 0 });
+    peerB.send(vxlanGpe(FROM_B));
+    path.receive();
+    expect(path.drops()).toEqual({ 'inbound-unknown-source': 1 });
+  });
+
+  it('delivers nothing but whole packets of the right source, whatever bytes come', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 120 }),
+          fc.uint8Array({ maxLength: 120 }).map((inner) => vxlanGpe(inner)),
+          fc.tuple(fc.nat(FROM_B.length + 7), fc.nat(255)).map(([at, value]) => {
+            const mutated = vxlanGpe(FROM_B);
+            mutated[at] = value;
+            return mutated;
+          }),
+        ),
+        (datagram) => {
+          peerB.send(datagram);
+          path.receive();
+          for (const packet of path.toPods()) {
+            expect(packet[0]! >> 4 === 4 ? packet.subarray(12, 15).toString('hex') : 'not IPv4').toBe(
+              '0a2a02',
+            );
+            expect(packet.subarray(16, 19).toString('hex')).toBe('0a2a01');
+            expect(packet.length).toBe(packet.readUInt16BE(2));
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('an IPv6 underlay', () => {
+  it('carries both families, and knows its VTEPs', () => {
+    const path6 = new PacketPathHarness({ address: '::1' });
+    const peer = new PeerSocket('::1', path6.node);
+    const owners = {
+      '10.42.1.0/24': 'local',
+      '10.42.2.0/24': 0,
+      'fd42:0:0:1::/64': 'local',
+      'fd42:0:0:2::/64': 0,
+    } as const;
+    path6.load([{ address: '::1', port: peer.port }], owners);
+    path6.fromPods(TO_B, TO_B6);
+    expect(peer.receive()).toEqual(Buffer.from(vxlanGpe(TO_B)));
+    expect(peer.receive()).toEqual(Buffer.from(vxlanGpe(TO_B6)));
+    peer.send(vxlanGpe(FROM_B6));
+    path6.receive();
+    expect(path6.toPods()).toEqual([Buffer.from(FROM_B6)]);
+    path6.load([{ address: '2001:db8::1', port: peer.port }], owners);
+    peer.send(vxlanGpe(FROM_B6));
+    path6.receive();
+    expect(path6.drops()).toEqual({ 'inbound-unknown-source': 1 });
+    peer.close();
+    path6.close();
+  });
+});
