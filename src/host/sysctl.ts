@@ -1,0 +1,118 @@
+/**
+ * Kernel settings under /proc/sys. This process's own are read first and written only where they differ, so
+ * that a container whose settings were made by its runtime needs no write at all.
+ *
+ * `/proc/sys/net` shows the network namespace of the process that opens it. For another namespace the
+ * program that writes is `tee`, which every image has (`sysctl` is in procps, which slim images lack), run
+ * by `nsenter`. A container's /proc/sys is mounted read-only; with CAP_SYS_ADMIN, which pods need anyway,
+ * `unshare --mount-proc` gives that one `tee` a proc of its own, writable and of the same namespaces.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { errorMessage, WarrenError } from '../errors.ts';
+import { HostCommandError, type InNetns, runCommand } from './command.ts';
+
+/** `net/ipv6/conf/eth0/accept_ra`: with slashes, as an interface's name may hold dots. */
+export type SysctlName = `net/${string}`;
+
+/** The setting's value; undefined if this kernel has no such setting. */
+export async function readSysctl(name: SysctlName, where: InNetns = {}): Promise<string | undefined> {
+  const path = `/proc/sys/${name}`;
+  try {
+    const text =
+      where.netns === undefined ? readFileSync(path, 'utf8') : await runCommand(['cat', path], where);
+    return text.trim();
+  } catch (error) {
+    if (isUnknown(error)) return undefined;
+    throw new WarrenError('SYSCTL_UNREADABLE', `cannot read ${dotted(name)}: ${errorMessage(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/**
+ * Sets each of `names` to `value`; gives those that were changed (in another namespace: all of them, as
+ * they are written without a look). Throws SYSCTL_UNKNOWN if the kernel does not have one, SYSCTL_READ_ONLY
+ * if it cannot be written.
+ */
+export async function setSysctls(
+  names: readonly SysctlName[],
+  value: string,
+  where: InNetns = {},
+): Promise<SysctlName[]> {
+  const changed: SysctlName[] = [];
+  for (const name of names) {
+    const current = where.netns === undefined ? await readSysctl(name) : undefined;
+    if (current !== value) changed.push(name);
+  }
+  if (changed.length === 0) return [];
+  const files = changed.map((name) => `/proc/sys/${name}`);
+  try {
+    if (where.netns === undefined) for (const file of files) writeFileSync(file, value, { flag: 'r+' });
+    else await runCommand(['tee', ...files], { ...where, stdin: value });
+  } catch (error) {
+    if (isUnknown(error)) throw unknownSetting(changed, error);
+    if (!isReadOnly(error)) throw readOnly(changed[0]!, value, error);
+    await writeWithOwnProc(changed, value, where);
+  }
+  return changed;
+}
+
+async function writeWithOwnProc(names: readonly SysctlName[], value: string, where: InNetns): Promise<void> {
+  const files = names.map((name) => `/proc/sys/${name}`);
+  try {
+    await runCommand(['unshare', '--mount-proc', '--', 'tee', ...files], { ...where, stdin: value });
+  } catch (error) {
+    throw readOnly(names[0]!, value, error);
+  }
+}
+
+function isUnknown(error: unknown): boolean {
+  if (error instanceof HostCommandError) return /proc\/sys\/.*No such file/.test(error.stderr);
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+function isReadOnly(error: unknown): boolean {
+  if (error instanceof HostCommandError) {
+    return /proc\/sys\/.*(Read-only file system|Permission denied)/.test(error.stderr);
+  }
+  return ['EROFS', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function unknownSetting(names: readonly SysctlName[], cause: unknown): WarrenError {
+  return new WarrenError('SYSCTL_UNKNOWN', `this kernel has no setting ${names.map(dotted).join(' or ')}`, {
+    hint: names.some((name) => name.startsWith('net/ipv6/'))
+      ? 'IPv6 is off in this kernel: boot without ipv6.disable=1, or leave IPv6 out of cluster.podCidrs.'
+      : 'warren needs a Linux kernel with IPv4 routing.',
+    cause,
+  });
+}
+
+function readOnly(name: SysctlName, value: string, cause: unknown): WarrenError {
+  const setting = dotted(name);
+  const hint =
+    interfaceOf(name) === undefined
+      ? `Run as root; in a container set it from outside: sysctls: ["${setting}=${value}"] in compose, ` +
+        `or docker run --sysctl ${setting}=${value}`
+      : 'Run as root; in a container set the default that new interfaces take, from outside: ' +
+        `sysctls: ["${setting.replace(interfaceOf(name)!, 'default')}=${value}"] in compose, or give it SYS_ADMIN.`;
+  return new WarrenError('SYSCTL_READ_ONLY', `cannot set ${setting} to ${value}: ${reason(cause)}`, {
+    hint,
+    cause,
+  });
+}
+
+function reason(error: unknown): string {
+  const text =
+    error instanceof WarrenError ? errorMessage(error) : ((error as NodeJS.ErrnoException).code ?? '');
+  return /EROFS|Read-only/.test(text) ? '/proc/sys is read-only' : text || errorMessage(error);
+}
+
+function interfaceOf(name: SysctlName): string | undefined {
+  const found = /^net\/ipv[46]\/conf\/([^/]+)\//.exec(name)?.[1];
+  return found === 'all' || found === 'default' ? undefined : found;
+}
+
+/** The form that sysctl and Docker take: `/` becomes `.`, and a dot in an interface's name becomes `/`. */
+export function dotted(name: SysctlName): string {
+  return name.replace(/[./]/g, (character) => (character === '/' ? '.' : '/'));
+}

@@ -1,0 +1,149 @@
+/**
+ * Addresses and routes of the TUN device. Nothing that is right already is touched, so that connections
+ * survive a restart of the agent; what is of ours and no longer wanted goes.
+ *
+ *     warren0      10.42.3.1/32, fd42:0:0:3::1/128             the node's own overlay addresses
+ *     10.42.0.0/16 dev warren0 src 10.42.3.1                   each pod range, and prefixes beside them
+ *     unreachable 10.42.3.0/24                                 own subnets: no way back into the tunnel
+ *                                                              for a pod that does not exist
+ */
+import { addressBits, type Family, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
+import { formatPrefix, type Prefix, parsePrefix, prefixCovers, samePrefix } from '../ip/prefix.ts';
+import type { InNetns } from './command.ts';
+import { findLink, ipBatch, isMissing, listAddresses, listRoutes, type Route } from './ip.ts';
+import { readSysctl, setSysctls } from './sysctl.ts';
+
+/** Marks our routes in the kernel's table (`rtnetlink(7)`, rtm_protocol): 5 to 255 are for daemons. */
+export const ROUTE_PROTOCOL = '87';
+
+export interface TunNetwork {
+  readonly name: string;
+  /** Bytes of an inner packet. */
+  readonly mtu: number;
+  /** The node's own overlay addresses, one of each family at most. */
+  readonly addresses: readonly IpAddress[];
+  readonly podRanges: readonly Prefix[];
+  readonly ownSubnets: readonly Prefix[];
+  /** Prefixes outside of the pod ranges that lead into the tunnel too: static peers' subnets. */
+  readonly extraPrefixes: readonly Prefix[];
+}
+
+/** Makes the device called `name`, which must exist, carry exactly what `network` says. */
+export async function configureTun(network: TunNetwork, where: InNetns = {}): Promise<void> {
+  const { name } = network;
+  await refuseRouterAdvertisements(name, where);
+  if (network.addresses.some((address) => address.family === 6)) {
+    // Docker turns IPv6 off for interfaces of a container whose own network has none.
+    await setSysctls([`net/ipv6/conf/${name}/disable_ipv6`], '0', where);
+  }
+  const hasIpv6 = (await readSysctl(`net/ipv6/conf/${name}/addr_gen_mode`, where)) !== undefined;
+  const [link] = await listAddresses({ ...where, name });
+  const stale = (link?.addresses ?? []).filter((info) => {
+    const address = parseAddress(info.local);
+    const wanted = network.addresses.some((own) => formatAddress(own) === formatAddress(address));
+    return !wanted || info.prefixlen !== addressBits(address.family);
+  });
+  const wanted = wantedRoutes(network);
+  await ipBatch(
+    [
+      // No link-local address: nobody is on this link, and the kernel would send router solicitations.
+      ...(hasIpv6 ? [['link', 'set', 'dev', name, 'addrgenmode', 'none']] : []),
+      ['link', 'set', 'dev', name, 'mtu', String(network.mtu), 'up'],
+      ...network.addresses.map((address) => [
+        ...['address', 'replace', `${formatAddress(address)}/${addressBits(address.family)}`, 'dev', name],
+        ...(address.family === 6 ? ['nodad'] : []),
+      ]),
+      // Only now: with a device's last IPv4 address the kernel drops all of its IPv4 routes.
+      ...stale.map((info) => ['address', 'delete', `${info.local}/${info.prefixlen}`, 'dev', name]),
+      ...wanted.map(({ words }) => ['route', 'replace', ...words, 'proto', ROUTE_PROTOCOL]),
+    ],
+    where,
+  );
+  await ipBatch(await staleRoutes(network, wanted, where), where);
+}
+
+/**
+ * Removes the device and, inside of `podRanges`, the routes that `configureTun` made without it. Nothing
+ * happens if there is none.
+ */
+export async function removeTun(
+  name: string,
+  podRanges: readonly Prefix[] = [],
+  where: InNetns = {},
+): Promise<void> {
+  const network = { name, mtu: 0, addresses: [], podRanges, ownSubnets: [], extraPrefixes: [] };
+  await ipBatch(await staleRoutes(network, [], where), where);
+  if ((await findLink(name, where)) === undefined) return;
+  try {
+    await ipBatch([['link', 'delete', 'dev', name]], where);
+  } catch (error) {
+    // A device that was not persistent goes when its last queue is closed.
+    if (!isMissing(error)) throw error;
+  }
+}
+
+/** `accept_ra=0` before the interface is up (CVE-2020-10749): no peer may become this host's router. */
+export async function refuseRouterAdvertisements(name: string, where: InNetns = {}): Promise<void> {
+  const setting = `net/ipv6/conf/${name}/accept_ra` as const;
+  if ((await readSysctl(setting, where)) !== undefined) await setSysctls([setting], '0', where);
+}
+
+interface WantedRoute {
+  readonly prefix: Prefix;
+  readonly kind: 'unicast' | 'unreachable';
+  /** What follows `ip route replace`. */
+  readonly words: readonly string[];
+}
+
+function wantedRoutes(network: TunNetwork): WantedRoute[] {
+  const own = new Map<Family, IpAddress>(network.addresses.map((address) => [address.family, address]));
+  const tunnelled = [
+    // A node that owns a whole range sends none of it away.
+    ...network.podRanges.filter((range) => !network.ownSubnets.some((subnet) => samePrefix(subnet, range))),
+    ...network.extraPrefixes.filter(
+      (extra) => !network.podRanges.some((range) => prefixCovers(range, extra)),
+    ),
+  ];
+  return [
+    ...tunnelled.map((prefix): WantedRoute => {
+      const source = own.get(prefix.family);
+      const src = source === undefined ? [] : ['src', formatAddress(source)];
+      return { prefix, kind: 'unicast', words: [formatPrefix(prefix), 'dev', network.name, ...src] };
+    }),
+    ...network.ownSubnets.map((prefix): WantedRoute => {
+      return { prefix, kind: 'unreachable', words: ['unreachable', formatPrefix(prefix)] };
+    }),
+  ];
+}
+
+/** Commands that delete the routes with our mark that are not wanted. */
+async function staleRoutes(
+  network: TunNetwork,
+  wanted: readonly WantedRoute[],
+  where: InNetns,
+): Promise<string[][]> {
+  const commands: string[][] = [];
+  for (const family of [4, 6] as const) {
+    const marked = await listRoutes(family, ['proto', ROUTE_PROTOCOL], where);
+    for (const route of marked) {
+      const prefix = destination(route, family);
+      const kind = route.type === 'unreachable' ? 'unreachable' : 'unicast';
+      // Another agent of the same network namespace marks its routes alike.
+      const ours =
+        kind === 'unicast'
+          ? route.dev === network.name
+          : network.podRanges.some((range) => prefixCovers(range, prefix));
+      const kept = wanted.some((entry) => entry.kind === kind && samePrefix(entry.prefix, prefix));
+      if (!ours || kept) continue;
+      const how = kind === 'unicast' ? ['dev', network.name] : [];
+      const type = kind === 'unreachable' ? ['unreachable'] : [];
+      commands.push(['route', 'delete', ...type, formatPrefix(prefix), ...how, 'proto', ROUTE_PROTOCOL]);
+    }
+  }
+  return commands;
+}
+
+function destination(route: Route, family: Family): Prefix {
+  if (route.dst === 'default') return { family, value: 0n, length: 0 };
+  return parsePrefix(route.dst.includes('/') ? route.dst : `${route.dst}/${addressBits(family)}`);
+}
