@@ -27,7 +27,12 @@ export class BroadcastQueue {
     this.remove(key);
     const broadcast = { key, bytes, transmits: 0, superseded: false };
     this.#current.set(key, broadcast);
-    this.#tier(0).push(broadcast);
+    const tier = this.#tier(0);
+    tier.push(broadcast);
+    // While nobody is there to tell, superseded broadcasts are never met.
+    if (tier.length > 2 * this.#current.size + MAX_MISFITS) {
+      this.#tiers[0] = tier.filter((queued) => !queued.superseded);
+    }
   }
 
   remove(key: string): void {

@@ -1,3 +1,6 @@
+import type { MessageRefusal } from './proto.ts';
+import type { FrameRefusal } from './seal.ts';
+
 /** What gossip has sent, received and refused since the agent's start. Every name is listed, also at 0. */
 export const GOSSIP_COUNTERS = [
   'sentDatagrams',
@@ -66,3 +69,20 @@ export class GossipCounters {
     return { ...this.#values };
   }
 }
+
+export const FRAME_COUNTER: Record<FrameRefusal, GossipCounter> = {
+  short: 'refusedShort',
+  magic: 'refusedMagic',
+  version: 'refusedVersion',
+  kind: 'refusedKind',
+  key: 'refusedKey',
+  clear: 'refusedClear',
+  sealed: 'refusedSealed',
+  cluster: 'refusedCluster',
+};
+
+export const MESSAGE_COUNTER: Record<MessageRefusal, GossipCounter> = {
+  malformed: 'refusedMalformed',
+  field: 'refusedField',
+  signature: 'refusedSignature',
+};

@@ -1,0 +1,76 @@
+/**
+ * Sends datagrams, each filled up with news, and while there is news tells it to random others once per
+ * gossip interval.
+ */
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { BroadcastQueue } from './broadcast-queue.ts';
+import type { Clock, TimerGroup } from './clock.ts';
+import type { Link } from './link.ts';
+import type { MemberEntry, MemberTable } from './member-table.ts';
+import { LENGTH_BYTES, packedBytes } from './packing.ts';
+import { type Random, sample } from './random.ts';
+import { type MembershipTiming, retransmitLimit } from './timing.ts';
+
+export interface GossiperOptions {
+  readonly selfId: string;
+  readonly link: Link;
+  readonly table: MemberTable;
+  readonly broadcasts: BroadcastQueue;
+  readonly clock: Clock;
+  readonly timers: TimerGroup;
+  readonly timing: MembershipTiming;
+  readonly random: Random;
+}
+
+export class Gossiper {
+  readonly #options: GossiperOptions;
+  #isScheduled = false;
+
+  constructor(options: GossiperOptions) {
+    this.#options = options;
+  }
+
+  /** Sends `messages`, with as much news as fits behind them. */
+  send(to: Endpoint, messages: readonly Uint8Array[]): void {
+    const { link } = this.#options;
+    const news = this.#takeNews(link.datagramBytes - packedBytes(messages));
+    link.send(to, news.length === 0 ? messages : [...messages, ...news]);
+  }
+
+  /** To be called when there may be news: starts the rounds, which end by themselves. */
+  wake(): void {
+    const { broadcasts, timers, timing, random } = this.#options;
+    if (this.#isScheduled || broadcasts.size === 0) return;
+    this.#isScheduled = true;
+    // Half to one interval: nodes that hear something together do not tell it together.
+    timers.after(timing.gossipIntervalMs * (0.5 + random() / 2), () => {
+      this.#isScheduled = false;
+      // With nobody to tell, the next newcomer wakes this again.
+      if (this.#round()) this.wake();
+    });
+  }
+
+  /** False if there is nobody to tell. */
+  #round(): boolean {
+    const { link, table, timing, random } = this.#options;
+    const targets = sample(random, table.order, timing.gossipNodes, (entry) => this.#isTarget(entry));
+    for (const target of targets) {
+      const news = this.#takeNews(link.datagramBytes);
+      if (news.length === 0) break;
+      link.send(target.record.gossip, news);
+    }
+    return targets.length > 0;
+  }
+
+  #isTarget(entry: MemberEntry): boolean {
+    const { selfId, clock, timing } = this.#options;
+    if (entry.id === selfId || entry.status === 'left') return false;
+    return entry.status !== 'dead' || clock.now() - entry.statusSinceMs <= timing.gossipToDeadMs;
+  }
+
+  #takeNews(limitBytes: number): Uint8Array[] {
+    const { broadcasts, table, timing } = this.#options;
+    if (broadcasts.size === 0) return [];
+    return broadcasts.take(limitBytes, LENGTH_BYTES, retransmitLimit(timing, table.reachable));
+  }
+}

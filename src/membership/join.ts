@@ -1,0 +1,251 @@
+/**
+ * Finding the others: through seeds and remembered members when the agent starts, and ever after through
+ * seeds and dead members that may have come back, so that the halves of a healed partition find each other.
+ */
+import {
+  type Endpoint,
+  formatEndpoint,
+  formatHostPort,
+  type HostPort,
+  sameEndpoint,
+} from '../ip/endpoint.ts';
+import type { Logger } from '../log/logger.ts';
+import type { Clock, TimerGroup } from './clock.ts';
+import { PeerRefusedError } from './link.ts';
+import { type Random, randomIndex, sample, shuffle } from './random.ts';
+import { literalAddress, type Resolve } from './resolve.ts';
+import type { Roster } from './roster.ts';
+import type { Synchronizer } from './sync.ts';
+import type { MembershipTiming } from './timing.ts';
+
+export type JoinOutcome = 'joining' | 'joined' | 'alone';
+
+export interface JoinerOptions {
+  readonly selfId: string;
+  /** Where this node itself is reached, so that it does not join itself. */
+  readonly selfEndpoint: () => Endpoint;
+  readonly seeds: readonly HostPort[];
+  /** Members of an earlier run. */
+  readonly remembered: readonly Endpoint[];
+  readonly roster: Roster;
+  readonly synchronizer: Synchronizer;
+  readonly clock: Clock;
+  readonly timers: TimerGroup;
+  readonly timing: MembershipTiming;
+  readonly random: Random;
+  readonly resolve: Resolve;
+  readonly logger: Logger;
+  readonly onOutcome: (outcome: 'joined' | 'alone') => void;
+}
+
+interface Target {
+  readonly label: string;
+  readonly hostPort: HostPort | undefined;
+  readonly endpoint: Endpoint | undefined;
+  /** An attempt is under way. */
+  isBusy: boolean;
+  isSelf: boolean;
+  /** It answered, and refused us. */
+  hasRefused: boolean;
+  /** Why the last attempt failed. */
+  problem: string | undefined;
+  /** Whom it turned out to be. */
+  peer: string | undefined;
+}
+
+export class Joiner {
+  readonly #options: JoinerOptions;
+  readonly #seeds: Target[];
+  readonly #remembered: Target[];
+  #outcome: JoinOutcome = 'joining';
+  #retryMs: number;
+  #startedAtMs = 0;
+
+  constructor(options: JoinerOptions) {
+    this.#options = options;
+    this.#retryMs = options.timing.joinRetryMs;
+    this.#seeds = options.seeds.map((hostPort) => newTarget(`seed ${formatHostPort(hostPort)}`, hostPort));
+    this.#remembered = options.remembered.map((endpoint) =>
+      newTarget(`former member ${formatEndpoint(endpoint)}`, undefined, endpoint),
+    );
+  }
+
+  get outcome(): JoinOutcome {
+    return this.#outcome;
+  }
+
+  start(): void {
+    const { clock, timers, timing } = this.#options;
+    this.#startedAtMs = clock.now();
+    timers.after(timing.joinTimeoutMs, () => this.#checkAlone());
+    this.#joinRound();
+  }
+
+  /** Why seeds and former members cannot be joined; at most one line for each. */
+  problems(): string[] {
+    const targets = this.#outcome === 'joined' ? this.#seeds : [...this.#seeds, ...this.#remembered];
+    return targets.flatMap((target) => (target.problem && !this.#isAlive(target) ? [target.problem] : []));
+  }
+
+  /** Tries everyone, and goes on until somebody answered. */
+  #joinRound(): void {
+    const { timers, timing, random } = this.#options;
+    for (const target of [...this.#seeds, ...this.#remembered]) this.#try(target);
+    this.#checkAlone();
+    const delayMs = this.#outcome === 'joining' ? this.#retryMs : timing.reconnectIntervalMs;
+    this.#retryMs = Math.min(this.#retryMs * 1.5, timing.joinRetryMaxMs);
+    timers.after(delayMs * (1 + random() / 4), () => {
+      if (this.#outcome === 'joined') this.#reconnectRound();
+      else this.#joinRound();
+    });
+  }
+
+  /** Tries one lost seed, and perhaps one dead member; everyone, when nobody is left. */
+  #reconnectRound(): void {
+    const { timers, timing, random, roster } = this.#options;
+    const isAlone = roster.table.reachable <= 1;
+    const lost = this.#seeds.filter((seed) => !this.#isAlive(seed));
+    for (const seed of isAlone ? lost : shuffle(random, lost).slice(0, 1)) this.#try(seed);
+    const dead = roster.table.count('dead');
+    if (dead > 0 && random() < dead / roster.table.reachable) {
+      const [member] = sample(random, roster.table.order, 1, (entry) => entry.status === 'dead');
+      if (member) this.#options.synchronizer.full(member.record.gossip, () => {});
+    }
+    timers.after(timing.reconnectIntervalMs * (1 + random() / 4), () => this.#reconnectRound());
+  }
+
+  #try(target: Target): void {
+    if (target.isBusy || target.isSelf) return;
+    target.isBusy = true;
+    if (target.endpoint) {
+      this.#sync(target, target.endpoint);
+      return;
+    }
+    const { host, port } = target.hostPort!;
+    const literal = literalAddress(host);
+    if (literal) {
+      this.#tryAddresses(target, [{ address: literal, port }]);
+      return;
+    }
+    this.#options.resolve(host, (result) => {
+      if (result instanceof Error) {
+        this.#fail(target, `${target.label}: the name cannot be resolved (${result.message})`);
+      } else {
+        this.#tryAddresses(
+          target,
+          result.map((address) => ({ address, port })),
+        );
+      }
+    });
+  }
+
+  /** One of the addresses in this node's own family, a different one each time. */
+  #tryAddresses(target: Target, endpoints: readonly Endpoint[]): void {
+    const { selfEndpoint, random } = this.#options;
+    const self = selfEndpoint();
+    const { family } = self.address;
+    const usable = endpoints.filter((endpoint) => endpoint.address.family === family);
+    if (usable.some((endpoint) => sameEndpoint(endpoint, self))) {
+      target.isSelf = true;
+      target.isBusy = false;
+      target.problem = undefined;
+      return;
+    }
+    const endpoint = usable[randomIndex(random, usable.length)];
+    if (endpoint) this.#sync(target, endpoint);
+    else this.#fail(target, `${target.label} has no IPv${family} address, and this node uses IPv${family}`);
+  }
+
+  #sync(target: Target, endpoint: Endpoint): void {
+    const { synchronizer, selfId, logger } = this.#options;
+    synchronizer.full(endpoint, (result) => {
+      if ('error' in result) {
+        target.hasRefused = result.error instanceof PeerRefusedError && result.error.code !== 'busy';
+        this.#fail(target, `${target.label} ${describe(result.error)}`);
+        return;
+      }
+      target.isBusy = false;
+      target.hasRefused = false;
+      target.problem = undefined;
+      target.peer = result.peer;
+      if (result.peer === selfId) {
+        target.isSelf = true;
+        this.#checkAlone();
+        return;
+      }
+      if (this.#outcome !== 'joined') {
+        logger.info({ through: formatEndpoint(endpoint) }, 'joined the cluster');
+        this.#outcome = 'joined';
+        this.#options.onOutcome('joined');
+      }
+    });
+  }
+
+  #fail(target: Target, problem: string): void {
+    if (target.problem !== problem && this.#outcome !== 'joined') this.#options.logger.warn(problem);
+    target.isBusy = false;
+    target.problem = problem;
+    this.#checkAlone();
+  }
+
+  /**
+   * Alone: there is nobody to join, or nobody has answered for the join timeout. Not while somebody refuses
+   * us: a cluster is there, and a node that is shut out of it must not act as if it were the first.
+   */
+  #checkAlone(): void {
+    const { clock, timing, logger } = this.#options;
+    if (this.#outcome !== 'joining') return;
+    const others = [...this.#seeds, ...this.#remembered].filter((target) => !target.isSelf);
+    if (others.some((target) => target.hasRefused)) return;
+    if (others.length > 0 && clock.now() - this.#startedAtMs < timing.joinTimeoutMs) return;
+    if (others.length > 0) logger.warn('no other node answers; going on alone, and trying again');
+    this.#outcome = 'alone';
+    this.#options.onOutcome('alone');
+  }
+
+  #isAlive(target: Target): boolean {
+    if (target.isSelf) return true;
+    const { table } = this.#options.roster;
+    if (target.peer) return table.get(target.peer)?.status === 'alive';
+    // Not tried yet: it may have joined through us.
+    const literal = target.hostPort && literalAddress(target.hostPort.host);
+    const endpoint = target.endpoint ?? (literal && { address: literal, port: target.hostPort!.port });
+    if (!endpoint) return false;
+    return table.order.some(
+      (entry) => entry.status === 'alive' && sameEndpoint(entry.record.gossip, endpoint),
+    );
+  }
+}
+
+function newTarget(label: string, hostPort: HostPort | undefined, endpoint?: Endpoint): Target {
+  return {
+    label,
+    hostPort,
+    endpoint,
+    isBusy: false,
+    isSelf: false,
+    hasRefused: false,
+    problem: undefined,
+    peer: undefined,
+  };
+}
+
+/** What follows a target's name in a problem's text. */
+function describe(error: Error): string {
+  if (error instanceof PeerRefusedError) return error.message;
+  const { code } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'does not answer: no agent listens there (connection refused)';
+    case 'ETIMEDOUT':
+      return 'does not answer: timed out';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return `cannot be reached: no route to it (${code})`;
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'does not answer: it closed the connection';
+    default:
+      return `does not answer: ${error.message}`;
+  }
+}

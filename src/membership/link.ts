@@ -1,0 +1,250 @@
+/**
+ * Messages to frames and back: sealing, replay protection, the frame order of streams, counting. Everything
+ * above this file deals in checked messages from nodes that hold the cluster's key.
+ */
+import type { Endpoint } from '../ip/endpoint.ts';
+import { formatEndpoint } from '../ip/endpoint.ts';
+import { decodeMessage, type Message } from './codec.ts';
+import { FRAME_COUNTER, type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
+import { pack, packGroups, unpack } from './packing.ts';
+import { ReplayGuard } from './replay-guard.ts';
+import {
+  type FrameHeader,
+  type FrameKind,
+  type FrameRefusal,
+  MAX_FRAME_BYTES,
+  type RefusalCode,
+  refusalFrame,
+  type Sealer,
+} from './seal.ts';
+import { type Exchange, type InboundExchange, MAX_DATAGRAM_BYTES, type Transport } from './transport.ts';
+
+/** The other side answered, and does not talk to us. */
+export class PeerRefusedError extends Error {
+  readonly code: RefusalCode;
+  constructor(code: RefusalCode) {
+    super(REFUSAL_TEXT[code]);
+    this.code = code;
+  }
+}
+
+const REFUSAL_TEXT: Record<RefusalCode, string> = {
+  key: 'refused us: its cluster key or cluster name differs from ours',
+  clear: 'refused us: it has a cluster key, and this node has none (cluster.keyFile)',
+  sealed: 'refused us: it has no cluster key, and this node has one (cluster.keyFile)',
+  cluster: 'refused us: it belongs to a cluster of another name (cluster.name)',
+  version: 'refused us: it speaks another version of the gossip protocol',
+  busy: 'refused us: it serves too many streams at the moment',
+  invalid: 'refused us: it could not read what this node sent',
+};
+
+/** The receiving end of another node's request. */
+export interface StreamReader {
+  message(message: Message): void;
+  /** The request is complete. */
+  end(): readonly Uint8Array[];
+}
+
+export interface LinkHandlers {
+  datagram(from: Endpoint, message: Message): void;
+  stream(from: Endpoint): StreamReader;
+}
+
+export interface LinkOptions {
+  readonly transport: Transport;
+  readonly sealer: Sealer;
+  /** 8 random bytes, new for each run. */
+  readonly session: Uint8Array;
+  readonly counters: GossipCounters;
+  readonly streamTimeoutMs: number;
+}
+
+export class Link {
+  readonly #options: LinkOptions;
+  readonly #replays = new ReplayGuard();
+  #handlers: LinkHandlers | undefined;
+  #datagramNumber = 0;
+  #exchangeNumber = 0;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  /** The room for packed messages in one datagram. */
+  get datagramBytes(): number {
+    return MAX_DATAGRAM_BYTES - this.#options.sealer.overheadBytes;
+  }
+
+  async open(handlers: LinkHandlers): Promise<void> {
+    this.#handlers = handlers;
+    await this.#options.transport.open({
+      datagram: (from, bytes) => this.#receiveDatagram(from, bytes),
+      accept: (from) => this.#accept(from),
+    });
+  }
+
+  close(): Promise<void> {
+    this.#handlers = undefined;
+    return this.#options.transport.close();
+  }
+
+  /** `messages` together fit `datagramBytes`; each costs `LENGTH_BYTES` besides its own. */
+  send(to: Endpoint, messages: readonly Uint8Array[]): void {
+    const { transport, sealer, session, counters } = this.#options;
+    const number = ++this.#datagramNumber;
+    const header: FrameHeader = {
+      kind: 'datagram',
+      last: true,
+      session,
+      number: Math.floor(number / 0x1_0000_0000),
+      index: number >>> 0,
+    };
+    const frame = sealer.seal(header, pack(messages));
+    counters.add('sentDatagrams');
+    counters.add('sentBytes', frame.length);
+    transport.send(to, frame);
+  }
+
+  /**
+   * Sends `messages` in a stream and hands over the answer message by message. `done` is called once, with
+   * an error (a PeerRefusedError where the other side refuses us) unless the answer was complete.
+   */
+  exchange(
+    to: Endpoint,
+    messages: readonly Uint8Array[],
+    receive: (message: Message) => void,
+    done: (error: Error | undefined) => void,
+  ): Exchange {
+    const { transport, sealer, session, counters, streamTimeoutMs } = this.#options;
+    this.#exchangeNumber = (this.#exchangeNumber + 1) >>> 0;
+    const number = this.#exchangeNumber;
+    const frames = this.#sealStream('request', session, number, messages);
+    counters.add('sentStreams');
+    let index = 0;
+    let failure: Error | undefined;
+    return transport.exchange(to, frames, streamTimeoutMs, {
+      frame: (bytes) => {
+        counters.add('receivedStreamBytes', bytes.length);
+        const opened = sealer.open(bytes);
+        if (!opened.ok) {
+          failure =
+            opened.reason === 'refused'
+              ? new PeerRefusedError(opened.code)
+              : new Error(`${formatEndpoint(to)} answered with something that is not ours`);
+          if (opened.reason !== 'refused') counters.add(FRAME_COUNTER[opened.reason]);
+          return true;
+        }
+        const { header, payload } = opened;
+        const isNext =
+          header.kind === 'response' &&
+          header.number === number &&
+          header.index === index++ &&
+          Buffer.compare(header.session, session) === 0;
+        if (!isNext || !this.#readMessages(payload, receive)) {
+          counters.add('refusedStream');
+          failure = new Error(`the answer of ${formatEndpoint(to)} makes no sense`);
+          return true;
+        }
+        return header.last;
+      },
+      closed: (error) => done(failure ?? error),
+    });
+  }
+
+  #receiveDatagram(from: Endpoint, bytes: Uint8Array): void {
+    const { sealer, counters } = this.#options;
+    counters.add('receivedDatagrams');
+    counters.add('receivedBytes', bytes.length);
+    const opened = sealer.open(bytes);
+    if (!opened.ok) {
+      counters.add(opened.reason === 'refused' ? 'refusedKind' : FRAME_COUNTER[opened.reason]);
+      return;
+    }
+    const { header, payload } = opened;
+    if (header.kind !== 'datagram') {
+      counters.add('refusedKind');
+      return;
+    }
+    // In clear text anyone can make up sessions and numbers; refusing repetitions would protect nothing.
+    if (sealer.sealed) {
+      const session = Buffer.from(header.session).toString('latin1');
+      if (!this.#replays.accept(session, header.number * 0x1_0000_0000 + header.index)) {
+        counters.add('refusedReplay');
+        return;
+      }
+    }
+    this.#readMessages(payload, (message) => this.#handlers?.datagram(from, message));
+  }
+
+  #accept(from: Endpoint): InboundExchange {
+    const { sealer, counters } = this.#options;
+    const reader = this.#handlers?.stream(from);
+    let expected: { session: Uint8Array; number: number; index: number } | undefined;
+    counters.add('receivedStreams');
+    return {
+      frame: (bytes) => {
+        counters.add('receivedStreamBytes', bytes.length);
+        const opened = sealer.open(bytes);
+        if (!opened.ok) {
+          if (opened.reason === 'refused') return [];
+          counters.add(FRAME_COUNTER[opened.reason]);
+          return [refusalFrame(refusalCode(opened.reason))];
+        }
+        const { header, payload } = opened;
+        expected ??= { session: header.session, number: header.number, index: 0 };
+        const isNext =
+          header.kind === 'request' &&
+          header.number === expected.number &&
+          header.index === expected.index++ &&
+          Buffer.compare(header.session, expected.session) === 0;
+        if (!isNext || !reader || !this.#readMessages(payload, (message) => reader.message(message))) {
+          counters.add('refusedStream');
+          return [refusalFrame('invalid')];
+        }
+        if (!header.last) return undefined;
+        return this.#sealStream('response', header.session, header.number, reader.end());
+      },
+    };
+  }
+
+  #sealStream(
+    kind: FrameKind,
+    session: Uint8Array,
+    number: number,
+    messages: readonly Uint8Array[],
+  ): Uint8Array[] {
+    const { sealer, counters } = this.#options;
+    const groups = packGroups(messages, MAX_FRAME_BYTES - sealer.overheadBytes);
+    return groups.map((payload, index) => {
+      const last = index === groups.length - 1;
+      const frame = sealer.seal({ kind, last, session, number, index }, payload);
+      counters.add('sentStreamBytes', frame.length);
+      return frame;
+    });
+  }
+
+  /** False when the payload is cut short; messages that break a bound are counted and skipped. */
+  #readMessages(payload: Uint8Array, receive: (message: Message) => void): boolean {
+    const { counters } = this.#options;
+    const isWhole = unpack(payload, (bytes) => {
+      const decoded = decodeMessage(bytes);
+      if (decoded.ok) receive(decoded.value);
+      else counters.add(MESSAGE_COUNTER[decoded.reason]);
+    });
+    if (!isWhole) counters.add('refusedMalformed');
+    return isWhole;
+  }
+}
+
+function refusalCode(reason: FrameRefusal): RefusalCode {
+  switch (reason) {
+    case 'key':
+    case 'clear':
+    case 'sealed':
+    case 'cluster':
+    case 'version':
+      return reason;
+    default:
+      return 'invalid';
+  }
+}

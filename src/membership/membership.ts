@@ -1,0 +1,399 @@
+/**
+ * Who is in the cluster: SWIM with suspicion and refutation, news piggybacked on probes, push-pull, joining
+ * and leaving. This file puts the parts together and hands each message to the part it is for:
+ *
+ *     seal.ts, link.ts    frames, keys, streams          roster.ts   the table and the merge rule
+ *     probe.ts            failure detection              gossip.ts   spreading news
+ *     sync.ts             push-pull                      join.ts     finding the others
+ *
+ * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
+ */
+import { randomBytes } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import type { NodeTargets } from '../api/types.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
+import { type Endpoint, formatEndpoint, type HostPort } from '../ip/endpoint.ts';
+import type { Logger } from '../log/logger.ts';
+import { Awareness } from './awareness.ts';
+import { BroadcastQueue } from './broadcast-queue.ts';
+import { type Clock, realClock, TimerGroup } from './clock.ts';
+import { encodeMessage, type Message } from './codec.ts';
+import { GossipCounters } from './counters.ts';
+import { Gossiper } from './gossip.ts';
+import type { Identity } from './identity.ts';
+import { Joiner, type JoinOutcome } from './join.ts';
+import type { KeyRing } from './key-ring.ts';
+import { Link, type StreamReader } from './link.ts';
+import { MemberTable } from './member-table.ts';
+import { Prober } from './probe.ts';
+import { type Random, sample, seededRandom } from './random.ts';
+import { verifyRecord } from './record.ts';
+import { type Resolve, resolveHost } from './resolve.ts';
+import { Roster } from './roster.ts';
+import { SESSION_BYTES, Sealer } from './seal.ts';
+import { type SelfDescription, SelfRecord } from './self.ts';
+import { MAX_REMEMBERED, type MembershipStore } from './store.ts';
+import { Synchronizer } from './sync.ts';
+import { encodeTargets, requestTargets } from './targets.ts';
+import { type MembershipTiming, pushPullDelayMs, timingPresets } from './timing.ts';
+import type { Transport } from './transport.ts';
+import type { Member, NodeRecord, SignedRecord } from './types.ts';
+
+export interface MembershipOptions {
+  readonly identity: Identity;
+  readonly clusterName: string;
+  /** Absent: gossip is clear text, and sealed gossip is refused. */
+  readonly keyRing: KeyRing | undefined;
+  readonly self: Omit<SelfDescription, 'lease'>;
+  readonly seeds: readonly HostPort[];
+  readonly transport: Transport;
+  readonly store: MembershipStore;
+  readonly logger: Logger;
+  readonly timing?: MembershipTiming;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  readonly resolve?: Resolve;
+  readonly verify?: (record: NodeRecord, signed: SignedRecord) => boolean;
+}
+
+interface MembershipEvents {
+  /** A member is new (`previous` undefined), or its status or record is another. This node included. */
+  change: [member: Member, previous: Member | undefined];
+  /** A member has been dead or gone for so long that it is forgotten. */
+  removed: [member: Member];
+  /** How joining came out; `joined` may follow `alone`. */
+  outcome: [outcome: 'joined' | 'alone'];
+}
+
+/** Incarnation and members are written at most this often. */
+const SAVE_DELAY_MS = 1000;
+const TWIN_SHOWN_MS = 60_000;
+/** For so long after the start, newer records of this node can stem from its earlier run. */
+const TWIN_GRACE_MS = 10_000;
+/** How many others hear of a leave at once, without waiting for gossip. */
+const LEAVE_DIRECT = 8;
+
+export class Membership extends EventEmitter<MembershipEvents> {
+  readonly #options: MembershipOptions;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #timing: MembershipTiming;
+  readonly #timers: TimerGroup;
+  readonly #counters = new GossipCounters();
+  readonly #broadcasts = new BroadcastQueue();
+  readonly #self: SelfRecord;
+  readonly #link: Link;
+  readonly #roster: Roster;
+  readonly #gossiper: Gossiper;
+  readonly #synchronizer: Synchronizer;
+  readonly #prober: Prober;
+  readonly #joiner: Joiner;
+  readonly #joined: Promise<'joined' | 'alone'>;
+  #targets: (() => NodeTargets) | undefined;
+  #phase: 'new' | 'running' | 'stopped' = 'new';
+  #startedAtMs = 0;
+  #isSaveDue = false;
+  #twin: { readonly text: string; readonly atMs: number } | undefined;
+
+  /** Reads the store, and may throw its errors (STATE_CORRUPT). Nothing is bound or sent before `start`. */
+  constructor(options: MembershipOptions) {
+    super();
+    this.#options = options;
+    this.#clock = options.clock ?? realClock;
+    this.#random = options.random ?? seededRandom(randomBytes(4).readInt32BE());
+    this.#timing = options.timing ?? timingPresets.lan;
+    this.#timers = new TimerGroup(this.#clock);
+    const stored = options.store.load();
+    const { identity, logger, transport } = options;
+    this.#self = new SelfRecord(
+      identity,
+      { ...options.self, lease: undefined },
+      (stored?.incarnation ?? 0) + 1,
+    );
+    const awareness = new Awareness(this.#timing.awarenessMaxMultiplier);
+    const table = new MemberTable(this.#random);
+    const shared = {
+      selfId: identity.id,
+      broadcasts: this.#broadcasts,
+      clock: this.#clock,
+      timers: this.#timers,
+      timing: this.#timing,
+      random: this.#random,
+      counters: this.#counters,
+      logger,
+      awareness,
+      table,
+    };
+    this.#link = new Link({
+      transport,
+      sealer: new Sealer(options.clusterName, options.keyRing),
+      session: randomBytes(SESSION_BYTES),
+      counters: this.#counters,
+      streamTimeoutMs: this.#timing.streamTimeoutMs,
+    });
+    this.#roster = new Roster({
+      ...shared,
+      self: this.#self,
+      verify: options.verify ?? verifyRecord,
+      onChange: (member, previous) => this.#onChange(member, previous),
+      onRemoved: (member) => this.emit('removed', member),
+      onTwin: (record) => this.#onTwin(record),
+    });
+    const parts = { ...shared, link: this.#link, roster: this.#roster };
+    this.#gossiper = new Gossiper(parts);
+    this.#synchronizer = new Synchronizer({ ...parts, onMerged: () => this.#gossiper.wake() });
+    this.#prober = new Prober({ ...parts, gossiper: this.#gossiper });
+    this.#joiner = new Joiner({
+      ...parts,
+      selfEndpoint: () => this.#self.record.gossip,
+      seeds: options.seeds,
+      remembered: stored?.members ?? [],
+      synchronizer: this.#synchronizer,
+      resolve: options.resolve ?? resolveHost,
+      onOutcome: (outcome) => this.emit('outcome', outcome),
+    });
+    this.#joined = new Promise((resolve) => this.once('outcome', resolve));
+  }
+
+  get id(): string {
+    return this.#self.id;
+  }
+
+  /** The way joining has come out so far. */
+  get outcome(): JoinOutcome {
+    return this.#joiner.outcome;
+  }
+
+  /**
+   * `joined` after the first push-pull with another node; `alone` when there is nobody to join or nobody
+   * answered in time. Pending for as long as a seed answers and refuses this node: see `problems`.
+   */
+  get joined(): Promise<'joined' | 'alone'> {
+    return this.#joined;
+  }
+
+  /** Binds, and begins to join. Rejects with a WarrenError if the address cannot be bound. */
+  async start(): Promise<void> {
+    await this.#link.open({
+      datagram: (from, message) => this.#receive(from, message),
+      stream: () => this.#serve(),
+    });
+    if (this.#phase !== 'new') return;
+    this.#phase = 'running';
+    this.#startedAtMs = this.#clock.now();
+    this.#prober.start();
+    this.#schedulePushPull();
+    this.#joiner.start();
+    this.#save();
+  }
+
+  /** Every member that is remembered, dead ones included, and this node. */
+  members(): Member[] {
+    return this.#roster.table.order.map((entry) => this.#roster.member(entry));
+  }
+
+  member(id: string): Member | undefined {
+    const entry = this.#roster.table.get(id);
+    return entry && this.#roster.member(entry);
+  }
+
+  /** This node. */
+  self(): Member {
+    return this.member(this.id)!;
+  }
+
+  /** Changes what this node says of itself. Before `start` it is only taken note of. */
+  updateSelf(changes: Partial<SelfDescription>): void {
+    this.#self.describe(changes);
+    this.#self.renew();
+    this.#roster.announceSelf();
+    this.#gossiper.wake();
+  }
+
+  /** Exchanges tables with the node at once, such as after a claim; resolves whether that worked. */
+  syncWith(id: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const member = this.#roster.table.get(id);
+      if (!member || id === this.id || this.#phase !== 'running') resolve(false);
+      else this.#synchronizer.full(member.record.gossip, (result) => resolve(!('error' in result)));
+    });
+  }
+
+  /** What this node answers to `request(..., 'targets')`. */
+  onTargets(targets: () => NodeTargets): void {
+    this.#targets = targets;
+  }
+
+  /** Rejects with GOSSIP_REQUEST: no such member, it does not answer, or it refuses. */
+  request(memberId: string, _kind: 'targets'): Promise<NodeTargets> {
+    const member = this.member(memberId);
+    if (!member || this.#phase !== 'running') {
+      return Promise.reject(new WarrenError('GOSSIP_REQUEST', `no member has the id ${memberId}`));
+    }
+    return requestTargets(this.#link, member.id, member.name, member.gossip);
+  }
+
+  /** Tells the others that this node goes, and gives that news a moment to spread. `stop` comes after. */
+  async leave(): Promise<void> {
+    if (this.#phase !== 'running' || this.#self.left) return;
+    this.#self.leave();
+    this.#self.renew();
+    this.#roster.announceSelf();
+    const news = [encodeMessage({ kind: 'record', signed: this.#self.signed })];
+    const others = sample(
+      this.#random,
+      this.#roster.table.order,
+      LEAVE_DIRECT,
+      (entry) => entry.status === 'alive' && entry.id !== this.id,
+    );
+    for (const other of others) this.#link.send(other.record.gossip, news);
+    if (others.length === 0) return;
+    this.#gossiper.wake();
+    await new Promise<void>((resolve) => this.#timers.after(this.#timing.leaveMs, resolve));
+  }
+
+  /** Ends everything. Without `leave` before it the others find out by themselves. */
+  async stop(): Promise<void> {
+    if (this.#phase === 'stopped') return;
+    this.#writeStore();
+    this.#phase = 'stopped';
+    this.#timers.close();
+    await this.#link.close();
+  }
+
+  /** Counts since the start; the names are those of counters.ts. */
+  counters(): Record<string, number> {
+    return this.#counters.snapshot();
+  }
+
+  /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
+  problems(): string[] {
+    const problems = this.#joiner.problems();
+    if (this.#twin && this.#clock.now() - this.#twin.atMs < TWIN_SHOWN_MS) problems.push(this.#twin.text);
+    return problems;
+  }
+
+  #receive(from: Endpoint, message: Message): void {
+    if (this.#phase !== 'running') return;
+    switch (message.kind) {
+      case 'ping':
+        this.#prober.answer(message, from);
+        break;
+      case 'pingRequest':
+        this.#prober.relay(message, from);
+        break;
+      case 'ack':
+        this.#prober.ack(message.sequence);
+        break;
+      case 'nack':
+        this.#prober.nack(message.sequence);
+        break;
+      case 'record':
+        this.#roster.mergeRecord(message.signed, 'broadcast');
+        break;
+      case 'suspect':
+        this.#roster.suspect(message);
+        break;
+      case 'dead':
+        this.#roster.declareDead(message);
+        break;
+      default:
+        this.#counters.add('refusedUnexpected');
+    }
+    this.#gossiper.wake();
+  }
+
+  /** A stream's first message says what it is about. */
+  #serve(): StreamReader {
+    let reader: StreamReader | undefined;
+    return {
+      message: (message) => {
+        if (reader) reader.message(message);
+        else reader = this.#readerFor(message);
+      },
+      end: () => reader?.end() ?? [],
+    };
+  }
+
+  #readerFor(first: Message): StreamReader | undefined {
+    const ignore = () => this.#counters.add('refusedUnexpected');
+    const isRunning = this.#phase === 'running';
+    if (first.kind === 'syncRequest' && isRunning) return this.#synchronizer.serve(first);
+    if (first.kind === 'ping' && first.target === this.id) {
+      const ack = encodeMessage({ kind: 'ack', sequence: first.sequence });
+      return { message: ignore, end: () => [ack] };
+    }
+    if (first.kind === 'targetsRequest' && first.target === this.id) {
+      return { message: ignore, end: () => (this.#targets ? encodeTargets(this.#targets()) : []) };
+    }
+    ignore();
+    return undefined;
+  }
+
+  #schedulePushPull(): void {
+    const delayMs = pushPullDelayMs(this.#timing, this.#roster.table.reachable);
+    this.#timers.after(delayMs * (0.5 + this.#random()), () => {
+      const [other] = sample(
+        this.#random,
+        this.#roster.table.order,
+        1,
+        (entry) => entry.status === 'alive' && entry.id !== this.id,
+      );
+      if (other) this.#synchronizer.compare(other.record.gossip, () => {});
+      this.#schedulePushPull();
+    });
+  }
+
+  #onChange(member: Member, previous: Member | undefined): void {
+    if (member.id === this.id || previous?.status !== member.status) this.#save();
+    if (member.id !== this.id && previous?.status !== member.status) {
+      const fields = { node: member.name, id: member.id, gossip: formatEndpoint(member.gossip) };
+      if (member.status === 'alive' && previous?.status !== 'suspect')
+        this.#options.logger.info(fields, 'node is alive');
+      if (member.status === 'left') this.#options.logger.info(fields, 'node has left');
+    }
+    this.emit('change', member, previous);
+  }
+
+  #onTwin(record: NodeRecord): void {
+    const nowMs = this.#clock.now();
+    if (this.#phase !== 'running' || nowMs - this.#startedAtMs < TWIN_GRACE_MS) return;
+    const text = `another agent at ${formatEndpoint(record.gossip)} runs with this node's identity; was its state folder copied?`;
+    if (!this.#twin || nowMs - this.#twin.atMs > TWIN_SHOWN_MS) this.#options.logger.error(text);
+    this.#twin = { text, atMs: nowMs };
+  }
+
+  #save(): void {
+    if (this.#isSaveDue || this.#phase !== 'running') return;
+    this.#isSaveDue = true;
+    this.#timers.after(SAVE_DELAY_MS, () => {
+      this.#isSaveDue = false;
+      this.#writeStore();
+    });
+  }
+
+  #writeStore(): void {
+    if (this.#phase !== 'running') return;
+    const others = sample(
+      this.#random,
+      this.#roster.table.order,
+      MAX_REMEMBERED,
+      (entry) => entry.id !== this.id && entry.status !== 'left' && entry.status !== 'dead',
+    );
+    // A node that lost everyone keeps what it remembers.
+    const members = others.length > 0 ? others.map((entry) => entry.record.gossip) : this.#rememberedBefore();
+    try {
+      this.#options.store.save({ incarnation: this.#self.record.incarnation, members });
+    } catch (error) {
+      this.#options.logger.error({ reason: errorMessage(error) }, 'cannot write the known members');
+    }
+  }
+
+  #rememberedBefore(): readonly Endpoint[] {
+    try {
+      return this.#options.store.load()?.members ?? [];
+    } catch {
+      return [];
+    }
+  }
+}

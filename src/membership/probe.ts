@@ -1,0 +1,226 @@
+/**
+ * Failure detection: once per interval one other node is pinged; when it does not answer in time, others are
+ * asked to ping it and it is tried over TCP; when nothing came by the end of the interval, it is suspect
+ * (SWIM section 4.1; memberlist state.go, probeNode).
+ */
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Logger } from '../log/logger.ts';
+import type { Awareness } from './awareness.ts';
+import type { Clock, Timer, TimerGroup } from './clock.ts';
+import { encodeMessage, type Ping, type PingRequest } from './codec.ts';
+import type { GossipCounters } from './counters.ts';
+import type { Gossiper } from './gossip.ts';
+import type { Link } from './link.ts';
+import type { MemberEntry } from './member-table.ts';
+import { type Random, randomIndex, sample } from './random.ts';
+import type { Roster } from './roster.ts';
+import type { MembershipTiming } from './timing.ts';
+
+export interface ProberOptions {
+  readonly selfId: string;
+  readonly link: Link;
+  readonly gossiper: Gossiper;
+  readonly roster: Roster;
+  readonly awareness: Awareness;
+  readonly clock: Clock;
+  readonly timers: TimerGroup;
+  readonly timing: MembershipTiming;
+  readonly random: Random;
+  readonly counters: GossipCounters;
+  readonly logger: Logger;
+}
+
+/** Probes for others that are under way; more are refused. */
+const MAX_RELAYS = 256;
+/** A helper says that it hears nothing either after this part of the time left for indirect probes. */
+const NACK_SHARE = 0.6;
+
+interface Waiting {
+  onAck(): void;
+  onNack(): void;
+}
+
+export class Prober {
+  readonly #options: ProberOptions;
+  /** By sequence number; bounded by one own probe and `MAX_RELAYS`. */
+  readonly #waiting = new Map<number, Waiting>();
+  #sequence: number;
+  #next = 0;
+
+  constructor(options: ProberOptions) {
+    this.#options = options;
+    // Not to be guessed: in clear text an answer could be made up.
+    this.#sequence = randomIndex(options.random, 0x1_0000_0000);
+  }
+
+  start(): void {
+    const { timers, timing, random } = this.#options;
+    timers.after(timing.probeIntervalMs * random(), () => this.#round());
+  }
+
+  ack(sequence: number): void {
+    this.#waiting.get(sequence)?.onAck();
+  }
+
+  nack(sequence: number): void {
+    this.#waiting.get(sequence)?.onNack();
+  }
+
+  /** Answers a ping; with it goes what this node wrongly or rightly believes of the one who asks. */
+  answer(ping: Ping, from: Endpoint): void {
+    const { selfId, gossiper, counters, roster } = this.#options;
+    if (ping.target !== selfId) {
+      counters.add('refusedMisdirected');
+      return;
+    }
+    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence })];
+    const asker = roster.table.get(ping.source);
+    const accusation = asker && roster.accusationOf(asker);
+    if (accusation) messages.push(accusation);
+    gossiper.send(from, messages);
+  }
+
+  /** Pings for another node. */
+  relay(request: PingRequest, from: Endpoint): void {
+    const { selfId, gossiper, timers, timing, counters, roster } = this.#options;
+    if (this.#waiting.size >= MAX_RELAYS) {
+      counters.add('refusedFull');
+      return;
+    }
+    const sequence = this.#nextSequence();
+    const leftMs = Math.max(0, timing.probeIntervalMs - timing.probeTimeoutMs);
+    const nackTimer = timers.after(leftMs * NACK_SHARE, () => {
+      gossiper.send(from, [encodeMessage({ kind: 'nack', sequence: request.sequence })]);
+    });
+    const endTimer = timers.after(timing.probeIntervalMs, () => this.#waiting.delete(sequence));
+    this.#waiting.set(sequence, {
+      onAck: () => {
+        this.#waiting.delete(sequence);
+        nackTimer.cancel();
+        endTimer.cancel();
+        gossiper.send(from, [encodeMessage({ kind: 'ack', sequence: request.sequence })]);
+      },
+      onNack: () => {},
+    });
+    const known = roster.table.get(request.target)?.record.gossip;
+    gossiper.send(known ?? request.endpoint, [
+      encodeMessage({ kind: 'ping', sequence, target: request.target, source: selfId }),
+    ]);
+  }
+
+  #round(): void {
+    const { timers, timing } = this.#options;
+    const target = this.#nextTarget();
+    if (target) this.#probe(target);
+    else timers.after(timing.probeIntervalMs, () => this.#round());
+  }
+
+  /** The next one in shuffled order; a full turn shuffles anew, and forgets the long dead. */
+  #nextTarget(): MemberEntry | undefined {
+    const { roster, selfId } = this.#options;
+    for (let looked = 0; looked <= roster.table.size; looked++) {
+      if (this.#next >= roster.table.order.length) {
+        roster.reap();
+        roster.table.reshuffle();
+        this.#next = 0;
+      }
+      const entry = roster.table.order[this.#next++];
+      if (entry && entry.id !== selfId && (entry.status === 'alive' || entry.status === 'suspect')) {
+        return entry;
+      }
+    }
+    return undefined;
+  }
+
+  #probe(target: MemberEntry): void {
+    const { selfId, gossiper, roster, awareness, clock, timers, timing, counters } = this.#options;
+    const sequence = this.#nextSequence();
+    const startedAtMs = clock.now();
+    const { incarnation } = target.record;
+    const ping: Ping = { kind: 'ping', sequence, target: target.id, source: selfId };
+    let helpers = 0;
+    let nacks = 0;
+    let fallback: { answered: boolean; cancel: () => void } | undefined;
+    counters.add('probes');
+
+    const indirectTimer = timers.after(timing.probeTimeoutMs, () => {
+      helpers = this.#askHelpers(target, sequence);
+      fallback = this.#tryStream(target, ping);
+    });
+    const endTimer: Timer = timers.after(awareness.scale(timing.probeIntervalMs), () => {
+      this.#waiting.delete(sequence);
+      fallback?.cancel();
+      if (fallback?.answered) this.#warnStreamOnly(target);
+      else {
+        counters.add('probesFailed');
+        // Helpers that answered neither way tell of this node's own network rather than of the target.
+        awareness.add(helpers > 0 ? helpers - nacks : 1);
+        roster.suspect({ kind: 'suspect', member: target.id, incarnation, from: selfId });
+        gossiper.wake();
+      }
+      this.#round();
+    });
+    this.#waiting.set(sequence, {
+      onAck: () => {
+        this.#waiting.delete(sequence);
+        indirectTimer.cancel();
+        endTimer.cancel();
+        fallback?.cancel();
+        awareness.add(-1);
+        const nextMs = Math.max(0, timing.probeIntervalMs - (clock.now() - startedAtMs));
+        timers.after(nextMs, () => this.#round());
+      },
+      onNack: () => {
+        nacks = Math.min(nacks + 1, helpers);
+      },
+    });
+
+    const accusation = roster.accusationOf(target);
+    gossiper.send(target.record.gossip, [encodeMessage(ping), ...(accusation ? [accusation] : [])]);
+  }
+
+  #askHelpers(target: MemberEntry, sequence: number): number {
+    const { selfId, gossiper, roster, timing, random } = this.#options;
+    const helpers = sample(
+      random,
+      roster.table.order,
+      timing.indirectProbes,
+      (entry) => entry.status === 'alive' && entry.id !== selfId && entry.id !== target.id,
+    );
+    const request = encodeMessage({
+      kind: 'pingRequest',
+      sequence,
+      target: target.id,
+      source: selfId,
+      endpoint: target.record.gossip,
+    });
+    for (const helper of helpers) gossiper.send(helper.record.gossip, [request]);
+    return helpers.length;
+  }
+
+  /** UDP may be blocked where TCP is not; such a node is alive all the same. */
+  #tryStream(target: MemberEntry, ping: Ping) {
+    const state = { answered: false, cancel: () => {} };
+    const exchange = this.#options.link.exchange(
+      target.record.gossip,
+      [encodeMessage(ping)],
+      (message) => {
+        if (message.kind === 'ack' && message.sequence === ping.sequence) state.answered = true;
+      },
+      () => {},
+    );
+    state.cancel = () => exchange.cancel();
+    return state;
+  }
+
+  #warnStreamOnly(target: MemberEntry): void {
+    const { counters, logger } = this.#options;
+    counters.add('probesOnlyTcp');
+    logger.warn({ node: target.record.name }, 'node answers over TCP and not over UDP; check its firewall');
+  }
+
+  #nextSequence(): number {
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    return this.#sequence;
+  }
+}

@@ -1,0 +1,67 @@
+/** This node's own record: its incarnation, its signature, and the state that outlives a restart. */
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Identity } from './identity.ts';
+import { MAX_INCARNATION, signRecord } from './record.ts';
+import type { Encapsulation, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
+
+export interface SelfDescription {
+  readonly name: string;
+  /** Where other nodes' gossip reaches this node. */
+  readonly gossip: Endpoint;
+  readonly vtep: Endpoint;
+  readonly encapsulation: Encapsulation;
+  readonly lease: LeaseClaim | undefined;
+}
+
+export class SelfRecord {
+  readonly #identity: Identity;
+  #description: SelfDescription;
+  #incarnation: number;
+  #left = false;
+  #current: { readonly record: NodeRecord; readonly signed: SignedRecord };
+
+  constructor(identity: Identity, description: SelfDescription, incarnation: number) {
+    this.#identity = identity;
+    this.#description = description;
+    this.#incarnation = incarnation;
+    this.#current = this.#sign();
+  }
+
+  get id(): string {
+    return this.#identity.id;
+  }
+
+  get record(): NodeRecord {
+    return this.#current.record;
+  }
+
+  get signed(): SignedRecord {
+    return this.#current.signed;
+  }
+
+  get left(): boolean {
+    return this.#left;
+  }
+
+  describe(changes: Partial<SelfDescription>): void {
+    this.#description = { ...this.#description, ...changes };
+  }
+
+  leave(): void {
+    this.#left = true;
+  }
+
+  /** A new record whose incarnation is above both its own and `known`. */
+  renew(known = 0): void {
+    this.#incarnation = Math.min(Math.max(this.#incarnation, known) + 1, MAX_INCARNATION);
+    this.#current = this.#sign();
+  }
+
+  #sign() {
+    return signRecord(this.#identity, {
+      ...this.#description,
+      incarnation: this.#incarnation,
+      left: this.#left,
+    });
+  }
+}
