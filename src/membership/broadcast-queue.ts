@@ -5,6 +5,8 @@
 interface Broadcast {
   readonly key: string;
   readonly bytes: Uint8Array;
+  /** The member that has no need to hear it. */
+  readonly notTo: string | undefined;
   transmits: number;
   /** A newer broadcast has its key; it is skipped and dropped when met. */
   superseded: boolean;
@@ -23,9 +25,10 @@ export class BroadcastQueue {
     return this.#current.size;
   }
 
-  put(key: string, bytes: Uint8Array): void {
+  /** `notTo`: a member's own record is no news to it, and a transmit to it would be lost on the others. */
+  put(key: string, bytes: Uint8Array, notTo?: string): void {
     this.remove(key);
-    const broadcast = { key, bytes, transmits: 0, superseded: false };
+    const broadcast = { key, bytes, notTo, transmits: 0, superseded: false };
     this.#current.set(key, broadcast);
     const tier = this.#tier(0);
     tier.push(broadcast);
@@ -42,10 +45,10 @@ export class BroadcastQueue {
   }
 
   /**
-   * Takes what fits into `limitBytes`, each message costing `overheadBytes` more than its length. What has
-   * now been sent `transmitLimit` times is forgotten.
+   * Takes what fits into `limitBytes` and is news to the member `to`, each message costing `overheadBytes`
+   * more than its length. What has now been sent `transmitLimit` times is forgotten.
    */
-  take(limitBytes: number, overheadBytes: number, transmitLimit: number): Uint8Array[] {
+  take(limitBytes: number, overheadBytes: number, transmitLimit: number, to?: string): Uint8Array[] {
     const taken: Broadcast[] = [];
     let free = limitBytes;
     let misfits = 0;
@@ -54,6 +57,8 @@ export class BroadcastQueue {
         const broadcast = tier[i]!;
         if (broadcast.superseded) {
           tier.splice(i, 1);
+        } else if (to !== undefined && broadcast.notTo === to) {
+          // Stays for the others.
         } else if (broadcast.bytes.length + overheadBytes <= free) {
           tier.splice(i, 1);
           free -= broadcast.bytes.length + overheadBytes;

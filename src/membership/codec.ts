@@ -60,10 +60,11 @@ export interface Accusation {
 export interface SyncRequest {
   readonly kind: 'syncRequest';
   readonly source: string;
+  readonly mode: SyncMode;
   readonly digest: Digest;
-  readonly full: boolean;
-  readonly pushOnly: boolean;
 }
+/** What follows the request, and what the answer: see SyncMode in gossip.proto. */
+export type SyncMode = 'full' | 'compare' | 'push' | 'claim';
 export interface SyncResponse {
   readonly kind: 'syncResponse';
   readonly source: string;
@@ -112,8 +113,9 @@ export interface Digest {
 
 const UINT32_MAX = 0xffff_ffff;
 const MAX_TARGET_ADDRESSES = 8;
-const STATUS = { alive: 1, suspect: 2, dead: 3, left: 4 } as const;
-const STATUS_NAMES = [undefined, 'alive', 'suspect', 'dead', 'left'] as const;
+/** Wire values are the index plus 1: 0 is what a missing field reads as. */
+const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left'] as const;
+const SYNC_MODE_NAMES = ['full', 'compare', 'push', 'claim'] as const;
 
 export function decodeMessage(bytes: Uint8Array): Decoded<Message> {
   return guarded(() => {
@@ -150,12 +152,11 @@ const decoders = {
   syncRequest: (raw: Raw): SyncRequest => ({
     kind: 'syncRequest',
     source: idField(raw.source),
+    mode: SYNC_MODE_NAMES[integerField(raw.mode, 1, 4) - 1]!,
     digest: {
       high: integerField(raw.digestHigh, 0, UINT32_MAX),
       low: integerField(raw.digestLow, 0, UINT32_MAX),
     },
-    full: raw.full === true,
-    pushOnly: raw.pushOnly === true,
   }),
   syncResponse: (raw: Raw): SyncResponse => ({
     kind: 'syncResponse',
@@ -163,12 +164,10 @@ const decoders = {
     same: raw.same === true,
   }),
   memberState: (raw: Raw): MemberState => {
-    const status = STATUS_NAMES[integerField(raw.status, 1, STATUS_NAMES.length - 1)];
-    check(status !== undefined);
     return {
       kind: 'memberState',
       signed: signedRecordField(raw.record),
-      status,
+      status: STATUS_NAMES[integerField(raw.status, 1, 4) - 1]!,
       statusAgeSeconds: integerField(raw.statusAge, 0, UINT32_MAX),
     };
   },
@@ -228,10 +227,9 @@ function rawMessage(message: Message): Raw {
       return {
         syncRequest: {
           source: rawId(message.source),
+          mode: 1 + SYNC_MODE_NAMES.indexOf(message.mode),
           digestHigh: message.digest.high,
           digestLow: message.digest.low,
-          full: message.full,
-          pushOnly: message.pushOnly,
         },
       };
     case 'syncResponse':
@@ -240,7 +238,7 @@ function rawMessage(message: Message): Raw {
       return {
         memberState: {
           record: rawSigned(message.signed),
-          status: STATUS[message.status],
+          status: 1 + STATUS_NAMES.indexOf(message.status),
           statusAge: message.statusAgeSeconds,
         },
       };

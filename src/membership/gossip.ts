@@ -30,10 +30,10 @@ export class Gossiper {
     this.#options = options;
   }
 
-  /** Sends `messages`, with as much news as fits behind them. */
-  send(to: Endpoint, messages: readonly Uint8Array[]): void {
+  /** Sends `messages` to the member `id`, with as much news as fits behind them. */
+  send(to: Endpoint, id: string, messages: readonly Uint8Array[]): void {
     const { link } = this.#options;
-    const news = this.#takeNews(link.datagramBytes - packedBytes(messages));
+    const news = this.#takeNews(id, link.datagramBytes - packedBytes(messages));
     link.send(to, news.length === 0 ? messages : [...messages, ...news]);
   }
 
@@ -55,9 +55,8 @@ export class Gossiper {
     const { link, table, timing, random } = this.#options;
     const targets = sample(random, table.order, timing.gossipNodes, (entry) => this.#isTarget(entry));
     for (const target of targets) {
-      const news = this.#takeNews(link.datagramBytes);
-      if (news.length === 0) break;
-      link.send(target.record.gossip, news);
+      const news = this.#takeNews(target.id, link.datagramBytes);
+      if (news.length > 0) link.send(target.record.gossip, news);
     }
     return targets.length > 0;
   }
@@ -68,9 +67,9 @@ export class Gossiper {
     return entry.status !== 'dead' || clock.now() - entry.statusSinceMs <= timing.gossipToDeadMs;
   }
 
-  #takeNews(limitBytes: number): Uint8Array[] {
+  #takeNews(id: string, limitBytes: number): Uint8Array[] {
     const { broadcasts, table, timing } = this.#options;
     if (broadcasts.size === 0) return [];
-    return broadcasts.take(limitBytes, LENGTH_BYTES, retransmitLimit(timing, table.reachable));
+    return broadcasts.take(limitBytes, LENGTH_BYTES, retransmitLimit(timing, table.reachable), id);
   }
 }

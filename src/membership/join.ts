@@ -87,6 +87,13 @@ export class Joiner {
     return targets.flatMap((target) => (target.problem && !this.#isAlive(target) ? [target.problem] : []));
   }
 
+  /** The ids of the nodes that seeds and former members turned out to be. */
+  peers(): string[] {
+    return [...this.#seeds, ...this.#remembered].flatMap(({ peer, isSelf }) =>
+      peer && !isSelf ? [peer] : [],
+    );
+  }
+
   /** Tries everyone, and goes on until somebody answered. */
   #joinRound(): void {
     const { timers, timing, random } = this.#options;

@@ -24,7 +24,7 @@ import type { Identity } from './identity.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import type { KeyRing } from './key-ring.ts';
 import { Link, type StreamReader } from './link.ts';
-import { MemberTable } from './member-table.ts';
+import { type MemberEntry, MemberTable } from './member-table.ts';
 import { Prober } from './probe.ts';
 import { type Random, sample, seededRandom } from './random.ts';
 import { verifyRecord } from './record.ts';
@@ -210,13 +210,29 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#gossiper.wake();
   }
 
-  /** Exchanges tables with the node at once, such as after a claim; resolves whether that worked. */
-  syncWith(id: string): Promise<boolean> {
-    return new Promise((resolve) => {
-      const member = this.#roster.table.get(id);
-      if (!member || id === this.id || this.#phase !== 'running') resolve(false);
-      else this.#synchronizer.full(member.record.gossip, (result) => resolve(!('error' in result)));
-    });
+  /**
+   * Shows this node's lease to the nodes it joined through and to `others` random ones, and merges what they
+   * know of the same subnets. `done` gets the number of nodes asked and of those that answered.
+   */
+  showClaim(
+    others: number,
+    done: (result: { readonly asked: number; readonly answered: number }) => void,
+  ): void {
+    const isOther = (entry: MemberEntry) => entry.status === 'alive' && entry.id !== this.id;
+    const chosen = new Set(sample(this.#random, this.#roster.table.order, others, isOther));
+    for (const id of this.#joiner.peers()) {
+      const entry = this.#roster.table.get(id);
+      if (entry && isOther(entry)) chosen.add(entry);
+    }
+    const result = { asked: chosen.size, answered: 0 };
+    let open = chosen.size;
+    if (open === 0) this.#timers.after(0, () => done(result));
+    for (const { record } of chosen) {
+      this.#synchronizer.claim(record.gossip, (outcome) => {
+        if (!('error' in outcome)) result.answered++;
+        if (--open === 0) done(result);
+      });
+    }
   }
 
   /** What this node answers to `request(..., 'targets')`. */

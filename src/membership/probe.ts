@@ -77,7 +77,7 @@ export class Prober {
     const asker = roster.table.get(ping.source);
     const accusation = asker && roster.accusationOf(asker);
     if (accusation) messages.push(accusation);
-    gossiper.send(from, messages);
+    gossiper.send(from, ping.source, messages);
   }
 
   /** Pings for another node. */
@@ -90,7 +90,7 @@ export class Prober {
     const sequence = this.#nextSequence();
     const leftMs = Math.max(0, timing.probeIntervalMs - timing.probeTimeoutMs);
     const nackTimer = timers.after(leftMs * NACK_SHARE, () => {
-      gossiper.send(from, [encodeMessage({ kind: 'nack', sequence: request.sequence })]);
+      gossiper.send(from, request.source, [encodeMessage({ kind: 'nack', sequence: request.sequence })]);
     });
     const endTimer = timers.after(timing.probeIntervalMs, () => this.#waiting.delete(sequence));
     this.#waiting.set(sequence, {
@@ -98,12 +98,12 @@ export class Prober {
         this.#waiting.delete(sequence);
         nackTimer.cancel();
         endTimer.cancel();
-        gossiper.send(from, [encodeMessage({ kind: 'ack', sequence: request.sequence })]);
+        gossiper.send(from, request.source, [encodeMessage({ kind: 'ack', sequence: request.sequence })]);
       },
       onNack: () => {},
     });
     const known = roster.table.get(request.target)?.record.gossip;
-    gossiper.send(known ?? request.endpoint, [
+    gossiper.send(known ?? request.endpoint, request.target, [
       encodeMessage({ kind: 'ping', sequence, target: request.target, source: selfId }),
     ]);
   }
@@ -176,7 +176,10 @@ export class Prober {
     });
 
     const accusation = roster.accusationOf(target);
-    gossiper.send(target.record.gossip, [encodeMessage(ping), ...(accusation ? [accusation] : [])]);
+    gossiper.send(target.record.gossip, target.id, [
+      encodeMessage(ping),
+      ...(accusation ? [accusation] : []),
+    ]);
   }
 
   #askHelpers(target: MemberEntry, sequence: number): number {
@@ -194,7 +197,7 @@ export class Prober {
       source: selfId,
       endpoint: target.record.gossip,
     });
-    for (const helper of helpers) gossiper.send(helper.record.gossip, [request]);
+    for (const helper of helpers) gossiper.send(helper.record.gossip, helper.id, [request]);
     return helpers.length;
   }
 

@@ -113,8 +113,7 @@ function leaseField(value: unknown): LeaseClaim | undefined {
   return {
     state: raw.state === LEASE_STATE.active ? 'active' : 'claiming',
     prefixes,
-    term: integerField(raw.term, 1, 0xffff_ffff),
-    establishedAtSeconds: integerField(raw.establishedAt, 0, 0xffff_ffff),
+    sinceSeconds: integerField(raw.since, 0, 0xffff_ffff),
     inUse: raw.inUse === true,
   };
 }
@@ -123,8 +122,7 @@ function rawLease(lease: LeaseClaim): Raw {
   return {
     state: LEASE_STATE[lease.state],
     prefixes: lease.prefixes.map(rawPrefix),
-    term: lease.term,
-    establishedAt: lease.establishedAtSeconds,
+    since: lease.sinceSeconds,
     inUse: lease.inUse,
   };
 }

@@ -264,7 +264,7 @@ export class Roster {
   }
 
   #broadcastRecord(entry: MemberEntry): void {
-    this.#options.broadcasts.put(entry.id, encodeMessage({ kind: 'record', signed: entry.signed }));
+    this.#options.broadcasts.put(entry.id, encodeMessage({ kind: 'record', signed: entry.signed }), entry.id);
   }
 
   #broadcast(accusation: Accusation): void {

@@ -1,15 +1,18 @@
 /**
  * Push-pull: two nodes exchange their member tables. A joining node sends its table at once; the periodic
- * exchange first compares digests, so that between nodes that agree it costs one small frame each way.
+ * exchange first compares digests, so that between nodes that agree it costs one small frame each way; a node
+ * that claims a lease shows only its own state.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
+import { prefixesOverlap } from '../ip/prefix.ts';
 import type { Clock } from './clock.ts';
-import { encodeMessage, type Message, type SyncRequest } from './codec.ts';
+import { encodeMessage, type Message, type SyncMode, type SyncRequest } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
 import type { Link, StreamReader } from './link.ts';
-import { MAX_MEMBERS } from './member-table.ts';
+import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
 import type { Roster, Spread } from './roster.ts';
 import type { Exchange } from './transport.ts';
+import type { LeaseClaim } from './types.ts';
 
 export interface SyncOptions {
   readonly selfId: string;
@@ -35,7 +38,7 @@ export class Synchronizer {
   full(to: Endpoint, done: SyncDone): Exchange {
     // The table of a node that knows only itself is no news to anyone: what it learns now is not passed on.
     const spread = this.#options.roster.table.size <= 1 ? 'quiet' : 'broadcast';
-    return this.#request(to, { full: true, pushOnly: false }, spread, (result) => {
+    return this.#request(to, 'full', spread, (result) => {
       done('error' in result ? result : { peer: result.peer });
     });
   }
@@ -43,14 +46,14 @@ export class Synchronizer {
   /** Exchanges tables if they differ; the periodic one. */
   compare(to: Endpoint, done: SyncDone): Exchange {
     let second: Exchange | undefined;
-    const first = this.#request(to, { full: false, pushOnly: false }, 'broadcast', (result) => {
+    const first = this.#request(to, 'compare', 'broadcast', (result) => {
       if ('error' in result || result.same) {
         if (!('error' in result)) this.#options.counters.add('pushPullsSame');
         done(result);
         return;
       }
       // We have its table now; it gets ours, if ours still has something else in it.
-      second = this.#request(to, { full: true, pushOnly: true }, 'broadcast', done);
+      second = this.#request(to, 'push', 'broadcast', done);
     });
     return {
       cancel: () => {
@@ -60,11 +63,19 @@ export class Synchronizer {
     };
   }
 
+  /**
+   * Shows this node's own state, with the lease it claims, and learns whose lease overlaps it. Of two nodes
+   * that claim the same and ask the same third, the second to ask always hears of the first.
+   */
+  claim(to: Endpoint, done: SyncDone): Exchange {
+    return this.#request(to, 'claim', 'broadcast', done);
+  }
+
   /** The receiving side of a push-pull whose first message was `request`. */
   serve(request: SyncRequest): StreamReader {
     const { roster, selfId } = this.#options;
     const { high, low } = roster.table.digest;
-    const same = !request.full && request.digest.high === high && request.digest.low === low;
+    const same = request.mode === 'compare' && request.digest.high === high && request.digest.low === low;
     let states = 0;
     return {
       message: (message) => {
@@ -73,14 +84,14 @@ export class Synchronizer {
       end: () => {
         this.#options.onMerged();
         const answer = encodeMessage({ kind: 'syncResponse', source: selfId, same });
-        return same || request.pushOnly ? [answer] : [answer, ...this.#states()];
+        return same ? [answer] : [answer, ...this.#answerStates(request)];
       },
     };
   }
 
   #request(
     to: Endpoint,
-    mode: { readonly full: boolean; readonly pushOnly: boolean },
+    mode: SyncMode,
     spread: Spread,
     done: (result: { readonly peer: string; readonly same: boolean } | { readonly error: Error }) => void,
   ): Exchange {
@@ -90,13 +101,13 @@ export class Synchronizer {
       kind: 'syncRequest',
       source: selfId,
       digest: roster.table.digest,
-      ...mode,
+      mode,
     });
     let answer: { peer: string; same: boolean } | undefined;
     let states = 0;
     return link.exchange(
       to,
-      mode.full ? [request, ...this.#states()] : [request],
+      [request, ...this.#requestStates(mode)],
       (message) => {
         if (message.kind === 'syncResponse') answer = { peer: message.source, same: message.same };
         else if (answer && ++states <= MAX_MEMBERS) this.#merge(message, spread);
@@ -119,10 +130,23 @@ export class Synchronizer {
     else counters.add('refusedUnexpected');
   }
 
-  #states(): Uint8Array[] {
-    const { roster, clock } = this.#options;
-    const now = clock.now();
-    return roster.table.order.map((entry) =>
+  #requestStates(mode: SyncMode): Uint8Array[] {
+    const { roster, selfId } = this.#options;
+    if (mode === 'compare') return [];
+    return this.#encode(mode === 'claim' ? [roster.table.get(selfId)!] : roster.table.order);
+  }
+
+  #answerStates(request: SyncRequest): Uint8Array[] {
+    const { table } = this.#options.roster;
+    if (request.mode === 'push') return [];
+    if (request.mode !== 'claim') return this.#encode(table.order);
+    const lease = table.get(request.source)?.record.lease;
+    return this.#encode(lease ? table.order.filter((entry) => leasesOverlap(lease, entry.record.lease)) : []);
+  }
+
+  #encode(entries: readonly MemberEntry[]): Uint8Array[] {
+    const now = this.#options.clock.now();
+    return entries.map((entry) =>
       encodeMessage({
         kind: 'memberState',
         signed: entry.signed,
@@ -131,4 +155,8 @@ export class Synchronizer {
       }),
     );
   }
+}
+
+function leasesOverlap(a: LeaseClaim, b: LeaseClaim | undefined): boolean {
+  return b?.prefixes.some((prefix) => a.prefixes.some((other) => prefixesOverlap(prefix, other))) ?? false;
 }

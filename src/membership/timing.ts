@@ -104,7 +104,6 @@ const local: MembershipTiming = {
   indirectProbes: 1,
   suspicionMultiplier: 4,
   gossipIntervalMs: 100,
-  retransmitMultiplier: 2,
   pushPullIntervalMs: 15_000,
   gossipToDeadMs: 15_000,
   streamTimeoutMs: 3_000,

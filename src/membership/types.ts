@@ -16,10 +16,11 @@ export interface LeaseClaim {
   readonly state: 'claiming' | 'active';
   /** One subnet per family; at most 16. */
   readonly prefixes: readonly Prefix[];
-  /** 1, or one more than that of the node whose expired or forgotten lease this one takes over. */
-  readonly term: number;
-  /** When the lease was claimed, seconds since 1970 on the owner's clock. */
-  readonly establishedAtSeconds: number;
+  /**
+   * When this run of the owner's agent took the lease: seconds since 1970 on its clock. A node that returns
+   * late is thus younger than whoever has taken its place.
+   */
+  readonly sinceSeconds: number;
   /** Whether pods run in it. */
   readonly inUse: boolean;
 }
