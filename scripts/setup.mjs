@@ -125,7 +125,7 @@ function step(title, [program, ...args]) {
     });
     if (code !== 0) {
       throw new SetupError(
-        `${program} ended with code ${code}:\n${Buffer.concat(output).toString().trimEnd()}`,
+        `${title}: ended with code ${code}:\n${Buffer.concat(output).toString().trimEnd()}`,
       );
     }
   });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, test } from 'vitest';
 
 // A user's PATH may lack the sbin folders.
-const SEARCH_PATH = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];
+const SEARCH_PATH = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin'];
 
 /** Which of `needs` (`root`, or the name of a program) this run lacks, as a reason to skip; else undefined. */
 export function lacking(...needs: readonly string[]): string | undefined {

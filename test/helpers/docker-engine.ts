@@ -1,0 +1,82 @@
+/**
+ * A Docker engine for a test: the one that runs on this machine, or one of the test's own, started from
+ * Debian's docker.io (or any dockerd) and stopped afterwards without a trace: its data in a temporary
+ * folder, no default bridge, no packet filter rules.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { runCommand } from '../../src/lab/command.ts';
+import { hasProgram, lacking } from './requirements.ts';
+
+export interface DockerEngine {
+  /** Environment of docker and docker-compose, so that they talk to this engine. */
+  readonly env: NodeJS.ProcessEnv;
+  /** `docker-compose`, or `docker compose` where only the newer one is there. */
+  readonly compose: readonly string[];
+  /** Stops the engine if it was started here. */
+  close(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 30_000;
+
+/** An engine, or the reason why none can be had on this machine. */
+export async function findDockerEngine(): Promise<DockerEngine | string> {
+  const missing = lacking('root', 'docker');
+  if (missing !== undefined) return missing;
+  const compose = await findCompose();
+  if (compose === undefined) return 'docker-compose is not installed';
+  if (await answers(process.env)) return { env: process.env, compose, close: async () => {} };
+  if (!hasProgram('dockerd')) return 'no Docker engine answers, and dockerd is not installed';
+  return startEngine(compose);
+}
+
+async function findCompose(): Promise<readonly string[] | undefined> {
+  if (hasProgram('docker-compose')) return ['docker-compose'];
+  const { code } = await runCommand(['docker', 'compose', 'version']);
+  return code === 0 ? ['docker', 'compose'] : undefined;
+}
+
+async function answers(env: NodeJS.ProcessEnv): Promise<boolean> {
+  const { code } = await runCommand(['docker', 'version', '--format', '{{.Server.Version}}'], {
+    timeoutMs: 20_000,
+    env,
+  });
+  return code === 0;
+}
+
+async function startEngine(compose: readonly string[]): Promise<DockerEngine | string> {
+  // Not in /tmp, which may be memory.
+  const folder = mkdtempSync('/var/tmp/warren-docker-');
+  const host = `unix://${folder}/docker.sock`;
+  const logFile = join(folder, 'dockerd.log');
+  const log = openSync(logFile, 'a');
+  const args = [
+    ['--host', host, '--data-root', `${folder}/data`, '--exec-root', `${folder}/exec`],
+    ['--pidfile', `${folder}/dockerd.pid`, '--bridge', 'none', '--iptables=false', '--ip-forward=false'],
+  ].flat();
+  const child = spawn('dockerd', args, { stdio: ['ignore', log, log] });
+  closeSync(log);
+  const ended = once(child, 'exit').catch((error: Error) => [error.message]);
+  const close = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await ended;
+    clearTimeout(timer);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const env = { ...process.env, DOCKER_HOST: host };
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  while (!(await answers(env))) {
+    if (child.exitCode !== null || child.signalCode !== null || performance.now() > deadline) {
+      const lastLines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-3).join(' | ');
+      await close();
+      return `dockerd does not start here: ${lastLines}`;
+    }
+    await delay(200);
+  }
+  return { env, compose, close };
+}
