@@ -1,0 +1,27 @@
+# warren's image. BASE is any Debian-like image with Node.js (>= 20.19) and npm; the default needs a registry:
+#   docker build -t warren .
+#   docker build -t warren --build-arg BASE=my-registry/node .
+ARG BASE=node:24-slim
+
+FROM ${BASE} AS build
+WORKDIR /opt/warren
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY src src
+RUN npm run build && chmod +x dist/bin/*.js && npm prune --omit=dev --no-audit --no-fund
+
+FROM ${BASE}
+# The agent configures the container with `ip`; `warren check` pings; the entrypoint may have to remount.
+RUN { command -v ip && command -v ping && command -v mount; } > /dev/null \
+  || { apt-get update && apt-get install -y --no-install-recommends iproute2 iputils-ping mount \
+  && rm -rf /var/lib/apt/lists/*; }
+WORKDIR /opt/warren
+COPY --from=build /opt/warren/package.json ./
+COPY --from=build /opt/warren/node_modules node_modules
+COPY --from=build /opt/warren/dist dist
+COPY proto proto
+COPY docker/entrypoint /usr/local/bin/warren-entrypoint
+RUN ln -s /opt/warren/dist/bin/warren.js /usr/local/bin/warren
+ENTRYPOINT ["warren-entrypoint"]
+CMD ["agent", "-c", "/etc/warren/warren.yaml"]
