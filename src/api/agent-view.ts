@@ -1,0 +1,24 @@
+/** What the control API needs of the agent: everything it shows, and the few things it changes. */
+import type { NodeTargets, PeerReport, PodReport, RouteReport, StatusReport } from './types.ts';
+
+export interface AgentView {
+  status(): StatusReport;
+  peers(): readonly PeerReport[];
+  routes(): readonly RouteReport[];
+  readonly pods: PodsView;
+  /** This node's addresses and its pods. */
+  targets(): NodeTargets;
+  /** The same of every node that can be asked, this one first. */
+  allTargets(): Promise<AllTargets>;
+}
+
+export interface PodsView {
+  list(): readonly PodReport[];
+  add(name: string, options: { netns?: string | undefined }): Promise<PodReport>;
+  remove(name: string): Promise<PodReport>;
+}
+
+export interface AllTargets {
+  readonly targets: readonly NodeTargets[];
+  readonly unreachable: readonly { readonly node: string; readonly reason: string }[];
+}

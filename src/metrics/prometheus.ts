@@ -1,0 +1,100 @@
+/**
+ * The agent's reports in Prometheus' text format
+ * (https://prometheus.io/docs/instrumenting/exposition_formats/). Nothing is counted here: reports are read
+ * when they are scraped.
+ */
+import type { DirectionReport, PeerReport, StatusReport } from '../api/types.ts';
+
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: number];
+
+export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]): string {
+  const { node, cluster, datapath } = status;
+  const directions = (field: keyof DirectionReport): Sample[] => [
+    [{ direction: 'outbound' }, datapath.outbound[field]],
+    [{ direction: 'inbound' }, datapath.inbound[field]],
+  ];
+  const ofPeers = (field: keyof DirectionReport): Sample[] =>
+    peers.flatMap((peer): Sample[] => [
+      [{ peer: peer.name, id: peer.id, direction: 'outbound' }, peer.outbound[field]],
+      [{ peer: peer.name, id: peer.id, direction: 'inbound' }, peer.inbound[field]],
+    ]);
+  return [
+    metric('warren_build_info', 'gauge', 'The version that runs.', [[{ version: status.version }, 1]]),
+    metric('warren_node_info', 'gauge', 'Who this node is.', [
+      [{ node: node.name, id: node.id, cluster: cluster.name }, 1],
+    ]),
+    metric('warren_uptime_seconds', 'gauge', "Seconds since the agent's start.", [[{}, node.uptimeSeconds]]),
+    metric(
+      'warren_cluster_members',
+      'gauge',
+      'Nodes of the cluster by what this node holds them for.',
+      Object.entries(cluster.members).map(([name, count]): Sample => [{ status: name }, count]),
+    ),
+    metric('warren_cluster_problems', 'gauge', 'Seeds and peers that cannot be joined.', [
+      [{}, cluster.problems.length],
+    ]),
+    metric('warren_lease_active', 'gauge', '1 if this node has its subnet.', [
+      [{}, status.lease.status === 'active' ? 1 : 0],
+    ]),
+    metric('warren_pods', 'gauge', 'Pods of this node.', [[{}, status.pods]]),
+    metric('warren_datapath_packets_total', 'counter', 'Inner packets forwarded.', directions('packets')),
+    metric(
+      'warren_datapath_bytes_total',
+      'counter',
+      'Bytes of inner packets forwarded.',
+      directions('bytes'),
+    ),
+    metric(
+      'warren_datapath_drops_total',
+      'counter',
+      'Packets dropped, by reason.',
+      Object.entries(datapath.drops).map(([reason, count]): Sample => [{ reason }, count]),
+    ),
+    metric('warren_peer_packets_total', 'counter', 'Inner packets to and from a peer.', ofPeers('packets')),
+    metric(
+      'warren_peer_bytes_total',
+      'counter',
+      'Bytes of inner packets to and from a peer.',
+      ofPeers('bytes'),
+    ),
+    metric(
+      'warren_peer_status',
+      'gauge',
+      '1 for the status that a peer has.',
+      peers.map((peer): Sample => [{ peer: peer.name, id: peer.id, status: peer.status }, 1]),
+    ),
+    ...Object.entries(status.gossip).map(([name, value]) =>
+      metric(`warren_gossip_${snakeCase(name)}_total`, 'counter', `Gossip: ${words(name)}.`, [[{}, value]]),
+    ),
+  ].join('');
+}
+
+function metric(name: string, type: 'counter' | 'gauge', help: string, samples: readonly Sample[]): string {
+  const lines = samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}\n`);
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
+}
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+}
+
+function escaped(value: string): string {
+  return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
+}
+
+/** `probesSent` as `probes_sent`: what a metric's name may hold. */
+function snakeCase(name: string): string {
+  return words(name).replaceAll(' ', '_');
+}
+
+function words(name: string): string {
+  return name
+    .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
+    .replace(/[^A-Za-z0-9]+/g, ' ')
+    .trim()
+    .toLowerCase();
+}

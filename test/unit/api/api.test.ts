@@ -1,0 +1,240 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { AgentClient } from '../../../src/api/client.ts';
+import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
+import { startTcpApi } from '../../../src/api/tcp.ts';
+import { WarrenError } from '../../../src/errors.ts';
+import { silentLogger } from '../../../src/log/logger.ts';
+import { FakeAgentView, fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+
+let folder: string;
+let path: string;
+let view: FakeAgentView;
+const open: { close(): Promise<void> }[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'warren-api-test-'));
+  path = join(folder, 'run', 'agent.sock');
+  view = new FakeAgentView();
+});
+afterEach(async () => {
+  for (const server of open.splice(0)) await server.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function start(): Promise<ApiServer> {
+  const server = await startApiServer({ path, view, log: silentLogger });
+  open.push(server);
+  return server;
+}
+
+function raw(method: string, url: string, body = ''): Promise<{ status: number; body: unknown }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest({ socketPath: path, method, path: url, agent: false }, async (response) => {
+      let text = '';
+      for await (const chunk of response) text += chunk;
+      resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}
+
+describe('the control API', () => {
+  it('answers the client with what the agent reports', async () => {
+    await start();
+    const client = new AgentClient(path);
+    expect(await client.status()).toEqual(fakeStatus);
+    expect(await client.peers()).toEqual(fakePeers);
+    expect(await client.routes()).toEqual(view.routes());
+    expect(await client.pods()).toEqual(view.podReports);
+    expect(await client.targets()).toEqual(view.targets());
+    expect(await client.allTargets()).toEqual({ targets: [view.targets()], unreachable: [] });
+    expect(await client.addPod('db', '/run/netns/blue')).toMatchObject({
+      name: 'db',
+      netns: '/run/netns/blue',
+    });
+    expect(await client.removePod('db')).toMatchObject({ name: 'db' });
+  });
+
+  it('is for its owner alone', async () => {
+    await start();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(statSync(join(folder, 'run')).mode & 0o777).toBe(0o755);
+  });
+
+  it('hands on the code, message and hint of an error', async () => {
+    await start();
+    const client = new AgentClient(path);
+    await expect(client.addPod('web')).rejects.toMatchObject({
+      code: 'POD_EXISTS',
+      message: 'pod web exists already',
+      hint: 'Choose another name.',
+    });
+    await expect(client.removePod('a/../b?c')).rejects.toMatchObject({
+      code: 'POD_UNKNOWN',
+      message: 'there is no pod a/../b?c on this node',
+    });
+  });
+
+  it.each([
+    ['GET', '/', '', 404, 'NOT_FOUND'],
+    ['GET', '/v2/status', '', 404, 'NOT_FOUND'],
+    ['GET', '/v1/status/more', '', 404, 'NOT_FOUND'],
+    ['GET', '/v1/targets/all/more', '', 404, 'NOT_FOUND'],
+    ['GET', '/v1/%zz', '', 400, 'BAD_REQUEST'],
+    ['DELETE', '/v1/status', '', 405, 'METHOD_NOT_ALLOWED'],
+    ['POST', '/v1/pods', 'no json', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/pods', '{"name":7}', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/pods', '{"name":"a","other":1}', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/pods', '{"name":"web"}', 409, 'POD_EXISTS'],
+    ['POST', '/v1/pods', `"${'x'.repeat(70_000)}"`, 413, 'BODY_TOO_LARGE'],
+    ['DELETE', '/v1/pods/nobody', '', 404, 'POD_UNKNOWN'],
+  ])('%s %s %.12s is %i %s', async (method, url, body, status, code) => {
+    await start();
+    expect(await raw(method, url, body)).toMatchObject({ status, body: { code } });
+  });
+
+  it('tells of a bug without its details', async () => {
+    await start();
+    view.failure = new TypeError('secret internals');
+    const answer = await raw('GET', '/v1/status');
+    expect(answer).toMatchObject({ status: 500, body: { code: 'INTERNAL' } });
+    expect(JSON.stringify(answer)).not.toContain('secret');
+    view.failure = new WarrenError('LEASE_LOST', 'the lease is lost');
+    expect(await raw('GET', '/v1/status')).toMatchObject({ status: 500, body: { code: 'LEASE_LOST' } });
+  });
+
+  it('refuses to start beside an agent that answers, and leaves its socket alone', async () => {
+    await start();
+    await expect(start()).rejects.toMatchObject({ code: 'AGENT_RUNNING' });
+    expect(await new AgentClient(path).status()).toEqual(fakeStatus);
+  });
+
+  it('replaces a socket that nobody answers on', async () => {
+    const first = await start();
+    // What a killed agent leaves: a socket in the folder, and no process behind it.
+    await first.close();
+    open.pop();
+    spawnSync(process.execPath, [
+      '-e',
+      `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
+    ]);
+    expect(statSync(path).isSocket()).toBe(true);
+    await expect(new AgentClient(path).status()).rejects.toMatchObject({ code: 'AGENT_NOT_RUNNING' });
+    await start();
+    expect(await new AgentClient(path).status()).toEqual(fakeStatus);
+  });
+
+  it('does not remove a file that is no socket', async () => {
+    path = join(folder, 'file');
+    writeFileSync(path, 'precious');
+    await expect(start()).rejects.toMatchObject({
+      code: 'SOCKET_UNUSABLE',
+      message: `cannot make the control socket ${path}: something that is no socket stands there`,
+    });
+    expect(statSync(path).size).toBe(8);
+  });
+
+  it('leaves no socket behind when it stops', async () => {
+    const server = await start();
+    await server.close();
+    open.pop();
+    expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
+  });
+});
+
+describe('the client', () => {
+  it('says that no agent runs, and how to start one', async () => {
+    await expect(new AgentClient(path).status()).rejects.toMatchObject({
+      code: 'AGENT_NOT_RUNNING',
+      message: `there is no control socket ${path}`,
+      hint: expect.stringContaining('warren agent -c FILE'),
+    });
+  });
+
+  it('notices that something else answers', async () => {
+    path = join(folder, 'other.sock');
+    const other = createHttpServer((_request, response) => response.end('<html>'));
+    await new Promise<void>((resolve) => other.listen(path, resolve));
+    open.push({ close: () => new Promise((resolve) => other.close(() => resolve())) });
+    await expect(new AgentClient(path).status()).rejects.toMatchObject({ code: 'AGENT_ANSWER_INVALID' });
+  });
+
+  it('says so when the connection breaks', async () => {
+    path = join(folder, 'other.sock');
+    const other = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => other.listen(path, resolve));
+    open.push({ close: () => new Promise((resolve) => other.close(() => resolve())) });
+    await expect(new AgentClient(path).status()).rejects.toMatchObject({ code: 'AGENT_SILENT' });
+  });
+});
+
+describe('health and metrics over TCP', () => {
+  const get = async (port: number, name: string, init: RequestInit = {}) => {
+    const response = await fetch(`http://127.0.0.1:${port}/${name}`, init);
+    return {
+      status: response.status,
+      type: response.headers.get('content-type'),
+      text: await response.text(),
+    };
+  };
+  const startTcp = async () => {
+    const server = await startTcpApi({ listen: { host: '127.0.0.1', port: 0 }, view, log: silentLogger });
+    open.push(server);
+    return server.port;
+  };
+
+  it('is healthy once the node has its subnet', async () => {
+    const port = await startTcp();
+    expect(await get(port, 'healthz')).toMatchObject({ status: 200, text: 'ok\n' });
+    view.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
+    expect(await get(port, 'healthz')).toMatchObject({ status: 503, text: 'lease claiming\n' });
+  });
+
+  it('renders every counter, with labels that cannot break the format', async () => {
+    const { status, type, text } = await get(await startTcp(), 'metrics');
+    expect({ status, type }).toEqual({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8' });
+    for (const line of [
+      'warren_datapath_packets_total{direction="outbound"} 1200',
+      'warren_datapath_drops_total{reason="unknownSource"} 3',
+      'warren_datapath_drops_total{reason="noRoute"} 0',
+      'warren_cluster_members{status="dead"} 1',
+      'warren_lease_active 1',
+      'warren_peer_bytes_total{peer="node-b",id="b2",direction="inbound"} 600',
+      'warren_peer_status{peer="leg\\"acy",id="static-1",status="static"} 1',
+      'warren_gossip_probes_sent_total 42',
+    ]) {
+      expect(text.split('\n')).toContain(line);
+    }
+    for (const line of text.trimEnd().split('\n')) {
+      expect(line).toMatch(
+        /^(# (HELP|TYPE) warren_\w+ .+|warren_\w+(\{\w+="([^"\\]|\\.)*"(,\w+="([^"\\]|\\.)*")*\})? \d+)$/,
+      );
+    }
+  });
+
+  it('shows nothing else and changes nothing', async () => {
+    const port = await startTcp();
+    expect((await get(port, 'v1/pods')).status).toBe(404);
+    expect((await get(port, 'metrics', { method: 'POST', body: '{}' })).status).toBe(405);
+  });
+
+  it('says what is wrong with an address that it cannot have', async () => {
+    const port = await startTcp();
+    await expect(
+      startTcpApi({ listen: { host: '127.0.0.1', port }, view, log: silentLogger }),
+    ).rejects.toMatchObject({
+      code: 'API_LISTEN_FAILED',
+      message: `cannot listen on api.listen, 127.0.0.1:${port}: another program listens there`,
+    });
+    await expect(
+      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, view, log: silentLogger }),
+    ).rejects.toMatchObject({ message: expect.stringContaining('this host does not have that address') });
+  });
+});
