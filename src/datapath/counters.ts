@@ -29,19 +29,19 @@ export class WorkerCounters {
     this.#vteps = new Float64Array(shared, 8 * WORKER_SLOTS, 4 * MAX_VTEPS);
   }
 
-  /** One inner packet of `bytes` bytes went to a VTEP. */
-  outbound(vtep: number, bytes: number): void {
-    this.#totals[COUNTER.outboundPackets]! += 1;
+  /** `packets` inner packets of `bytes` bytes in all went to a VTEP. */
+  outbound(vtep: number, packets: number, bytes: number): void {
+    this.#totals[COUNTER.outboundPackets]! += packets;
     this.#totals[COUNTER.outboundBytes]! += bytes;
-    this.#vteps[4 * vtep + COUNTER.outboundPackets]! += 1;
+    this.#vteps[4 * vtep + COUNTER.outboundPackets]! += packets;
     this.#vteps[4 * vtep + COUNTER.outboundBytes]! += bytes;
   }
 
-  /** One inner packet of `bytes` bytes came from a VTEP. */
-  inbound(vtep: number, bytes: number): void {
-    this.#totals[COUNTER.inboundPackets]! += 1;
+  /** `packets` inner packets of `bytes` bytes in all came from a VTEP. */
+  inbound(vtep: number, packets: number, bytes: number): void {
+    this.#totals[COUNTER.inboundPackets]! += packets;
     this.#totals[COUNTER.inboundBytes]! += bytes;
-    this.#vteps[4 * vtep + COUNTER.inboundPackets]! += 1;
+    this.#vteps[4 * vtep + COUNTER.inboundPackets]! += packets;
     this.#vteps[4 * vtep + COUNTER.inboundBytes]! += bytes;
   }
 

@@ -15,7 +15,7 @@ import * as libc from '../sys/libc.ts';
 import { addTraffic, type TrafficTotals, WorkerCounters } from './counters.ts';
 import { DROP_NAMES, type DropReason } from './drops.ts';
 import type { ForwardingState } from './forwarding.ts';
-import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
+import type { FromWorker, ToWorker, WorkerOffloads, WorkerSettings } from './worker-messages.ts';
 
 export interface DatapathOptions {
   /** One TUN queue and one underlay socket per worker. */
@@ -23,9 +23,12 @@ export interface DatapathOptions {
   readonly socketFds: readonly number[];
   readonly underlayFamily: 4 | 6;
   readonly vni: number;
-  readonly tunMtu: number;
+  /** Inner bytes that fit one outer datagram on this node's own link. */
   readonly pathMtu: number;
   readonly overheadBytes: number;
+  readonly offloads: WorkerOffloads;
+  /** An offload turned out not to work here, and is off from now on. */
+  readonly onOffloadOff: (offload: keyof WorkerOffloads) => void;
   /** The packet path cannot go on: the TUN device vanished, or a worker died. Called at most once. */
   readonly onFailure: (error: Error) => void;
 }
@@ -42,17 +45,19 @@ export class Datapath {
   readonly #onFailure: (error: Error) => void;
   readonly #one = new Arena(8);
   #workers: RunningWorker[] = [];
+  #offloads: WorkerOffloads;
   #stopping = false;
   #failed = false;
 
-  private constructor(onFailure: (error: Error) => void) {
+  private constructor(offloads: WorkerOffloads, onFailure: (error: Error) => void) {
+    this.#offloads = offloads;
     this.#onFailure = onFailure;
     this.#one.setWord(0, 1);
   }
 
   /** Resolves once every worker polls. */
   static async start(options: DatapathOptions): Promise<Datapath> {
-    const datapath = new Datapath(options.onFailure);
+    const datapath = new Datapath(options.offloads, options.onFailure);
     const starting = options.tunFds.map((tunFd, i) =>
       datapath.#startWorker(options, tunFd, options.socketFds[i]!),
     );
@@ -75,6 +80,11 @@ export class Datapath {
         return loaded;
       }),
     );
+  }
+
+  /** What is in use: an offload that one worker had to turn off counts as off. */
+  get offloads(): WorkerOffloads {
+    return this.#offloads;
   }
 
   totals(): TrafficTotals {
@@ -126,10 +136,10 @@ export class Datapath {
       wakeFd,
       underlayFamily: options.underlayFamily,
       vni: options.vni,
-      tunMtu: options.tunMtu,
       pathMtu: options.pathMtu,
       overheadBytes: options.overheadBytes,
       counters: counters.shared,
+      offloads: this.#offloads,
     };
     const thread = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: settings,
@@ -141,6 +151,7 @@ export class Datapath {
       thread.on('message', (message: FromWorker) => {
         if (message.kind === 'ready') resolve();
         else if (message.kind === 'loaded') worker.pending.shift()?.();
+        else if (message.kind === 'offload-off') this.#offloadOff(message.offload, options);
         else this.#fail(tunLost(message.errno));
       });
       thread.on('error', (error) => {
@@ -158,6 +169,12 @@ export class Datapath {
   #send(worker: RunningWorker, message: ToWorker, transfer: ArrayBuffer[] = []): void {
     worker.thread.postMessage(message, transfer);
     libc.write(worker.wakeFd, this.#one.address(0), 8);
+  }
+
+  #offloadOff(offload: keyof WorkerOffloads, options: DatapathOptions): void {
+    if (!this.#offloads[offload]) return;
+    this.#offloads = { ...this.#offloads, [offload]: false };
+    options.onOffloadOff(offload);
   }
 
   #fail(error: Error): void {

@@ -31,12 +31,10 @@ export const DROP = {
   inboundForeignSource: 12,
   /** The inner destination is not in this node's subnets. */
   inboundNotLocal: 13,
-  /** Longer than the receive buffer. */
-  inboundTooBig: 14,
   /** The kernel reported an error on receive. */
-  inboundReceiveFailed: 15,
+  inboundReceiveFailed: 14,
   /** The TUN device refused the packet. */
-  inboundWriteFailed: 16,
+  inboundWriteFailed: 15,
 } as const;
 
 /** The packet was not dropped. */

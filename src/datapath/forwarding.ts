@@ -4,8 +4,10 @@
  */
 import type { FdbSnapshot } from '../fdb/snapshot.ts';
 
-/** int32 words of one VTEP in `ForwardingState.vteps`: port, then the address as four words. */
-export const VTEP_WORDS = 5;
+/** int32 words of one VTEP in `ForwardingState.vteps`: flags, port, then the address as four words. */
+export const VTEP_WORDS = 6;
+/** The peer takes partial transport checksums (remote checksum offload, wire/vxlan-gpe.ts), and sends them. */
+export const VTEP_PARTIAL_CHECKSUMS = 1;
 
 export interface ForwardingState {
   /**

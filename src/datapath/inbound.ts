@@ -1,24 +1,41 @@
 /**
  * Inbound: from the underlay to the TUN. In packet order:
  *
- *   1. receive    a burst of datagrams with one recvmmsg
+ *   1. receive    a burst of messages; each is one datagram, or (UDP_GRO) many of one size from one sender
  *   2. source     the outer source is the address of a known VTEP
  *   3. open       the VXLAN-GPE header: flags, VNI, next protocol
  *   4. parse      the inner IP header: the version that was announced, and whole
  *   5. belong     the inner source is in the subnets of that VTEP, the inner destination in our own
- *   6. write      the inner packet to the TUN
+ *   6. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
  *
- * Nothing reaches a pod that has not passed every step. Step 5 is what keeps one node from speaking for the
- * pods of another (Nebula's GO-2025-4068; Flannel's `udp` backend had none of it).
+ * Nothing reaches a pod that has not passed every step, segment by segment. Step 5 is what keeps one node from
+ * speaking for the pods of another (Nebula's GO-2025-4068; Flannel's `udp` backend had none of it).
  */
 import type { Fdb } from '../fdb/fdb.ts';
 import { FDB_LOCAL } from '../fdb/snapshot.ts';
-import { EAGAIN, EINTR, MSG_TRUNC } from '../sys/constants.ts';
-import { MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { ipVersion, ipv4Destination, ipv4PacketLength, ipv4Source } from '../wire/ipv4.ts';
-import { IPV6_DESTINATION, IPV6_SOURCE, ipv6PacketLength } from '../wire/ipv6.ts';
-import { VIRTIO_NET_HEADER_BYTES, writePlainVirtioHeader } from '../wire/virtio-net.ts';
+import { EAGAIN, EINTR, SOL_UDP, UDP_GRO } from '../sys/constants.ts';
+import { CMSGHDR, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
 import {
+  IPV4_PROTOCOL,
+  ipVersion,
+  ipv4Destination,
+  ipv4HeaderBytes,
+  ipv4PacketLength,
+  ipv4Source,
+} from '../wire/ipv4.ts';
+import {
+  IPV6_DESTINATION,
+  IPV6_HEADER_BYTES,
+  IPV6_NEXT_HEADER,
+  IPV6_SOURCE,
+  ipv6PacketLength,
+} from '../wire/ipv6.ts';
+import { PROTOCOL_TCP, TCP_CHECKSUM } from '../wire/tcp.ts';
+import { PROTOCOL_UDP, UDP_CHECKSUM } from '../wire/udp.ts';
+import {
+  CHECKSUM_OFFLOAD_FLAG,
+  checksumOffloadIsUdp,
+  checksumOffloadStart,
   FIRST_WORD_IPV4,
   FIRST_WORD_IPV6,
   VXLAN_GPE_BYTES,
@@ -27,85 +44,98 @@ import {
   vxlanGpeFlagsAreValid,
   vxlanGpeSecondWord,
 } from '../wire/vxlan-gpe.ts';
+import { Coalescer, type CoalescerParts } from './coalesce.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
-import type { TunQueue, UnderlaySocket } from './ports.ts';
-import { BURST_PACKETS, SlotArena } from './slots.ts';
+import { InboundArena, RECEIVE_MESSAGES } from './inbound-arena.ts';
+import type { UnderlaySocket } from './ports.ts';
 import { UNKNOWN_ADDRESS, type VtepTable } from './vtep-table.ts';
 
-/** A peer's MTU may be larger than ours; the kernel then answers its packets with "too big". */
-const MIN_PACKET_CAPACITY = 9216;
+/**
+ * After a message of at least this many bytes the next receive asks for one alone: what is received is then
+ * written while it is still in the cache. Small messages are worth a batch.
+ */
+const LARGE_MESSAGE_BYTES = 8192;
 
-export interface InboundParts {
-  readonly tun: TunQueue;
+export interface InboundParts extends Omit<CoalescerParts, 'packets'> {
   readonly socket: UnderlaySocket;
   readonly fdb: Fdb;
   readonly vteps: VtepTable;
-  readonly counters: WorkerCounters;
   readonly vni: number;
   readonly underlayFamily: 4 | 6;
-  /** The TUN's MTU, in bytes. */
-  readonly tunMtu: number;
 }
 
 export class Inbound {
-  readonly #tun: TunQueue;
   readonly #socket: UnderlaySocket;
   readonly #fdb: Fdb;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
   readonly #vniWord: number;
-  readonly #underlayFamily: 4 | 6;
-  readonly #slots: SlotArena;
+  readonly #isIpv4Underlay: boolean;
+  readonly #arena: InboundArena;
   readonly #view: DataView;
+  readonly #coalescer: Coalescer;
+  #batch = RECEIVE_MESSAGES;
 
   constructor(parts: InboundParts) {
-    this.#tun = parts.tun;
     this.#socket = parts.socket;
     this.#fdb = parts.fdb;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
     this.#vniWord = vniWord(parts.vni);
-    this.#underlayFamily = parts.underlayFamily;
-    this.#slots = new SlotArena(Math.max(parts.tunMtu, MIN_PACKET_CAPACITY));
-    this.#view = this.#slots.arena.view;
-    // The receive vector never changes: every datagram lands so that its inner packet is a slot's packet. The
-    // kernel writes back each address's length, which is the same every time on a socket of one family.
-    const sockaddrBytes = this.#underlayFamily === 4 ? SOCKADDR_IN.bytes : SOCKADDR_IN6.bytes;
-    for (let slot = 0; slot < BURST_PACKETS; slot++) {
-      const offset = this.#slots.packetOffset(slot) - VXLAN_GPE_BYTES;
-      this.#slots.setPayload(slot, offset, VXLAN_GPE_BYTES + this.#slots.packetCapacity);
-      this.#slots.setName(slot, this.#slots.arena.address(this.#slots.sockaddrOffset(slot)), sockaddrBytes);
-    }
+    this.#isIpv4Underlay = parts.underlayFamily === 4;
+    this.#arena = new InboundArena(parts.underlayFamily);
+    this.#view = this.#arena.view;
+    this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
   }
 
-  /** Steps 1 to 6 for at most BURST_PACKETS datagrams. */
+  /** Steps 1 to 6 for at most RECEIVE_MESSAGES messages, or one large one. */
   drain(): void {
-    const vector = this.#slots.arena.address(this.#slots.messageOffset(0));
-    const received = this.#socket.receive(vector, BURST_PACKETS);
+    this.#arena.prepare(this.#batch);
+    const received = this.#socket.receive(this.#arena.arena.address(this.#arena.message(0)), this.#batch);
     if (received < 0) {
       if (received !== -EAGAIN && received !== -EINTR) this.#counters.drop(DROP.inboundReceiveFailed);
       return;
     }
-    for (let slot = 0; slot < received; slot++) this.#counters.count(this.#datagram(slot));
+    let bytes = 0;
+    for (let i = 0; i < received; i++) {
+      bytes = this.#view.getInt32(this.#arena.message(i) + MMSGHDR.length, true);
+      this.#counters.count(this.#message(i, bytes));
+    }
+    this.#coalescer.flush();
+    this.#batch = bytes >= LARGE_MESSAGE_BYTES ? 1 : RECEIVE_MESSAGES;
   }
 
-  /** Step 2. */
-  #datagram(slot: number): Verdict {
-    const message = this.#slots.messageOffset(slot);
-    const address = this.#sourceAddress(this.#slots.sockaddrOffset(slot));
+  /** Step 2, then the message's datagrams one by one. An unknown source counts once per message. */
+  #message(i: number, bytes: number): Verdict {
+    const address = this.#sourceAddress(this.#arena.sockaddr(i));
     if (address === UNKNOWN_ADDRESS) return DROP.inboundUnknownSource;
-    if ((this.#view.getInt32(message + MSGHDR.flags, true) & MSG_TRUNC) !== 0) {
-      return DROP.inboundTooBig;
-    }
-    return this.#open(slot, address, this.#view.getInt32(message + MMSGHDR.length, true));
+    const start = this.#arena.datagram(i);
+    const end = start + bytes;
+    const datagramBytes = this.#datagramBytes(i, bytes);
+    let datagram = start;
+    do {
+      this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), address));
+      datagram += datagramBytes;
+    } while (datagram < end);
+    return PASSED;
+  }
+
+  /** The size of each datagram in the message but the last, as UDP_GRO's control message tells (udp(7)). */
+  #datagramBytes(i: number, bytes: number): number {
+    const view = this.#view;
+    const control = this.#arena.control(i);
+    if (view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true) < CMSGHDR.data + 4) return bytes;
+    const level = view.getInt32(control + CMSGHDR.level, true);
+    const type = view.getInt32(control + CMSGHDR.type, true);
+    const size = view.getInt32(control + CMSGHDR.data, true);
+    return level === SOL_UDP && type === UDP_GRO && size > 0 ? size : bytes;
   }
 
   /** The number of the outer source address, see VtepTable.findAddress. */
   #sourceAddress(sockaddr: number): number {
     const view = this.#view;
-    if (this.#underlayFamily === 4)
-      return this.#vteps.findIpv4(view.getInt32(sockaddr + SOCKADDR_IN.address));
+    if (this.#isIpv4Underlay) return this.#vteps.findIpv4(view.getInt32(sockaddr + SOCKADDR_IN.address));
     const at = sockaddr + SOCKADDR_IN6.address;
     return this.#vteps.findAddress(
       view.getInt32(at),
@@ -116,52 +146,85 @@ export class Inbound {
   }
 
   /** Step 3. */
-  #open(slot: number, address: number, datagramBytes: number): Verdict {
+  #open(datagram: number, datagramBytes: number, address: number): Verdict {
     if (datagramBytes < VXLAN_GPE_BYTES) return DROP.inboundTruncated;
-    const packet = this.#slots.packetOffset(slot);
-    const firstWord = vxlanGpeFirstWord(this.#view, packet - VXLAN_GPE_BYTES);
-    if (!vxlanGpeFlagsAreValid(firstWord)) return DROP.inboundBadHeader;
-    const secondWord = vxlanGpeSecondWord(this.#view, packet - VXLAN_GPE_BYTES);
-    if (secondWord !== this.#vniWord) {
-      return (secondWord & 0xff) !== 0 ? DROP.inboundBadHeader : DROP.inboundWrongVni;
-    }
+    const packet = datagram + VXLAN_GPE_BYTES;
     const bytes = datagramBytes - VXLAN_GPE_BYTES;
-    if (firstWord === FIRST_WORD_IPV4) return this.#packet4(slot, packet, address, bytes);
-    if (firstWord === FIRST_WORD_IPV6) return this.#packet6(slot, packet, address, bytes);
+    const firstWord = vxlanGpeFirstWord(this.#view, datagram);
+    const secondWord = vxlanGpeSecondWord(this.#view, datagram);
+    const isPartial = (firstWord & CHECKSUM_OFFLOAD_FLAG) !== 0;
+    const plainFirstWord = firstWord & ~CHECKSUM_OFFLOAD_FLAG;
+    // The last byte describes a partial checksum; without one it is reserved.
+    const plainSecondWord = isPartial ? secondWord & ~0xff : secondWord;
+    if (!vxlanGpeFlagsAreValid(plainFirstWord)) return DROP.inboundBadHeader;
+    if (plainSecondWord !== this.#vniWord) {
+      return (plainSecondWord & 0xff) !== 0 ? DROP.inboundBadHeader : DROP.inboundWrongVni;
+    }
+    const partialStart = isPartial ? checksumOffloadStart(secondWord) : 0;
+    const partialIsUdp = isPartial && checksumOffloadIsUdp(secondWord);
+    if (isPartial && partialStart === 0) return DROP.inboundBadHeader;
+    if (plainFirstWord === FIRST_WORD_IPV4)
+      return this.#packet4(packet, bytes, address, partialStart, partialIsUdp);
+    if (plainFirstWord === FIRST_WORD_IPV6)
+      return this.#packet6(packet, bytes, address, partialStart, partialIsUdp);
     return DROP.inboundUnknownProtocol;
   }
 
-  /** Steps 4 and 5, IPv4. */
-  #packet4(slot: number, packet: number, address: number, availableBytes: number): Verdict {
+  /** Steps 4 to 6, IPv4. */
+  #packet4(
+    packet: number,
+    availableBytes: number,
+    address: number,
+    partialStart: number,
+    partialIsUdp: boolean,
+  ): Verdict {
     const bytes = ipv4PacketLength(this.#view, packet, availableBytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 4) return DROP.inboundMalformed;
     const vtep = this.#fdb.lookup4(ipv4Source(this.#view, packet));
     if (vtep < 0 || this.#vteps.addressOf(vtep) !== address) return DROP.inboundForeignSource;
-    if (this.#fdb.lookup4(ipv4Destination(this.#view, packet)) !== FDB_LOCAL) {
-      return DROP.inboundNotLocal;
+    if (this.#fdb.lookup4(ipv4Destination(this.#view, packet)) !== FDB_LOCAL) return DROP.inboundNotLocal;
+    if (partialStart !== 0) {
+      const protocol = this.#view.getUint8(packet + IPV4_PROTOCOL);
+      if (partialStart !== ipv4HeaderBytes(this.#view, packet)) return DROP.inboundBadHeader;
+      if (protocol !== (partialIsUdp ? PROTOCOL_UDP : PROTOCOL_TCP)) return DROP.inboundBadHeader;
+      if (!this.#mayBePartial(vtep, partialStart, partialIsUdp, bytes)) return DROP.inboundBadHeader;
     }
-    return this.#write(slot, vtep, bytes);
+    this.#coalescer.take(packet, bytes, true, partialStart, partialIsUdp, vtep);
+    return PASSED;
   }
 
-  /** Steps 4 and 5, IPv6. */
-  #packet6(slot: number, packet: number, address: number, availableBytes: number): Verdict {
+  /** Steps 4 to 6, IPv6. */
+  #packet6(
+    packet: number,
+    availableBytes: number,
+    address: number,
+    partialStart: number,
+    partialIsUdp: boolean,
+  ): Verdict {
     const bytes = ipv6PacketLength(this.#view, packet, availableBytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 6) return DROP.inboundMalformed;
     const vtep = this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE);
     if (vtep < 0 || this.#vteps.addressOf(vtep) !== address) return DROP.inboundForeignSource;
-    if (this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL) {
-      return DROP.inboundNotLocal;
+    if (this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL) return DROP.inboundNotLocal;
+    if (partialStart !== 0) {
+      const next = this.#view.getUint8(packet + IPV6_NEXT_HEADER);
+      const isTransport = next === PROTOCOL_TCP || next === PROTOCOL_UDP;
+      // A transport header right behind the fixed one must be the one described; behind extension headers the
+      // sender's word is taken, within the packet's bounds.
+      if (partialStart < IPV6_HEADER_BYTES || isTransport !== (partialStart === IPV6_HEADER_BYTES)) {
+        return DROP.inboundBadHeader;
+      }
+      if (isTransport && (next === PROTOCOL_UDP) !== partialIsUdp) return DROP.inboundBadHeader;
+      if (!this.#mayBePartial(vtep, partialStart, partialIsUdp, bytes)) return DROP.inboundBadHeader;
     }
-    return this.#write(slot, vtep, bytes);
+    this.#coalescer.take(packet, bytes, false, partialStart, partialIsUdp, vtep);
+    return PASSED;
   }
 
-  /** Step 6. Only the inner packet is written: bytes behind its end do not get through. */
-  #write(slot: number, vtep: number, bytes: number): Verdict {
-    const start = this.#slots.virtioOffset(slot);
-    writePlainVirtioHeader(this.#view, start);
-    const written = this.#tun.write(this.#slots.arena.address(start), VIRTIO_NET_HEADER_BYTES + bytes);
-    if (written < 0) return DROP.inboundWriteFailed;
-    this.#counters.inbound(vtep, bytes);
-    return PASSED;
+  /** A partial checksum comes from peers alone that announced it, and its field lies within the packet. */
+  #mayBePartial(vtep: number, start: number, isUdp: boolean, bytes: number): boolean {
+    return (
+      this.#vteps.takesPartialChecksums(vtep) && start + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM) + 2 <= bytes
+    );
   }
 }

@@ -1,37 +1,52 @@
 /**
  * Outbound: from the TUN to the underlay. In packet order:
  *
- *   1. read      a burst of inner packets from the TUN, one system call each
+ *   1. read      inner packets from the TUN; one may be a superpacket of up to 64 KB
  *   2. parse     the IP header; what is not a whole unicast packet from our own subnets is dropped
  *   3. look up   the destination in the FDB: which VTEP owns it
  *   4. measure   against the path MTU to that VTEP
- *   5. enclose   write the VXLAN-GPE header into the headroom, in place
- *   6. send      the whole burst with one sendmmsg
+ *   5. enclose   write the VXLAN-GPE header into the headroom, in place; a superpacket is segmented (segment.ts)
+ *   6. send      in as few system calls as there can be (send-queue.ts)
  *
- * A packet is a slot number of the arena. The slots of a burst belong to this file until `#send` returns.
+ * A packet is an offset into the arena. What the TUN gave belongs to this file until the queue is flushed.
  */
-
 import type { Fdb } from '../fdb/fdb.ts';
 import { FDB_LOCAL, FDB_MISS } from '../fdb/snapshot.ts';
-import { EAGAIN, EINTR, EMSGSIZE } from '../sys/constants.ts';
+import { EINTR } from '../sys/constants.ts';
 import {
-  IPV4_DONT_FRAGMENT,
-  IPV4_FRAGMENT,
+  IPV4_PROTOCOL,
   ipVersion,
   ipv4Destination,
+  ipv4HeaderBytes,
   ipv4IsUnicast,
   ipv4PacketLength,
   ipv4Source,
 } from '../wire/ipv4.ts';
 import {
   IPV6_DESTINATION,
-  IPV6_MIN_MTU,
+  IPV6_HEADER_BYTES,
   IPV6_SOURCE,
   ipv6IsRoutable,
   ipv6PacketLength,
 } from '../wire/ipv6.ts';
-import { VIRTIO_NET_HEADER_BYTES } from '../wire/virtio-net.ts';
+import { PROTOCOL_TCP, TCP_CHECKSUM, TCP_MIN_HEADER_BYTES, tcpHeaderBytes } from '../wire/tcp.ts';
+import { PROTOCOL_UDP, UDP_CHECKSUM, UDP_HEADER_BYTES } from '../wire/udp.ts';
 import {
+  VIRTIO_GSO_NONE,
+  VIRTIO_GSO_TCPV4,
+  VIRTIO_GSO_TCPV6,
+  VIRTIO_GSO_UDP_L4,
+  VIRTIO_NET_HEADER_BYTES,
+  virtioChecksumOffset,
+  virtioChecksumStart,
+  virtioGsoBytes,
+  virtioGsoType,
+  virtioNeedsChecksum,
+} from '../wire/virtio-net.ts';
+import {
+  CHECKSUM_OFFLOAD_FLAG,
+  CHECKSUM_OFFLOAD_MAX_START,
+  checksumOffloadByte,
   FIRST_WORD_IPV4,
   FIRST_WORD_IPV6,
   VXLAN_GPE_BYTES,
@@ -41,198 +56,217 @@ import {
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
 import type { IcmpReplies } from './icmp-replies.ts';
-import type { TunQueue, UnderlaySocket } from './ports.ts';
-import { BURST_PACKETS, SlotArena, SPARE_MESSAGE } from './slots.ts';
+import { MAX_HEADER_BYTES, OutboundArena } from './outbound-arena.ts';
+import type { TunQueue } from './ports.ts';
+import { Segmenter, type Superpacket } from './segment.ts';
+import { SendQueue, type SendQueueParts } from './send-queue.ts';
 import type { VtepTable } from './vtep-table.ts';
 
-export interface OutboundParts {
+/** Reads from the TUN before the other direction gets its turn. */
+const BURST_READS = 64;
+/** Bytes that wait to be sent before more is read: what was just read should still be in the cache. */
+const FLUSH_BYTES = 32 * 1024;
+
+export interface OutboundParts extends Omit<SendQueueParts, 'arena'> {
   readonly tun: TunQueue;
-  readonly socket: UnderlaySocket;
   readonly fdb: Fdb;
-  readonly vteps: VtepTable;
-  readonly counters: WorkerCounters;
-  readonly replies: IcmpReplies;
-  /** Blocks until the socket takes datagrams again; false if it did not within a bounded time. */
-  readonly waitWritable: () => boolean;
-  readonly nowMs: () => number;
   readonly vni: number;
-  /** Longest inner packet that the TUN can hand over, in bytes. */
-  readonly tunMtu: number;
-  /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
-  readonly overheadBytes: number;
 }
 
 export class Outbound {
   readonly #tun: TunQueue;
-  readonly #socket: UnderlaySocket;
   readonly #fdb: Fdb;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
   readonly #replies: IcmpReplies;
-  readonly #waitWritable: () => boolean;
   readonly #nowMs: () => number;
   readonly #vniWord: number;
-  readonly #overheadBytes: number;
 
-  readonly #slots: SlotArena;
-  readonly #view: DataView;
-  /** By position in the send vector: the slot, inner length and VTEP of the packets that wait to be sent. */
-  readonly #queuedSlot = new Int32Array(BURST_PACKETS);
-  readonly #queuedBytes = new Int32Array(BURST_PACKETS);
-  readonly #queuedVtep = new Int32Array(BURST_PACKETS);
-  #queued = 0;
+  readonly #arena = new OutboundArena();
+  readonly #view = this.#arena.view;
+  readonly #queue: SendQueue;
+  readonly #segmenter: Segmenter;
+  /** The superpacket in hand; one object for all of them. */
+  readonly #super: Superpacket = {
+    packet: 0,
+    bytes: 0,
+    isIpv4: true,
+    isUdp: false,
+    transportOffset: 0,
+    headerBytes: 0,
+    segmentBytes: 0,
+  };
 
   constructor(parts: OutboundParts) {
     this.#tun = parts.tun;
-    this.#socket = parts.socket;
     this.#fdb = parts.fdb;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
     this.#replies = parts.replies;
-    this.#waitWritable = parts.waitWritable;
     this.#nowMs = parts.nowMs;
     this.#vniWord = vniWord(parts.vni);
-    this.#overheadBytes = parts.overheadBytes;
-    this.#slots = new SlotArena(parts.tunMtu);
-    this.#view = this.#slots.arena.view;
+    this.#queue = new SendQueue({ ...parts, arena: this.#arena });
+    this.#segmenter = new Segmenter(this.#arena, this.#queue);
   }
 
   /**
-   * Steps 1 to 6 for at most BURST_PACKETS packets. Returns the errno that ended the burst: 0 if it was full,
-   * EAGAIN if the TUN is empty, anything else if the TUN is broken.
+   * Steps 1 to 6 for at most BURST_READS reads. Returns the errno that ended the burst: 0 if it was full, EAGAIN
+   * if the TUN is empty, anything else if the TUN is broken.
    */
   drain(): number {
-    const { arena } = this.#slots;
-    const capacity = VIRTIO_NET_HEADER_BYTES + this.#slots.packetCapacity;
     let errno = 0;
-    for (let slot = 0; slot < BURST_PACKETS; slot++) {
-      const readBytes = this.#tun.read(arena.address(this.#slots.virtioOffset(slot)), capacity);
+    for (let reads = 0; reads < BURST_READS; reads++) {
+      const packet = this.#arena.packet;
+      const readBytes = this.#tun.read(this.#arena.readAddress, this.#arena.readCapacity);
       if (readBytes < 0) {
         errno = -readBytes;
         if (errno === EINTR) continue;
         break;
       }
-      this.#counters.count(this.#packet(slot, readBytes - VIRTIO_NET_HEADER_BYTES));
+      const verdict = this.#packet(packet, readBytes - VIRTIO_NET_HEADER_BYTES);
+      this.#counters.count(verdict);
+      if (verdict === PASSED) this.#arena.keep(readBytes);
+      if (this.#queue.queuedBytes >= FLUSH_BYTES || this.#queue.isFull || this.#arena.isFull) this.#flush();
     }
-    this.#send();
+    if (!this.#queue.isEmpty) this.#flush();
     return errno;
   }
 
+  #flush(): void {
+    this.#queue.flush();
+    this.#arena.reset();
+  }
+
   /** Step 2. */
-  #packet(slot: number, readBytes: number): Verdict {
-    const offset = this.#slots.packetOffset(slot);
-    const version = readBytes > 0 ? ipVersion(this.#view, offset) : 0;
-    if (version === 4) return this.#packet4(slot, offset, ipv4PacketLength(this.#view, offset, readBytes));
-    if (version === 6) return this.#packet6(slot, offset, ipv6PacketLength(this.#view, offset, readBytes));
+  #packet(packet: number, readBytes: number): Verdict {
+    const version = readBytes > 0 ? ipVersion(this.#view, packet) : 0;
+    if (version === 4) return this.#packet4(packet, ipv4PacketLength(this.#view, packet, readBytes));
+    if (version === 6) return this.#packet6(packet, ipv6PacketLength(this.#view, packet, readBytes));
     return DROP.outboundMalformed;
   }
 
   /** Steps 2 and 3, IPv4. `bytes` is 0 for a malformed packet. */
-  #packet4(slot: number, offset: number, bytes: number): Verdict {
+  #packet4(packet: number, bytes: number): Verdict {
     if (bytes === 0) return DROP.outboundMalformed;
-    const destination = ipv4Destination(this.#view, offset);
+    const destination = ipv4Destination(this.#view, packet);
     if (!ipv4IsUnicast(destination)) return DROP.outboundNotUnicast;
-    if (this.#fdb.lookup4(ipv4Source(this.#view, offset)) !== FDB_LOCAL) {
-      return DROP.outboundForeignSource;
-    }
-    return this.#forward(slot, offset, bytes, this.#fdb.lookup4(destination), FIRST_WORD_IPV4);
+    if (this.#fdb.lookup4(ipv4Source(this.#view, packet)) !== FDB_LOCAL) return DROP.outboundForeignSource;
+    return this.#forward(packet, bytes, this.#fdb.lookup4(destination), true);
   }
 
   /** Steps 2 and 3, IPv6. */
-  #packet6(slot: number, offset: number, bytes: number): Verdict {
+  #packet6(packet: number, bytes: number): Verdict {
     if (bytes === 0) return DROP.outboundMalformed;
-    const destination = offset + IPV6_DESTINATION;
+    const destination = packet + IPV6_DESTINATION;
     const word0 = this.#view.getInt32(destination);
     const word1 = this.#view.getInt32(destination + 4);
     const word2 = this.#view.getInt32(destination + 8);
     const word3 = this.#view.getInt32(destination + 12);
     if (!ipv6IsRoutable(word0, word1, word2, word3)) return DROP.outboundNotUnicast;
-    if (this.#fdb.lookup6At(this.#view, offset + IPV6_SOURCE) !== FDB_LOCAL) {
+    if (this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE) !== FDB_LOCAL)
       return DROP.outboundForeignSource;
-    }
-    return this.#forward(slot, offset, bytes, this.#fdb.lookup6(word0, word1, word2, word3), FIRST_WORD_IPV6);
+    return this.#forward(packet, bytes, this.#fdb.lookup6(word0, word1, word2, word3), false);
   }
 
-  /** Steps 3 to 5. */
-  #forward(slot: number, offset: number, bytes: number, vtep: number, firstWord: number): Verdict {
+  /** Step 3: what was found. */
+  #forward(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
     if (vtep === FDB_MISS || vtep === FDB_LOCAL) {
       // The kernel routes our own subnets itself, so FDB_LOCAL here is a packet that would only come back.
-      this.#replies.noRoute(this.#slots.arena.bytes, offset, bytes);
+      this.#replies.noRoute(this.#arena.arena.bytes, packet, bytes);
       return DROP.outboundNoRoute;
     }
-    writeVxlanGpe(this.#view, offset - VXLAN_GPE_BYTES, firstWord, this.#vniWord);
-    if (bytes > this.#vteps.mtu(vtep) && !this.#vteps.expireMtu(vtep, this.#nowMs())) {
-      return this.#tooBig(offset, bytes, vtep);
-    }
-    const position = this.#queued++;
-    this.#queuedSlot[position] = slot;
-    this.#queuedBytes[position] = bytes;
-    this.#queuedVtep[position] = vtep;
-    this.#slots.setPayload(position, offset - VXLAN_GPE_BYTES, VXLAN_GPE_BYTES + bytes);
-    this.#slots.setName(position, this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
-    return PASSED;
+    const virtio = packet - VIRTIO_NET_HEADER_BYTES;
+    const gsoType = virtioGsoType(this.#view, virtio);
+    if (gsoType === VIRTIO_GSO_NONE) return this.#plain(packet, bytes, vtep, isIpv4);
+    return this.#superpacket(packet, bytes, vtep, isIpv4, gsoType);
   }
 
-  /** Step 6. The kernel stops at the first message that it refuses; the next call tells why. */
-  #send(): void {
-    const count = this.#queued;
-    let next = 0;
-    while (next < count) {
-      const vector = this.#slots.arena.address(this.#slots.messageOffset(next));
-      const sent = this.#socket.send(vector, count - next);
-      for (let i = next; i < next + sent; i++)
-        this.#counters.outbound(this.#queuedVtep[i]!, this.#queuedBytes[i]!);
-      if (sent > 0) next += sent;
-      else if (sent !== -EINTR && !(sent === -EAGAIN && this.#waitWritable())) {
-        this.#counters.count(this.#refused(next, -sent));
-        next++;
+  /** Steps 4 and 5 for a packet that is one datagram. */
+  #plain(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
+    const tooBig = this.#isTooBig(vtep, bytes);
+    if (tooBig && !this.#queue.mayFragment(packet, bytes)) return this.#answerTooBig(packet, vtep);
+    const virtio = packet - VIRTIO_NET_HEADER_BYTES;
+    let firstWord = isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6;
+    let secondWord = this.#vniWord;
+    if (virtioNeedsChecksum(this.#view, virtio)) {
+      const start = virtioChecksumStart(this.#view, virtio);
+      const field = virtioChecksumOffset(this.#view, virtio);
+      if (start + field + 2 > bytes) return DROP.outboundMalformed;
+      if (this.#vteps.takesPartialChecksums(vtep) && this.#isTransportOf(packet, isIpv4, start, field)) {
+        firstWord |= CHECKSUM_OFFLOAD_FLAG;
+        secondWord |= checksumOffloadByte(start, field === UDP_CHECKSUM);
+      } else {
+        this.#segmenter.completeChecksum(packet, bytes, start, field);
       }
     }
-    this.#queued = 0;
-  }
-
-  /** What becomes of the packet at `position`, which the kernel did not take. */
-  #refused(position: number, errno: number): Verdict {
-    if (errno !== EMSGSIZE) return DROP.outboundSendFailed;
-    this.#learnMtu(position);
-    const offset = this.#slots.packetOffset(this.#queuedSlot[position]!);
-    return this.#tooBig(offset, this.#queuedBytes[position]!, this.#queuedVtep[position]!);
-  }
-
-  /** A path on the underlay carries less than our own link: ask the kernel how much. */
-  #learnMtu(position: number): void {
-    const vtep = this.#queuedVtep[position]!;
-    const pathMtu = this.#socket.pathMtu(this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
-    // An answer that would have let the packet through is no answer: believe the refusal.
-    const mtu = Math.min(pathMtu - this.#overheadBytes, this.#queuedBytes[position]! - 1);
-    if (pathMtu > this.#overheadBytes) this.#vteps.lowerMtu(vtep, mtu, this.#nowMs());
-  }
-
-  /**
-   * A packet that may be fragmented goes out in outer fragments, which costs it speed but not its life; any
-   * other is answered with the MTU (RFC 2003, section 5.1 for tunnels; RFC 8200, section 5 for 1280 bytes).
-   * The header is in place already.
-   */
-  #tooBig(offset: number, bytes: number, vtep: number): Verdict {
-    const mayFragment =
-      ipVersion(this.#view, offset) === 4
-        ? (this.#view.getUint16(offset + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) === 0
-        : bytes <= IPV6_MIN_MTU;
-    if (!mayFragment) {
-      this.#replies.tooBig(this.#slots.arena.bytes, offset, bytes, this.#vteps.mtu(vtep));
-      return DROP.outboundTooBig;
-    }
-    if (!this.#sendFragmented(offset, bytes, vtep)) return DROP.outboundSendFailed;
-    this.#counters.outbound(vtep, bytes);
+    const head = packet - VXLAN_GPE_BYTES;
+    writeVxlanGpe(this.#view, head, firstWord, secondWord);
+    this.#queue.add(vtep, packet, head, VXLAN_GPE_BYTES + bytes, packet, 0, tooBig);
     return PASSED;
   }
 
-  #sendFragmented(offset: number, bytes: number, vtep: number): boolean {
-    this.#slots.setPayload(SPARE_MESSAGE, offset - VXLAN_GPE_BYTES, VXLAN_GPE_BYTES + bytes);
-    this.#slots.setName(SPARE_MESSAGE, this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
-    this.#socket.allowFragmentation(true);
-    const sent = this.#socket.send(this.#slots.arena.address(this.#slots.messageOffset(SPARE_MESSAGE)), 1);
-    this.#socket.allowFragmentation(false);
-    return sent === 1;
+  /** Steps 4 and 5 for a superpacket. */
+  #superpacket(packet: number, bytes: number, vtep: number, isIpv4: boolean, gsoType: number): Verdict {
+    const from = this.#super;
+    if (!this.#parseSuperpacket(packet, bytes, isIpv4, gsoType)) return DROP.outboundMalformed;
+    const largest = from.headerBytes + from.segmentBytes;
+    const tooBig = this.#isTooBig(vtep, largest);
+    if (tooBig && !this.#queue.mayFragment(packet, largest)) return this.#answerTooBig(packet, vtep);
+    let firstWord = isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6;
+    let secondWord = this.#vniWord;
+    const partial = this.#vteps.takesPartialChecksums(vtep);
+    if (partial) {
+      firstWord |= CHECKSUM_OFFLOAD_FLAG;
+      secondWord |= checksumOffloadByte(from.transportOffset, from.isUdp);
+    }
+    this.#segmenter.segment(from, vtep, firstWord, secondWord, partial, tooBig);
+    return PASSED;
+  }
+
+  /** Fills `#super`; false if the headers are not those of what the virtio header announces. */
+  #parseSuperpacket(packet: number, bytes: number, isIpv4: boolean, gsoType: number): boolean {
+    const from = this.#super;
+    const virtio = packet - VIRTIO_NET_HEADER_BYTES;
+    from.packet = packet;
+    from.bytes = bytes;
+    from.isIpv4 = isIpv4;
+    from.isUdp = gsoType === VIRTIO_GSO_UDP_L4;
+    if (!from.isUdp && gsoType !== (isIpv4 ? VIRTIO_GSO_TCPV4 : VIRTIO_GSO_TCPV6)) return false;
+    from.transportOffset = virtioChecksumStart(this.#view, virtio);
+    from.segmentBytes = virtioGsoBytes(this.#view, virtio);
+    const field = from.isUdp ? UDP_CHECKSUM : TCP_CHECKSUM;
+    const minimum = from.transportOffset + (from.isUdp ? UDP_HEADER_BYTES : TCP_MIN_HEADER_BYTES);
+    if (from.segmentBytes === 0 || minimum > bytes || !virtioNeedsChecksum(this.#view, virtio)) return false;
+    if (!this.#isTransportOf(packet, isIpv4, from.transportOffset, field)) return false;
+    const tcpBytes = from.isUdp ? 0 : tcpHeaderBytes(this.#view, packet + from.transportOffset);
+    from.headerBytes = from.transportOffset + (from.isUdp ? UDP_HEADER_BYTES : tcpBytes);
+    return (
+      from.headerBytes >= minimum &&
+      from.headerBytes <= bytes &&
+      from.headerBytes <= MAX_HEADER_BYTES - VXLAN_GPE_BYTES
+    );
+  }
+
+  /** Whether TCP or UDP, as `field` says, begins at `start`: what a partial checksum can be described for. */
+  #isTransportOf(packet: number, isIpv4: boolean, start: number, field: number): boolean {
+    if ((start & 3) !== 0 || start > CHECKSUM_OFFLOAD_MAX_START) return false;
+    if (field !== TCP_CHECKSUM && field !== UDP_CHECKSUM) return false;
+    // Behind IPv6 extension headers the kernel's word is taken: it wrote them, and csum start points past them.
+    if (!isIpv4) return start >= IPV6_HEADER_BYTES;
+    const protocol = this.#view.getUint8(packet + IPV4_PROTOCOL);
+    return (
+      start === ipv4HeaderBytes(this.#view, packet) &&
+      protocol === (field === TCP_CHECKSUM ? PROTOCOL_TCP : PROTOCOL_UDP)
+    );
+  }
+
+  /** Step 4. */
+  #isTooBig(vtep: number, innerBytes: number): boolean {
+    return innerBytes > this.#vteps.mtu(vtep) && !this.#vteps.expireMtu(vtep, this.#nowMs());
+  }
+
+  #answerTooBig(packet: number, vtep: number): Verdict {
+    this.#queue.answerTooBig(packet, vtep);
+    return DROP.outboundTooBig;
   }
 }

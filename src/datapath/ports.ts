@@ -12,6 +12,8 @@ export interface TunQueue {
   read(address: number, capacityBytes: number): number;
   /** Writes one packet, virtio header first. */
   write(address: number, bytes: number): number;
+  /** Writes one packet from `count` iovecs, the virtio header first. */
+  writev(iovecs: number, count: number): number;
 }
 
 export interface UnderlaySocket {

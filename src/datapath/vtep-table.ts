@@ -5,7 +5,7 @@
 import { Arena } from '../sys/arena.ts';
 import { writeSockaddr } from '../sys/sockaddr.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { type ForwardingState, MAPPED_WORD, VTEP_WORDS } from './forwarding.ts';
+import { type ForwardingState, MAPPED_WORD, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
 
 /** No known VTEP has that address. */
 export const UNKNOWN_ADDRESS = -1;
@@ -60,11 +60,11 @@ export class VtepTable {
     let addressCount = 0;
     for (let index = 0; index < count; index++) {
       const vtep = state.vteps.subarray(index * VTEP_WORDS, (index + 1) * VTEP_WORDS);
-      const port = vtep[0]!;
+      const port = vtep[1]!;
       if (port === 0) continue;
-      const words = this.#family === 4 ? vtep.subarray(4) : vtep.subarray(1);
+      const words = this.#family === 4 ? vtep.subarray(5) : vtep.subarray(2);
       writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
-      addressCount = this.#number(index, vtep.subarray(1), addressCount);
+      addressCount = this.#number(index, vtep.subarray(2), addressCount);
       if (sameVtep(oldVteps, state.vteps, index)) {
         this.#mtu[index] = oldMtu[index]!;
         this.#mtuExpiresMs[index] = oldExpiresMs[index]!;
@@ -74,6 +74,10 @@ export class VtepTable {
 
   sockaddr(index: number): number {
     return this.#sockaddrs.address(index * SOCKADDR_STRIDE);
+  }
+
+  takesPartialChecksums(index: number): boolean {
+    return (this.#vteps[index * VTEP_WORDS]! & VTEP_PARTIAL_CHECKSUMS) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */

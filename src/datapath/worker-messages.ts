@@ -8,12 +8,23 @@ export interface WorkerSettings {
   readonly wakeFd: number;
   readonly underlayFamily: 4 | 6;
   readonly vni: number;
-  readonly tunMtu: number;
   /** Inner bytes that fit one outer datagram on this node's own link. */
   readonly pathMtu: number;
   /** Outer IP, UDP and encapsulation headers, in bytes. */
   readonly overheadBytes: number;
   readonly counters: SharedArrayBuffer;
+  /** What may be used; what then turns out not to work is reported back. */
+  readonly offloads: WorkerOffloads;
+}
+
+/** Offloads that the packet path itself can turn off at run time. */
+export interface WorkerOffloads {
+  /** Datagrams of one size to one peer leave as one UDP_SEGMENT send. */
+  readonly udpSegment: boolean;
+  /** Inbound segments of a TCP flow reach the TUN as one superpacket. */
+  readonly coalesceTcp: boolean;
+  /** The same for UDP (Linux 6.2). */
+  readonly coalesceUdp: boolean;
 }
 
 export type ToWorker =
@@ -24,5 +35,7 @@ export type FromWorker =
   | { readonly kind: 'ready' }
   /** The forwarding state that was sent last is in force. */
   | { readonly kind: 'loaded' }
+  /** An offload failed, and is off from now on. */
+  | { readonly kind: 'offload-off'; readonly offload: keyof WorkerOffloads }
   /** The TUN device is gone; `errno` says how it showed. */
   | { readonly kind: 'tun-lost'; readonly errno: number };

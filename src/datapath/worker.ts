@@ -20,14 +20,14 @@ import { Outbound } from './outbound.ts';
 import { VtepTable } from './vtep-table.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
-/** How long a full socket may hold up the burst that waits for it. The kernel drains it in microseconds. */
+/** How long a full socket or TUN may hold up the burst that waits for it. The kernel drains it in microseconds. */
 const WRITABLE_TIMEOUT_MS = 1000;
 
 const TUN = 0;
 const SOCKET = 1;
 const WAKE = 2;
 const POLLED = 3;
-/** A pollfd of its own for waiting until the socket is writable, and eight bytes to read the eventfd into. */
+/** A pollfd of its own for waiting until one of them is writable, and eight bytes to read the eventfd into. */
 const WRITABLE = POLLED * POLLFD.bytes;
 const WAKE_VALUE = WRITABLE + POLLFD.bytes;
 
@@ -49,13 +49,23 @@ class PacketPath {
     this.#vteps = new VtepTable(settings.underlayFamily, settings.pathMtu);
     this.#replies = new IcmpReplies(tun, Date.now);
     const shared = { ...settings, tun, socket, fdb: this.#fdb, vteps: this.#vteps, counters };
+    const { offloads } = settings;
     this.#outbound = new Outbound({
       ...shared,
       replies: this.#replies,
-      waitWritable: () => this.#waitWritable(),
+      waitWritable: () => this.#waitWritable(settings.socketFd),
       nowMs: Date.now,
+      segmentation: offloads.udpSegment,
+      onSegmentationOff: () => post({ kind: 'offload-off', offload: 'udpSegment' }),
     });
-    this.#inbound = new Inbound(shared);
+    this.#inbound = new Inbound({
+      ...shared,
+      waitWritable: () => this.#waitWritable(settings.tunFd),
+      tcp: offloads.coalesceTcp,
+      udp: offloads.coalesceUdp,
+      onOff: (protocol) =>
+        post({ kind: 'offload-off', offload: protocol === 'tcp' ? 'coalesceTcp' : 'coalesceUdp' }),
+    });
     this.#watch(TUN, settings.tunFd);
     this.#watch(SOCKET, settings.socketFd);
     this.#watch(WAKE, settings.wakeFd);
@@ -99,8 +109,8 @@ class PacketPath {
     }
   }
 
-  #waitWritable(): boolean {
-    this.#scratch.view.setInt32(WRITABLE + POLLFD.fd, this.#settings.socketFd, true);
+  #waitWritable(fd: number): boolean {
+    this.#scratch.view.setInt32(WRITABLE + POLLFD.fd, fd, true);
     this.#scratch.view.setInt16(WRITABLE + POLLFD.events, POLLOUT, true);
     return libc.poll(this.#scratch.address(WRITABLE), 1, WRITABLE_TIMEOUT_MS) > 0;
   }

@@ -8,9 +8,6 @@ export const O_CLOEXEC = 0o2000000;
 // asm-generic/poll.h
 export const POLLIN = 0x01;
 export const POLLOUT = 0x04;
-export const POLLERR = 0x08;
-export const POLLHUP = 0x10;
-export const POLLNVAL = 0x20;
 
 // linux/eventfd.h
 export const EFD_CLOEXEC = O_CLOEXEC;
@@ -21,6 +18,13 @@ export const TUNSETIFF = 0x400454ca;
 export const TUNSETPERSIST = 0x400454cb;
 export const TUNSETVNETHDRSZ = 0x400454d8;
 export const TUNSETOFFLOAD = 0x400454d0;
+export const TUN_F_CSUM = 0x01;
+export const TUN_F_TSO4 = 0x02;
+export const TUN_F_TSO6 = 0x04;
+export const TUN_F_TSO_ECN = 0x08;
+/** Linux 6.2. */
+export const TUN_F_USO4 = 0x20;
+export const TUN_F_USO6 = 0x40;
 export const IFF_TUN = 0x0001;
 export const IFF_MULTI_QUEUE = 0x0100;
 export const IFF_NO_PI = 0x1000;
@@ -33,14 +37,10 @@ export const SOCK_DGRAM = 2;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
 export const SOL_SOCKET = 1;
-export const SO_REUSEADDR = 2;
-export const SO_SNDBUF = 7;
-export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const MSG_DONTWAIT = 0x40;
-export const MSG_TRUNC = 0x20;
 
 // linux/in.h, linux/in6.h
 export const IPPROTO_IP = 0;
@@ -55,12 +55,16 @@ export const IP_PMTUDISC_DO = 2;
 /** Fragment as needed. */
 export const IP_PMTUDISC_DONT = 0;
 
+// linux/udp.h
+export const SOL_UDP = 17;
+/** Linux 4.18: one send is cut into datagrams of a given size. */
+export const UDP_SEGMENT = 103;
+/** Linux 5.0 (5.12 with UDP_SEGMENT senders beyond this host): datagrams of one flow arrive as one. */
+export const UDP_GRO = 104;
+
 // asm-generic/errno-base.h, asm-generic/errno.h
-export const EPERM = 1;
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
-export const EBADFD = 77;
 export const EMSGSIZE = 90;
-export const ENOBUFS = 105;

@@ -9,6 +9,7 @@ import { WarrenError } from '../errors.ts';
 import { Arena } from '../sys/arena.ts';
 import { type CallContext, checked } from '../sys/calls.ts';
 import {
+  EINVAL,
   IFF_MULTI_QUEUE,
   IFF_NO_PI,
   IFF_TUN,
@@ -16,6 +17,12 @@ import {
   O_CLOEXEC,
   O_NONBLOCK,
   O_RDWR,
+  TUN_F_CSUM,
+  TUN_F_TSO_ECN,
+  TUN_F_TSO4,
+  TUN_F_TSO6,
+  TUN_F_USO4,
+  TUN_F_USO6,
   TUNSETIFF,
   TUNSETOFFLOAD,
   TUNSETPERSIST,
@@ -43,8 +50,22 @@ const ATTACH_HINTS = {
     'all queues of this device are taken; stop the other program that holds them, or set another tun.name',
 };
 
-/** Creates the device `name` or attaches to it, with `queues` queues. The caller closes the descriptors. */
-export function openTunDevice(name: string, queues: number): number[] {
+/** Which superpackets the device hands over. What is off, the kernel segments and checksums itself. */
+export interface TunOffloads {
+  readonly tso: boolean;
+  /** Linux 6.2. */
+  readonly uso: boolean;
+}
+
+export interface TunDevice {
+  /** One per queue; `closeTunDevice` closes them. */
+  readonly descriptors: readonly number[];
+  /** What of the wanted offloads the kernel has. */
+  readonly offloads: TunOffloads;
+}
+
+/** Creates the device `name` or attaches to it, with `queues` queues. */
+export function openTunDevice(name: string, queues: number, wanted: TunOffloads): TunDevice {
   if (Buffer.byteLength(name) >= IFREQ.nameBytes || name === '') {
     throw new WarrenError(
       'TUN_NAME_INVALID',
@@ -54,7 +75,8 @@ export function openTunDevice(name: string, queues: number): number[] {
   const descriptors: number[] = [];
   try {
     for (let queue = 0; queue < queues; queue++) descriptors.push(openQueue(name));
-    return descriptors;
+    // Offloads belong to the device: the first queue sets them for all.
+    return { descriptors, offloads: setOffloads(name, descriptors[0]!, wanted) };
   } catch (error) {
     closeTunDevice(descriptors);
     throw error;
@@ -81,11 +103,29 @@ function openQueue(name: string): number {
     // A device that an earlier agent left may carry other settings: say all of them.
     request.view.setInt32(0, VIRTIO_NET_HEADER_BYTES, true);
     checked(libc.ioctl(fd, TUNSETVNETHDRSZ, request.address(0)), context('ioctl(TUNSETVNETHDRSZ)'));
-    checked(libc.ioctl(fd, TUNSETOFFLOAD, 0), context('ioctl(TUNSETOFFLOAD)'));
     checked(libc.ioctl(fd, TUNSETPERSIST, 1), context('ioctl(TUNSETPERSIST)'));
     return fd;
   } catch (error) {
     libc.close(fd);
     throw error;
   }
+}
+
+/** An older kernel refuses the flags that it does not know: ask for less until it agrees. */
+function setOffloads(name: string, fd: number, wanted: TunOffloads): TunOffloads {
+  const doing = `setting the offloads of the TUN device ${name}`;
+  const attempts: TunOffloads[] = [wanted, { ...wanted, uso: false }, { tso: false, uso: false }];
+  for (const offloads of attempts) {
+    const result = libc.ioctl(fd, TUNSETOFFLOAD, offloadFlags(offloads));
+    if (result === 0) return offloads;
+    if (libc.errno() !== EINVAL) checked(result, { call: 'ioctl(TUNSETOFFLOAD)', doing });
+  }
+  throw new WarrenError('TUN_OFFLOAD', `${doing}: the kernel refuses every setting, even none`);
+}
+
+function offloadFlags({ tso, uso }: TunOffloads): number {
+  const tsoFlags = tso ? TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+  const usoFlags = uso ? TUN_F_USO4 | TUN_F_USO6 : 0;
+  // Segmentation offload is only possible with checksum offload.
+  return tsoFlags | usoFlags | (tso || uso ? TUN_F_CSUM : 0);
 }

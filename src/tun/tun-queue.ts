@@ -18,4 +18,9 @@ export class LinuxTunQueue implements TunQueue {
     const written = libc.write(this.fd, address, bytes);
     return written < 0 ? -libc.errno() : written;
   }
+
+  writev(iovecs: number, count: number): number {
+    const written = libc.writev(this.fd, iovecs, count);
+    return written < 0 ? -libc.errno() : written;
+  }
 }

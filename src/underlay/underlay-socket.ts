@@ -22,6 +22,9 @@ import {
   SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOL_SOCKET,
+  SOL_UDP,
+  UDP_GRO,
+  UDP_SEGMENT,
 } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
 import { sockaddrPort, writeSockaddr } from '../sys/sockaddr.ts';
@@ -44,16 +47,33 @@ export interface UnderlaySocketOptions {
   readonly displayName: string;
   /** Sockets that share the port, one per packet path thread. */
   readonly count: number;
+  readonly wanted: UnderlayOffloads;
 }
 
-/** Opens and binds the sockets. The caller closes the descriptors. */
-export function openUnderlaySockets(options: UnderlaySocketOptions): number[] {
+export interface UnderlayOffloads {
+  /** UDP_SEGMENT, Linux 4.18. */
+  readonly udpSegment: boolean;
+  /** UDP_GRO, Linux 5.0. */
+  readonly udpGro: boolean;
+}
+
+export interface UnderlaySockets {
+  /** `closeUnderlaySockets` closes them. */
+  readonly descriptors: readonly number[];
+  /** What of the wanted offloads the kernel has. */
+  readonly offloads: UnderlayOffloads;
+}
+
+/** Opens and binds the sockets. */
+export function openUnderlaySockets(options: UnderlaySocketOptions): UnderlaySockets {
   const descriptors: number[] = [];
   try {
     // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
     if (options.count > 1) closeUnderlaySockets([openSocket(options, false)]);
     for (let i = 0; i < options.count; i++) descriptors.push(openSocket(options, options.count > 1));
-    return descriptors;
+    const udpGro = descriptors.map((fd) => options.wanted.udpGro && enableGro(fd)).every(Boolean);
+    const udpSegment = options.wanted.udpSegment && hasSegmentation(descriptors[0]!);
+    return { descriptors, offloads: { udpSegment, udpGro } };
   } catch (error) {
     closeUnderlaySockets(descriptors);
     throw error;
@@ -62,6 +82,19 @@ export function openUnderlaySockets(options: UnderlaySocketOptions): number[] {
 
 export function closeUnderlaySockets(descriptors: readonly number[]): void {
   for (const descriptor of descriptors) libc.close(descriptor);
+}
+
+function enableGro(fd: number): boolean {
+  const scratch = new Arena(8);
+  scratch.view.setInt32(0, 1, true);
+  return libc.setsockopt(fd, SOL_UDP, UDP_GRO, scratch.address(0), 4) === 0;
+}
+
+/** A kernel that knows the option can be asked for it. */
+function hasSegmentation(fd: number): boolean {
+  const scratch = new Arena(8);
+  scratch.view.setInt32(4, 4, true);
+  return libc.getsockopt(fd, SOL_UDP, UDP_SEGMENT, scratch.address(0), scratch.address(4)) === 0;
 }
 
 /** The port that a socket is bound to. */

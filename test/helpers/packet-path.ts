@@ -63,6 +63,7 @@ export class PacketPathHarness {
   readonly vteps: VtepTable;
   readonly node: { address: string; port: number };
   nowMs = 0;
+  readonly offloadsOff: string[] = [];
   readonly #fdb = new Fdb();
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
@@ -70,7 +71,15 @@ export class PacketPathHarness {
   readonly #fds: number[];
   readonly #podFd: number;
 
-  constructor(options: { address?: string; mtu?: number } = {}) {
+  constructor(
+    options: {
+      address?: string;
+      mtu?: number;
+      segmentation?: boolean;
+      coalesce?: boolean;
+      udpGro?: boolean;
+    } = {},
+  ) {
     const address = options.address ?? '127.0.0.1';
     const mtu = options.mtu ?? 1464;
     const family = address.includes(':') ? 6 : 4;
@@ -79,7 +88,7 @@ export class PacketPathHarness {
       throw new Error('socketpair failed');
     const tunFd = pair.view.getInt32(0, true);
     this.#podFd = pair.view.getInt32(4, true);
-    const socketFd = bind(address, 0);
+    const socketFd = bind(address, 0, options.udpGro ?? true);
     this.#fds = [tunFd, this.#podFd, socketFd];
     this.node = { address, port: boundPort(socketFd) };
     const tun = new LinuxTunQueue(tunFd);
@@ -92,7 +101,6 @@ export class PacketPathHarness {
       vteps: this.vteps,
       counters: this.counters,
       vni: VNI,
-      tunMtu: mtu,
       underlayFamily: family as 4 | 6,
       overheadBytes: OVERHEAD_BYTES,
     };
@@ -101,15 +109,26 @@ export class PacketPathHarness {
       replies: this.#replies,
       waitWritable: () => false,
       nowMs: () => this.nowMs,
+      segmentation: options.segmentation ?? true,
+      onSegmentationOff: () => this.offloadsOff.push('udpSegment'),
     });
-    this.#inbound = new Inbound(shared);
+    this.#inbound = new Inbound({
+      ...shared,
+      waitWritable: () => false,
+      tcp: options.coalesce ?? true,
+      udp: options.coalesce ?? true,
+      onOff: (protocol) => this.offloadsOff.push(protocol),
+    });
   }
 
   /** `owners`: prefix -> index of a VTEP, or 'local'. The node's own addresses are 10.42.1.1 and fd42:0:0:1::1. */
-  load(vteps: readonly { address: string; port: number }[], owners: Record<string, number | 'local'>): void {
-    const words = vteps.flatMap(({ address, port }) => {
+  load(
+    vteps: readonly { address: string; port: number; flags?: number }[],
+    owners: Record<string, number | 'local'>,
+  ): void {
+    const words = vteps.flatMap(({ address, port, flags }) => {
       const parsed = [...addressWords(parseAddress(address))];
-      return [port, ...(parsed.length === 1 ? [0, 0, MAPPED_WORD, parsed[0]!] : parsed)];
+      return [flags ?? 0, port, ...(parsed.length === 1 ? [0, 0, MAPPED_WORD, parsed[0]!] : parsed)];
     });
     const entries = Object.entries(owners).map(([text, owner]) => {
       const prefix = parsePrefix(text);
@@ -167,9 +186,10 @@ export class PacketPathHarness {
   }
 }
 
-function bind(address: string, port: number): number {
+function bind(address: string, port: number, udpGro = false): number {
   const words = addressWords(parseAddress(address));
-  return openUnderlaySockets({ words, port, displayName: address, count: 1 })[0]!;
+  const wanted = { udpSegment: true, udpGro };
+  return openUnderlaySockets({ words, port, displayName: address, count: 1, wanted }).descriptors[0]!;
 }
 
 function receive(fd: number): Buffer | undefined {

@@ -116,13 +116,21 @@ const HEADERS = [
   'sys/ioctl.h',
   'netinet/in.h',
   'net/if.h',
+  'netinet/udp.h',
   'linux/if_tun.h',
 ];
 
-/** glibc's headers keep these to themselves; the values are in linux/in.h and linux/in6.h. */
+/** What glibc keeps to itself (linux/in6.h, linux/socket.h), and what kernel headers before 6.2 lack. */
 const KERNEL_ONLY = `
 #ifndef IPV6_MTU
 #define IPV6_MTU 24
+#endif
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
 #endif
 `;
 

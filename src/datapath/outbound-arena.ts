@@ -1,0 +1,117 @@
+/**
+ * Where the outbound path keeps a burst:
+ *
+ *     packets   inner packets as read from the TUN, one behind the other, each with headroom for its headers:
+ *
+ *                 64-byte aligned                 inner packet (64-byte aligned)
+ *                  |<------ HEADROOM 64 ---------->|
+ *                  |             | virtio header 10|  inner IP packet ...      as the TUN gave it
+ *                  |               | VXLAN-GPE 8   |  inner IP packet ...      as the underlay sends it
+ *
+ *     headers   one slot per datagram, for the headers of a superpacket's segments
+ *     iovecs    two per datagram: its headers (or all of it), its payload
+ *     messages  a sendmmsg vector, with one control message each
+ *
+ * A superpacket is sent as soon as it is segmented and the next one is read into the same place, which is then
+ * still in the cache; small packets gather until there are many.
+ */
+import { Arena } from '../sys/arena.ts';
+import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { VIRTIO_NET_HEADER_BYTES } from '../wire/virtio-net.ts';
+
+/** The longest inner packet, superpackets included. */
+export const MAX_PACKET_BYTES = 65_535;
+const HEADROOM_BYTES = 64;
+const PACKETS_BYTES = 4 * 65_536;
+
+/** Datagrams that wait to be sent at once. */
+export const MAX_DATAGRAMS = 1024;
+/** Messages of one sendmmsg. */
+export const MAX_MESSAGES = 64;
+
+/** VXLAN-GPE, IP with options or extension headers, TCP with options. */
+const HEADER_STRIDE = 192;
+export const MAX_HEADER_BYTES = HEADER_STRIDE;
+const PIECES = 2;
+const CONTROL_STRIDE = 32;
+
+const HEADERS = PACKETS_BYTES;
+const IOVECS = HEADERS + MAX_DATAGRAMS * HEADER_STRIDE;
+const MESSAGES = IOVECS + MAX_DATAGRAMS * PIECES * IOVEC.bytes;
+const CONTROLS = MESSAGES + MAX_MESSAGES * MMSGHDR.bytes;
+const TOTAL_BYTES = CONTROLS + MAX_MESSAGES * CONTROL_STRIDE;
+
+export class OutboundArena {
+  readonly arena = new Arena(TOTAL_BYTES);
+  readonly view: DataView = this.arena.view;
+  #cursor = HEADROOM_BYTES;
+
+  constructor() {
+    for (let i = 0; i < MAX_MESSAGES; i++)
+      this.arena.setPointer(this.message(i) + MSGHDR.control, this.control(i));
+  }
+
+  /** Offset for the next inner packet; its virtio header goes right before. */
+  get packet(): number {
+    return this.#cursor;
+  }
+
+  /** Address and capacity for the next read from the TUN. */
+  get readAddress(): number {
+    return this.arena.address(this.#cursor - VIRTIO_NET_HEADER_BYTES);
+  }
+
+  get readCapacity(): number {
+    return VIRTIO_NET_HEADER_BYTES + MAX_PACKET_BYTES;
+  }
+
+  /** Keeps the packet of `bytes` bytes that was read last. */
+  keep(bytes: number): void {
+    this.#cursor = (this.#cursor + bytes + 2 * HEADROOM_BYTES - 1) & -HEADROOM_BYTES;
+  }
+
+  /** Whether another whole packet might not fit. */
+  get isFull(): boolean {
+    return this.#cursor + MAX_PACKET_BYTES > PACKETS_BYTES;
+  }
+
+  /** Lets go of every packet. */
+  reset(): void {
+    this.#cursor = HEADROOM_BYTES;
+  }
+
+  /** Header slot of a datagram, MAX_HEADER_BYTES long. */
+  header(datagram: number): number {
+    return HEADERS + datagram * HEADER_STRIDE;
+  }
+
+  /** Sets a datagram's two pieces. */
+  setPieces(datagram: number, head: number, headBytes: number, tail: number, tailBytes: number): void {
+    const iovec = this.iovecs(datagram);
+    this.arena.setPointer(iovec + IOVEC.base, head);
+    this.view.setUint32(iovec + IOVEC.length, headBytes, true);
+    this.arena.setPointer(iovec + IOVEC.bytes + IOVEC.base, tail);
+    this.view.setUint32(iovec + IOVEC.bytes + IOVEC.length, tailBytes, true);
+  }
+
+  /** First iovec of a datagram; those of consecutive datagrams follow each other. */
+  iovecs(datagram: number): number {
+    return IOVECS + datagram * PIECES * IOVEC.bytes;
+  }
+
+  iovecCount(datagrams: number): number {
+    return datagrams * PIECES;
+  }
+
+  /** mmsghdr `i` of the send vector. */
+  message(i: number): number {
+    return MESSAGES + i * MMSGHDR.bytes;
+  }
+
+  control(i: number): number {
+    return CONTROLS + i * CONTROL_STRIDE;
+  }
+}
+
+/** A control message with a 16-bit value (CMSG_SPACE(2)), as UDP_SEGMENT's. */
+export const SEGMENT_CONTROL_BYTES = CMSGHDR.data + 8;

@@ -1,0 +1,173 @@
+/**
+ * Segmentation: a superpacket from the TUN becomes the packets it stands for, as the kernel's own GSO would cut
+ * it (tcp_gso_segment, __udp_gso_segment). The payload stays where it was read; each segment gets a copy of the
+ * headers with what differs:
+ *
+ *   IPv4   total length, identification (one more each time), header checksum        RFC 791
+ *   IPv6   payload length                                                           RFC 8200
+ *   TCP    sequence number; FIN and PSH only on the last segment, CWR only on the   RFC 9293, RFC 3168
+ *          first
+ *   UDP    length                                                                   RFC 768
+ *
+ * The transport checksum comes partial, as the pseudo-header's sum with the superpacket's length. For a peer that
+ * takes it so, the length is exchanged; for any other the checksum is computed over header and payload.
+ */
+import { BulkChecksum } from '../wire/bulk-checksum.ts';
+import {
+  checksumAdd,
+  checksumFinish,
+  checksumFold,
+  pseudoHeaderSum4,
+  pseudoHeaderSum6,
+} from '../wire/checksum.ts';
+import { IPV4_CHECKSUM, IPV4_ID, IPV4_TOTAL_LENGTH } from '../wire/ipv4.ts';
+import { IPV6_HEADER_BYTES, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
+import {
+  PROTOCOL_TCP,
+  TCP_CHECKSUM,
+  TCP_CWR,
+  TCP_FIN,
+  TCP_FLAGS,
+  TCP_PSH,
+  TCP_SEQUENCE,
+} from '../wire/tcp.ts';
+import { PROTOCOL_UDP, UDP_CHECKSUM, UDP_LENGTH } from '../wire/udp.ts';
+import { VXLAN_GPE_BYTES, writeVxlanGpe } from '../wire/vxlan-gpe.ts';
+import type { OutboundArena } from './outbound-arena.ts';
+import type { SendQueue } from './send-queue.ts';
+
+/** A superpacket, checked by the caller: every header lies within it. All in bytes. */
+export interface Superpacket {
+  /** Offset of the inner IP header. */
+  packet: number;
+  bytes: number;
+  isIpv4: boolean;
+  isUdp: boolean;
+  /** From the IP header on. */
+  transportOffset: number;
+  /** IP and transport headers. */
+  headerBytes: number;
+  /** Payload of each segment but the last. */
+  segmentBytes: number;
+}
+
+export class Segmenter {
+  readonly #view: DataView;
+  readonly #words: Int32Array;
+  readonly #sums: BulkChecksum;
+  readonly #queue: SendQueue;
+
+  constructor(arena: OutboundArena, queue: SendQueue) {
+    this.#view = arena.view;
+    this.#words = new Int32Array(arena.arena.buffer);
+    this.#sums = new BulkChecksum(arena.arena.buffer);
+    this.#queue = queue;
+  }
+
+  /**
+   * Queues the segments of `from` to `vtep`. `partial`: the peer takes partial checksums, and `firstWord` and
+   * `secondWord`, the encapsulation header, say so.
+   */
+  segment(
+    from: Superpacket,
+    vtep: number,
+    firstWord: number,
+    secondWord: number,
+    partial: boolean,
+    fragment: boolean,
+  ): void {
+    const { packet, headerBytes, segmentBytes, isUdp } = from;
+    const end = packet + from.bytes;
+    const transportHeaderBytes = headerBytes - from.transportOffset;
+    const ipSum = from.isIpv4 ? this.#constantIpSum(packet, from.transportOffset) : 0;
+    const protocol = isUdp ? PROTOCOL_UDP : PROTOCOL_TCP;
+    const pseudoSum = from.isIpv4
+      ? pseudoHeaderSum4(this.#view, packet, protocol)
+      : pseudoHeaderSum6(this.#view, packet, protocol);
+    let index = 0;
+    for (let payload = packet + headerBytes; payload < end; payload += segmentBytes) {
+      if (this.#queue.isFull) this.#queue.flush();
+      const payloadBytes = Math.min(segmentBytes, end - payload);
+      const slot = this.#queue.headerSlot;
+      const ip = slot + VXLAN_GPE_BYTES;
+      const transport = ip + from.transportOffset;
+      writeVxlanGpe(this.#view, slot, firstWord, secondWord);
+      this.#copyHeaders(packet, ip, headerBytes);
+      if (from.isIpv4) this.#writeIpv4(packet, ip, headerBytes + payloadBytes, index, ipSum);
+      else this.#view.setUint16(ip + IPV6_PAYLOAD_LENGTH, headerBytes + payloadBytes - IPV6_HEADER_BYTES);
+      const transportBytes = transportHeaderBytes + payloadBytes;
+      if (isUdp) this.#view.setUint16(transport + UDP_LENGTH, transportBytes);
+      else this.#writeTcp(transport, index * segmentBytes, index === 0, payload + segmentBytes >= end);
+      const checksumAt = transport + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
+      if (partial) this.#view.setUint16(checksumAt, checksumFold(pseudoSum + transportBytes));
+      else
+        this.#writeChecksum(
+          checksumAt,
+          transport,
+          transportHeaderBytes,
+          payload,
+          payloadBytes,
+          pseudoSum,
+          isUdp,
+        );
+      this.#queue.add(vtep, packet, slot, VXLAN_GPE_BYTES + headerBytes, payload, payloadBytes, fragment);
+      index++;
+    }
+  }
+
+  /**
+   * Completes the partial checksum of a plain packet in place: its field holds the pseudo-header's sum already,
+   * so the sum over everything from the transport header on is the checksum.
+   */
+  completeChecksum(packet: number, bytes: number, start: number, field: number): void {
+    const sum = checksumFinish(this.#sums.sum(packet + start, bytes - start));
+    this.#view.setUint16(packet + start + field, field === UDP_CHECKSUM && sum === 0 ? 0xffff : sum);
+  }
+
+  /** The IPv4 header's sum without the fields that differ between segments. */
+  #constantIpSum(packet: number, headerBytes: number): number {
+    const varying =
+      this.#view.getUint16(packet + IPV4_TOTAL_LENGTH) +
+      this.#view.getUint16(packet + IPV4_ID) +
+      this.#view.getUint16(packet + IPV4_CHECKSUM);
+    return checksumAdd(-varying, this.#view, packet, headerBytes);
+  }
+
+  /** Headers are multiples of four bytes, and both places are aligned to four. */
+  #copyHeaders(from: number, to: number, bytes: number): void {
+    const source = from >> 2;
+    const target = to >> 2;
+    for (let i = 0; i < bytes >> 2; i++) this.#words[target + i] = this.#words[source + i]!;
+  }
+
+  #writeIpv4(packet: number, ip: number, totalBytes: number, index: number, ipSum: number): void {
+    const id = (this.#view.getUint16(packet + IPV4_ID) + index) & 0xffff;
+    this.#view.setUint16(ip + IPV4_TOTAL_LENGTH, totalBytes);
+    this.#view.setUint16(ip + IPV4_ID, id);
+    this.#view.setUint16(ip + IPV4_CHECKSUM, checksumFinish(ipSum + totalBytes + id));
+  }
+
+  #writeTcp(tcp: number, payloadOffset: number, isFirst: boolean, isLast: boolean): void {
+    if (!isFirst)
+      this.#view.setInt32(tcp + TCP_SEQUENCE, this.#view.getInt32(tcp + TCP_SEQUENCE) + payloadOffset);
+    let flags = this.#view.getUint8(tcp + TCP_FLAGS);
+    if (!isFirst) flags &= ~TCP_CWR;
+    if (!isLast) flags &= ~(TCP_FIN | TCP_PSH);
+    this.#view.setUint8(tcp + TCP_FLAGS, flags);
+  }
+
+  #writeChecksum(
+    field: number,
+    transport: number,
+    headerBytes: number,
+    payload: number,
+    payloadBytes: number,
+    pseudoSum: number,
+    isUdp: boolean,
+  ): void {
+    this.#view.setUint16(field, 0);
+    const headerSum = checksumAdd(pseudoSum + headerBytes + payloadBytes, this.#view, transport, headerBytes);
+    const sum = checksumFinish(headerSum + this.#sums.sum(payload, payloadBytes));
+    this.#view.setUint16(field, isUdp && sum === 0 ? 0xffff : sum);
+  }
+}

@@ -1,0 +1,273 @@
+/**
+ * The datagrams of a burst on their way to the underlay. Consecutive datagrams of one size to one peer leave
+ * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them;
+ * the rest shares one sendmmsg.
+ *
+ * Nothing that waits here is lost without a count: a socket that is full is waited for, a kernel or device that
+ * cannot segment makes segmentation stop for good, and a datagram over the path MTU is answered or fragmented.
+ */
+import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, SOL_UDP, UDP_SEGMENT } from '../sys/constants.ts';
+import { CMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { IPV4_DONT_FRAGMENT, IPV4_FRAGMENT, IPV4_TOTAL_LENGTH, ipVersion } from '../wire/ipv4.ts';
+import { IPV6_HEADER_BYTES, IPV6_MIN_MTU, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
+import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
+import type { WorkerCounters } from './counters.ts';
+import { DROP } from './drops.ts';
+import type { IcmpReplies } from './icmp-replies.ts';
+import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena, SEGMENT_CONTROL_BYTES } from './outbound-arena.ts';
+import type { UnderlaySocket } from './ports.ts';
+import type { VtepTable } from './vtep-table.ts';
+
+/** UDP_MAX_SEGMENTS of kernels before 6.9 (linux/udp.h); later ones take 128. */
+export const MAX_SEGMENTS_PER_SEND = 64;
+/** The longest UDP payload in IPv4 (65,535 less two headers); one bound for both families. */
+export const MAX_SEND_BYTES = 65_507;
+
+export interface SendQueueParts {
+  readonly arena: OutboundArena;
+  readonly socket: UnderlaySocket;
+  readonly vteps: VtepTable;
+  readonly counters: WorkerCounters;
+  readonly replies: IcmpReplies;
+  /** Blocks until the socket takes datagrams again; false if it did not within a bounded time. */
+  readonly waitWritable: () => boolean;
+  readonly nowMs: () => number;
+  /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
+  readonly overheadBytes: number;
+  /** Whether to use UDP_SEGMENT. */
+  readonly segmentation: boolean;
+  /** UDP_SEGMENT turned out not to work here and is off from now on. */
+  readonly onSegmentationOff: () => void;
+}
+
+export class SendQueue {
+  readonly #parts: SendQueueParts;
+  readonly #arena: OutboundArena;
+  readonly #view: DataView;
+  readonly #socket: UnderlaySocket;
+  readonly #vteps: VtepTable;
+  readonly #counters: WorkerCounters;
+  #segmentation: boolean;
+
+  // By datagram: bytes on the wire behind UDP, the VTEP, the inner packet it was made from.
+  readonly #bytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #vtep = new Int32Array(MAX_DATAGRAMS);
+  readonly #origin = new Int32Array(MAX_DATAGRAMS);
+  /** 1: over the path MTU, and the inner packet allows outer fragments. */
+  readonly #fragment = new Uint8Array(MAX_DATAGRAMS);
+  #count = 0;
+  #queuedBytes = 0;
+  /** Datagrams before this one go out one by one: the kernel refused them as a group. */
+  #singlesUntil = 0;
+  /** The packet that was answered with "too big" last: its other segments need no answer of their own. */
+  #answeredOrigin = -1;
+
+  // By message of the vector: its first datagram and how many it has.
+  readonly #first = new Int32Array(MAX_MESSAGES);
+  readonly #size = new Int32Array(MAX_MESSAGES);
+
+  constructor(parts: SendQueueParts) {
+    this.#parts = parts;
+    this.#arena = parts.arena;
+    this.#view = parts.arena.view;
+    this.#socket = parts.socket;
+    this.#vteps = parts.vteps;
+    this.#counters = parts.counters;
+    this.#segmentation = parts.segmentation;
+  }
+
+  get isFull(): boolean {
+    return this.#count === MAX_DATAGRAMS;
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
+
+  /** Header slot for the datagram that will be added next. */
+  get headerSlot(): number {
+    return this.#arena.header(this.#count);
+  }
+
+  /** Whether the inner packet at `origin` may leave in outer fragments (RFC 8200, section 5: up to 1280). */
+  mayFragment(origin: number, innerBytes: number): boolean {
+    if (ipVersion(this.#view, origin) !== 4) return innerBytes <= IPV6_MIN_MTU;
+    return (this.#view.getUint16(origin + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) === 0;
+  }
+
+  /** Answers the inner packet at `origin` with the MTU of the path. */
+  answerTooBig(origin: number, vtep: number): void {
+    const isV4 = ipVersion(this.#view, origin) === 4;
+    const bytes = isV4
+      ? this.#view.getUint16(origin + IPV4_TOTAL_LENGTH)
+      : IPV6_HEADER_BYTES + this.#view.getUint16(origin + IPV6_PAYLOAD_LENGTH);
+    this.#parts.replies.tooBig(this.#arena.arena.bytes, origin, bytes, this.#vteps.mtu(vtep));
+  }
+
+  /**
+   * Adds a datagram to `vtep`: `headBytes` at `head`, then `tailBytes` at `tail`. It stands for the inner packet
+   * (or a segment of the superpacket) at `origin`. There must be room (`isFull`).
+   */
+  add(
+    vtep: number,
+    origin: number,
+    head: number,
+    headBytes: number,
+    tail: number,
+    tailBytes: number,
+    fragment: boolean,
+  ): void {
+    const datagram = this.#count++;
+    this.#arena.setPieces(datagram, head, headBytes, tail, tailBytes);
+    this.#bytes[datagram] = headBytes + tailBytes;
+    this.#vtep[datagram] = vtep;
+    this.#origin[datagram] = origin;
+    this.#fragment[datagram] = fragment ? 1 : 0;
+    this.#queuedBytes += headBytes + tailBytes;
+  }
+
+  /** Sends all that waits; the arena's packets are free after that. */
+  flush(): void {
+    this.#singlesUntil = 0;
+    this.#answeredOrigin = -1;
+    let next = 0;
+    while (next < this.#count) next = this.#sendFrom(next);
+    this.#count = 0;
+    this.#queuedBytes = 0;
+  }
+
+  /** Groups datagrams from `start` on into messages and sends them; returns the first that is not dealt with. */
+  #sendFrom(start: number): number {
+    if (this.#fragment[start] === 1) return this.#sendFragmented(start);
+    const messages = this.#group(start);
+    let message = 0;
+    while (message < messages) {
+      const vector = this.#arena.arena.address(this.#arena.message(message));
+      const sent = this.#socket.send(vector, messages - message);
+      if (sent > 0) {
+        for (const end = message + sent; message < end; message++) this.#sentMessage(message);
+      } else if (sent !== -EINTR && !(sent === -EAGAIN && this.#parts.waitWritable())) {
+        return this.#refused(message, -sent);
+      }
+    }
+    return this.#first[messages - 1]! + this.#size[messages - 1]!;
+  }
+
+  #group(start: number): number {
+    let messages = 0;
+    let datagram = start;
+    while (messages < MAX_MESSAGES && datagram < this.#count && this.#fragment[datagram] === 0) {
+      const size = this.#groupSize(datagram);
+      this.#writeMessage(messages, datagram, size);
+      datagram += size;
+      messages++;
+    }
+    return messages;
+  }
+
+  /** How many datagrams from `start` on can leave in one send: one size, but for a shorter last one. */
+  #groupSize(start: number): number {
+    if (!this.#segmentation || start < this.#singlesUntil) return 1;
+    const segmentBytes = this.#bytes[start]!;
+    const vtep = this.#vtep[start]!;
+    const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
+    let total = segmentBytes;
+    let end = start + 1;
+    while (end < limit && this.#vtep[end] === vtep && this.#fragment[end] === 0) {
+      const bytes = this.#bytes[end]!;
+      total += bytes;
+      if (bytes > segmentBytes || total > MAX_SEND_BYTES) break;
+      end++;
+      if (bytes < segmentBytes) break;
+    }
+    return end - start;
+  }
+
+  #writeMessage(message: number, datagram: number, size: number): void {
+    const view = this.#view;
+    const at = this.#arena.message(message);
+    this.#first[message] = datagram;
+    this.#size[message] = size;
+    this.#arena.arena.setWord(at + MSGHDR.name, this.#vteps.sockaddr(this.#vtep[datagram]!));
+    view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
+    this.#arena.arena.setPointer(at + MSGHDR.iov, this.#arena.iovecs(datagram));
+    view.setUint32(at + MSGHDR.iovCount, this.#arena.iovecCount(size), true);
+    view.setUint32(at + MSGHDR.controlLength, size > 1 ? SEGMENT_CONTROL_BYTES : 0, true);
+    if (size === 1) return;
+    const control = this.#arena.control(message);
+    view.setUint32(control + CMSGHDR.length, CMSGHDR.data + 2, true);
+    view.setInt32(control + CMSGHDR.level, SOL_UDP, true);
+    view.setInt32(control + CMSGHDR.type, UDP_SEGMENT, true);
+    view.setUint16(control + CMSGHDR.data, this.#bytes[datagram]!, true);
+  }
+
+  #sentMessage(message: number): void {
+    const first = this.#first[message]!;
+    const size = this.#size[message]!;
+    let bytes = 0;
+    for (let i = first; i < first + size; i++) bytes += this.#bytes[i]!;
+    this.#counters.outbound(this.#vtep[first]!, size, bytes - size * VXLAN_GPE_BYTES);
+  }
+
+  /** The kernel did not take `message`; returns the datagram to go on with. */
+  #refused(message: number, errno: number): number {
+    const first = this.#first[message]!;
+    const size = this.#size[message]!;
+    if (size > 1) {
+      // EIO: the route's device cannot do checksums, and so no segmentation (udp_send_skb). EINVAL, EMSGSIZE: a
+      // segment is over the path MTU; sent one by one, each will show.
+      if (errno === EIO) {
+        this.#segmentation = false;
+        this.#parts.onSegmentationOff();
+        return first;
+      }
+      if (errno === EINVAL || errno === EMSGSIZE) {
+        this.#singlesUntil = first + size;
+        return first;
+      }
+    } else if (errno === EMSGSIZE) {
+      return this.#tooBig(first);
+    }
+    for (let i = 0; i < size; i++) this.#counters.drop(DROP.outboundSendFailed);
+    return first + size;
+  }
+
+  #tooBig(datagram: number): number {
+    const vtep = this.#vtep[datagram]!;
+    const origin = this.#origin[datagram]!;
+    const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
+    this.#learnMtu(vtep, innerBytes);
+    if (this.mayFragment(origin, innerBytes)) {
+      this.#fragment[datagram] = 1;
+      return datagram;
+    }
+    if (origin !== this.#answeredOrigin) this.answerTooBig(origin, vtep);
+    this.#answeredOrigin = origin;
+    this.#counters.drop(DROP.outboundTooBig);
+    return datagram + 1;
+  }
+
+  /** A path on the underlay carries less than our own link: ask the kernel how much. */
+  #learnMtu(vtep: number, refusedBytes: number): void {
+    const pathMtu = this.#socket.pathMtu(this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
+    if (pathMtu <= this.#parts.overheadBytes) return;
+    // An answer that would have let the packet through is no answer: believe the refusal.
+    const mtu = Math.min(pathMtu - this.#parts.overheadBytes, refusedBytes - 1);
+    this.#vteps.lowerMtu(vtep, mtu, this.#parts.nowMs());
+  }
+
+  /** Outer fragments cost speed, but not the packet its life. */
+  #sendFragmented(datagram: number): number {
+    this.#writeMessage(0, datagram, 1);
+    this.#socket.allowFragmentation(true);
+    const sent = this.#socket.send(this.#arena.arena.address(this.#arena.message(0)), 1);
+    this.#socket.allowFragmentation(false);
+    if (sent === 1) this.#sentMessage(0);
+    else this.#counters.drop(DROP.outboundSendFailed);
+    return datagram + 1;
+  }
+}
