@@ -82,7 +82,11 @@ describeUnless(typeof found === 'string' ? found : undefined, 'docker-compose', 
   afterAll(async () => {
     const down = ['down', '--volumes', '--remove-orphans', '--timeout', '5'];
     await runCommand([...engine.compose, '--project-directory', ROOT, ...down], { env, timeoutMs: 120_000 });
-    // Untagging leaves the build stage's layers; they carry the base image's label.
+    // The base image's label is on everything made from it: what a failed build step leaves is a container
+    // that holds its image, and untagging leaves the build stage's images.
+    const leftover = await runCommand(['docker', 'ps', '-aq', '--filter', `label=${label}`], { env });
+    const containers = leftover.stdout.split('\n').filter((line) => line !== '');
+    if (containers.length > 0) await runCommand(['docker', 'rm', '--force', ...containers], { env });
     await runCommand(['docker', 'image', 'rm', '--force', id, baseImage], { env });
     await runCommand(['docker', 'image', 'prune', '--force', '--filter', `label=${label}`], { env });
     await engine.close();

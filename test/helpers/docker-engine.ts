@@ -1,13 +1,15 @@
 /**
  * A Docker engine for a test: the one that runs on this machine, or one of the test's own, started from
  * Debian's docker.io (or any dockerd) and stopped afterwards without a trace: its data in a temporary
- * folder, no default bridge, no packet filter rules.
+ * folder, its default bridge its own, no packet filter rules.
  */
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { ipBatch } from '../../src/host/ip.ts';
 import { runCommand } from '../../src/lab/command.ts';
 import { hasProgram, lacking } from './requirements.ts';
 
@@ -22,6 +24,8 @@ export interface DockerEngine {
 
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 30_000;
+// Of the range for benchmarks (RFC 2544), next to docker-compose.yml's.
+const BRIDGE_ADDRESS = '198.18.43.1/24';
 
 /** An engine, or the reason why none can be had on this machine. */
 export async function findDockerEngine(): Promise<DockerEngine | string> {
@@ -52,11 +56,17 @@ async function startEngine(compose: readonly string[]): Promise<DockerEngine | s
   // Not in /tmp, which may be memory.
   const folder = mkdtempSync('/var/tmp/warren-docker-');
   const host = `unix://${folder}/docker.sock`;
+  // Not `none`: an engine without a bridge removes docker0, which may be another's.
+  const bridge = `wdt${randomBytes(4).toString('hex')}`;
+  await ipBatch([
+    ['link', 'add', bridge, 'type', 'bridge'],
+    ['addr', 'add', BRIDGE_ADDRESS, 'dev', bridge],
+  ]);
   const logFile = join(folder, 'dockerd.log');
   const log = openSync(logFile, 'a');
   const args = [
     ['--host', host, '--data-root', `${folder}/data`, '--exec-root', `${folder}/exec`],
-    ['--pidfile', `${folder}/dockerd.pid`, '--bridge', 'none', '--iptables=false', '--ip-forward=false'],
+    ['--pidfile', `${folder}/dockerd.pid`, '--bridge', bridge, '--iptables=false', '--ip-forward=false'],
   ].flat();
   const child = spawn('dockerd', args, { stdio: ['ignore', log, log] });
   closeSync(log);
@@ -66,6 +76,7 @@ async function startEngine(compose: readonly string[]): Promise<DockerEngine | s
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await ended;
     clearTimeout(timer);
+    await ipBatch([['link', 'del', bridge]]);
     rmSync(folder, { recursive: true, force: true });
   };
   const env = { ...process.env, DOCKER_HOST: host };
