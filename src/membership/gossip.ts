@@ -50,15 +50,18 @@ export class Gossiper {
     });
   }
 
-  /** False if there is nobody to tell. */
+  /** False if there was nobody to tell anything. */
   #round(): boolean {
     const { link, table, timing, random } = this.#options;
     const targets = sample(random, table.order, timing.gossipNodes, (entry) => this.#isTarget(entry));
+    let hasSent = false;
     for (const target of targets) {
       const news = this.#takeNews(target.id, link.datagramBytes);
-      if (news.length > 0) link.send(target.record.gossip, news);
+      if (news.length === 0) continue;
+      link.send(target.record.gossip, news);
+      hasSent = true;
     }
-    return targets.length > 0;
+    return hasSent;
   }
 
   #isTarget(entry: MemberEntry): boolean {

@@ -53,6 +53,9 @@ interface Target {
   peer: string | undefined;
 }
 
+/** In gossip intervals after an exchange with a node that was lost. */
+const FOLLOW_UP_INTERVALS = [5, 15];
+
 export class Joiner {
   readonly #options: JoinerOptions;
   readonly #seeds: Target[];
@@ -116,9 +119,24 @@ export class Joiner {
     const dead = roster.table.count('dead');
     if (dead > 0 && random() < dead / roster.table.reachable) {
       const [member] = sample(random, roster.table.order, 1, (entry) => entry.status === 'dead');
-      if (member) this.#options.synchronizer.full(member.record.gossip, () => {});
+      if (member)
+        this.#options.synchronizer.full(member.record.gossip, (result) =>
+          this.#followUp(result, member.record.gossip),
+        );
     }
     timers.after(timing.reconnectIntervalMs * (1 + random() / 4), () => this.#reconnectRound());
+  }
+
+  /**
+   * Where both sides hold each other for dead, the first exchange makes the living refute. Further ones a
+   * little later carry the refutations over; between nodes that agree they cost next to nothing.
+   */
+  #followUp(result: { readonly peer: string } | { readonly error: Error }, endpoint: Endpoint): void {
+    const { roster, synchronizer, timers, timing } = this.#options;
+    if ('error' in result || roster.table.count('dead') + roster.table.count('suspect') === 0) return;
+    for (const intervals of FOLLOW_UP_INTERVALS) {
+      timers.after(intervals * timing.gossipIntervalMs, () => synchronizer.compare(endpoint, () => {}));
+    }
   }
 
   #try(target: Target): void {
@@ -180,6 +198,7 @@ export class Joiner {
         this.#checkAlone();
         return;
       }
+      this.#followUp(result, endpoint);
       if (this.#outcome !== 'joined') {
         logger.info({ through: formatEndpoint(endpoint) }, 'joined the cluster');
         this.#outcome = 'joined';

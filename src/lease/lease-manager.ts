@@ -1,0 +1,386 @@
+/**
+ * This node's pod subnet, and everyone else's.
+ *
+ *                 nothing stored, or only a claim
+ *     joining ------------------------------------> claiming --- settled ---> active
+ *        |                                           |    ^                   |    ^
+ *        | lease stored                       beaten |    | one is free       |    | rival gone
+ *        |                                           v    |                   v    |
+ *        +--> active                               exhausted             beaten: with pods, lost;
+ *                                                                        without, claiming anew
+ *
+ * A claim is written to disk, then announced, then shown to the nodes this one joined through and to some
+ * more; it settles when that is done, the news had time to spread, and nobody with a better claim
+ * (conflict-rule.ts) has been heard of.
+ */
+import { EventEmitter } from 'node:events';
+import type { LeaseStatus } from '../api/types.ts';
+import type { PodRange } from '../config/config.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
+import { formatPrefix, type Prefix } from '../ip/prefix.ts';
+import type { Logger } from '../log/logger.ts';
+import { type Clock, realClock, type Timer, TimerGroup } from '../membership/clock.ts';
+import type { Membership } from '../membership/membership.ts';
+import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
+import type { LeaseClaim, Member } from '../membership/types.ts';
+import { ClaimIndex, type IndexedClaim } from './claim-index.ts';
+import { compareClaims } from './conflict-rule.ts';
+import { LeaseSpace } from './lease-space.ts';
+import type { LeaseStore } from './lease-store.ts';
+import { preferredSubnet } from './preference.ts';
+
+export interface LeaseManagerOptions {
+  readonly membership: Membership;
+  readonly podCidrs: readonly PodRange[];
+  readonly store: LeaseStore;
+  /** Whether pods have addresses out of this node's lease. */
+  readonly hasPods: () => boolean;
+  readonly logger: Logger;
+  /** The same as membership's. */
+  readonly clock?: Clock;
+  readonly timing?: MembershipTiming;
+}
+
+export interface LeaseState {
+  readonly status: LeaseStatus;
+  /** Empty while joining without a stored lease, and when exhausted. Pods may only start when `active`. */
+  readonly prefixes: readonly Prefix[];
+}
+
+export interface Owner {
+  readonly prefix: Prefix;
+  readonly memberId: string;
+}
+
+interface LeaseEvents {
+  /** `state` or `owners` may be others now. */
+  change: [];
+}
+
+/** How many random nodes a claim is shown to, besides those this node joined through. */
+const SHOWN_TO = 5;
+
+export class LeaseManager extends EventEmitter<LeaseEvents> {
+  readonly #options: LeaseManagerOptions;
+  readonly #membership: Membership;
+  readonly #timing: MembershipTiming;
+  readonly #clock: Clock;
+  readonly #timers: TimerGroup;
+  readonly #space: LeaseSpace;
+  readonly #claims: ClaimIndex;
+  #status: LeaseStatus = 'joining';
+  #index: number | undefined;
+  #sinceSeconds = 0;
+  #settle: Timer | undefined;
+  #isEvaluating = false;
+  #isEvaluationDue = false;
+  #isStopped = false;
+
+  constructor(options: LeaseManagerOptions) {
+    super();
+    this.#options = options;
+    this.#membership = options.membership;
+    this.#timing = options.timing ?? timingPresets.lan;
+    this.#clock = options.clock ?? realClock;
+    this.#timers = new TimerGroup(this.#clock);
+    this.#space = new LeaseSpace(options.podCidrs);
+    this.#claims = new ClaimIndex(this.#space);
+  }
+
+  /**
+   * Takes up the stored lease, if there is one, and begins to look after it. To be called before
+   * `membership.start`, so that the first that others hear of this node includes its lease. Throws
+   * STATE_CORRUPT, or LEASE_MISFIT when the stored lease is no subnet of `podCidrs`.
+   */
+  start(): void {
+    const stored = this.#options.store.load();
+    this.#sinceSeconds = Math.floor(this.#clock.wallTime() / 1000);
+    if (stored) {
+      this.#index = this.#space.indexOf(stored.prefixes);
+      if (this.#index === undefined) throw this.#misfit(stored.prefixes);
+      this.#announce(stored.state);
+    }
+    for (const member of this.#membership.members()) this.#noteClaim(member);
+    this.#membership.on('change', this.#onChange);
+    this.#membership.on('removed', this.#onRemoved);
+    this.#membership.on('outcome', this.#onOutcome);
+    this.#evaluate();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timers.close();
+    this.#membership.off('change', this.#onChange);
+    this.#membership.off('removed', this.#onRemoved);
+    this.#membership.off('outcome', this.#onOutcome);
+  }
+
+  state(): LeaseState {
+    return {
+      status: this.#status,
+      prefixes: this.#index === undefined ? [] : this.#space.prefixes(this.#index),
+    };
+  }
+
+  /**
+   * Who has which subnet, by the conflict rule: nodes that are alive or suspect and whose lease is active,
+   * this one included once its own is. One owner for each prefix.
+   */
+  owners(): Owner[] {
+    const owners: Owner[] = [];
+    for (const [index, claims] of this.#claims.subnets()) {
+      const winner = firstByRule([...claims].filter((claim) => claim.isReachable && isActive(claim)));
+      if (!winner || winner.index !== index) continue;
+      if (winner.id === this.#membership.id && this.#status !== 'active') continue;
+      for (const prefix of this.#space.prefixes(index)) owners.push({ prefix, memberId: winner.id });
+    }
+    return owners;
+  }
+
+  /** What a person should look at: a lost lease, an exhausted range, nodes configured differently. */
+  problems(): string[] {
+    const problems: string[] = [];
+    if (this.#status === 'exhausted') {
+      problems.push(`no subnet is free: all ${this.#space.count} of cluster.podCidrs are leased or reserved`);
+    }
+    if (this.#status === 'lost') {
+      const rival = this.#rival();
+      problems.push(
+        `${this.#subnetText()} is also leased by ${rival?.name ?? 'another node'}, which keeps it: ` +
+          "this node's pods cannot be reached from others; remove them, and it leases another subnet",
+      );
+    }
+    for (const claim of this.#claims.claims()) {
+      if (claim.index !== undefined || !claim.isReachable || problems.length >= 20) continue;
+      const prefixes = claim.lease.prefixes.map(formatPrefix).join(' and ');
+      problems.push(
+        `${claim.name} leases ${prefixes}, which is no subnet of cluster.podCidrs here: compare the configurations`,
+      );
+    }
+    return problems;
+  }
+
+  /** To be called when the first pod was added or the last one removed: others weigh it in a conflict. */
+  podsChanged(): void {
+    this.#evaluate();
+  }
+
+  /** Gives the subnet back for good; the node that does this is about to leave. */
+  release(): void {
+    this.#options.store.clear();
+    this.#index = undefined;
+    this.#isStopped = true;
+    this.#membership.updateSelf({ lease: undefined });
+  }
+
+  readonly #onChange = (member: Member, previous: Member | undefined) => {
+    if (member.lease === previous?.lease && member.status === previous?.status) return;
+    const changed = this.#noteClaim(member);
+    if (member.id === this.#membership.id) return;
+    if (this.#concernsUs(changed)) this.#evaluate();
+    this.emit('change');
+  };
+
+  readonly #onRemoved = (member: Member) => {
+    if (this.#concernsUs(this.#claims.remove(member.id))) this.#evaluate();
+  };
+
+  readonly #onOutcome = () => this.#evaluate();
+
+  #noteClaim(member: Member): ReadonlySet<number> {
+    return this.#claims.update(member);
+  }
+
+  #concernsUs(changed: ReadonlySet<number>): boolean {
+    return this.#index === undefined ? changed.size > 0 : changed.has(this.#index);
+  }
+
+  /** Brings status and claim in line with what is known; what it changes may call it again, once at a time. */
+  #evaluate(): void {
+    if (this.#isStopped) return;
+    this.#isEvaluationDue = true;
+    if (this.#isEvaluating) return;
+    this.#isEvaluating = true;
+    try {
+      while (this.#isEvaluationDue) {
+        this.#isEvaluationDue = false;
+        this.#evaluateOnce();
+      }
+    } finally {
+      this.#isEvaluating = false;
+    }
+  }
+
+  #evaluateOnce(): void {
+    const own = this.#ownClaim();
+    if (own && own.inUse !== this.#options.hasPods()) this.#announce(own.state);
+    switch (this.#status) {
+      case 'joining':
+        if (this.#membership.outcome === 'joining') return;
+        if (own?.state === 'active') this.#hold();
+        else this.#claim(this.#index);
+        break;
+      case 'claiming':
+        if (this.#rival()) this.#claim(undefined);
+        break;
+      case 'active':
+      case 'lost':
+        this.#hold();
+        break;
+      case 'exhausted':
+        this.#claim(undefined);
+        break;
+    }
+  }
+
+  /** Keeps an active lease unless another node's claim on it is better. */
+  #hold(): void {
+    const rival = this.#rival();
+    if (!rival) {
+      if (this.#status !== 'active') this.#activate();
+      return;
+    }
+    if (!this.#options.hasPods()) {
+      this.#options.logger.warn(
+        { subnet: this.#subnetText(), node: rival.name },
+        'another node has this subnet too, and keeps it; leasing another one',
+      );
+      this.#claim(undefined);
+    } else if (this.#status !== 'lost') {
+      this.#setStatus('lost');
+      this.#options.logger.error(this.problems()[0] ?? 'lease lost');
+    }
+  }
+
+  /** Claims `wanted` if it is free, else the free one this node likes best. */
+  #claim(wanted: number | undefined): void {
+    this.#settle?.cancel();
+    const isTaken = (index: number) =>
+      [...this.#claims.at(index)].some((claim) => claim.id !== this.#membership.id);
+    const index =
+      wanted !== undefined && !isTaken(wanted)
+        ? wanted
+        : preferredSubnet(this.#membership.id, this.#space.count, isTaken);
+    if (index === undefined) {
+      this.#index = undefined;
+      this.#options.store.clear();
+      if (this.#ownClaim()) this.#membership.updateSelf({ lease: undefined });
+      if (this.#status === 'exhausted') return;
+      this.#setStatus('exhausted');
+      this.#options.logger.error(this.problems()[0] ?? 'no subnet is free');
+      return;
+    }
+    if (!this.#save('claiming', index, () => this.#claim(index))) return;
+    this.#index = index;
+    this.#sinceSeconds = Math.floor(this.#clock.wallTime() / 1000);
+    this.#announce('claiming');
+    this.#options.logger.info({ subnet: this.#subnetText() }, 'claiming a subnet');
+    this.#setStatus('claiming');
+    this.#showAndSettle(index);
+  }
+
+  #showAndSettle(index: number): void {
+    const startedAtMs = this.#clock.now();
+    const isCurrent = () => this.#status === 'claiming' && this.#index === index && !this.#isStopped;
+    this.#membership.showClaim(SHOWN_TO, ({ asked, answered }) => {
+      if (!isCurrent()) return;
+      const settleMs = this.#settleMs();
+      this.#settle?.cancel();
+      const leftMs = Math.max(0, settleMs - (this.#clock.now() - startedAtMs));
+      this.#settle = this.#timers.after(leftMs, () => {
+        if (!isCurrent()) return;
+        // Others are there and none could be asked: that is no confirmation.
+        if (asked > 0 && answered === 0) this.#showAndSettle(index);
+        else if (this.#rival()) this.#claim(undefined);
+        else this.#activate();
+      });
+    });
+  }
+
+  /** 2 + 2 ceil(log2 n) gossip intervals: about twice what news takes to reach everyone. */
+  #settleMs(): number {
+    const nodes = this.#membership.members().filter((member) => member.status === 'alive').length;
+    return this.#timing.gossipIntervalMs * (2 + 2 * Math.ceil(Math.log2(Math.max(1, nodes))));
+  }
+
+  #activate(): void {
+    if (this.#ownClaim()?.state !== 'active') {
+      if (!this.#save('active', this.#index!, () => this.#showAndSettle(this.#index!))) return;
+      this.#announce('active');
+    }
+    this.#options.logger.info({ subnet: this.#subnetText() }, 'lease is active');
+    this.#setStatus('active');
+  }
+
+  /** The best claim of another node on our subnet that ours does not beat. */
+  #rival(): IndexedClaim | undefined {
+    const lease = this.#ownClaim();
+    if (this.#index === undefined || !lease) return undefined;
+    const own = { id: this.#membership.id, lease };
+    // The lease of a node that is away binds newcomers; one that is established waits for its return.
+    const isBound = this.#status === 'claiming';
+    return firstByRule(
+      [...this.#claims.at(this.#index)].filter(
+        (claim) => claim.id !== own.id && (isBound || claim.isReachable) && compareClaims(claim, own) < 0,
+      ),
+    );
+  }
+
+  #ownClaim(): LeaseClaim | undefined {
+    return this.#membership.self().lease;
+  }
+
+  #announce(state: LeaseClaim['state']): void {
+    this.#membership.updateSelf({
+      lease: {
+        state,
+        prefixes: this.#space.prefixes(this.#index!),
+        sinceSeconds: this.#sinceSeconds,
+        inUse: this.#options.hasPods(),
+      },
+    });
+  }
+
+  /** False if the disk refuses: nothing is announced that is not written. `retry` is called later then. */
+  #save(state: LeaseClaim['state'], index: number, retry: () => void): boolean {
+    try {
+      this.#options.store.save({ state, prefixes: this.#space.prefixes(index) });
+      return true;
+    } catch (error) {
+      this.#options.logger.error({ reason: errorMessage(error) }, 'cannot write the lease; trying again');
+      this.#settle?.cancel();
+      this.#settle = this.#timers.after(this.#timing.reconnectIntervalMs, retry);
+      return false;
+    }
+  }
+
+  #setStatus(status: LeaseStatus): void {
+    this.#status = status;
+    this.emit('change');
+  }
+
+  #subnetText(): string {
+    return this.state().prefixes.map(formatPrefix).join(' and ');
+  }
+
+  #misfit(prefixes: readonly Prefix[]): WarrenError {
+    const lease = prefixes.map(formatPrefix).join(' and ');
+    return new WarrenError('LEASE_MISFIT', `this node's lease ${lease} is no subnet of cluster.podCidrs`, {
+      hint:
+        'Put cluster.podCidrs and cluster.nodePrefixLengths back as they were; or, if the pod network is to ' +
+        'change, remove all pods and then lease.json in node.stateDir, on every node.',
+    });
+  }
+}
+
+function isActive(claim: IndexedClaim): boolean {
+  return claim.lease.state === 'active';
+}
+
+function firstByRule(claims: readonly IndexedClaim[]): IndexedClaim | undefined {
+  let first: IndexedClaim | undefined;
+  for (const claim of claims) {
+    if (!first || compareClaims(claim, first) < 0) first = claim;
+  }
+  return first;
+}

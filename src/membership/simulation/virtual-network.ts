@@ -1,0 +1,234 @@
+/**
+ * A network in memory with seeded faults: delay, loss, duplication, reordering (by unequal delays),
+ * partitions, one-way links, hosts that stop and hosts that are paused.
+ */
+import type { Endpoint } from '../../ip/endpoint.ts';
+import type { Clock } from '../clock.ts';
+import type { Random } from '../random.ts';
+import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../transport.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+
+export interface LinkQuality {
+  /** One way: from the first to the second, evenly spread. */
+  readonly delayMs: readonly [number, number];
+  /** 0 to 1. */
+  readonly loss: number;
+  readonly duplication: number;
+}
+
+export const perfectLan: LinkQuality = { delayMs: [0.2, 1], loss: 0, duplication: 0 };
+
+/** A stream survives loss; each lost packet costs it this much. */
+const RETRANSMIT_MS = 200;
+
+export class VirtualNetwork {
+  readonly clock: VirtualClock;
+  readonly #random: Random;
+  readonly #hosts = new Map<string, VirtualHost>();
+  quality: LinkQuality;
+  /** Whether `from` reaches `to`; one direction. Replace it to make partitions and one-way links. */
+  reaches: (from: VirtualHost, to: VirtualHost) => boolean = () => true;
+
+  constructor(clock: VirtualClock, random: Random, quality: LinkQuality = perfectLan) {
+    this.clock = clock;
+    this.#random = random;
+    this.quality = quality;
+  }
+
+  /** The host that has the endpoint; made when it is first asked for. */
+  host(endpoint: Endpoint): VirtualHost {
+    const key = keyOf(endpoint);
+    const host = this.#hosts.get(key) ?? new VirtualHost(this, endpoint);
+    this.#hosts.set(key, host);
+    return host;
+  }
+
+  find(endpoint: Endpoint): VirtualHost | undefined {
+    return this.#hosts.get(keyOf(endpoint));
+  }
+
+  /** Only hosts of the same group reach each other; hosts in none reach nobody. */
+  partition(...groups: readonly (readonly VirtualHost[])[]): void {
+    const groupOf = new Map<VirtualHost, number>();
+    for (const [number, hosts] of groups.entries()) {
+      for (const host of hosts) groupOf.set(host, number);
+    }
+    this.reaches = (from, to) => groupOf.has(from) && groupOf.get(from) === groupOf.get(to);
+  }
+
+  heal(): void {
+    this.reaches = () => true;
+  }
+
+  isLost(): boolean {
+    return this.quality.loss > 0 && this.#random() < this.quality.loss;
+  }
+
+  isDuplicated(): boolean {
+    return this.quality.duplication > 0 && this.#random() < this.quality.duplication;
+  }
+
+  delayMs(): number {
+    const [least, most] = this.quality.delayMs;
+    return least + this.#random() * (most - least);
+  }
+}
+
+export class VirtualHost {
+  readonly network: VirtualNetwork;
+  readonly endpoint: Endpoint;
+  /** Set while an agent runs on it. */
+  handlers: TransportHandlers | undefined;
+  sentDatagrams = 0;
+  sentBytes = 0;
+  #pausedUntilMs = 0;
+
+  constructor(network: VirtualNetwork, endpoint: Endpoint) {
+    this.network = network;
+    this.endpoint = endpoint;
+  }
+
+  /** Nothing happens on this host for so long: what arrives and what is due waits. */
+  pause(durationMs: number): void {
+    this.#pausedUntilMs = this.network.clock.now() + durationMs;
+  }
+
+  /** Runs `callback` now, or when the pause ends. */
+  run(callback: () => void): void {
+    const waitMs = this.#pausedUntilMs - this.network.clock.now();
+    if (waitMs > 0) this.network.clock.after(waitMs, () => this.run(callback));
+    else callback();
+  }
+
+  /** The network's clock, but for the pauses of this host. */
+  get clock(): Clock {
+    const { clock } = this.network;
+    return {
+      now: () => clock.now(),
+      wallTime: () => clock.wallTime(),
+      after: (delayMs, callback) => {
+        let isCancelled = false;
+        const timer = clock.after(delayMs, () =>
+          this.run(() => {
+            if (!isCancelled) callback();
+          }),
+        );
+        return {
+          cancel: () => {
+            isCancelled = true;
+            timer.cancel();
+          },
+        };
+      },
+    };
+  }
+
+  transport(): Transport {
+    return new VirtualTransport(this);
+  }
+}
+
+class VirtualTransport implements Transport {
+  readonly #host: VirtualHost;
+  #handlers: TransportHandlers | undefined;
+
+  constructor(host: VirtualHost) {
+    this.#host = host;
+  }
+
+  async open(handlers: TransportHandlers): Promise<void> {
+    this.#handlers = handlers;
+    this.#host.handlers = handlers;
+  }
+
+  async close(): Promise<void> {
+    if (this.#host.handlers === this.#handlers) this.#host.handlers = undefined;
+    this.#handlers = undefined;
+  }
+
+  send(to: Endpoint, datagram: Uint8Array): void {
+    const from = this.#host;
+    const { network } = from;
+    from.sentDatagrams++;
+    from.sentBytes += datagram.length;
+    const copies = network.isDuplicated() ? 2 : 1;
+    for (let copy = 0; copy < copies; copy++) {
+      if (network.isLost()) continue;
+      network.clock.after(network.delayMs(), () => {
+        const target = network.find(to);
+        if (!target || !network.reaches(from, target)) return;
+        target.run(() => target.handlers?.datagram(from.endpoint, datagram));
+      });
+    }
+  }
+
+  exchange(
+    to: Endpoint,
+    frames: readonly Uint8Array[],
+    timeoutMs: number,
+    handler: ExchangeHandler,
+  ): Exchange {
+    const from = this.#host;
+    const { network } = from;
+    let isOver = false;
+    const finish = (error: Error | undefined) => {
+      if (isOver) return;
+      isOver = true;
+      deadline.cancel();
+      handler.closed(error);
+    };
+    const deadline = from.clock.after(timeoutMs, () => finish(coded('timed out', 'ETIMEDOUT')));
+    const answerLater = (callback: () => void) => {
+      network.clock.after(this.#streamDelayMs(), () => {
+        const target = network.find(to);
+        if (target && !network.reaches(target, from)) return;
+        from.run(() => {
+          // An agent that has stopped hears nothing any more.
+          if (!isOver && from.handlers === this.#handlers && this.#handlers) callback();
+        });
+      });
+    };
+    network.clock.after(this.#streamDelayMs(), () => {
+      const target = network.find(to);
+      if (!target || !network.reaches(from, target)) return;
+      target.run(() => {
+        if (!target.handlers) {
+          answerLater(() => finish(coded('connection refused', 'ECONNREFUSED')));
+          return;
+        }
+        const inbound = target.handlers.accept(from.endpoint);
+        for (const frame of frames) {
+          const answer = inbound.frame(frame);
+          if (!answer) continue;
+          answerLater(() => {
+            const isComplete = answer.some((bytes) => handler.frame(bytes));
+            finish(isComplete ? undefined : coded('closed', 'ECONNRESET'));
+          });
+          return;
+        }
+      });
+    });
+    return {
+      cancel: () => {
+        isOver = true;
+        deadline.cancel();
+      },
+    };
+  }
+
+  /** Connecting and sending, with a retransmission for every loss. */
+  #streamDelayMs(): number {
+    const { network } = this.#host;
+    let delayMs = network.delayMs() * 2;
+    for (let retries = 0; retries < 8 && network.isLost(); retries++) delayMs += RETRANSMIT_MS;
+    return delayMs;
+  }
+}
+
+function coded(message: string, code: string): Error {
+  return Object.assign(new Error(message), { code });
+}
+
+function keyOf({ address, port }: Endpoint): string {
+  return `${address.family}/${address.value}/${port}`;
+}

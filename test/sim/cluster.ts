@@ -1,0 +1,218 @@
+/** A cluster in one process: the agent's own membership and leases on a virtual clock and network. */
+import { createHash } from 'node:crypto';
+import type { PodRange } from '../../src/config/config.ts';
+import { type Endpoint, formatEndpoint } from '../../src/ip/endpoint.ts';
+import { formatPrefix, parsePrefix } from '../../src/ip/prefix.ts';
+import { LeaseManager } from '../../src/lease/lease-manager.ts';
+import type { StoredLease } from '../../src/lease/lease-store.ts';
+import { silentLogger } from '../../src/log/logger.ts';
+import { identityFromSeed } from '../../src/membership/identity.ts';
+import type { KeyRing } from '../../src/membership/key-ring.ts';
+import { Membership } from '../../src/membership/membership.ts';
+import { type Random, seededRandom } from '../../src/membership/random.ts';
+import { verifyRecord } from '../../src/membership/record.ts';
+import { VirtualClock } from '../../src/membership/simulation/virtual-clock.ts';
+import {
+  type LinkQuality,
+  type VirtualHost,
+  VirtualNetwork,
+} from '../../src/membership/simulation/virtual-network.ts';
+import type { StoredMembership } from '../../src/membership/store.ts';
+import { type MembershipTiming, timingPresets } from '../../src/membership/timing.ts';
+import type { MemberStatus, NodeRecord, SignedRecord } from '../../src/membership/types.ts';
+
+export interface ClusterOptions {
+  readonly seed: number;
+  readonly podCidrs?: readonly PodRange[];
+  readonly quality?: LinkQuality;
+  readonly timing?: MembershipTiming;
+  readonly keyRing?: KeyRing;
+}
+
+export function podRange(range: string, nodePrefixLength: number): PodRange {
+  return { range: parsePrefix(range), nodePrefixLength };
+}
+
+export class SimulatedCluster {
+  readonly clock = new VirtualClock();
+  readonly network: VirtualNetwork;
+  readonly random: Random;
+  readonly options: ClusterOptions;
+  readonly podCidrs: readonly PodRange[];
+  readonly nodes: SimulatedNode[] = [];
+  readonly #verified = new Map<string, boolean>();
+
+  constructor(options: ClusterOptions) {
+    this.options = options;
+    this.random = seededRandom(options.seed);
+    this.network = new VirtualNetwork(this.clock, this.random, options.quality);
+    this.podCidrs = options.podCidrs ?? [podRange('10.42.0.0/16', 24), podRange('fd42::/48', 64)];
+  }
+
+  /** Adds a node that is not started; its seeds are the nodes of these numbers. */
+  add(seeds: readonly number[] = [0], changes: Partial<ClusterOptions> = {}): SimulatedNode {
+    const node = new SimulatedNode(this, this.nodes.length, seeds.map(endpointOf), {
+      ...this.options,
+      ...changes,
+    });
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Adds and starts `count` nodes at once, all with node 0 as their seed. */
+  async startAll(count: number): Promise<readonly SimulatedNode[]> {
+    for (let i = 0; i < count; i++) this.add();
+    await Promise.all(this.nodes.map((node) => node.start()));
+    return this.nodes;
+  }
+
+  get running(): readonly SimulatedNode[] {
+    return this.nodes.filter((node) => node.isRunning);
+  }
+
+  /** Every running node sees exactly `nodes` as alive. */
+  agreesOnAlive(nodes: readonly SimulatedNode[]): boolean {
+    const names = nodes.map((node) => node.name).sort();
+    return nodes.every((node) => sameList(node.named('alive'), names));
+  }
+
+  allActive(nodes: readonly SimulatedNode[] = this.running): boolean {
+    return nodes.every((node) => node.leases.state().status === 'active');
+  }
+
+  /** Ed25519 once per record in the whole cluster: it is the same answer everywhere. */
+  readonly verify = (record: NodeRecord, signed: SignedRecord): boolean => {
+    const key = Buffer.concat([signed.signature, signed.bytes]).toString('latin1');
+    const known = this.#verified.get(key) ?? verifyRecord(record, signed);
+    this.#verified.set(key, known);
+    return known;
+  };
+}
+
+export class SimulatedNode {
+  readonly cluster: SimulatedCluster;
+  readonly name: string;
+  readonly host: VirtualHost;
+  readonly #number: number;
+  readonly #seeds: readonly Endpoint[];
+  readonly #options: ClusterOptions;
+  /** What is on the node's disk; it outlives a crash. */
+  storedMembership: StoredMembership | undefined;
+  storedLease: StoredLease | undefined;
+  podCount = 0;
+  isRunning = false;
+  membership!: Membership;
+  leases!: LeaseManager;
+
+  constructor(
+    cluster: SimulatedCluster,
+    number: number,
+    seeds: readonly Endpoint[],
+    options: ClusterOptions,
+  ) {
+    this.cluster = cluster;
+    this.#number = number;
+    this.#seeds = seeds;
+    this.#options = options;
+    this.name = `node-${number}`;
+    this.host = cluster.network.host(endpointOf(number));
+  }
+
+  get id(): string {
+    return this.membership.id;
+  }
+
+  async start(): Promise<void> {
+    const { cluster } = this;
+    const clock = this.host.clock;
+    const timing = this.#options.timing ?? timingPresets.lan;
+    const { endpoint } = this.host;
+    this.membership = new Membership({
+      identity: identityFromSeed(
+        createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
+      ),
+      clusterName: 'simulated',
+      keyRing: this.#options.keyRing,
+      self: {
+        name: this.name,
+        gossip: endpoint,
+        vtep: { address: endpoint.address, port: 4790 },
+        encapsulation: { type: 'vxlan-gpe', vni: 42 },
+      },
+      seeds: this.#seeds.map((seed) => ({ host: formatEndpoint(seed).split(':')[0]!, port: seed.port })),
+      transport: this.host.transport(),
+      store: {
+        load: () => this.storedMembership,
+        save: (state) => {
+          this.storedMembership = state;
+        },
+      },
+      logger: silentLogger,
+      timing,
+      clock,
+      random: seededRandom(this.#options.seed * 1000 + this.#number),
+      verify: cluster.verify,
+    });
+    this.leases = new LeaseManager({
+      membership: this.membership,
+      podCidrs: this.#options.podCidrs ?? cluster.podCidrs,
+      store: {
+        load: () => this.storedLease,
+        save: (lease) => {
+          this.storedLease = lease;
+        },
+        clear: () => {
+          this.storedLease = undefined;
+        },
+      },
+      hasPods: () => this.podCount > 0,
+      logger: silentLogger,
+      clock,
+      timing,
+    });
+    this.leases.start();
+    await this.membership.start();
+    this.isRunning = true;
+  }
+
+  /** Like SIGKILL: nothing is said or written any more. */
+  async kill(): Promise<void> {
+    const { storedMembership, storedLease } = this;
+    await this.stop();
+    this.storedMembership = storedMembership;
+    this.storedLease = storedLease;
+  }
+
+  async stop(): Promise<void> {
+    this.isRunning = false;
+    this.leases.stop();
+    await this.membership.stop();
+  }
+
+  setPods(count: number): void {
+    this.podCount = count;
+    this.leases.podsChanged();
+  }
+
+  /** The names of the members that this node sees in a status, sorted. */
+  named(status: MemberStatus): string[] {
+    return this.membership
+      .members()
+      .filter((member) => member.status === status)
+      .map((member) => member.name)
+      .sort();
+  }
+
+  /** The lease as text. */
+  get subnets(): string {
+    return this.leases.state().prefixes.map(formatPrefix).join(' ');
+  }
+}
+
+export function endpointOf(number: number): Endpoint {
+  return { address: { family: 4, value: 0x0a00_0001n + BigInt(number) }, port: 7946 };
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index]);
+}

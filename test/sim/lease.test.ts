@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import { formatPrefix } from '../../src/ip/prefix.ts';
+import { podRange, SimulatedCluster, type SimulatedNode } from './cluster.ts';
+
+const seeds = [1, 2, 3];
+
+/** Each subnet in use, once for each node that holds it as active. */
+function activeSubnets(nodes: readonly SimulatedNode[]): string[] {
+  return nodes.filter((node) => node.leases.state().status === 'active').map((node) => node.subnets);
+}
+
+function ownersText(node: SimulatedNode): string[] {
+  return node.leases
+    .owners()
+    .map(({ prefix, memberId }) => `${formatPrefix(prefix)} ${node.membership.member(memberId)!.name}`)
+    .sort();
+}
+
+describe.each(seeds)('leases, seed %i', (seed) => {
+  it('three nodes started at once have each their own subnets, and all agree on whose is whose', async () => {
+    const cluster = new SimulatedCluster({ seed });
+    const nodes = await cluster.startAll(3);
+    expect(cluster.clock.advanceUntil(() => cluster.allActive(), 10_000)).toBeLessThan(4_000);
+    cluster.clock.advance(2_000);
+    expect(new Set(activeSubnets(nodes)).size).toBe(3);
+    expect(nodes[0]!.subnets).toMatch(/^10\.42\.\d+\.0\/24 fd42:.*\/64$/);
+    expect(ownersText(nodes[0]!)).toHaveLength(6);
+    for (const node of nodes) expect(ownersText(node)).toEqual(ownersText(nodes[0]!));
+  });
+
+  it('twenty nodes started at once in a range of 32 never share one', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/19', 24)] });
+    for (let i = 0; i < 20; i++) cluster.add([0, 1, 2]);
+    await Promise.all(cluster.nodes.map((node) => node.start()));
+    for (let step = 0; step < 3000; step++) {
+      cluster.clock.advance(10);
+      const active = activeSubnets(cluster.nodes);
+      expect(new Set(active).size, `shared at ${cluster.clock.now()} ms`).toBe(active.length);
+    }
+    expect(cluster.allActive()).toBe(true);
+  });
+
+  it('a killed node comes back with the same subnet, and nobody takes it meanwhile', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/22', 24)] });
+    const nodes = await cluster.startAll(3);
+    cluster.clock.advance(10_000);
+    const subnet = nodes[2]!.subnets;
+    await nodes[2]!.kill();
+    cluster.clock.advance(20_000);
+    expect(ownersText(nodes[0]!)).toHaveLength(2);
+    const d = cluster.add();
+    const e = cluster.add();
+    await d.start();
+    cluster.clock.advance(10_000);
+    await e.start();
+    cluster.clock.advance(10_000);
+    expect(d.leases.state().status).toBe('active');
+    expect(d.subnets).not.toBe(subnet);
+    expect(e.leases.state()).toEqual({ status: 'exhausted', prefixes: [] });
+    expect(e.leases.problems()[0]).toMatch(/no subnet is free/);
+    await nodes[2]!.start();
+    const backMs = cluster.clock.advanceUntil(() => nodes[2]!.leases.state().status === 'active', 10_000);
+    expect(backMs).toBeLessThan(1_000);
+    expect(nodes[2]!.subnets).toBe(subnet);
+    cluster.clock.advance(5_000);
+    expect(ownersText(nodes[0]!)).toEqual(ownersText(nodes[2]!));
+    expect(ownersText(nodes[0]!)).toHaveLength(4);
+  });
+
+  it('a dead node is forgotten with its lease after the retention, and its subnet is free', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/23', 24)] });
+    const [a, b] = await cluster.startAll(2);
+    cluster.clock.advance(10_000);
+    await b!.kill();
+    const c = cluster.add();
+    await c.start();
+    cluster.clock.advance(23 * 3600_000);
+    expect(c.leases.state().status).toBe('exhausted');
+    cluster.clock.advance(2 * 3600_000);
+    expect(c.leases.state().status).toBe('active');
+    expect(c.subnets).toBe(b!.subnets);
+    // The old owner returns, without pods: it makes way.
+    await b!.start();
+    cluster.clock.advance(10_000);
+    expect(b!.leases.state().status).toBe('exhausted');
+    expect(ownersText(a!)).toEqual(ownersText(c));
+    expect(c.leases.state().status).toBe('active');
+  });
+
+  it('after a partition a subnet given out twice has one owner: the one with pods', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/24', 24)] });
+    const a = cluster.add([1]);
+    const b = cluster.add([0]);
+    cluster.network.partition([a.host], [b.host]);
+    await Promise.all([a.start(), b.start()]);
+    cluster.clock.advance(15_000);
+    expect([a, b].map((node) => node.leases.state().status)).toEqual(['active', 'active']);
+    b.setPods(1);
+    cluster.network.heal();
+    cluster.clock.advance(15_000);
+    expect(b.leases.state().status).toBe('active');
+    expect(a.leases.state().status).toBe('exhausted');
+    expect(ownersText(a)).toEqual(['10.42.0.0/24 node-1']);
+  });
+
+  it('a loser with pods keeps them and raises an alarm until they are gone', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/23', 24)] });
+    const a = cluster.add([1]);
+    const b = cluster.add([0]);
+    a.storedLease = b.storedLease = { state: 'active', prefixes: [podRange('10.42.1.0/24', 24).range] };
+    a.podCount = b.podCount = 1;
+    cluster.network.partition([a.host], [b.host]);
+    await a.start();
+    cluster.clock.advance(5_000);
+    await b.start();
+    cluster.clock.advance(15_000);
+    cluster.network.heal();
+    cluster.clock.advance(15_000);
+    expect(a.leases.state().status).toBe('active');
+    expect(b.leases.state().status).toBe('lost');
+    expect(b.subnets).toBe('10.42.1.0/24');
+    expect(b.leases.problems()[0]).toMatch(/also leased by node-0/);
+    for (const node of [a, b]) expect(ownersText(node)).toEqual(['10.42.1.0/24 node-0']);
+    b.setPods(0);
+    cluster.clock.advance(10_000);
+    expect(b.leases.state().status).toBe('active');
+    expect(b.subnets).toBe('10.42.0.0/24');
+  });
+
+  it('a stored lease outside the configured ranges is an error, not another lease', async () => {
+    const cluster = new SimulatedCluster({ seed });
+    const a = cluster.add([]);
+    a.storedLease = { state: 'active', prefixes: [podRange('10.9.0.0/24', 24).range] };
+    await expect(a.start()).rejects.toThrow(/10\.9\.0\.0\/24 is no subnet of cluster\.podCidrs/);
+  });
+});
