@@ -4,8 +4,8 @@
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const wanted = word.toLowerCase();
   let best: string | undefined;
-  // A third of the word may be wrong, and at least two letters: `sedes` is `seeds`, `x` is nothing.
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  // A third of the word may be wrong: `sedes` is `seeds`, and `x` is nothing.
+  let bestDistance = Math.ceil(word.length / 3) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance && distance < candidate.length) {

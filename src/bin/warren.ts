@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+import { processIo } from '../cli/io.ts';
+import { runCli } from '../cli/main.ts';
+
+const code = await runCli(process.argv.slice(2), processIo());
+// The lab's commands leave theirs here themselves.
+if (code !== 0) process.exitCode = code;

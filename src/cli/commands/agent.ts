@@ -1,0 +1,82 @@
+/** `warren agent`, `warren config check` and `warren key generate`: what needs no agent that runs. */
+import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { loadConfig } from '../../config/load.ts';
+import { plainConfig, renderConfig } from '../../config/render.ts';
+import { errorMessage, WarrenError } from '../../errors.ts';
+import { generateClusterKey } from '../../membership/key-ring.ts';
+import { printJson } from '../agent-option.ts';
+import type { CliContext } from '../io.ts';
+
+export function registerAgentCommand(program: Command, context: CliContext): void {
+  program
+    .command('agent')
+    .description("run this node's agent in the foreground (needs root)")
+    .requiredOption('-c, --config <file>', 'the configuration')
+    .option('--cleanup', 'remove the devices, routes and pods that an agent left, and end')
+    .addHelpText(
+      'after',
+      '\nSIGTERM or Ctrl-C stops it. Pods and the TUN device stay, so a restart loses nothing.',
+    )
+    .action(async (options: { config: string; cleanup?: true }) => {
+      const config = loadConfig(options.config);
+      // Everything else starts without loading the packet path.
+      const { cleanupNode, runAgent } = await import('../../agent.ts');
+      if (options.cleanup) await cleanupNode(config);
+      else context.exitCode = await runAgent(config);
+    });
+}
+
+export function registerConfigCommand(program: Command, context: CliContext): void {
+  const config = program.command('config').description('work with configuration files');
+  config
+    .command('check')
+    .description('report all that is wrong with a configuration, or print it with every default')
+    .argument('<file>', 'the configuration')
+    .option('--json', 'print JSON')
+    .action((file: string, options: { json?: true }) => {
+      const checked = loadConfig(file);
+      if (options.json) printJson(context, plainConfig(checked));
+      else context.io.stdout.write(renderConfig(checked));
+    });
+}
+
+export function registerKeyCommand(program: Command, context: CliContext): void {
+  const key = program.command('key').description('make cluster keys');
+  key
+    .command('generate')
+    .description('make a new cluster key')
+    .option('-o, --output <file>', 'write it to a new file that only its owner can read')
+    .addHelpText(
+      'after',
+      '\nCopy the file to every node and name it in cluster.keyFile.\n' +
+        '\nExample:\n  warren key generate -o /etc/warren/cluster.key',
+    )
+    .action((options: { output?: string }) => {
+      const text = `${generateClusterKey()}\n`;
+      if (options.output === undefined) context.io.stdout.write(text);
+      else writeNewFile(options.output, text);
+    });
+}
+
+/** Never over a file that is there: it may hold the key of a cluster that runs. */
+function writeNewFile(path: string, text: string): void {
+  let file: number | undefined;
+  try {
+    file = openSync(path, 'wx', 0o600);
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } catch (error) {
+    const exists = (error as NodeJS.ErrnoException).code === 'EEXIST';
+    throw new WarrenError(
+      exists ? 'KEY_FILE_EXISTS' : 'KEY_FILE_UNWRITABLE',
+      exists ? `${path} exists already` : `cannot write ${path}: ${errorMessage(error)}`,
+      {
+        ...(exists ? { hint: 'Choose another file; a key in use is not overwritten.' } : {}),
+        cause: error,
+      },
+    );
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}

@@ -1,0 +1,80 @@
+/** `warren status`, `peers`, `routes` and `pods`. */
+import { type Command, InvalidArgumentError } from 'commander';
+import type { AgentClient } from '../../api/client.ts';
+import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
+import type { CliContext } from '../io.ts';
+import { renderPeers, renderPods, renderRoutes, renderStatus } from '../reports.ts';
+import { type Paint, painter } from '../table.ts';
+import { watch } from '../watch.ts';
+
+interface ReportOptions extends SocketOption {
+  readonly json?: true;
+  readonly watch?: true | number;
+}
+
+const DEFAULT_WATCH_SECONDS = 2;
+
+export function registerReportCommands(program: Command, context: CliContext): void {
+  report(
+    program,
+    context,
+    'status',
+    'show this node: its subnets, its tunnel, what it forwarded and dropped',
+    {
+      ask: (client) => client.status(),
+      render: renderStatus,
+    },
+  );
+  report(program, context, 'peers', 'list the other nodes, with their subnets and traffic', {
+    ask: (client) => client.peers(),
+    render: renderPeers,
+  });
+  report(program, context, 'routes', 'list which prefix goes to which node', {
+    ask: (client) => client.routes(),
+    render: renderRoutes,
+  });
+  report(program, context, 'pods', 'list the pods of this node', {
+    ask: (client) => client.pods(),
+    render: renderPods,
+  });
+}
+
+function report<T>(
+  program: Command,
+  context: CliContext,
+  name: string,
+  description: string,
+  kind: { ask(client: AgentClient): Promise<T>; render(value: T, paint: Paint): string },
+): void {
+  const { io } = context;
+  const command = program
+    .command(name)
+    .description(description)
+    .option('--json', 'print JSON; with --watch, one line each time')
+    .option(
+      '-w, --watch [seconds]',
+      `print again every so often (default: ${DEFAULT_WATCH_SECONDS})`,
+      seconds,
+    );
+  withSocket(command).action(async (options: ReportOptions) => {
+    const client = agentClient(context, options);
+    const paint = painter(io.stdout, io.env);
+    if (options.watch === undefined) {
+      const value = await kind.ask(client);
+      if (options.json) printJson(context, value);
+      else io.stdout.write(kind.render(value, paint));
+      return;
+    }
+    const every = options.watch === true ? DEFAULT_WATCH_SECONDS : options.watch;
+    await watch(io, every * 1000, async () => {
+      const value = await kind.ask(client);
+      return options.json ? `${JSON.stringify(value)}\n` : kind.render(value, paint);
+    });
+  });
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0.1 && value <= 86_400) return value;
+  throw new InvalidArgumentError('It must be a number of seconds, 0.1 or more.');
+}

@@ -1,0 +1,86 @@
+/**
+ * The `warren` command: what it can do, and how it fails. A failure is one line that says what is wrong and
+ * one that says what to do; exit code 1 for what went wrong, 2 for a command that was written wrong.
+ */
+import { Command, CommanderError } from 'commander';
+import { errorMessage, WarrenError } from '../errors.ts';
+import { VERSION } from '../version.ts';
+import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
+import { registerCheckCommand } from './commands/check.ts';
+import { registerPodCommands } from './commands/pod.ts';
+import { registerReportCommands } from './commands/reports.ts';
+import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from './io.ts';
+import { painter } from './table.ts';
+
+/** Runs `argv` (without the interpreter and the script) and gives the exit code. Never throws. */
+export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
+  const context: CliContext = { io, exitCode: 0 };
+  try {
+    const program = await buildProgram(context, argv);
+    await program.parseAsync([...argv], { from: 'user' });
+    return context.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    printError(error, io);
+    if (error instanceof WarrenError && error.code === 'USAGE') return EXIT_USAGE;
+    return context.exitCode || EXIT_FAILURE;
+  }
+}
+
+async function buildProgram(context: CliContext, argv: readonly string[]): Promise<Command> {
+  const { io } = context;
+  const program = new Command('warren')
+    .description('Userspace overlay network for pods: every node an agent, every pod reachable, no NAT.')
+    .version(VERSION, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .enablePositionalOptions()
+    .showHelpAfterError('(add --help for what is possible)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'warren: ')),
+      getOutHelpWidth: () => io.stdout.columns,
+      getErrHelpWidth: () => io.stderr.columns,
+    });
+  registerAgentCommand(program, context);
+  registerReportCommands(program, context);
+  registerPodCommands(program, context);
+  registerCheckCommand(program, context);
+  registerKeyCommand(program, context);
+  registerConfigCommand(program, context);
+  // The lab is loaded only for its own commands, and for help that lists them.
+  const isOurs = program.commands.some((command) => command.name() === argv[0]);
+  if (!isOurs) (await import('../lab/cli.ts')).registerLabCommands(program);
+  program.addHelpText(
+    'after',
+    `
+Examples:
+  warren key generate -o /etc/warren/cluster.key
+  warren config check /etc/warren/warren.yaml
+  warren agent -c /etc/warren/warren.yaml
+  warren pod add web
+  warren exec web -- ping -c 1 10.42.7.2
+  warren check`,
+  );
+  return program;
+}
+
+function printError(error: unknown, io: CliIo): void {
+  const paint = painter(io.stderr, io.env);
+  const lines: string[] = [];
+  if (error instanceof WarrenError) {
+    lines.push(`${paint('warren:', 'red')} ${error.message}`);
+    if (error.hint !== undefined) lines.push(error.hint);
+  } else {
+    lines.push(`${paint('warren:', 'red')} unexpected failure: ${errorMessage(error)}`);
+    if (!io.env.WARREN_DEBUG) lines.push('This is a bug in warren. WARREN_DEBUG=1 shows where it happened.');
+  }
+  if (io.env.WARREN_DEBUG && error instanceof Error) lines.push(traceOf(error));
+  io.stderr.write(`${lines.join('\n')}\n`);
+}
+
+function traceOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${traceOf(error.cause)}` : '';
+  return `${error.stack ?? error.message}${cause}`;
+}

@@ -1,0 +1,144 @@
+/** The agent's reports as a person reads them. */
+import type {
+  DirectionReport,
+  LeaseStatus,
+  PeerReport,
+  PodReport,
+  RouteReport,
+  StatusReport,
+} from '../api/types.ts';
+import { type Cell, type Colour, type Paint, renderFields, renderTable } from './table.ts';
+
+const LEASE_COLOURS: Readonly<Record<LeaseStatus, Colour>> = {
+  joining: 'yellow',
+  claiming: 'yellow',
+  active: 'green',
+  lost: 'red',
+  exhausted: 'red',
+};
+
+const PEER_COLOURS: Readonly<Record<PeerReport['status'], Colour>> = {
+  alive: 'green',
+  suspect: 'yellow',
+  dead: 'red',
+  left: 'dim',
+  static: 'green',
+};
+
+export function renderStatus(status: StatusReport, paint: Paint): string {
+  const { node, cluster, underlay, encapsulation, tun, lease, datapath } = status;
+  const members = (['alive', 'suspect', 'dead', 'left'] as const)
+    .filter((name) => name === 'alive' || cluster.members[name] > 0)
+    .map((name) => paint(`${cluster.members[name]} ${name}`, PEER_COLOURS[name]));
+  const drops = Object.entries(datapath.drops).filter(([, count]) => count > 0);
+  const uptime = durationText(node.uptimeSeconds);
+  return renderFields(
+    [
+      ['node', `${node.name} (${node.id}), pid ${node.pid}, up ${uptime}, warren ${status.version}`],
+      ['lease', [paint(lease.status, LEASE_COLOURS[lease.status]), ...lease.subnets].join('  ')],
+      [
+        'cluster',
+        `${cluster.name}: ${members.join(', ')}; gossip ${cluster.sealed ? 'sealed' : paint('not sealed', 'yellow')}`,
+      ],
+      ...cluster.problems.map((problem) => ['problem', paint(problem, 'yellow')] as const),
+      [
+        'underlay',
+        `${underlay.address} on ${underlay.interface}, MTU ${underlay.mtu}, gossip port ${underlay.gossipPort}`,
+      ],
+      [
+        'tunnel',
+        `${encapsulation.type}, UDP port ${encapsulation.port}, VNI ${encapsulation.vni}, ${encapsulation.overheadBytes} bytes a packet`,
+      ],
+      ['overlay', [`${tun.name}, MTU ${tun.mtu}`, ...tun.addresses].join('  ')],
+      ['pods', String(status.pods)],
+      ['outbound', directionText(datapath.outbound)],
+      ['inbound', directionText(datapath.inbound)],
+      [
+        'drops',
+        drops.length === 0
+          ? 'none'
+          : drops.map(([reason, count]) => `${reason} ${paint(String(count), 'yellow')}`).join(', '),
+      ],
+    ],
+    paint,
+  );
+}
+
+export function renderPeers(peers: readonly PeerReport[], paint: Paint): string {
+  if (peers.length === 0) return 'No peers.\n';
+  return renderTable(
+    ['NAME', 'STATUS', 'ENDPOINT', 'SUBNETS', right('OUTBOUND'), right('INBOUND')],
+    peers.map((peer) => [
+      peer.name,
+      { text: peer.status, colour: PEER_COLOURS[peer.status] },
+      peer.endpoint,
+      peer.subnets.join(' ') || '-',
+      right(sizeText(peer.outbound.bytes)),
+      right(sizeText(peer.inbound.bytes)),
+    ]),
+    paint,
+  );
+}
+
+export function renderRoutes(routes: readonly RouteReport[], paint: Paint): string {
+  if (routes.length === 0) return 'No routes.\n';
+  return renderTable(
+    ['PREFIX', 'VIA', 'ENDPOINT'],
+    routes.map((route) => [route.prefix, route.via, route.endpoint || '-']),
+    paint,
+  );
+}
+
+export function renderPods(pods: readonly PodReport[], paint: Paint): string {
+  if (pods.length === 0) return 'No pods.\n';
+  return renderTable(
+    ['NAME', 'STATUS', 'ADDRESSES', 'INTERFACE', 'KIND', 'NETNS'],
+    pods.map((pod) => [
+      pod.name,
+      { text: pod.status, colour: pod.status === 'ready' ? 'green' : 'red' },
+      pod.addresses.join(' '),
+      pod.hostInterface,
+      pod.static ? 'static' : 'added',
+      pod.netns,
+    ]),
+    paint,
+  );
+}
+
+function right(text: string): Cell {
+  return { text, right: true };
+}
+
+function directionText({ packets, bytes }: DirectionReport): string {
+  return `${packets} packets, ${sizeText(bytes)}`;
+}
+
+/** `1.5 MB`: decimal units, as network tools count. */
+export function sizeText(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `1d 2h`, `3m 4s`: the two largest units. */
+export function durationText(seconds: number): string {
+  const whole = Math.floor(seconds);
+  const parts = [
+    [Math.floor(whole / 86_400), 'd'],
+    [Math.floor(whole / 3600) % 24, 'h'],
+    [Math.floor(whole / 60) % 60, 'm'],
+    [whole % 60, 's'],
+  ] as const;
+  const first = parts.findIndex(([count]) => count > 0);
+  if (first < 0) return '0s';
+  return parts
+    .slice(first, first + 2)
+    .filter(([count]) => count > 0)
+    .map(([count, unit]) => `${count}${unit}`)
+    .join(' ');
+}
