@@ -1,0 +1,389 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
+import type { CheckReport } from '../../../src/api/types.ts';
+import { silentLogger } from '../../../src/log/logger.ts';
+import { parseKeyRing } from '../../../src/membership/key-ring.ts';
+import { cli } from '../../helpers/cli.ts';
+import { FakeAgentView, fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
+
+let folder: string;
+let socket: string;
+let view: FakeAgentView;
+let server: ApiServer;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'warren-cli-test-'));
+  socket = join(folder, 'agent.sock');
+  view = new FakeAgentView();
+  server = await startApiServer({ path: socket, view, log: silentLogger });
+});
+afterEach(async () => {
+  await server.close();
+  rmSync(folder, { recursive: true });
+});
+
+describe('reports', () => {
+  it('print JSON as the agent gives it', async () => {
+    for (const [name, value] of [
+      ['status', fakeStatus],
+      ['peers', fakePeers],
+      ['routes', view.routes()],
+      ['pods', view.podReports],
+    ] as const) {
+      const { code, stdout, stderr } = await cli([name, '--json', '-s', socket]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toEqual(value);
+    }
+  });
+
+  it('find the socket in WARREN_SOCKET', async () => {
+    expect((await cli(['pods', '--json'], { env: { WARREN_SOCKET: socket } })).code).toBe(0);
+  });
+
+  it('show the status to a person', async () => {
+    view.statusReport = {
+      ...fakeStatus,
+      cluster: { ...fakeStatus.cluster, sealed: false, problems: ['192.0.2.1:7946: another key'] },
+    };
+    expect((await cli(['status', '-s', socket])).stdout).toBe(
+      `node      node-a (a1b2c3), pid 4711, up 1d 2h, warren 0.1.0
+lease     active  10.42.3.0/24  fd42:0:0:3::/64
+cluster   test: 2 alive, 1 dead; gossip not sealed
+problem   192.0.2.1:7946: another key
+underlay  198.51.100.1 on eth0, MTU 1500, gossip port 7946
+tunnel    vxlan-gpe, UDP port 4790, VNI 42, 36 bytes a packet
+overlay   warren0, MTU 1464  10.42.3.1  fd42:0:0:3::1
+pods      1
+outbound  1200 packets, 1.5 MB
+inbound   7 packets, 588 B
+drops     unknownSource 3
+`,
+    );
+  });
+
+  it('line up their tables', async () => {
+    expect((await cli(['peers', '-s', socket])).stdout).toBe(
+      `NAME     STATUS  ENDPOINT           SUBNETS                       OUTBOUND  INBOUND
+node-b   alive   198.51.100.2:4790  10.42.7.0/24 fd42:0:0:7::/64     500 B    600 B
+leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      0 B
+`,
+    );
+    expect((await cli(['routes', '-s', socket])).stdout).toBe(
+      `PREFIX        VIA     ENDPOINT
+10.42.3.0/24  local   -
+10.42.7.0/24  node-b  198.51.100.2:4790
+`,
+    );
+    expect((await cli(['pods', '-s', socket])).stdout).toMatch(
+      /^NAME {2}STATUS {2}ADDRESSES .*\nweb {3}ready {3}10/,
+    );
+    view.podReports = [];
+    expect((await cli(['pods', '-s', socket])).stdout).toBe('No pods.\n');
+  });
+
+  it('are printed again and again with --watch, until the interrupt', async () => {
+    const lines = (text: string) => text.split('\n').length - 1;
+    const { code, stdout } = await cli(['status', '--json', '--watch', '0.1', '-s', socket], {
+      onOutput: (text, interrupt) => {
+        if (lines(text) === 2) interrupt.abort();
+      },
+    });
+    expect(code).toBe(0);
+    for (const line of stdout.trimEnd().split('\n')) expect(JSON.parse(line)).toEqual(fakeStatus);
+    expect(lines(stdout)).toBe(2);
+  });
+
+  it('go on watching while the agent is away', async () => {
+    view.failure = new Error('restarting');
+    const { code, stdout } = await cli(['status', '-w', '0.1', '-s', socket], {
+      onOutput: (text, interrupt) => {
+        if (text.includes('bug in warren')) view.failure = undefined;
+        if (text.includes('node-a')) interrupt.abort();
+      },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^the agent failed to answer.*\nnode /);
+  });
+});
+
+describe('pods', () => {
+  it('are added and removed', async () => {
+    const added = await cli(['pod', 'add', 'db', '-s', socket]);
+    expect(added).toEqual({ code: 0, stdout: 'db  10.42.3.3  /run/netns/warren-node-a-db\n', stderr: '' });
+    const removed = await cli(['pod', 'rm', 'db', '--json', '-s', socket]);
+    expect(JSON.parse(removed.stdout)).toMatchObject({ name: 'db' });
+    expect(view.podReports.map(({ name }) => name)).toEqual(['web']);
+  });
+
+  it('may be given a namespace, whose path the agent gets in full', async () => {
+    await cli(['pod', 'add', 'db', '--netns', 'some/netns', '-s', socket]);
+    expect(view.podReports[1]?.netns).toBe(join(process.cwd(), 'some/netns'));
+  });
+
+  it('that are refused say why and what to do, in two lines', async () => {
+    expect(await cli(['pod', 'add', 'web', '-s', socket])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'warren: pod web exists already\nChoose another name.\n',
+    });
+  });
+});
+
+describe.skipIf(NO_NETNS)(`exec and check${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, () => {
+  let ns: ThrowawayNetns;
+  beforeAll(() => {
+    ns = throwawayNetns();
+    ns.run('ip', 'link', 'set', 'dev', 'lo', 'up');
+    ns.run('ip', 'address', 'add', '10.42.3.2/32', 'dev', 'lo');
+    ns.run('ip', '-6', 'address', 'add', 'fd42:0:0:3::2/128', 'dev', 'lo', 'nodad');
+  });
+  afterAll(() => ns?.remove());
+  beforeEach(() => {
+    view.podReports = [{ ...view.podReports[0]!, netns: ns.path }];
+  });
+
+  it('exec runs a command in the pod and gives its exit code', async () => {
+    const exec = (...argv: string[]) => cli(['exec', '-s', socket, 'web', ...argv]);
+    expect((await exec('--', 'ping', '-n', '-c1', '-q', '10.42.3.2')).code).toBe(0);
+    // Options after the pod are the command's own, with `--` or without.
+    expect((await exec(process.execPath, '-e', 'process.exit(42)')).code).toBe(42);
+    expect((await exec('--', process.execPath, '-e', 'process.kill(process.pid, "SIGTERM")')).code).toBe(143);
+    expect((await exec('--', 'no-such-program')).code).toBe(127);
+    expect((await exec('--', folder)).code).toBe(126);
+  });
+
+  it('exec hands signals on to the command', async () => {
+    const handlers = process.listenerCount('SIGTERM');
+    const ready = join(folder, 'ready');
+    const script = `
+      process.on('SIGTERM', () => process.exit(7));
+      require('fs').writeFileSync(${JSON.stringify(ready)}, '');
+      setInterval(() => {}, 1000)`;
+    const { watch } = await import('node:fs/promises');
+    const stop = new AbortController();
+    const watched = (async () => {
+      for await (const { filename } of watch(folder, { signal: stop.signal }))
+        if (filename === 'ready') return;
+    })();
+    const result = cli(['exec', '-s', socket, 'web', '--', process.execPath, '-e', script]);
+    await watched;
+    process.emit('SIGTERM', 'SIGTERM');
+    expect((await result).code).toBe(7);
+    expect(process.listenerCount('SIGTERM')).toBe(handlers);
+  });
+
+  it('exec says that there is no such pod, or that it is gone', async () => {
+    expect(await cli(['exec', 'db', '-s', socket, '--', 'true'])).toMatchObject({ code: 1 });
+    expect((await cli(['exec', '-s', socket, 'db', 'true'])).stderr).toBe(
+      'warren: there is no pod db on this node\n`warren pods` lists them.\n',
+    );
+    view.podReports = [{ ...view.podReports[0]!, status: 'missing' }];
+    expect((await cli(['exec', '-s', socket, 'web', 'true'])).stderr).toMatch(
+      /of pod web is gone\n.*warren pod rm web/,
+    );
+    expect((await cli(['exec', '-s', socket, 'web', '--'])).code).toBe(2);
+  });
+
+  const everything = {
+    targets: [
+      {
+        node: 'node-a',
+        addresses: ['127.0.0.1'],
+        pods: [{ name: 'web', addresses: ['10.42.3.2', 'fd42:0:0:3::2'] }],
+      },
+    ],
+    unreachable: [],
+  };
+
+  it('check prints a matrix of each family, and its exit code tells', async () => {
+    // From the pod all of these are its own addresses; from here, only one is.
+    view.everyTarget = everything;
+    const { code, stdout } = await cli(['check', '-s', socket]);
+    expect(code).toBe(1);
+    expect(stdout.replace(/\d+\.\d\d\b/g, 'n.nn')).toBe(
+      `IPv4, ms
+from \\ to   node-a  node-a/web
+node-a        n.nn        FAIL
+node-a/web    n.nn        n.nn
+
+IPv6, ms
+from \\ to   node-a/web
+node-a            FAIL
+node-a/web        n.nn
+
+2 of 6 did not answer.
+`,
+    );
+    const narrow = await cli(['check', '-s', socket], { columns: 20 });
+    expect(narrow.stdout.replace(/\d+\.\d\d\b/g, 'n.nn')).toContain(`to \\ from   node-a  node-a/web
+node-a        n.nn        n.nn
+node-a/web    FAIL        n.nn
+`);
+  });
+
+  it('check is content when all answer, as JSON too', async () => {
+    view.everyTarget = { ...everything, targets: [{ node: 'node-a', addresses: ['127.0.0.1'], pods: [] }] };
+    const { code, stdout } = await cli(['check', '--json', '-s', socket]);
+    expect(code).toBe(0);
+    const report = JSON.parse(stdout) as CheckReport;
+    expect(report).toMatchObject({ node: 'node-a', ok: true, unreachable: [] });
+    expect(report.results).toEqual([
+      {
+        from: 'node',
+        toNode: 'node-a',
+        toPod: null,
+        address: '127.0.0.1',
+        ok: true,
+        rttMs: expect.any(Number),
+      },
+      {
+        from: 'web',
+        toNode: 'node-a',
+        toPod: null,
+        address: '127.0.0.1',
+        ok: true,
+        rttMs: expect.any(Number),
+      },
+    ]);
+  });
+
+  it('check fails when a node cannot be asked or a pod is gone', async () => {
+    view.everyTarget = {
+      targets: [{ node: 'node-a', addresses: ['127.0.0.1'], pods: [] }],
+      unreachable: [{ node: 'node-b', reason: 'no answer' }],
+    };
+    const { code, stdout } = await cli(['check', '-s', socket]);
+    expect(code).toBe(1);
+    expect(stdout).toContain('node-b did not say what pods it has: no answer');
+    view.everyTarget = { ...view.everyTarget, unreachable: [] };
+    view.podReports = [{ ...view.podReports[0]!, status: 'missing' }];
+    expect((await cli(['check', '-s', socket])).code).toBe(1);
+  });
+});
+
+describe('without an agent', () => {
+  it('check could not run: 2; the others failed: 1', async () => {
+    const gone = join(folder, 'gone.sock');
+    expect((await cli(['check', '-s', gone])).code).toBe(2);
+    for (const argv of [['status'], ['pod', 'add', 'x'], ['pod', 'rm', 'x'], ['exec', 'x', 'true']]) {
+      const at = argv[0] === 'exec' ? ['exec', '-s', gone, 'x', 'true'] : [...argv, '-s', gone];
+      const { code, stdout, stderr } = await cli(at);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toMatch(
+        /^warren: there is no control socket .*\nIs the agent running\? .*warren agent -c FILE.*\n$/,
+      );
+    }
+  });
+
+  it('key generate prints a key, or writes it to a new file of its own', async () => {
+    const { code, stdout } = await cli(['key', 'generate']);
+    expect(code).toBe(0);
+    expect(parseKeyRing(stdout, 'key').keys).toHaveLength(1);
+    const path = join(folder, 'cluster.key');
+    expect(await cli(['key', 'generate', '-o', path])).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const text = readFileSync(path, 'utf8');
+    expect(text).not.toBe(stdout);
+    expect(await cli(['key', 'generate', '-o', path])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`${path} exists already`),
+    });
+    expect(readFileSync(path, 'utf8')).toBe(text);
+    expect((await cli(['key', 'generate', '-o', join(folder, 'no/such/folder')])).code).toBe(1);
+  });
+
+  it('config check prints the whole configuration, or all that is wrong', async () => {
+    const path = join(folder, 'c.yaml');
+    writeFileSync(path, 'cluster: {podCidrs: [10.42.0.0/16]}\nnode: {name: a}\n');
+    const { code, stdout } = await cli(['config', 'check', path]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('  podCidrs:\n    - 10.42.0.0/16\n  nodePrefixLengths:\n    - 24\n');
+    expect(JSON.parse((await cli(['config', 'check', path, '--json'])).stdout)).toMatchObject({
+      node: { name: 'a' },
+    });
+    writeFileSync(path, 'cluster: {podCidrs: [10.42.0.0/16], nmae: a}\nlog: {level: loud}\n');
+    expect(await cli(['config', 'check', path])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        `warren: ${path}:1:37: cluster.nmae: unknown key (did you mean name?)\n` +
+        `${path}:2:14: log.level: must be one of trace, debug, info, warn, error, silent, not "loud"\n`,
+    });
+  });
+
+  it('agent refuses a wrong configuration before it does anything', async () => {
+    expect(await cli(['agent', '-c', join(folder, 'nothing.yaml')])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('there is no such file'),
+    });
+  });
+});
+
+describe('wrong usage is one line, a hint, and exit code 2', () => {
+  it.each([
+    [['stauts'], "warren: unknown command 'stauts'\n(Did you mean status?)\n"],
+    [['status', '--jsno'], "warren: unknown option '--jsno'\n(Did you mean --json?)\n"],
+    [['status', 'extra'], 'warren: too many arguments'],
+    [['status', '--watch', 'often'], "argument 'often' is invalid. It must be a number of seconds"],
+    [['pod', 'add'], "warren: missing required argument 'name'\n"],
+    [['pod', 'ad', 'web'], "warren: unknown command 'ad'\n(Did you mean add?)\n"],
+    [['agent'], "warren: required option '-c, --config <file>' not specified\n"],
+    [['exec', 'web'], "warren: missing required argument 'command'\n"],
+  ])('%j', async (argv, expected) => {
+    const { code, stdout, stderr } = await cli(argv);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(expected);
+    expect(stderr).toMatch(/\(add --help for what is possible\)\n$/);
+    expect(stderr).not.toMatch(/\n {4}at /);
+  });
+
+  it('no command at all shows what there is', async () => {
+    const { code, stdout, stderr } = await cli([]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    for (const name of ['agent', 'status', 'pod', 'exec', 'check', 'key', 'config', 'lab', 'demo']) {
+      expect(stderr).toMatch(new RegExp(`^ {2}${name}\\b`, 'm'));
+    }
+  });
+
+  it('help and version are answers, not errors', async () => {
+    for (const argv of [['--help'], ['help'], ['status', '--help'], ['pod', 'add', '-h'], ['help', 'exec']]) {
+      const { code, stdout, stderr } = await cli(argv);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout).toMatch(/^Usage: warren/);
+    }
+    expect(await cli(['--version'])).toEqual({ code: 0, stdout: `${fakeStatus.version}\n`, stderr: '' });
+  });
+});
+
+describe('a bug', () => {
+  it('is one line and how to learn more; the trace comes with WARREN_DEBUG', async () => {
+    // A status without its parts makes the renderer fail.
+    view.statusReport = {} as never;
+    const { code, stderr } = await cli(['status', '-s', socket]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^warren: unexpected failure: .*\nThis is a bug in warren\. WARREN_DEBUG=1 shows .*\n$/,
+    );
+    const debug = await cli(['status', '-s', socket], { env: { WARREN_DEBUG: '1' } });
+    expect(debug.stderr).toMatch(/\n {4}at /);
+  });
+});
+
+const built = new URL('../../../dist/bin/warren.js', import.meta.url).pathname;
+const isBuilt = statSync(built, { throwIfNoEntry: false }) !== undefined;
+
+describe.skipIf(!isBuilt)(`the built program${isBuilt ? '' : ' (skipped: needs npm run build)'}`, () => {
+  it('passes its arguments in and the exit code out', () => {
+    expect(execFileSync(process.execPath, [built, '--version'], { encoding: 'utf8' })).toBe(
+      `${fakeStatus.version}\n`,
+    );
+    expect(() => execFileSync(process.execPath, [built, 'nonsense'], { stdio: 'pipe' })).toThrow(
+      expect.objectContaining({ status: 2 }) as Error,
+    );
+  });
+});
