@@ -1,9 +1,12 @@
 /** Asks the agent over its control socket. */
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { AllTargets } from './agent-view.ts';
 import type { ErrorReport, NodeTargets, PeerReport, PodReport, RouteReport, StatusReport } from './types.ts';
 
+/** An agent that is alive accepts a connection at once. */
+const CONNECT_TIMEOUT_MS = 2000;
 const ANSWER_TIMEOUT_MS = 10_000;
 /** Making a pod runs programs of the host, one pod after another. */
 const POD_TIMEOUT_MS = 120_000;
@@ -160,4 +163,19 @@ export class AgentClient {
         );
     }
   }
+}
+
+/** Whether an agent answers on the control socket at `path`. */
+export function agentIsRunning(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    const settle = (answered: boolean) => {
+      socket.destroy();
+      resolve(answered);
+    };
+    // A full backlog is an agent too, if a busy one.
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => settle(true));
+    socket.once('connect', () => settle(true));
+    socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'EAGAIN'));
+  });
 }

@@ -9,16 +9,13 @@
  */
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
-import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { AgentView } from './agent-view.ts';
+import { agentIsRunning } from './client.ts';
 import { type Answer, type ApiRequest, jsonAnswer, serve } from './http.ts';
-
-/** An agent that is alive accepts a connection at once. */
-const CONNECT_TIMEOUT_MS = 2000;
 
 export interface ApiServer {
   /** Stops answering and removes the socket. */
@@ -113,26 +110,12 @@ async function removeStale(path: string): Promise<void> {
   const entry = lstatSync(path, { throwIfNoEntry: false });
   if (entry === undefined) return;
   if (!entry.isSocket()) throw new Error('something that is no socket stands there');
-  if (await isAnswered(path)) {
+  if (await agentIsRunning(path)) {
     throw new WarrenError('AGENT_RUNNING', `another agent is running: it answers on ${path}`, {
       hint: 'Stop it first, or give this one its own node.socket, node.stateDir and tun.name.',
     });
   }
   rmSync(path, { force: true });
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    const settle = (answered: boolean) => {
-      socket.destroy();
-      resolve(answered);
-    };
-    // A full backlog is an agent too, if a busy one.
-    socket.setTimeout(CONNECT_TIMEOUT_MS, () => settle(true));
-    socket.once('connect', () => settle(true));
-    socket.once('error', (error: NodeJS.ErrnoException) => settle(error.code === 'EAGAIN'));
-  });
 }
 
 /** The socket is private from its first moment on: the mask holds while `listen` makes it. */

@@ -42,6 +42,8 @@ export interface StatusReport {
 
 export interface DatapathReport {
   readonly workers: number;
+  /** What is in use of the kernel's offloads: off by configuration, by an old kernel, or by failing at run time. */
+  readonly offloads: Readonly<Record<string, boolean>>;
   readonly outbound: DirectionReport;
   readonly inbound: DirectionReport;
   /** Drop reason -> packets. Every reason is listed, also at 0. */

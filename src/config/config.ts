@@ -48,6 +48,7 @@ export interface Config {
   readonly datapath: {
     /** Packet path threads, each with its own TUN queue and socket; auto: 1. */
     readonly workers: number | 'auto';
+    readonly offload: OffloadSwitches;
   };
   /** Peers that do not gossip, such as a kernel VXLAN-GPE device. */
   readonly staticPeers: readonly StaticPeer[];
@@ -58,6 +59,24 @@ export interface Config {
     readonly listen: HostPort | undefined;
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
+}
+
+/** What the packet path may use if the kernel has it; `offload: auto` is all of them, `off` none. */
+export interface OffloadSwitches {
+  /** The TUN hands over TCP superpackets (TSO). */
+  readonly tso: boolean;
+  /** The TUN hands over UDP superpackets (USO, Linux 6.2). */
+  readonly uso: boolean;
+  /** Datagrams of one size to one peer leave as one UDP_SEGMENT send (Linux 4.18). */
+  readonly udpSegment: boolean;
+  /** Datagrams of one sender arrive as one (UDP_GRO, Linux 5.0). */
+  readonly udpGro: boolean;
+  /** Inbound segments of a TCP flow are written to the TUN as one superpacket. */
+  readonly coalesceTcp: boolean;
+  /** The same for UDP (Linux 6.2). */
+  readonly coalesceUdp: boolean;
+  /** Transport checksums stay partial towards peers that take them so. */
+  readonly checksum: boolean;
 }
 
 export interface PodRange {

@@ -1,10 +1,12 @@
 /** What one value of the configuration may be: each field's schema turns YAML's text into its typed form. */
+
 import { isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { errorMessage } from '../errors.ts';
 import { type IpAddress, parseAddress } from '../ip/address.ts';
 import { type HostPort, parseEndpoint, parseHostPort } from '../ip/endpoint.ts';
 import { parsePrefix } from '../ip/prefix.ts';
+import type { OffloadSwitches } from './config.ts';
 
 /** `sun_path` of a unix socket holds 108 bytes with the closing zero (`unix(7)`). */
 const MAX_SOCKET_PATH_BYTES = 107;
@@ -41,6 +43,29 @@ export function autoOrNumber(least: number, most: number) {
   return z.custom<'auto' | number>((value) => value === 'auto' || isInRange(value), {
     error: `must be auto or a whole number from ${least} to ${most}`,
   });
+}
+
+/** Every offload on or off. */
+export function allOffloads(on: boolean): OffloadSwitches {
+  return { tso: on, uso: on, udpSegment: on, udpGro: on, coalesceTcp: on, coalesceUdp: on, checksum: on };
+}
+
+const OFFLOAD_NAMES = Object.keys(allOffloads(true));
+
+/** `auto`, `off`, or some switches by name with the rest on. */
+export const offload = z
+  .custom<'auto' | 'off' | Partial<OffloadSwitches>>(isOffload, {
+    error: `must be auto, off, or some of ${OFFLOAD_NAMES.join(', ')} with true or false each`,
+  })
+  .transform((value): OffloadSwitches => {
+    if (value === 'auto' || value === 'off') return allOffloads(value === 'auto');
+    return { ...allOffloads(true), ...value };
+  });
+
+function isOffload(value: unknown): boolean {
+  if (value === 'auto' || value === 'off') return true;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  return Object.entries(value).every(([key, on]) => OFFLOAD_NAMES.includes(key) && typeof on === 'boolean');
 }
 
 export const port = wholeNumber(1, 65_535);

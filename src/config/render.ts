@@ -23,7 +23,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
     },
     encapsulation: { ...config.encapsulation },
     tun: { ...config.tun },
-    datapath: { ...config.datapath },
+    datapath: { workers: config.datapath.workers, offload: { ...config.datapath.offload } },
     staticPeers: config.staticPeers.map((peer) => ({
       name: peer.name,
       endpoint: formatEndpoint(peer.endpoint),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import {
   absolutePath,
   addressOrAuto,
+  allOffloads,
   autoOrNumber,
   clusterName,
   DEFAULT_GOSSIP_PORT,
@@ -10,6 +11,7 @@ import {
   interfaceName,
   listenAddress,
   nodeName,
+  offload,
   podName,
   port,
   prefix,
@@ -50,7 +52,10 @@ export const sections = {
     name: interfaceName.default('warren0'),
     mtu: autoOrNumber(MIN_MTU, 65_535).default('auto'),
   }),
-  datapath: z.strictObject({ workers: autoOrNumber(1, MAX_WORKERS).default('auto') }),
+  datapath: z.strictObject({
+    workers: autoOrNumber(1, MAX_WORKERS).default('auto'),
+    offload: offload.default(allOffloads(true)),
+  }),
   staticPeers: z.array(
     z.strictObject({ name: nodeName, endpoint: endpoint(VXLAN_GPE_PORT), subnets: z.array(prefix) }),
   ),

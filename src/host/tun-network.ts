@@ -20,6 +20,8 @@ export interface TunNetwork {
   readonly name: string;
   /** Bytes of an inner packet. */
   readonly mtu: number;
+  /** The most segments of a superpacket that this node's own TCP makes (`gso_max_segs`). */
+  readonly gsoMaxSegments: number;
   /** The node's own overlay addresses, one of each family at most. */
   readonly addresses: readonly IpAddress[];
   readonly podRanges: readonly Prefix[];
@@ -48,7 +50,8 @@ export async function configureTun(network: TunNetwork, where: InNetns = {}): Pr
     [
       // No link-local address: nobody is on this link, and the kernel would send router solicitations.
       ...(hasIpv6 ? [['link', 'set', 'dev', name, 'addrgenmode', 'none']] : []),
-      ['link', 'set', 'dev', name, 'mtu', String(network.mtu), 'up'],
+      ['link', 'set', 'dev', name, 'mtu', String(network.mtu)],
+      ['link', 'set', 'dev', name, 'gso_max_segs', String(network.gsoMaxSegments), 'up'],
       ...network.addresses.map((address) => [
         ...['address', 'replace', `${formatAddress(address)}/${addressBits(address.family)}`, 'dev', name],
         ...(address.family === 6 ? ['nodad'] : []),
@@ -71,7 +74,15 @@ export async function removeTun(
   podRanges: readonly Prefix[] = [],
   where: InNetns = {},
 ): Promise<void> {
-  const network = { name, mtu: 0, addresses: [], podRanges, ownSubnets: [], extraPrefixes: [] };
+  const network = {
+    name,
+    mtu: 0,
+    gsoMaxSegments: 1,
+    addresses: [],
+    podRanges,
+    ownSubnets: [],
+    extraPrefixes: [],
+  };
   await ipBatch(await staleRoutes(network, [], where), where);
   if ((await findLink(name, where)) === undefined) return;
   try {

@@ -81,6 +81,7 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     encapsulation: ENCAPSULATION[encapsulation.type],
     vni: encapsulation.type === 'vxlan-gpe' ? encapsulation.vni : 0,
     left: record.left,
+    partialChecksums: encapsulation.type === 'vxlan-gpe' && encapsulation.partialChecksums,
     ...(lease && { lease: rawLease(lease) }),
   };
   return new Uint8Array(nodeRecordType.encode(raw).finish());
@@ -101,7 +102,11 @@ export function signedRecordField(value: unknown): SignedRecord {
 
 function encapsulationField(raw: Raw): Encapsulation {
   if (raw.encapsulation !== ENCAPSULATION['vxlan-gpe']) return { type: 'unknown' };
-  return { type: 'vxlan-gpe', vni: integerField(raw.vni, 0, 0xff_ffff) };
+  return {
+    type: 'vxlan-gpe',
+    vni: integerField(raw.vni, 0, 0xff_ffff),
+    partialChecksums: raw.partialChecksums === true,
+  };
 }
 
 function leaseField(value: unknown): LeaseClaim | undefined {

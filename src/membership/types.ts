@@ -6,7 +6,12 @@ import type { Prefix } from '../ip/prefix.ts';
 export type { MemberStatus };
 
 export type Encapsulation =
-  | { readonly type: 'vxlan-gpe'; readonly vni: number }
+  | {
+      readonly type: 'vxlan-gpe';
+      readonly vni: number;
+      /** The node takes packets with partial transport checksums (wire/vxlan-gpe.ts). */
+      readonly partialChecksums: boolean;
+    }
   /** A kind that this version does not know; the member is shown, and nothing is sent to it. */
   | { readonly type: 'unknown' };
 

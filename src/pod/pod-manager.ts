@@ -29,6 +29,8 @@ export interface PodManagerOptions {
   readonly subnets: readonly Prefix[];
   /** Bytes of an inner packet. */
   readonly mtu: number;
+  /** The most segments of a superpacket that a pod's TCP makes: what fits one send on the underlay. */
+  readonly gsoMaxSegments: number;
   /** Names of the pods that are always there. */
   readonly staticPods: readonly string[];
   readonly log: Logger;
@@ -244,6 +246,7 @@ export class PodManager {
         addresses: pod.addresses,
         ipv4Gateway: subnet && nodeAddress(subnet),
         mtu: this.#options.mtu,
+        gsoMaxSegments: this.#options.gsoMaxSegments,
       },
       this.#host,
     );

@@ -32,6 +32,8 @@ export interface PodNetwork {
   readonly ipv4Gateway: IpAddress | undefined;
   /** Bytes; the overlay's MTU. */
   readonly mtu: number;
+  /** Of a superpacket that leaves the pod (`gso_max_segs` of its end; the host's end may hand in longer ones). */
+  readonly gsoMaxSegments: number;
 }
 
 /** The host end's name: stable for a pod of a node, and short enough for a kernel interface. */
@@ -135,7 +137,8 @@ async function configurePodEnd(network: PodNetwork, pod: InNetns): Promise<void>
   await ipBatch(
     [
       ['link', 'set', 'dev', 'lo', 'up'],
-      ['link', 'set', ...device, 'mtu', String(network.mtu), 'up'],
+      ['link', 'set', ...device, 'mtu', String(network.mtu)],
+      ['link', 'set', ...device, 'gso_max_segs', String(network.gsoMaxSegments), 'up'],
       ...network.addresses.map((address) => [
         ...['address', 'replace', `${formatAddress(address)}/${addressBits(address.family)}`, ...device],
         ...(address.family === 6 ? ['nodad'] : []),

@@ -14,6 +14,7 @@ export const fakeStatus: StatusReport = {
   pods: 1,
   datapath: {
     workers: 1,
+    offloads: { tso: true, checksum: false },
     outbound: { packets: 1200, bytes: 1_500_000 },
     inbound: { packets: 7, bytes: 588 },
     drops: { unknownSource: 3, noRoute: 0 },

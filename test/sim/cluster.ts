@@ -137,7 +137,7 @@ export class SimulatedNode {
         name: this.name,
         gossip: endpoint,
         vtep: { address: endpoint.address, port: 4790 },
-        encapsulation: { type: 'vxlan-gpe', vni: 42 },
+        encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: false },
       },
       seeds: this.#seeds.map((seed) => ({ host: formatEndpoint(seed).split(':')[0]!, port: seed.port })),
       transport: this.host.transport(),

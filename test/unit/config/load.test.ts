@@ -21,6 +21,8 @@ function problems(text: string, hostName = 'host-a'): string[] {
   return [];
 }
 
+import { allOffloads } from '../../../src/config/fields.ts';
+
 describe('a valid file', () => {
   it('gets every default', () => {
     expect(parseConfig(minimal, 'c.yaml', 'host-a')).toEqual({
@@ -34,7 +36,7 @@ describe('a valid file', () => {
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
       tun: { name: 'warren0', mtu: 'auto' },
-      datapath: { workers: 'auto' },
+      datapath: { workers: 'auto', offload: allOffloads(true) },
       staticPeers: [],
       staticPods: [],
       api: { listen: undefined },
@@ -132,8 +134,13 @@ describe('a wrong file says where and what', () => {
     ],
     [
       'a key of a later version',
-      `${minimal}datapath: {offload: auto}\n`,
-      'c.yaml:2:12: datapath.offload: unknown key (known keys: workers)',
+      `${minimal}datapath: {threads: 2}\n`,
+      'c.yaml:2:12: datapath.threads: unknown key (known keys: workers, offload)',
+    ],
+    [
+      'an offload that does not exist',
+      `${minimal}datapath: {offload: {tso: false, lro: true}}\n`,
+      'c.yaml:2:21: datapath.offload: must be auto, off, or some of tso, uso, udpSegment, udpGro, coalesceTcp, coalesceUdp, checksum with true or false each',
     ],
     [
       'an unknown key in a list',

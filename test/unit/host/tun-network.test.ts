@@ -8,6 +8,7 @@ import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/thr
 const network: TunNetwork = {
   name: 'warren0',
   mtu: 1400,
+  gsoMaxSegments: 44,
   addresses: [parseAddress('10.42.3.1'), parseAddress('fd42:0:0:3::1')],
   podRanges: [parsePrefix('10.42.0.0/16'), parsePrefix('fd42::/48')],
   ownSubnets: [parsePrefix('10.42.3.0/24'), parsePrefix('fd42:0:0:3::/64')],

@@ -37,7 +37,7 @@ async function startNode(
       name: `node-${number}`,
       gossip,
       vtep: { address: loopback, port: 4790 },
-      encapsulation: { type: 'vxlan-gpe', vni: 42 },
+      encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: false },
     },
     seeds: seeds.map((seed) => ({ host: '127.0.0.1', port: seed })),
     transport: new UdpTcpTransport({ bind: gossip, logger: silentLogger }),

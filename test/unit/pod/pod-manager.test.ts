@@ -41,6 +41,7 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
       stateDir,
       subnets: [parsePrefix('10.42.3.0/24'), parsePrefix('fd42:0:0:3::/64')],
       mtu: 1400,
+      gsoMaxSegments: 44,
       staticPods: [],
       log: silentLogger,
       netns: node.path,

@@ -1,0 +1,309 @@
+/**
+ * The agent: builds everything, starts it in order, stops it in reverse.
+ *
+ *     configuration, identity                    nothing outside of the process has changed up to here
+ *     underlay -> TUN device, underlay socket    what is missing on this host shows now
+ *     control socket                             `warren status` works from here on
+ *     membership -> lease                        the node is found by others, and gets its subnet
+ *     overlay active -> pods                     packets flow
+ *
+ * It is the one place where lease events meet the forwarding database.
+ */
+import { mkdirSync } from 'node:fs';
+import { Overlay } from './agent/overlay.ts';
+import { forwardingPeers } from './agent/peers.ts';
+import { agentView } from './agent/view.ts';
+import { agentIsRunning } from './api/client.ts';
+import { type ApiServer, startApiServer } from './api/server.ts';
+import { startTcpApi } from './api/tcp.ts';
+import type { Config } from './config/config.ts';
+import { errorMessage, WarrenError } from './errors.ts';
+import { removeTun } from './host/tun-network.ts';
+import { resolveUnderlay, type Underlay } from './host/underlay-route.ts';
+import { formatAddress } from './ip/address.ts';
+import { formatEndpoint } from './ip/endpoint.ts';
+import { formatPrefix, prefixContains } from './ip/prefix.ts';
+import { LeaseManager } from './lease/lease-manager.ts';
+import { fileLeaseStore } from './lease/lease-store.ts';
+import { createLogger, type Logger } from './log/logger.ts';
+import { type Identity, loadOrCreateIdentity } from './membership/identity.ts';
+import { loadKeyRing } from './membership/key-ring.ts';
+import { Membership } from './membership/membership.ts';
+import { fileMembershipStore } from './membership/store.ts';
+import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
+import { PodManager } from './pod/pod-manager.ts';
+import { VERSION } from './version.ts';
+
+/**
+ * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
+ * told nothing, and keep this node's routes until they miss it. SIGINT leaves the cluster.
+ */
+export async function runAgent(config: Config): Promise<number> {
+  const log = createLogger(config.log);
+  const stopping = new AbortController();
+  const ended = new Promise<number>((resolve) => {
+    const stop = (signal: string) => {
+      log.info({ signal }, 'stopping');
+      stopping.abort(signal);
+      resolve(0);
+    };
+    process.once('SIGTERM', () => stop('SIGTERM'));
+    process.once('SIGINT', () => stop('SIGINT'));
+    stopping.signal.addEventListener('abort', () => resolve(1));
+  });
+  const agent = new Agent(config, log, (error) => {
+    log.fatal({ err: error }, 'the agent cannot go on');
+    stopping.abort(error);
+  });
+  try {
+    await agent.start();
+    return await ended;
+  } finally {
+    await agent.stop({ leave: stopping.signal.reason === 'SIGINT' });
+  }
+}
+
+/** Removes what an agent leaves on the host: its pods, the TUN device, its routes. The identity and lease stay. */
+export async function cleanupNode(config: Config): Promise<void> {
+  if (await agentIsRunning(config.node.socket)) {
+    throw new WarrenError('AGENT_RUNNING', `an agent is running on ${config.node.socket}`, {
+      hint: 'Stop it first; it would put everything back.',
+    });
+  }
+  const log = createLogger(config.log);
+  mkdirSync(config.node.stateDir, { recursive: true, mode: 0o700 });
+  const identity = loadOrCreateIdentity(config.node.stateDir);
+  await new PodManager({
+    nodeName: config.node.name,
+    nodeId: identity.id,
+    stateDir: config.node.stateDir,
+    subnets: [],
+    mtu: 0,
+    gsoMaxSegments: 1,
+    staticPods: [],
+    log,
+  }).removeAll();
+  await removeTun(
+    config.tun.name,
+    config.cluster.podCidrs.map(({ range }) => range),
+  );
+}
+
+class Agent {
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #onFailure: (error: Error) => void;
+  /** What has been started, in order; stopped in reverse. */
+  readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
+  #membership: Membership | undefined;
+  #isStopping = false;
+  /** One lease change is worked off at a time; a further one that comes meanwhile is worked off after it. */
+  #isApplying = false;
+  #isApplyDue = false;
+  #activeSubnets = '';
+
+  constructor(config: Config, log: Logger, onFailure: (error: Error) => void) {
+    this.#config = config;
+    this.#log = log;
+    this.#onFailure = onFailure;
+  }
+
+  async start(): Promise<void> {
+    const { node, cluster } = this.#config;
+    const log = this.#log;
+    const keyRing = cluster.keyFile === undefined ? undefined : loadKeyRing(cluster.keyFile, log);
+    mkdirSync(node.stateDir, { recursive: true, mode: 0o700 });
+    const identity = loadOrCreateIdentity(node.stateDir);
+    const underlay = await resolveUnderlay(this.#config);
+    refuseUnderlayInOverlay(this.#config, underlay);
+    if (await agentIsRunning(node.socket)) {
+      throw new WarrenError('AGENT_RUNNING', `another agent answers on ${node.socket}`, {
+        hint: 'Stop it first, or give this one its own node.socket, node.stateDir and tun.name.',
+      });
+    }
+    log.info({ version: VERSION, node: node.name, id: identity.id, pid: process.pid }, 'warren agent starts');
+    if (keyRing === undefined)
+      log.warn('no cluster.keyFile: gossip is not sealed, anyone who can send to this node can join');
+
+    const overlay = new Overlay({ config: this.#config, underlay, log, onFailure: this.#onFailure });
+    this.#push('overlay', () => overlay.close());
+    const membership = this.#buildMembership(identity, keyRing, overlay, underlay);
+    this.#membership = membership;
+    const pods = this.#buildPods(identity, overlay);
+    const leases = new LeaseManager({
+      membership,
+      podCidrs: cluster.podCidrs,
+      store: fileLeaseStore(node.stateDir),
+      hasPods: () => pods.list().length > 0,
+      logger: log,
+    });
+    const apply = () => this.#applySoon(overlay, membership, leases, pods, underlay);
+    const view = agentView({
+      config: this.#config,
+      underlay,
+      membership,
+      leases,
+      overlay,
+      pods: podsView(pods, leases),
+    });
+    const api = await startApiServer({ path: node.socket, view, log });
+    this.#push('control socket', () => api.close());
+    if (this.#config.api.listen) {
+      const tcp: ApiServer = await startTcpApi({ listen: this.#config.api.listen, view, log });
+      this.#push('metrics', () => tcp.close());
+    }
+    leases.on('change', apply);
+    membership.on('change', apply);
+    leases.start();
+    this.#push('leases', () => leases.stop());
+    await membership.start();
+    this.#push('membership', () => membership.stop());
+    apply();
+  }
+
+  async stop(options: { leave: boolean }): Promise<void> {
+    this.#isStopping = true;
+    if (options.leave) await this.#membership?.leave();
+    for (const { what, stop } of this.#started.splice(0).reverse()) {
+      try {
+        await stop();
+      } catch (error) {
+        this.#log.error({ what, err: error }, 'could not stop cleanly');
+      }
+    }
+  }
+
+  #push(what: string, stop: () => Promise<void> | void): void {
+    this.#started.push({ what, stop });
+  }
+
+  #buildMembership(
+    identity: Identity,
+    keyRing: ReturnType<typeof loadKeyRing> | undefined,
+    overlay: Overlay,
+    underlay: Underlay,
+  ): Membership {
+    const { node, cluster, underlay: settings, encapsulation, datapath } = this.#config;
+    const gossip = { address: underlay.address, port: settings.gossipPort };
+    return new Membership({
+      identity,
+      clusterName: cluster.name,
+      keyRing,
+      self: {
+        name: node.name,
+        gossip,
+        vtep: overlay.vtep,
+        encapsulation: {
+          type: encapsulation.type,
+          vni: encapsulation.vni,
+          partialChecksums: datapath.offload.checksum,
+        },
+      },
+      seeds: cluster.seeds,
+      transport: new UdpTcpTransport({ bind: gossip, logger: this.#log }),
+      store: fileMembershipStore(node.stateDir),
+      logger: this.#log,
+    });
+  }
+
+  #buildPods(identity: Identity, overlay: Overlay): PodManager {
+    const { node, staticPods } = this.#config;
+    return new PodManager({
+      nodeName: node.name,
+      nodeId: identity.id,
+      stateDir: node.stateDir,
+      subnets: [],
+      mtu: overlay.mtu,
+      gsoMaxSegments: overlay.gsoMaxSegments,
+      staticPods,
+      log: this.#log,
+    });
+  }
+
+  /** Brings host and packet path in line with members and leases. Calls that come meanwhile become one. */
+  #applySoon(
+    overlay: Overlay,
+    membership: Membership,
+    leases: LeaseManager,
+    pods: PodManager,
+    underlay: Underlay,
+  ): void {
+    this.#isApplyDue = true;
+    if (this.#isApplying) return;
+    this.#isApplying = true;
+    const work = async () => {
+      while (this.#isApplyDue && !this.#isStopping) {
+        this.#isApplyDue = false;
+        await this.#apply(overlay, membership, leases, pods, underlay);
+      }
+    };
+    work()
+      .catch((error: unknown) => {
+        if (!this.#isStopping)
+          this.#onFailure(error instanceof Error ? error : new Error(errorMessage(error)));
+      })
+      .finally(() => {
+        this.#isApplying = false;
+      });
+  }
+
+  async #apply(
+    overlay: Overlay,
+    membership: Membership,
+    leases: LeaseManager,
+    pods: PodManager,
+    underlay: Underlay,
+  ): Promise<void> {
+    const { status, prefixes } = leases.state();
+    const subnets = prefixes.map(formatPrefix).join(' ');
+    // A lost lease stays in use for the pods that it has: they reach each other and this node.
+    const hasSubnets =
+      prefixes.length > 0 && (status === 'active' || (status === 'lost' && this.#activeSubnets !== ''));
+    const isNew = hasSubnets && subnets !== this.#activeSubnets;
+    if (isNew) await overlay.activate(prefixes);
+    const owners = leases.owners();
+    await overlay.update(
+      forwardingPeers(this.#config, membership.id, underlay.address.family, membership.members(), owners),
+    );
+    if (!isNew) return;
+    this.#activeSubnets = subnets;
+    this.#log.info({ subnets, vtep: formatEndpoint(overlay.vtep), mtu: overlay.mtu }, 'the overlay is up');
+    pods.setSubnets(prefixes);
+    await pods.restore();
+    leases.podsChanged();
+  }
+}
+
+/** The pods as the API sees them: none can be added before the node has a subnet; leases hear of changes. */
+function podsView(pods: PodManager, leases: LeaseManager) {
+  return {
+    list: () => pods.list(),
+    add: async (name: string, options: { netns?: string | undefined }) => {
+      const { status } = leases.state();
+      if (status !== 'active') {
+        throw new WarrenError('NO_SUBNET', `this node has no subnet yet (its lease is ${status})`, {
+          hint: 'See `warren status`.',
+        });
+      }
+      const report = await pods.add(name, options);
+      leases.podsChanged();
+      return report;
+    },
+    remove: async (name: string) => {
+      const report = await pods.remove(name);
+      leases.podsChanged();
+      return report;
+    },
+  };
+}
+
+/** Such an underlay would send the outer datagrams into the tunnel again. */
+function refuseUnderlayInOverlay(config: Config, { address }: Underlay): void {
+  const range = config.cluster.podCidrs.find((one) => prefixContains(one.range, address))?.range;
+  if (!range) return;
+  throw new WarrenError(
+    'UNDERLAY_IN_OVERLAY',
+    `the underlay address ${formatAddress(address)} lies in the pod range ${formatPrefix(range)}`,
+    { hint: 'Choose cluster.podCidrs that overlap no network the nodes use.' },
+  );
+}

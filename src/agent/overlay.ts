@@ -1,0 +1,185 @@
+/**
+ * The node's end of the overlay: the TUN device, the underlay socket and the packet path between them. Opened
+ * when the agent starts, so that whatever is missing shows at once; active from the moment the node has a lease.
+ */
+import type { Config } from '../config/config.ts';
+import { Datapath } from '../datapath/datapath.ts';
+import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
+import { MAX_SEGMENTS_PER_SEND, MAX_SEND_BYTES } from '../datapath/send-queue.ts';
+import type { WorkerOffloads } from '../datapath/worker-messages.ts';
+import { WarrenError } from '../errors.ts';
+import { enableForwarding } from '../host/forwarding.ts';
+import { configureTun } from '../host/tun-network.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import { addressWords, type Family } from '../ip/address.ts';
+import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { Logger } from '../log/logger.ts';
+import { nodeAddress } from '../pod/addresses.ts';
+import { closeTunDevice, openTunDevice, type TunDevice } from '../tun/tun-device.ts';
+import {
+  closeUnderlaySockets,
+  openUnderlaySockets,
+  type UnderlaySockets,
+} from '../underlay/underlay-socket.ts';
+import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
+import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
+import { type ForwardingPeer, ForwardingTable } from './forwarding-table.ts';
+
+export interface OverlayOptions {
+  readonly config: Config;
+  readonly underlay: Underlay;
+  readonly log: Logger;
+  readonly onFailure: (error: Error) => void;
+}
+
+export interface Offloads extends WorkerOffloads {
+  readonly tso: boolean;
+  readonly uso: boolean;
+  readonly udpGro: boolean;
+}
+
+export class Overlay {
+  readonly #options: OverlayOptions;
+  readonly #tun: TunDevice;
+  readonly #sockets: UnderlaySockets;
+  readonly #table = new ForwardingTable();
+  readonly vtep: Endpoint;
+  readonly overheadBytes: number;
+  readonly mtu: number;
+  #datapath: Datapath | undefined;
+  #subnets: readonly Prefix[] = [];
+  /** The updates that have begun or wait; each waits for the one before. */
+  #turn: Promise<void> = Promise.resolve();
+
+  /** Opens the TUN device and binds the underlay socket. Throws a WarrenError that says what is missing. */
+  constructor(options: OverlayOptions) {
+    this.#options = options;
+    const { config, underlay } = options;
+    const family: Family = underlay.address.family;
+    this.vtep = { address: underlay.address, port: config.encapsulation.port };
+    this.overheadBytes = vxlanGpeOverheadBytes(family);
+    this.mtu = overlayMtu(config, underlay, this.overheadBytes, options.log);
+    const workers = config.datapath.workers === 'auto' ? 1 : config.datapath.workers;
+    const offload = config.datapath.offload;
+    this.#sockets = openUnderlaySockets({
+      words: addressWords(underlay.address),
+      port: config.encapsulation.port,
+      displayName: formatEndpoint(this.vtep),
+      count: workers,
+      wanted: { udpSegment: offload.udpSegment, udpGro: offload.udpGro },
+    });
+    try {
+      this.#tun = openTunDevice(config.tun.name, workers, { tso: offload.tso, uso: offload.uso });
+    } catch (error) {
+      closeUnderlaySockets(this.#sockets.descriptors);
+      throw error;
+    }
+  }
+
+  get table(): ForwardingTable {
+    return this.#table;
+  }
+
+  /** Absent until the node has a lease. */
+  get datapath(): Datapath | undefined {
+    return this.#datapath;
+  }
+
+  get workers(): number {
+    return this.#tun.descriptors.length;
+  }
+
+  get offloads(): Offloads {
+    const { udpSegment, udpGro } = this.#sockets.offloads;
+    const { coalesceTcp, coalesceUdp } = this.#options.config.datapath.offload;
+    const wanted = { udpSegment, coalesceTcp, coalesceUdp };
+    return { ...this.#tun.offloads, udpGro, ...(this.#datapath?.offloads ?? wanted) };
+  }
+
+  /** Segments in a superpacket that just fills one send: what TCP of pods and node is told to make. */
+  get gsoMaxSegments(): number {
+    const segments = Math.floor(MAX_SEND_BYTES / (this.mtu + VXLAN_GPE_BYTES));
+    return Math.min(MAX_SEGMENTS_PER_SEND, Math.max(1, segments));
+  }
+
+  /**
+   * Gives the node the addresses of `subnets` (one of each family at most) and starts the packet path. Once
+   * active it may be called again with other subnets.
+   */
+  async activate(subnets: readonly Prefix[]): Promise<void> {
+    const { config, underlay, log } = this.#options;
+    const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
+    const changed = await enableForwarding(families, underlay.interfaceName);
+    if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
+    await configureTun({
+      name: config.tun.name,
+      mtu: this.mtu,
+      gsoMaxSegments: this.gsoMaxSegments,
+      addresses: subnets.map(nodeAddress),
+      podRanges: config.cluster.podCidrs.map(({ range }) => range),
+      ownSubnets: subnets,
+      extraPrefixes: config.staticPeers.flatMap((peer) => peer.subnets),
+    });
+    this.#subnets = subnets;
+    this.#datapath ??= await this.#startDatapath();
+  }
+
+  /** Takes over who the peers are and what they own. Resolves once the packet path works by it. */
+  update(peers: readonly ForwardingPeer[]): Promise<void> {
+    const subnets = this.#subnets;
+    const result = this.#turn.then(async () => {
+      const { reused, refused } = this.#table.set({
+        peers,
+        ownSubnets: subnets,
+        ownAddresses: subnets.map(nodeAddress),
+      });
+      for (const index of reused) this.#datapath?.clearVtep(index);
+      for (const peer of refused) this.#options.log.error({ node: peer.name }, 'no room for another peer');
+      await this.#datapath?.update(() => this.#table.state());
+    });
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
+  /** Stops the packet path; the TUN device stays, with its addresses and routes. */
+  async close(): Promise<void> {
+    await this.#datapath?.stop();
+    closeTunDevice(this.#tun.descriptors);
+    closeUnderlaySockets(this.#sockets.descriptors);
+  }
+
+  #startDatapath(): Promise<Datapath> {
+    const { config, underlay, log, onFailure } = this.#options;
+    const { coalesceTcp, coalesceUdp } = config.datapath.offload;
+    return Datapath.start({
+      tunFds: this.#tun.descriptors,
+      socketFds: this.#sockets.descriptors,
+      underlayFamily: underlay.address.family,
+      vni: config.encapsulation.vni,
+      pathMtu: underlay.mtu - this.overheadBytes,
+      overheadBytes: this.overheadBytes,
+      offloads: { udpSegment: this.#sockets.offloads.udpSegment, coalesceTcp, coalesceUdp },
+      onOffloadOff: (offload) =>
+        log.warn({ offload }, 'an offload does not work here and is off from now on'),
+      onFailure,
+    });
+  }
+}
+
+function overlayMtu(config: Config, underlay: Underlay, overheadBytes: number, log: Logger): number {
+  const fitting = underlay.mtu - overheadBytes;
+  const mtu = config.tun.mtu === 'auto' ? fitting : config.tun.mtu;
+  if (mtu > fitting) {
+    const fields = { mtu, underlayMtu: underlay.mtu, fits: fitting };
+    log.warn(fields, 'tun.mtu is more than the underlay carries; full-size packets will be refused');
+  }
+  if (mtu < IPV6_MIN_MTU && config.cluster.podCidrs.some(({ range }) => range.family === 6)) {
+    throw new WarrenError(
+      'MTU_TOO_SMALL',
+      `the overlay's MTU would be ${mtu} bytes (${underlay.interfaceName} has ${underlay.mtu}), and IPv6 needs ${IPV6_MIN_MTU}`,
+      { hint: 'Raise the MTU of the underlay, or take the IPv6 range out of cluster.podCidrs.' },
+    );
+  }
+  return Math.min(mtu, 65_535);
+}

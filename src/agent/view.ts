@@ -1,0 +1,190 @@
+/** What the running agent shows on its control socket. Everything is read when it is asked for. */
+import type { AgentView, AllTargets, PodsView } from '../api/agent-view.ts';
+import type { DirectionReport, NodeTargets, PeerReport, RouteReport, StatusReport } from '../api/types.ts';
+import type { Config } from '../config/config.ts';
+import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
+import { DROP_NAMES } from '../datapath/drops.ts';
+import { errorMessage } from '../errors.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import { formatAddress } from '../ip/address.ts';
+import { formatEndpoint } from '../ip/endpoint.ts';
+import { formatPrefix } from '../ip/prefix.ts';
+import type { LeaseManager } from '../lease/lease-manager.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { Member } from '../membership/types.ts';
+import { nodeAddress } from '../pod/addresses.ts';
+import { VERSION } from '../version.ts';
+import type { Overlay } from './overlay.ts';
+import { staticPeerKey, subnetsByOwner, unreachableReason } from './peers.ts';
+
+/** Nodes that are asked for their pods at the same time. */
+const TARGET_REQUESTS = 16;
+
+export interface ViewParts {
+  readonly config: Config;
+  readonly underlay: Underlay;
+  readonly membership: Membership;
+  readonly leases: LeaseManager;
+  readonly overlay: Overlay;
+  readonly pods: PodsView;
+}
+
+export function agentView(parts: ViewParts): AgentView {
+  const { membership, leases, overlay, pods, config } = parts;
+  const ownTargets = (): NodeTargets => ({
+    node: config.node.name,
+    addresses: overlay.datapath ? leases.state().prefixes.map(nodeAddress).map(formatAddress) : [],
+    pods: pods.list().map(({ name, addresses }) => ({ name, addresses })),
+  });
+  membership.onTargets(ownTargets);
+  return {
+    status: () => status(parts),
+    peers: () => [...gossipPeers(parts), ...staticPeers(parts)],
+    routes: () => routes(parts),
+    pods,
+    targets: ownTargets,
+    allTargets: () => allTargets(membership, ownTargets()),
+  };
+}
+
+function status({ config, underlay, membership, leases, overlay, pods }: ViewParts): StatusReport {
+  const members = { alive: 0, suspect: 0, dead: 0, left: 0 };
+  for (const member of membership.members()) members[member.status]++;
+  const lease = leases.state();
+  const total = overlay.datapath?.totals() ?? addTraffic([]);
+  const family = underlay.address.family;
+  const mismatches = membership
+    .members()
+    .filter((member) => member.id !== membership.id && isReachable(member))
+    .flatMap((member) => unreachableReason(config, family, member) ?? []);
+  return {
+    version: VERSION,
+    node: {
+      name: config.node.name,
+      id: membership.id,
+      pid: process.pid,
+      uptimeSeconds: Math.round(process.uptime()),
+    },
+    cluster: {
+      name: config.cluster.name,
+      sealed: config.cluster.keyFile !== undefined,
+      members,
+      problems: [...membership.problems(), ...leases.problems(), ...mismatches.slice(0, 20)],
+    },
+    underlay: {
+      address: formatAddress(underlay.address),
+      interface: underlay.interfaceName,
+      mtu: underlay.mtu,
+      gossipPort: config.underlay.gossipPort,
+    },
+    encapsulation: {
+      type: config.encapsulation.type,
+      port: overlay.vtep.port,
+      vni: config.encapsulation.vni,
+      overheadBytes: overlay.overheadBytes,
+    },
+    tun: {
+      name: config.tun.name,
+      mtu: overlay.mtu,
+      addresses: overlay.datapath ? lease.prefixes.map(nodeAddress).map(formatAddress) : [],
+    },
+    lease: { status: lease.status, subnets: lease.prefixes.map(formatPrefix) },
+    pods: pods.list().length,
+    datapath: {
+      workers: overlay.workers,
+      offloads: { ...overlay.offloads },
+      outbound: outbound(total),
+      inbound: inbound(total),
+      drops: overlay.datapath?.drops() ?? Object.fromEntries(DROP_NAMES.map((name) => [name, 0])),
+    },
+    gossip: membership.counters(),
+  };
+}
+
+function gossipPeers({ membership, leases, overlay }: ViewParts): PeerReport[] {
+  const subnets = subnetsByOwner(leases.owners());
+  return membership
+    .members()
+    .filter((member) => member.id !== membership.id)
+    .map((member) => ({
+      name: member.name,
+      id: member.id,
+      kind: 'gossip' as const,
+      status: member.status,
+      endpoint: formatEndpoint(member.vtep),
+      subnets: (subnets.get(member.id) ?? []).map(formatPrefix),
+      ...peerTraffic(overlay, member.id),
+    }))
+    .sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id));
+}
+
+function staticPeers({ config, overlay }: ViewParts): PeerReport[] {
+  return config.staticPeers.map((peer) => ({
+    name: peer.name,
+    id: '',
+    kind: 'static' as const,
+    status: 'static' as const,
+    endpoint: formatEndpoint(peer.endpoint),
+    subnets: peer.subnets.map(formatPrefix),
+    ...peerTraffic(overlay, staticPeerKey(peer.name)),
+  }));
+}
+
+function routes({ overlay, config }: ViewParts): RouteReport[] {
+  const { peers, ownSubnets } = overlay.table.forwarding;
+  const own = ownSubnets.map((prefix) => ({
+    prefix,
+    via: 'local',
+    name: config.node.name,
+    endpoint: overlay.vtep,
+  }));
+  const others = peers.flatMap(({ name, endpoint, subnets }) =>
+    subnets
+      .filter((prefix) => !ownSubnets.some((mine) => formatPrefix(mine) === formatPrefix(prefix)))
+      .map((prefix) => ({ prefix, via: name, name, endpoint })),
+  );
+  return [...own, ...others]
+    .sort((a, b) => a.prefix.family - b.prefix.family || Number(a.prefix.value > b.prefix.value) * 2 - 1)
+    .map(({ prefix, via, endpoint }) => ({
+      prefix: formatPrefix(prefix),
+      via,
+      endpoint: formatEndpoint(endpoint),
+    }));
+}
+
+async function allTargets(membership: Membership, own: NodeTargets): Promise<AllTargets> {
+  const others = membership.members().filter((member) => member.id !== membership.id && isReachable(member));
+  const targets: NodeTargets[] = [own];
+  const unreachable: { node: string; reason: string }[] = [];
+  const queue = others.values();
+  const ask = async (): Promise<void> => {
+    for (const member of queue) {
+      try {
+        targets.push(await membership.request(member.id, 'targets'));
+      } catch (error) {
+        unreachable.push({ node: member.name, reason: errorMessage(error) });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: TARGET_REQUESTS }, ask));
+  const [first, ...rest] = targets;
+  return { targets: [first!, ...rest.sort((a, b) => a.node.localeCompare(b.node))], unreachable };
+}
+
+function isReachable(member: Member): boolean {
+  return member.status === 'alive' || member.status === 'suspect';
+}
+
+function peerTraffic(overlay: Overlay, key: string): { outbound: DirectionReport; inbound: DirectionReport } {
+  const index = overlay.table.index(key);
+  const total = (index === undefined ? undefined : overlay.datapath?.vtepTotals(index)) ?? addTraffic([]);
+  return { outbound: outbound(total), inbound: inbound(total) };
+}
+
+function outbound(total: TrafficTotals): DirectionReport {
+  return { packets: total.outboundPackets, bytes: total.outboundBytes };
+}
+
+function inbound(total: TrafficTotals): DirectionReport {
+  return { packets: total.inboundPackets, bytes: total.inboundBytes };
+}
