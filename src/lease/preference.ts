@@ -15,7 +15,7 @@ export function preferredSubnet(
   count: number,
   isTaken: (index: number) => boolean,
 ): number | undefined {
-  const node = Number.parseInt(nodeId.slice(0, 8), 16) ^ Number.parseInt(nodeId.slice(8, 16), 16);
+  const node = mix(Number.parseInt(nodeId.slice(0, 8), 16)) ^ Number.parseInt(nodeId.slice(8, 16), 16);
   if (count <= WEIGH_ALL) return heaviest(node, count, isTaken);
   let index = 0;
   for (let attempt = 0; attempt < HASHED_TRIES; attempt++) {

@@ -137,6 +137,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       verify: options.verify ?? verifyRecord,
       onChange: (member, previous) => this.#onChange(member, previous),
       onRemoved: (member) => this.emit('removed', member),
+      onStale: (accuserId) => this.#tellSelf(accuserId),
       onTwin: (record) => this.#onTwin(record),
     });
     const parts = { ...shared, link: this.#link, roster: this.#roster };
@@ -369,6 +370,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
       if (member.status === 'left') this.#options.logger.info(fields, 'node has left');
     }
     this.emit('change', member, previous);
+  }
+
+  /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
+  #tellSelf(id: string): void {
+    const other = this.#roster.table.get(id);
+    if (!other || this.#phase !== 'running') return;
+    const record = encodeMessage({ kind: 'record', signed: this.#self.signed });
+    this.#link.send(other.record.gossip, [record]);
   }
 
   #onTwin(record: NodeRecord): void {

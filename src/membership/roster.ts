@@ -30,6 +30,8 @@ export interface RosterOptions {
   readonly verify: (record: NodeRecord, signed: SignedRecord) => boolean;
   readonly onChange: (member: Member, previous: Member | undefined) => void;
   readonly onRemoved: (member: Member) => void;
+  /** That node believes something out of date about this one. */
+  readonly onStale: (accuserId: string) => void;
   /** Another agent, alive at the same time, uses this node's key. */
   readonly onTwin: (record: NodeRecord) => void;
 }
@@ -195,6 +197,7 @@ export class Roster {
 
   #refute(accusation: Accusation): void {
     const { self, awareness, counters, logger } = this.#options;
+    if (accusation.incarnation < self.record.incarnation) this.#options.onStale(accusation.from);
     if (self.left || accusation.incarnation !== self.record.incarnation) return;
     counters.add('refutations');
     awareness.add(1);

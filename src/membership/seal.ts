@@ -190,7 +190,8 @@ function decodeHeader(frame: Uint8Array, kind: FrameKind): FrameHeader {
   return {
     kind,
     last: (frame[3]! & FLAG_LAST) !== 0,
-    session: frame.slice(4, 4 + SESSION_BYTES),
+    // A copy: a Buffer's own slice would be a view.
+    session: new Uint8Array(frame.subarray(4, 4 + SESSION_BYTES)),
     number: view.getUint32(12),
     index: view.getUint32(16),
   };

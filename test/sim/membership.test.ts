@@ -68,7 +68,7 @@ describe.each(seeds)('membership, seed %i', (seed) => {
     expect(cluster.clock.advanceUntil(isSplit, 60_000)).toBeDefined();
     cluster.clock.advance(60_000);
     cluster.network.heal();
-    expect(cluster.clock.advanceUntil(() => cluster.agreesOnAlive(nodes), 60_000)).toBeLessThan(15_000);
+    expect(cluster.clock.advanceUntil(() => cluster.agreesOnAlive(nodes), 60_000)).toBeLessThan(20_000);
   });
 
   it('loses nobody under 10 % loss, duplication and reordering', async () => {

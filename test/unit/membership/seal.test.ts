@@ -1,0 +1,196 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../../src/log/logger.ts';
+import { FrameReader, writeFrames } from '../../../src/membership/frame-stream.ts';
+import {
+  generateClusterKey,
+  type KeyRing,
+  loadKeyRing,
+  parseKeyRing,
+} from '../../../src/membership/key-ring.ts';
+import { REPLAY_WINDOW, ReplayGuard } from '../../../src/membership/replay-guard.ts';
+import { type FrameHeader, refusalFrame, Sealer } from '../../../src/membership/seal.ts';
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
+const ringOf = (...fills: number[]): KeyRing => ({
+  keys: fills.map((fill) => new Uint8Array(32).fill(fill)),
+});
+const header: FrameHeader = {
+  kind: 'datagram',
+  last: true,
+  session: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+  number: 9,
+  index: 0xfffffffe,
+};
+const payload = Buffer.from('hello');
+
+describe('frames', () => {
+  it('clear ones have the golden bytes', () => {
+    expect(hex(new Sealer('warren', undefined).seal(header, payload))).toBe(
+      '57010102' + '0102030405060708' + '00000009' + 'fffffffe' + '06' + hex(Buffer.from('warrenhello')),
+    );
+  });
+
+  it('sealed ones have the golden bytes', () => {
+    const sealer = new Sealer('warren', ringOf(7), () => Buffer.alloc(12, 3));
+    expect(hex(sealer.seal(header, payload))).toBe(
+      '57010103' +
+        '0102030405060708' +
+        '00000009' +
+        'fffffffe' +
+        '030303030303030303030303' +
+        '4d9bcf6f35' +
+        '26482fa3e04a19c00c9ace8959670da4',
+    );
+  });
+
+  it('round-trip in every form', () => {
+    for (const sealer of [new Sealer('warren', undefined), new Sealer('warren', ringOf(1, 2))]) {
+      fc.assert(
+        fc.property(fc.uint8Array({ maxLength: 2000 }), (bytes) => {
+          const opened = sealer.open(sealer.seal(header, bytes));
+          expect(opened).toMatchObject({ ok: true, header });
+          if (opened.ok) expect(hex(opened.payload)).toBe(hex(bytes));
+          expect(sealer.seal(header, bytes).length).toBe(bytes.length + sealer.overheadBytes);
+        }),
+        { numRuns: 50 },
+      );
+    }
+  });
+
+  it('open under any key of the ring, and are sealed under the first', () => {
+    const frame = new Sealer('warren', ringOf(2)).seal(header, payload);
+    expect(new Sealer('warren', ringOf(1, 2)).open(frame).ok).toBe(true);
+    const newer = new Sealer('warren', ringOf(1, 2)).seal(header, payload);
+    expect(new Sealer('warren', ringOf(2)).open(newer)).toEqual({ ok: false, reason: 'key' });
+  });
+
+  it('are refused with the reason', () => {
+    const sealed = new Sealer('warren', ringOf(1));
+    const clear = new Sealer('warren', undefined);
+    const frame = sealed.seal(header, payload);
+    expect(clear.open(frame)).toEqual({ ok: false, reason: 'sealed' });
+    expect(sealed.open(clear.seal(header, payload))).toEqual({ ok: false, reason: 'clear' });
+    expect(new Sealer('other', ringOf(1)).open(frame)).toEqual({ ok: false, reason: 'key' });
+    expect(new Sealer('other', undefined).open(clear.seal(header, payload))).toEqual({
+      ok: false,
+      reason: 'cluster',
+    });
+    expect(sealed.open(refusalFrame('key'))).toEqual({ ok: false, reason: 'refused', code: 'key' });
+    expect(sealed.open(Buffer.alloc(19))).toEqual({ ok: false, reason: 'short' });
+    expect(sealed.open(Buffer.alloc(60))).toEqual({ ok: false, reason: 'magic' });
+    expect(sealed.open(Buffer.concat([Buffer.of(0x57, 2), frame.subarray(2)])).ok).toBe(false);
+  });
+
+  it('do not open with any byte changed, or cut anywhere', () => {
+    const sealer = new Sealer('warren', ringOf(1));
+    const frame = sealer.seal(header, payload);
+    for (let i = 0; i < frame.length; i++) {
+      const changed = Buffer.from(frame);
+      changed[i]! ^= 0x01;
+      expect(sealer.open(changed).ok).toBe(false);
+      expect(sealer.open(frame.subarray(0, i)).ok).toBe(false);
+    }
+  });
+
+  it('survive any bytes', () => {
+    const openers = [new Sealer('warren', undefined), new Sealer('warren', ringOf(1))];
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 120 }), fc.boolean(), (bytes, isOurs) => {
+        const frame = isOurs ? Buffer.concat([Buffer.of(0x57, 1, 1, bytes[0] ?? 0), bytes]) : bytes;
+        for (const opener of openers) opener.open(frame);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe('frames in a stream', () => {
+  it('arrive whole, however the stream is cut', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 8 }),
+        fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1 }),
+        (frames, cuts) => {
+          const stream = writeFrames(frames);
+          const reader = new FrameReader();
+          const received: Uint8Array[] = [];
+          for (let offset = 0, i = 0; offset < stream.length; i++) {
+            const end = offset + cuts[i % cuts.length]!;
+            reader.read(stream.subarray(offset, end), (frame) => received.push(new Uint8Array(frame)) > 0);
+            offset = end;
+          }
+          expect(received).toEqual(frames);
+        },
+      ),
+    );
+  });
+
+  it('refuses a length over the limit before anything of it has come', () => {
+    expect(new FrameReader().read(Buffer.from('00010001', 'hex'), () => true)).toBe(false);
+    expect(new FrameReader().read(Buffer.from('ffffffff', 'hex'), () => true)).toBe(false);
+    expect(new FrameReader().read(Buffer.from('00010000', 'hex'), () => true)).toBe(true);
+  });
+});
+
+describe('replay guard', () => {
+  it('accepts each number once, within the window, like a plain set would', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 300 }), { maxLength: 400 }), (numbers) => {
+        const guard = new ReplayGuard();
+        const seen = new Set<number>();
+        let highest = 0;
+        for (const number of numbers) {
+          const expected = !seen.has(number) && (seen.size === 0 || number > highest - REPLAY_WINDOW);
+          expect(guard.accept('a', number)).toBe(expected);
+          seen.add(number);
+          highest = Math.max(highest, number);
+        }
+      }),
+    );
+  });
+
+  it('keeps sessions apart, and their number bounded', () => {
+    const guard = new ReplayGuard();
+    expect(guard.accept('a', 5)).toBe(true);
+    expect(guard.accept('b', 5)).toBe(true);
+    expect(guard.accept('a', 5)).toBe(false);
+    for (let i = 0; i < 5000; i++) guard.accept(`other-${i}`, 1);
+    expect(guard.accept('a', 5)).toBe(true);
+  });
+});
+
+describe('key ring', () => {
+  let folder = '';
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'warren-key-test-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('reads one or more keys, with comments', () => {
+    const path = join(folder, 'cluster.key');
+    const [first, second] = [generateClusterKey(), generateClusterKey()];
+    writeFileSync(path, `# new\n${first}\n\n${second}\n`, { mode: 0o600 });
+    const { keys } = loadKeyRing(path, silentLogger);
+    expect(keys.map((key) => Buffer.from(key).toString('base64'))).toEqual([first, second]);
+  });
+
+  it('never falls back: missing, empty, wrong and writable files are errors that do not show a key', () => {
+    const path = join(folder, 'cluster.key');
+    expect(() => loadKeyRing(path, silentLogger)).toThrow(/cannot read the cluster key/);
+    expect(() => parseKeyRing('# none\n', 'file')).toThrow(/holds 0 keys/);
+    const short = Buffer.alloc(16, 7).toString('base64');
+    expect(() => parseKeyRing(`\n${short}`, 'file')).toThrow(
+      'file line 2: a cluster key is 32 bytes in base64',
+    );
+    expect(() => parseKeyRing('not a key!', 'file')).toThrow(/line 1/);
+    expect(() => parseKeyRing(`${generateClusterKey()}\n`.repeat(9), 'file')).toThrow(/holds 9 keys/);
+    writeFileSync(path, generateClusterKey());
+    chmodSync(path, 0o620);
+    expect(() => loadKeyRing(path, silentLogger)).toThrow(/can be changed by others/);
+    expect(() => loadKeyRing(folder, silentLogger)).toThrow(/is not a cluster key file/);
+  });
+});
