@@ -1,16 +1,16 @@
 /** `warren lab up|status|exec|down` and `warren demo`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { runAttached } from '../cli/attached.ts';
+import { renderTable } from '../cli/table.ts';
 import { errorMessage } from '../errors.ts';
-import { exitCode } from './command.ts';
+import { argvInNetns } from '../host/command.ts';
 import { runDemo } from './demo.ts';
-import type { LabNamespace } from './host.ts';
 import { Interrupted, interruptible } from './interrupt.ts';
 import { Lab } from './lab.ts';
 import { DEFAULT_LAB, MAX_NODES } from './names.ts';
 import type { LabNode } from './node.ts';
 import { requireForLab } from './program.ts';
 import { ProgressLines } from './progress.ts';
-import { alignColumns } from './table.ts';
 
 /** What `lab up --json` and `lab status --json` print. */
 export interface LabReport {
@@ -45,7 +45,10 @@ const MAX_PODS = 100;
 
 /** Adds `lab` with its subcommands, and `demo`, to `program`. Failures are thrown as WarrenError. */
 export function registerLabCommands(program: Command): void {
-  const lab = program.command('lab').description('nodes as network namespaces on this machine (needs root)');
+  const lab = program
+    .command('lab')
+    .description('nodes as network namespaces on this machine (needs root)')
+    .enablePositionalOptions();
 
   lab
     .command('up')
@@ -70,16 +73,17 @@ export function registerLabCommands(program: Command): void {
   lab
     .command('exec')
     .description('run a command in a node, or in one of its pods')
-    .usage('[options] <node> -- <command...>')
+    .usage('[options] <node> [--] <command...>')
     .argument('<node>', 'name of a node')
     .argument('<command...>', 'what to run there')
     .option('--pod <pod>', 'run it in this pod of the node')
     .addOption(nameOption())
+    .passThroughOptions()
     .action(async (node: string, argv: string[], { name, pod }: { name: string; pod?: string }) => {
       requireForLab('a lab', ['nsenter']);
       const found = Lab.open(name);
       const place = pod === undefined ? found.node(node) : await found.pod(node, pod);
-      process.exitCode = await runAttached(place, argv);
+      process.exitCode = await runAttached(argvInNetns(place.netns, argv));
     });
 
   lab
@@ -139,7 +143,8 @@ async function show(lab: Lab, json: boolean): Promise<void> {
     node.error ?? node.subnets.join(' '),
     node.pods.join(' '),
   ]);
-  process.stdout.write(alignColumns([['NODE', 'AGENT', 'UNDERLAY', 'SUBNETS', 'PODS'], ...rows]));
+  const header = ['NODE', 'AGENT', 'UNDERLAY', 'SUBNETS', 'PODS'];
+  process.stdout.write(renderTable(header, rows, (text) => text));
 }
 
 async function describe(node: LabNode): Promise<LabNodeReport> {
@@ -150,17 +155,6 @@ async function describe(node: LabNode): Promise<LabNodeReport> {
     return { ...fixed, subnets: status.lease.subnets, pods: pods.map((pod) => pod.name) };
   } catch (error) {
     return { ...fixed, subnets: [], pods: [], error: errorMessage(error) };
-  }
-}
-
-/** Runs `argv` on this terminal; Ctrl-C is for the program that runs, not for this one. */
-async function runAttached(place: LabNamespace, argv: readonly string[]): Promise<number> {
-  const ignore = (): void => {};
-  process.on('SIGINT', ignore);
-  try {
-    return await exitCode(place.spawn(argv, { stdio: 'inherit' }), argv);
-  } finally {
-    process.off('SIGINT', ignore);
   }
 }
 

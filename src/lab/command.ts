@@ -3,7 +3,9 @@
  * (What the lab itself needs done goes through src/host/command.ts, where a failure is an error.)
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { constants } from 'node:os';
 import { WarrenError } from '../errors.ts';
+import { toolMissing } from '../host/command.ts';
 
 export interface CommandResult {
   /** Exit code; 128 + n when signal n ended it, as in a shell. */
@@ -20,16 +22,6 @@ export interface CommandOptions {
   /** Default: this process's. */
   readonly env?: NodeJS.ProcessEnv;
 }
-
-/** Signal numbers that matter for exit codes. */
-const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGKILL: 9,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
 
 /**
  * Runs `argv` to its end. A non-zero exit code is a result, not an error; throws TOOL_MISSING if there is
@@ -66,19 +58,10 @@ export function startCommand(argv: readonly string[], options: SpawnOptions = {}
 /** The exit code of a child, once it has ended and its output is read. */
 export async function exitCode(child: ChildProcess, argv: readonly string[]): Promise<number> {
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
-    child.on('error', (error) => reject(startError(argv, error)));
+    child.on('error', (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'ENOENT' ? toolMissing(argv[0]!, error) : error),
+    );
     child.on('close', (...result) => resolve(result));
   });
-  return code ?? 128 + (SIGNAL_NUMBERS[signal ?? ''] ?? 0);
-}
-
-function startError(argv: readonly string[], error: Error): WarrenError {
-  const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-  return new WarrenError(
-    missing ? 'TOOL_MISSING' : 'LAB_COMMAND_FAILED',
-    `cannot run ${argv[0]}: ${error.message}`,
-    {
-      cause: error,
-    },
-  );
+  return code ?? 128 + constants.signals[signal!];
 }

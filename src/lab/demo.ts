@@ -3,15 +3,15 @@
  * all of it gone again.
  */
 import type { CheckReport } from '../api/types.ts';
-import { WarrenError } from '../errors.ts';
+import { runCheck } from '../cli/check.ts';
+import { renderTable } from '../cli/table.ts';
 import { orAborted } from './interrupt.ts';
 import { measureTcp, type Throughput } from './iperf.ts';
 import { Lab } from './lab.ts';
 import { buildMatrix, type Endpoint, type Matrix } from './matrix.ts';
 import type { LabNode } from './node.ts';
-import { requireForLab, WARREN_PROGRAM } from './program.ts';
+import { requireForLab } from './program.ts';
 import { ProgressLines } from './progress.ts';
-import { alignColumns } from './table.ts';
 
 export interface DemoOptions {
   readonly name: string;
@@ -40,7 +40,6 @@ interface DemoNode {
 
 const PODS = ['web', 'db'];
 const IPERF_SECONDS = 3;
-const CHECK_TIMEOUT_MS = 120_000;
 
 /** Runs the demo; true if every endpoint reached every other one in both families. */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
@@ -78,7 +77,7 @@ async function demonstrate(lab: Lab, progress: ProgressLines, options: DemoOptio
   say(`\n${nodeTable(nodes)}\n`);
 
   progress.step('pinging from every node and pod to every node and pod');
-  const checks = await orAborted(Promise.all(lab.nodes.map(checkFrom)), options.signal);
+  const checks = await orAborted(checkAll(lab), options.signal);
   const endpoints = nodes.flatMap(({ name, pods }): Endpoint[] => [
     { node: name, pod: null },
     ...pods.map((pod) => ({ node: name, pod: pod.name })),
@@ -117,18 +116,9 @@ async function describeNode(node: LabNode): Promise<DemoNode> {
   };
 }
 
-/** Runs `warren check` on a node, as a user would there. Its exit code says no more than its report. */
-async function checkFrom(node: LabNode): Promise<CheckReport> {
-  const argv = [process.execPath, WARREN_PROGRAM, 'check', '--json', '--socket', node.socket];
-  const { code, stdout, stderr } = await node.exec(argv, { timeoutMs: CHECK_TIMEOUT_MS });
-  try {
-    return JSON.parse(stdout) as CheckReport;
-  } catch {
-    throw new WarrenError(
-      'DEMO_CHECK_FAILED',
-      `\`warren check\` on ${node.name} ended with code ${code}: ${stderr.trim()}`,
-    );
-  }
+/** What `warren check` says on each node. */
+async function checkAll(lab: Lab): Promise<CheckReport[]> {
+  return Promise.all(lab.nodes.map((node) => runCheck(node.client(), () => {})));
 }
 
 async function measurePods(lab: Lab, from: string, to: string): Promise<Throughput> {
@@ -143,7 +133,7 @@ function nodeTable(nodes: readonly DemoNode[]): string {
     subnets.join(' '),
     pods.map((pod) => `${pod.name} ${pod.addresses.join(' ')}`).join(', '),
   ]);
-  return alignColumns([['NODE', 'UNDERLAY', 'SUBNETS', 'PODS'], ...rows]);
+  return renderTable(['NODE', 'UNDERLAY', 'SUBNETS', 'PODS'], rows, (text) => text);
 }
 
 function verdict(matrices: readonly Matrix[]): string {

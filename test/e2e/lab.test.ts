@@ -106,7 +106,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a lab', () => {
     const { code, stdout, stderr } = await warren(...args);
     expect(code).not.toBe(0);
     expect(stdout).toBe('');
-    expect(stderr).toMatch(/^error: /);
+    expect(stderr).toMatch(/^warren: /);
     expect(stderr).not.toContain('    at ');
     expectNothingLeft(SECOND);
   });
