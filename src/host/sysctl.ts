@@ -51,19 +51,15 @@ export async function setSysctls(
     else await runCommand(['tee', ...files], { ...where, stdin: value });
   } catch (error) {
     if (isUnknown(error)) throw unknownSetting(changed, error);
-    if (!isReadOnly(error)) throw readOnly(changed[0]!, value, error);
-    await writeWithOwnProc(changed, value, where);
+    if (!isReadOnly(error)) throw unwritable(changed[0]!, value, error);
+    try {
+      await runCommand(['unshare', '--mount-proc', '--', 'tee', ...files], { ...where, stdin: value });
+    } catch {
+      // What counts is why the setting itself could not be written; this was a way round it.
+      throw unwritable(changed[0]!, value, error);
+    }
   }
   return changed;
-}
-
-async function writeWithOwnProc(names: readonly SysctlName[], value: string, where: InNetns): Promise<void> {
-  const files = names.map((name) => `/proc/sys/${name}`);
-  try {
-    await runCommand(['unshare', '--mount-proc', '--', 'tee', ...files], { ...where, stdin: value });
-  } catch (error) {
-    throw readOnly(names[0]!, value, error);
-  }
 }
 
 function isUnknown(error: unknown): boolean {
@@ -87,24 +83,21 @@ function unknownSetting(names: readonly SysctlName[], cause: unknown): WarrenErr
   });
 }
 
-function readOnly(name: SysctlName, value: string, cause: unknown): WarrenError {
-  const setting = dotted(name);
-  const hint =
-    interfaceOf(name) === undefined
-      ? `Run as root; in a container set it from outside: sysctls: ["${setting}=${value}"] in compose, ` +
-        `or docker run --sysctl ${setting}=${value}`
-      : 'Run as root; in a container set the default that new interfaces take, from outside: ' +
-        `sysctls: ["${setting.replace(interfaceOf(name)!, 'default')}=${value}"] in compose, or give it SYS_ADMIN.`;
-  return new WarrenError('SYSCTL_READ_ONLY', `cannot set ${setting} to ${value}: ${reason(cause)}`, {
-    hint,
+function unwritable(name: SysctlName, value: string, cause: unknown): WarrenError {
+  const own = interfaceOf(name);
+  // Interfaces that do not exist yet when a container starts take the `default`.
+  const outside = dotted(own === undefined ? name : (name.replace(`/${own}/`, '/default/') as SysctlName));
+  return new WarrenError('SYSCTL_READ_ONLY', `cannot set ${dotted(name)} to ${value}: ${reason(cause)}`, {
+    hint:
+      `Run as root. In a container set it from outside: sysctls: ["${outside}=${value}"] in compose, ` +
+      `or docker run --sysctl ${outside}=${value}; or give it the capability SYS_ADMIN.`,
     cause,
   });
 }
 
 function reason(error: unknown): string {
-  const text =
-    error instanceof WarrenError ? errorMessage(error) : ((error as NodeJS.ErrnoException).code ?? '');
-  return /EROFS|Read-only/.test(text) ? '/proc/sys is read-only' : text || errorMessage(error);
+  const isMount = /EROFS|Read-only file system/.test(errorMessage(error));
+  return isMount ? '/proc/sys is mounted read-only here' : errorMessage(error);
 }
 
 function interfaceOf(name: SysctlName): string | undefined {

@@ -118,6 +118,7 @@ export class PodManager {
       }
       const report = this.#report(pod);
       await this.#destroy(pod);
+      this.#options.log.info({ pod: name }, 'pod is removed');
       return report;
     });
   }
@@ -257,7 +258,6 @@ export class PodManager {
     if (pod.external === undefined) await removeNamedNetns(this.#netnsName(pod.name));
     this.#broken.delete(pod.name);
     this.#save({ ...this.#state, pods: this.#state.pods.filter(({ name }) => name !== pod.name) });
-    this.#options.log.info({ pod: pod.name }, 'pod is removed');
   }
 
   /** One free address of each subnet; for `owner`, its own addresses count as free. */
