@@ -45,10 +45,7 @@ const MAX_PODS = 100;
 
 /** Adds `lab` with its subcommands, and `demo`, to `program`. Failures are thrown as WarrenError. */
 export function registerLabCommands(program: Command): void {
-  const lab = program
-    .command('lab')
-    .description('nodes as network namespaces on this machine (needs root)')
-    .enablePositionalOptions();
+  const lab = program.command('lab').description('nodes as network namespaces on this machine (needs root)');
 
   lab
     .command('up')
@@ -73,12 +70,11 @@ export function registerLabCommands(program: Command): void {
   lab
     .command('exec')
     .description('run a command in a node, or in one of its pods')
-    .usage('[options] <node> [--] <command...>')
+    .usage('[options] <node> -- <command...>')
     .argument('<node>', 'name of a node')
     .argument('<command...>', 'what to run there')
     .option('--pod <pod>', 'run it in this pod of the node')
     .addOption(nameOption())
-    .passThroughOptions()
     .action(async (node: string, argv: string[], { name, pod }: { name: string; pod?: string }) => {
       requireForLab('a lab', ['nsenter']);
       const found = Lab.open(name);

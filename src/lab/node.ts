@@ -181,7 +181,7 @@ export class LabNode extends LabHost {
       if (performance.now() >= deadline) {
         throw this.#error('LAB_TIMEOUT', `is not there after ${timeoutMs / 1000} s: ${what} (${last})`);
       }
-      await delay(POLL_INTERVAL_MS, undefined, options.signal ? { signal: options.signal } : {});
+      await delay(POLL_INTERVAL_MS);
     }
   }
 
