@@ -50,6 +50,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
         `${encapsulation.type}, UDP port ${encapsulation.port}, VNI ${encapsulation.vni}, ${encapsulation.overheadBytes} bytes a packet`,
       ],
       ['overlay', [`${tun.name}, MTU ${tun.mtu}`, ...tun.addresses].join('  ')],
+      ['offloads', offloadText(datapath.offloads, paint)],
       ['pods', String(status.pods)],
       ['outbound', directionText(datapath.outbound)],
       ['inbound', directionText(datapath.inbound)],
@@ -107,6 +108,14 @@ export function renderPods(pods: readonly PodReport[], paint: Paint): string {
 
 function right(text: string): Cell {
   return { text, right: true };
+}
+
+/** Those in use, and those that are not: by configuration, by an old kernel or by failing. */
+function offloadText(offloads: Readonly<Record<string, boolean>>, paint: Paint): string {
+  const names = (isOn: boolean) => Object.keys(offloads).filter((name) => offloads[name] === isOn);
+  const off = names(false);
+  const on = names(true).join(', ') || 'none';
+  return off.length === 0 ? on : `${on}; off: ${paint(off.join(', '), 'yellow')}`;
 }
 
 function directionText({ packets, bytes }: DirectionReport): string {

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { watch } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -58,6 +59,7 @@ problem   192.0.2.1:7946: another key
 underlay  198.51.100.1 on eth0, MTU 1500, gossip port 7946
 tunnel    vxlan-gpe, UDP port 4790, VNI 42, 36 bytes a packet
 overlay   warren0, MTU 1464  10.42.3.1  fd42:0:0:3::1
+offloads  tso; off: checksum
 pods      1
 outbound  1200 packets, 1.5 MB
 inbound   7 packets, 588 B
@@ -164,7 +166,6 @@ describe.skipIf(NO_NETNS)(`exec and check${NO_NETNS ? ` (skipped: ${NO_NETNS})` 
       process.on('SIGTERM', () => process.exit(7));
       require('fs').writeFileSync(${JSON.stringify(ready)}, '');
       setInterval(() => {}, 1000)`;
-    const { watch } = await import('node:fs/promises');
     const stop = new AbortController();
     const watched = (async () => {
       for await (const { filename } of watch(folder, { signal: stop.signal }))
