@@ -216,6 +216,8 @@ export class PodManager {
         { pod: remembered.name, addresses: texts },
         "pod was outside of this node's subnets and moves",
       );
+      // With the interface go the old addresses and the routes to them.
+      await removePodNetwork(this.#hostInterface(remembered), this.#host);
     }
     const isExternal = external !== undefined;
     const identity = netnsIdentity(remembered.netns);

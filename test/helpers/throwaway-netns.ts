@@ -4,7 +4,9 @@ import { randomBytes } from 'node:crypto';
 
 /** Why tests that need a network namespace cannot run here; undefined if they can. */
 export const NO_NETNS: string | undefined =
-  process.getuid?.() !== 0 ? 'needs root, to make network namespaces' : canRun(['ip', '-V']);
+  process.getuid?.() !== 0
+    ? 'needs root, to make network namespaces'
+    : ['ip', 'nsenter', 'ping'].map(missing).find(Boolean);
 
 export interface ThrowawayNetns {
   readonly name: string;
@@ -28,11 +30,11 @@ export function throwawayNetns(): ThrowawayNetns {
   };
 }
 
-function canRun(argv: [string, ...string[]]): string | undefined {
+function missing(program: string): string | undefined {
   try {
-    execFileSync(argv[0], argv.slice(1), { stdio: 'ignore' });
+    execFileSync(program, ['-V'], { stdio: 'ignore' });
     return undefined;
   } catch {
-    return `needs the program ${argv[0]}`;
+    return `needs the program ${program}`;
   }
 }

@@ -263,5 +263,9 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
     expect(addresses).toContain('10.42.9.2/32');
     expect(addresses).not.toContain('10.42.3.2');
     expect(addresses).not.toContain('fd42');
+    expect(node.run('ip', 'route', 'show', 'proto', '87').trim().split('\n')).toEqual([
+      expect.stringMatching(/^10\.42\.9\.2 /),
+    ]);
+    expect(node.run('ip', '-6', 'route', 'show', 'proto', '87')).toBe('');
   });
 });
