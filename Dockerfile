@@ -12,16 +12,15 @@ COPY src src
 RUN npm run build && chmod +x dist/bin/*.js && npm prune --omit=dev --no-audit --no-fund
 
 FROM ${BASE}
-# The agent configures the container with `ip`; `warren check` pings; the entrypoint may have to remount.
-RUN { command -v ip && command -v ping && command -v mount; } > /dev/null \
-  || { apt-get update && apt-get install -y --no-install-recommends iproute2 iputils-ping mount \
+# The agent configures the container with `ip`, and `warren check` pings.
+RUN { command -v ip && command -v ping; } > /dev/null \
+  || { apt-get update && apt-get install -y --no-install-recommends iproute2 iputils-ping \
   && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /opt/warren
 COPY --from=build /opt/warren/package.json ./
 COPY --from=build /opt/warren/node_modules node_modules
 COPY --from=build /opt/warren/dist dist
 COPY proto proto
-COPY docker/entrypoint /usr/local/bin/warren-entrypoint
 RUN ln -s /opt/warren/dist/bin/warren.js /usr/local/bin/warren
-ENTRYPOINT ["warren-entrypoint"]
+ENTRYPOINT ["warren"]
 CMD ["agent", "-c", "/etc/warren/warren.yaml"]
