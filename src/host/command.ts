@@ -73,7 +73,8 @@ export function runCommand(argv: readonly string[], options: CommandOptions = {}
       },
       (error, stdout, stderr) => {
         if (error === null) return resolve(stdout);
-        if (error.code === 'ENOENT') return reject(toolMissing(whole[0]!, error));
+        // EACCES: not found, and a folder of the PATH is closed to this user.
+        if (error.code === 'ENOENT' || error.code === 'EACCES') return reject(toolMissing(whole[0]!, error));
         if (error.code === 127 || /failed to execute .*No such file/.test(stderr)) {
           return reject(toolMissing(argv[0]!, error));
         }
