@@ -1,6 +1,6 @@
 /**
  * One node's packet path in the test's own thread, on real kernel objects that need no privileges: a unix
- * datagram socket pair in the TUN's place (packets in, packets out, borders kept) and UDP on loopback as the
+ * socket pair in the TUN's place (packets in, packets out, borders kept) and UDP on loopback as the
  * underlay. Everything is driven step by step: nothing runs on its own.
  */
 import koffi from 'koffi';
@@ -16,19 +16,50 @@ import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { SOCK_DGRAM, SOCK_NONBLOCK } from '../../src/sys/constants.ts';
+import { EINVAL, EIO, SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
-import { IOVEC, MSGHDR } from '../../src/sys/structs.ts';
+import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
 import { LinuxTunQueue } from '../../src/tun/tun-queue.ts';
 import { boundPort, LinuxUnderlaySocket, openUnderlaySockets } from '../../src/underlay/underlay-socket.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../../src/wire/virtio-net.ts';
 
 const AF_UNIX = 1;
+/** Keeps the borders of packets, and is bounded by bytes, not by ten packets as datagrams are. */
+const SOCK_SEQPACKET = 5;
 const socketpair = koffi.load(null).func('int socketpair(int domain, int type, int protocol, uintptr_t fds)');
 
 export const VNI = 42;
 export const OVERHEAD_BYTES = 36;
+
+/** struct virtio_net_hdr (linux/virtio_net.h). */
+export interface VirtioHeader {
+  readonly needsChecksum: boolean;
+  readonly gsoType: number;
+  readonly headerBytes: number;
+  readonly gsoBytes: number;
+  readonly checksumStart: number;
+  readonly checksumOffset: number;
+}
+
+/** A kernel or device that cannot segment: EIO for every UDP_SEGMENT send (udp_send_skb). */
+class SocketWithoutSegmentation extends LinuxUnderlaySocket {
+  override send(vector: number, count: number): number {
+    for (let i = 0; i < count; i++) {
+      const controlLength = BigInt(vector + i * MMSGHDR.bytes + MSGHDR.controlLength);
+      if (koffi.decode(controlLength, 'uint32_t') === 0) continue;
+      return i === 0 ? -EIO : super.send(vector, i);
+    }
+    return super.send(vector, count);
+  }
+}
+
+/** A kernel that takes no superpackets: EINVAL for every write of more than one packet. */
+class TunWithoutSuperpackets extends LinuxTunQueue {
+  override writev(iovecs: number, count: number): number {
+    return count > 2 ? -EINVAL : super.writev(iovecs, count);
+  }
+}
 
 /** A UDP socket of a (pretended) peer. */
 export class PeerSocket {
@@ -48,9 +79,27 @@ export class PeerSocket {
     sendTo(this.#socket.fd, this.#node.address, this.#node.port, bytes);
   }
 
+  /** Sends datagrams of one size (the last may be shorter) as one, as a peer with UDP_SEGMENT does. */
+  sendSegmented(datagrams: readonly Uint8Array[]): void {
+    sendTo(
+      this.#socket.fd,
+      this.#node.address,
+      this.#node.port,
+      Buffer.concat(datagrams),
+      datagrams[0]!.length,
+    );
+  }
+
   /** The next datagram that waits, or undefined. */
   receive(): Buffer | undefined {
     return receive(this.#socket.fd);
+  }
+
+  /** All datagrams that wait. */
+  receiveAll(): Buffer[] {
+    const all: Buffer[] = [];
+    for (let next = this.receive(); next; next = this.receive()) all.push(next);
+    return all;
   }
 
   close(): void {
@@ -78,30 +127,34 @@ export class PacketPathHarness {
       segmentation?: boolean;
       coalesce?: boolean;
       udpGro?: boolean;
+      /** A kernel that refuses UDP_SEGMENT sends, and superpackets on the TUN. */
+      refuseOffloads?: boolean;
     } = {},
   ) {
     const address = options.address ?? '127.0.0.1';
     const mtu = options.mtu ?? 1464;
-    const family = address.includes(':') ? 6 : 4;
+    const family: 4 | 6 = address.includes(':') ? 6 : 4;
     const pair = new Arena(8);
-    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, pair.address(0)) !== 0)
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair.address(0)) !== 0)
       throw new Error('socketpair failed');
     const tunFd = pair.view.getInt32(0, true);
     this.#podFd = pair.view.getInt32(4, true);
     const socketFd = bind(address, 0, options.udpGro ?? true);
     this.#fds = [tunFd, this.#podFd, socketFd];
     this.node = { address, port: boundPort(socketFd) };
-    const tun = new LinuxTunQueue(tunFd);
+    const tun = options.refuseOffloads ? new TunWithoutSuperpackets(tunFd) : new LinuxTunQueue(tunFd);
     this.vteps = new VtepTable(family, mtu);
     this.#replies = new IcmpReplies(tun, () => this.nowMs);
     const shared = {
       tun,
-      socket: new LinuxUnderlaySocket(socketFd, family as 4 | 6),
+      socket: options.refuseOffloads
+        ? new SocketWithoutSegmentation(socketFd, family)
+        : new LinuxUnderlaySocket(socketFd, family),
       fdb: this.#fdb,
       vteps: this.vteps,
       counters: this.counters,
       vni: VNI,
-      underlayFamily: family as 4 | 6,
+      underlayFamily: family,
       overheadBytes: OVERHEAD_BYTES,
     };
     this.#outbound = new Outbound({
@@ -151,8 +204,19 @@ export class PacketPathHarness {
 
   /** A pod sends these packets, and the outbound path runs once. */
   fromPods(...packets: Uint8Array[]): void {
-    for (const packet of packets) {
+    this.fromTun(...packets.map((packet) => ({ packet, virtio: {} })));
+  }
+
+  /** The TUN hands over these packets with their virtio headers, and the outbound path runs once. */
+  fromTun(...frames: { packet: Uint8Array; virtio: Partial<VirtioHeader> }[]): void {
+    for (const { packet, virtio } of frames) {
       const framed = new Arena(VIRTIO_NET_HEADER_BYTES + packet.length);
+      framed.view.setUint8(0, virtio.needsChecksum ? 1 : 0);
+      framed.view.setUint8(1, virtio.gsoType ?? 0);
+      framed.view.setUint16(2, virtio.headerBytes ?? 0, true);
+      framed.view.setUint16(4, virtio.gsoBytes ?? 0, true);
+      framed.view.setUint16(6, virtio.checksumStart ?? 0, true);
+      framed.view.setUint16(8, virtio.checksumOffset ?? 0, true);
       framed.bytes.set(packet, VIRTIO_NET_HEADER_BYTES);
       libc.write(this.#podFd, framed.address(0), framed.bytes.length);
     }
@@ -166,11 +230,24 @@ export class PacketPathHarness {
 
   /** The packets that came out of the TUN since the last call, without their virtio headers. */
   toPods(): Buffer[] {
-    const packets: Buffer[] = [];
+    return this.toTun().map(({ packet }) => packet);
+  }
+
+  /** What was written to the TUN since the last call. */
+  toTun(): { packet: Buffer; virtio: VirtioHeader }[] {
+    const frames: { packet: Buffer; virtio: VirtioHeader }[] = [];
     for (let next = receive(this.#podFd); next; next = receive(this.#podFd)) {
-      packets.push(next.subarray(VIRTIO_NET_HEADER_BYTES));
+      const virtio = {
+        needsChecksum: next[0] === 1,
+        gsoType: next[1]!,
+        headerBytes: next.readUInt16LE(2),
+        gsoBytes: next.readUInt16LE(4),
+        checksumStart: next.readUInt16LE(6),
+        checksumOffset: next.readUInt16LE(8),
+      };
+      frames.push({ packet: next.subarray(VIRTIO_NET_HEADER_BYTES), virtio });
     }
-    return packets;
+    return frames;
   }
 
   /** Reasons that were counted, without those at 0. */
@@ -198,17 +275,25 @@ function receive(fd: number): Buffer | undefined {
   return bytes < 0 ? undefined : Buffer.from(arena.bytes.subarray(0, bytes));
 }
 
-function sendTo(fd: number, address: string, port: number, bytes: Uint8Array): void {
-  const arena = new Arena(128 + bytes.length);
-  const [sockaddr, iovec, message, payload] = [0, 32, 48, 128];
+function sendTo(fd: number, address: string, port: number, bytes: Uint8Array, segmentBytes = 0): void {
+  const [sockaddr, iovec, message, control, payload] = [0, 32, 48, 112, 144];
+  const arena = new Arena(payload + bytes.length);
   const sockaddrBytes = writeSockaddr(arena.view, sockaddr, addressWords(parseAddress(address)), port);
   arena.bytes.set(bytes, payload);
-  arena.setWord(iovec + IOVEC.base, arena.address(payload));
+  arena.setPointer(iovec + IOVEC.base, payload);
   arena.setWord(iovec + IOVEC.length, bytes.length);
-  arena.setWord(message + MSGHDR.name, arena.address(sockaddr));
+  arena.setPointer(message + MSGHDR.name, sockaddr);
   arena.view.setUint32(message + MSGHDR.nameLength, sockaddrBytes, true);
-  arena.setWord(message + MSGHDR.iov, arena.address(iovec));
+  arena.setPointer(message + MSGHDR.iov, iovec);
   arena.setWord(message + MSGHDR.iovCount, 1);
+  if (segmentBytes > 0) {
+    arena.setPointer(message + MSGHDR.control, control);
+    arena.setWord(message + MSGHDR.controlLength, CMSGHDR.bytes + 8);
+    arena.setWord(control + CMSGHDR.length, CMSGHDR.bytes + 2);
+    arena.view.setInt32(control + CMSGHDR.level, SOL_UDP, true);
+    arena.view.setInt32(control + CMSGHDR.type, UDP_SEGMENT, true);
+    arena.view.setUint16(control + CMSGHDR.data, segmentBytes, true);
+  }
   if (libc.sendmsg(fd, arena.address(message), 0) !== bytes.length)
     throw new Error(`sendmsg: errno ${libc.errno()}`);
 }
