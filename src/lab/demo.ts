@@ -2,6 +2,7 @@
  * `warren demo`: three nodes with two pods each, everybody pings everybody, a measurement across nodes, and
  * all of it gone again.
  */
+import { relative } from 'node:path';
 import type { CheckReport } from '../api/types.ts';
 import { runCheck } from '../cli/check.ts';
 import { renderTable } from '../cli/table.ts';
@@ -9,6 +10,7 @@ import { orAborted } from './interrupt.ts';
 import { measureTcp, type Throughput } from './iperf.ts';
 import { Lab } from './lab.ts';
 import { buildMatrix, type Endpoint, type Matrix } from './matrix.ts';
+import { DEFAULT_LAB } from './names.ts';
 import type { LabNode } from './node.ts';
 import { requireForLab } from './program.ts';
 import { ProgressLines } from './progress.ts';
@@ -146,15 +148,21 @@ function verdict(matrices: readonly Matrix[]): string {
 }
 
 function keepHint(lab: Lab): string {
-  const name = lab.name === 'lab' ? '' : ` --name ${lab.name}`;
+  const name = lab.name === DEFAULT_LAB ? '' : ` --name ${lab.name}`;
   const [first, last] = [lab.nodes[0]!.name, lab.nodes.at(-1)!.name];
   return [
     'The lab stays up. Look around with:',
-    `  warren lab status${name}`,
-    `  warren lab exec${name} ${first} -- ip address`,
-    `  warren lab exec${name} ${first} --pod ${PODS[0]} -- ping <address of a pod on ${last}>`,
+    `  ${commandLine()} lab status${name}`,
+    `  ${commandLine()} lab exec${name} ${first} -- ip address`,
+    `  ${commandLine()} lab exec${name} ${first} --pod ${PODS[0]} -- ping <address of a pod on ${last}>`,
     'and remove it with:',
-    `  warren lab down${name}`,
+    `  ${commandLine()} lab down${name}`,
     '',
   ].join('\n');
+}
+
+/** How this program was called: an installed `warren`, or a script in a checkout. */
+function commandLine(): string {
+  const script = process.argv[1] ?? 'warren';
+  return script.endsWith('.js') ? `node ${relative(process.cwd(), script) || script}` : 'warren';
 }
