@@ -340,13 +340,18 @@ export class Coalescer {
     return true;
   }
 
-  /** Same TTL, type of service and DF; identifications that count, or that stay the same where DF is set. */
+  /**
+   * Same TTL, type of service and DF; identifications that count, or that stay the same where DF is set. UDP
+   * with DF may have any: it means nothing there (RFC 6864, section 4), and a sender that is faster than its link
+   * leaves gaps in it, just when coalescing is needed most. The kernel's GRO is stricter here.
+   */
   #ipv4Follows(flow: number, head: number, packet: number, segments: number): boolean {
     const view = this.#view;
     if (view.getUint8(packet + IPV4_TTL) !== view.getUint8(head + IPV4_TTL)) return false;
     if (view.getUint8(packet + 1) !== view.getUint8(head + 1)) return false;
     const fragment = view.getUint16(packet + IPV4_FRAGMENT);
     if (fragment !== view.getUint16(head + IPV4_FRAGMENT)) return false;
+    if (this.#isUdp && (fragment & IPV4_DONT_FRAGMENT) !== 0) return true;
     const distance = (view.getUint16(packet + IPV4_ID) - view.getUint16(head + IPV4_ID)) & 0xffff;
     if (this.#idMode[flow] === ID_UNKNOWN) {
       this.#idMode[flow] = distance === 0 && (fragment & IPV4_DONT_FRAGMENT) !== 0 ? ID_FIXED : ID_COUNTING;

@@ -65,7 +65,7 @@ import type { VtepTable } from './vtep-table.ts';
 /** Reads from the TUN before the other direction gets its turn. */
 const BURST_READS = 64;
 /** Bytes that wait to be sent before more is read: what was just read should still be in the cache. */
-const FLUSH_BYTES = 32 * 1024;
+const FLUSH_BYTES = 60 * 1024;
 
 export interface OutboundParts extends Omit<SendQueueParts, 'arena'> {
   readonly tun: TunQueue;

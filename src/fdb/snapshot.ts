@@ -9,8 +9,9 @@
  *          10.42.4.0/23 -> B    ->          (B is longer)     ->   values: MISS      A          B     ...
  *
  * A window index makes that search short. Pod subnets share a long leading part (the pod range), so the index
- * skips the bits that all prefixes have in common and cuts the next 16 into buckets; each bucket knows its
- * first interval. In a /16 of /24s a bucket holds one interval, in random prefixes one or two.
+ * skips the bits that all prefixes have in common and cuts the next few into buckets, about two an interval;
+ * each bucket knows its first interval. In a /16 of /24s a bucket holds one interval, in random prefixes one or
+ * two.
  *
  * The tables are plain typed arrays, handed to the workers by transfer, and never change after that.
  */
@@ -20,7 +21,8 @@ export const FDB_MISS = -1;
 /** The address is this node's own. */
 export const FDB_LOCAL = -2;
 
-const MAX_WINDOW_BITS = 16;
+/** 2^20 buckets take 4 MB. */
+const MAX_WINDOW_BITS = 20;
 
 /** A prefix and the value to find: a VTEP's index (0 or more) or FDB_LOCAL. */
 export interface FdbEntry {
@@ -88,7 +90,9 @@ function buildFamily(entries: readonly FdbEntry[], words: 1 | 4): FamilySnapshot
   const spans = sortedSpans(entries, bits);
   const { starts, values } = flatten(spans, bits);
   const commonBits = commonPrefixBits(spans, bits);
-  const windowBits = Math.min(MAX_WINDOW_BITS, bits - commonBits);
+  // Two buckets an interval or more: most look-ups then need no search, and a small table stays in the cache.
+  const wantedBits = Math.ceil(Math.log2(starts.length)) + 1;
+  const windowBits = Math.min(wantedBits, MAX_WINDOW_BITS, bits - commonBits);
   const common = spans.length === 0 ? 0n : maskLow(spans[0]!.first, BigInt(bits - commonBits));
   return {
     starts: toWords(starts, words),
