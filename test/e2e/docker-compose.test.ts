@@ -13,10 +13,13 @@ import { describeUnless, lacking } from '../helpers/requirements.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NODES = ['node-a', 'node-b', 'node-c'] as const;
 
+// Of docker-compose.yml.
+const SUBNET = '198.18.42.0/24';
+
 const SETUP_TIMEOUT_MS = 15 * 60_000;
 const CONVERGE_TIMEOUT_MS = 60_000;
 
-const found = lacking('root', 'debootstrap') ?? (await findDockerEngine());
+const found = lacking('root', 'debootstrap') ?? (await findDockerEngine(SUBNET));
 
 describeUnless(typeof found === 'string' ? found : undefined, 'docker-compose', () => {
   const engine = found as DockerEngine;

@@ -27,15 +27,18 @@ const STOP_TIMEOUT_MS = 30_000;
 // Of the range for benchmarks (RFC 2544), next to docker-compose.yml's.
 const BRIDGE_ADDRESS = '198.18.43.1/24';
 
-/** An engine, or the reason why none can be had on this machine. */
-export async function findDockerEngine(): Promise<DockerEngine | string> {
+/**
+ * An engine, or the reason why none can be had on this machine. Containers of the networks that are to be
+ * made have addresses of `subnet`.
+ */
+export async function findDockerEngine(subnet: string): Promise<DockerEngine | string> {
   const missing = lacking('root', 'docker');
   if (missing !== undefined) return missing;
   const compose = await findCompose();
   if (compose === undefined) return 'docker-compose is not installed';
   if (await answers(process.env)) return { env: process.env, compose, close: async () => {} };
   if (!hasProgram('dockerd')) return 'no Docker engine answers, and dockerd is not installed';
-  return startEngine(compose);
+  return startEngine(compose, subnet);
 }
 
 async function findCompose(): Promise<readonly string[] | undefined> {
@@ -52,7 +55,7 @@ async function answers(env: NodeJS.ProcessEnv): Promise<boolean> {
   return code === 0;
 }
 
-async function startEngine(compose: readonly string[]): Promise<DockerEngine | string> {
+async function startEngine(compose: readonly string[], subnet: string): Promise<DockerEngine | string> {
   // Not in /tmp, which may be memory.
   const folder = mkdtempSync('/var/tmp/warren-docker-');
   const host = `unix://${folder}/docker.sock`;
@@ -62,6 +65,21 @@ async function startEngine(compose: readonly string[]): Promise<DockerEngine | s
     ['link', 'add', bridge, 'type', 'bridge'],
     ['addr', 'add', BRIDGE_ADDRESS, 'dev', bridge],
   ]);
+  // An engine that ran before may have left the machine's FORWARD policy at DROP, bridged frames included.
+  const forward = [
+    'FORWARD',
+    '-s',
+    subnet,
+    '-d',
+    subnet,
+    '-j',
+    'ACCEPT',
+    '-m',
+    'comment',
+    '--comment',
+    bridge,
+  ];
+  await runCommand(['iptables', '-w', '-I', ...forward]);
   const logFile = join(folder, 'dockerd.log');
   const log = openSync(logFile, 'a');
   const args = [
@@ -76,7 +94,9 @@ async function startEngine(compose: readonly string[]): Promise<DockerEngine | s
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await ended;
     clearTimeout(timer);
+    await runCommand(['iptables', '-w', '-D', ...forward]);
     await ipBatch([['link', 'del', bridge]]);
+    for (const path of mountsUnder(folder)) await runCommand(['umount', '--lazy', path]);
     rmSync(folder, { recursive: true, force: true });
   };
   const env = { ...process.env, DOCKER_HOST: host };
@@ -90,4 +110,12 @@ async function startEngine(compose: readonly string[]): Promise<DockerEngine | s
     await delay(200);
   }
   return { env, compose, close };
+}
+
+/** Mount points in `folder`, the inner ones first: an engine that has ended leaves some. */
+function mountsUnder(folder: string): string[] {
+  const paths = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '');
+  return paths.filter((path) => path.startsWith(`${folder}/`)).reverse();
 }
