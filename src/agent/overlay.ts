@@ -2,6 +2,7 @@
  * The node's end of the overlay: the TUN device, the underlay socket and the packet path between them. Opened
  * when the agent starts, so that whatever is missing shows at once; active from the moment the node has a lease.
  */
+import { availableParallelism } from 'node:os';
 import type { Config } from '../config/config.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
@@ -43,6 +44,8 @@ export class Overlay {
   readonly #options: OverlayOptions;
   readonly #tun: TunDevice;
   readonly #sockets: UnderlaySockets;
+  /** With several workers each sends from a port of its own (RFC 7348, section 4.1: source ports vary). */
+  readonly #senders: UnderlaySockets | undefined;
   readonly #table = new ForwardingTable();
   readonly vtep: Endpoint;
   readonly overheadBytes: number;
@@ -60,19 +63,25 @@ export class Overlay {
     this.vtep = { address: underlay.address, port: config.encapsulation.port };
     this.overheadBytes = vxlanGpeOverheadBytes(family);
     this.mtu = overlayMtu(config, underlay, this.overheadBytes, options.log);
-    const workers = config.datapath.workers === 'auto' ? 1 : config.datapath.workers;
+    const workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
     const offload = config.datapath.offload;
-    this.#sockets = openUnderlaySockets({
+    const socketOptions = {
       words: addressWords(underlay.address),
-      port: config.encapsulation.port,
       displayName: formatEndpoint(this.vtep),
-      count: workers,
       wanted: { udpSegment: offload.udpSegment, udpGro: offload.udpGro },
+    };
+    this.#sockets = openUnderlaySockets({
+      ...socketOptions,
+      port: config.encapsulation.port,
+      count: workers,
     });
     try {
+      if (workers > 1) {
+        this.#senders = openUnderlaySockets({ ...socketOptions, port: 0, count: workers });
+      }
       this.#tun = openTunDevice(config.tun.name, workers, { tso: offload.tso, uso: offload.uso });
     } catch (error) {
-      closeUnderlaySockets(this.#sockets.descriptors);
+      this.#closeSockets();
       throw error;
     }
   }
@@ -146,7 +155,12 @@ export class Overlay {
   async close(): Promise<void> {
     await this.#datapath?.stop();
     closeTunDevice(this.#tun.descriptors);
+    this.#closeSockets();
+  }
+
+  #closeSockets(): void {
     closeUnderlaySockets(this.#sockets.descriptors);
+    closeUnderlaySockets(this.#senders?.descriptors ?? []);
   }
 
   #startDatapath(): Promise<Datapath> {
@@ -155,6 +169,7 @@ export class Overlay {
     return Datapath.start({
       tunFds: this.#tun.descriptors,
       socketFds: this.#sockets.descriptors,
+      sendFds: (this.#senders ?? this.#sockets).descriptors,
       underlayFamily: underlay.address.family,
       vni: config.encapsulation.vni,
       pathMtu: underlay.mtu - this.overheadBytes,
@@ -165,6 +180,11 @@ export class Overlay {
       onFailure,
     });
   }
+}
+
+/** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */
+function automaticWorkers(): number {
+  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 4)));
 }
 
 function overlayMtu(config: Config, underlay: Underlay, overheadBytes: number, log: Logger): number {

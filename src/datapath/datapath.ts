@@ -21,6 +21,8 @@ export interface DatapathOptions {
   /** One TUN queue and one underlay socket per worker. */
   readonly tunFds: readonly number[];
   readonly socketFds: readonly number[];
+  /** The sockets to send from, one per worker; the same as `socketFds` if there is one. */
+  readonly sendFds: readonly number[];
   readonly underlayFamily: 4 | 6;
   readonly vni: number;
   /** Inner bytes that fit one outer datagram on this node's own link. */
@@ -59,7 +61,7 @@ export class Datapath {
   static async start(options: DatapathOptions): Promise<Datapath> {
     const datapath = new Datapath(options.offloads, options.onFailure);
     const starting = options.tunFds.map((tunFd, i) =>
-      datapath.#startWorker(options, tunFd, options.socketFds[i]!),
+      datapath.#startWorker(options, tunFd, options.socketFds[i]!, options.sendFds[i]!),
     );
     await Promise.all(starting);
     return datapath;
@@ -124,7 +126,12 @@ export class Datapath {
     );
   }
 
-  async #startWorker(options: DatapathOptions, tunFd: number, socketFd: number): Promise<void> {
+  async #startWorker(
+    options: DatapathOptions,
+    tunFd: number,
+    socketFd: number,
+    sendFd: number,
+  ): Promise<void> {
     const wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), {
       call: 'eventfd',
       doing: 'starting a packet path worker',
@@ -133,6 +140,7 @@ export class Datapath {
     const settings: WorkerSettings = {
       tunFd,
       socketFd,
+      sendFd,
       wakeFd,
       underlayFamily: options.underlayFamily,
       vni: options.vni,

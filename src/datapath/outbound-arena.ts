@@ -1,15 +1,10 @@
 /**
  * Where the outbound path keeps a burst:
  *
- *     packets   inner packets as read from the TUN, one behind the other, each with headroom for its headers:
- *
- *                 64-byte aligned                 inner packet (64-byte aligned)
- *                  |<------ HEADROOM 64 ---------->|
- *                  |             | virtio header 10|  inner IP packet ...      as the TUN gave it
- *                  |               | VXLAN-GPE 8   |  inner IP packet ...      as the underlay sends it
- *
- *     headers   one slot per datagram, for the headers of a superpacket's segments
- *     iovecs    two per datagram: its headers (or all of it), its payload
+ *     packets   inner packets as read from the TUN, one behind the other, aligned to 64 bytes, each with the
+ *               TUN's virtio header right before it
+ *     headers   one slot per datagram: the VXLAN-GPE header, and for a segment its own IP and transport headers
+ *     iovecs    two per datagram: its header slot, then its payload where it was read
  *     messages  a sendmmsg vector, with one control message each
  *
  * A superpacket is sent as soon as it is segmented and the next one is read into the same place, which is then
@@ -21,6 +16,7 @@ import { VIRTIO_NET_HEADER_BYTES } from '../wire/virtio-net.ts';
 
 /** The longest inner packet, superpackets included. */
 export const MAX_PACKET_BYTES = 65_535;
+/** Before each packet: the virtio header, and what aligns the packet. */
 const HEADROOM_BYTES = 64;
 const PACKETS_BYTES = 4 * 65_536;
 
@@ -44,11 +40,16 @@ const TOTAL_BYTES = CONTROLS + MAX_MESSAGES * CONTROL_STRIDE;
 export class OutboundArena {
   readonly arena = new Arena(TOTAL_BYTES);
   readonly view: DataView = this.arena.view;
+  /** The lower halves of 64-bit fields are written through this; the upper ones stay zero. */
+  readonly #words = new Int32Array(this.arena.buffer);
   #cursor = HEADROOM_BYTES;
 
   constructor() {
-    for (let i = 0; i < MAX_MESSAGES; i++)
+    for (let i = 0; i < MAX_MESSAGES; i++) {
       this.arena.setPointer(this.message(i) + MSGHDR.control, this.control(i));
+    }
+    for (let i = 0; i < MAX_DATAGRAMS; i++)
+      this.arena.setPointer(this.iovecs(i) + IOVEC.base, this.header(i));
   }
 
   /** Offset for the next inner packet; its virtio header goes right before. */
@@ -85,13 +86,12 @@ export class OutboundArena {
     return HEADERS + datagram * HEADER_STRIDE;
   }
 
-  /** Sets a datagram's two pieces. */
-  setPieces(datagram: number, head: number, headBytes: number, tail: number, tailBytes: number): void {
+  /** A datagram is the first `headBytes` of its header slot and `tailBytes` at `tail`. */
+  setPieces(datagram: number, headBytes: number, tail: number, tailBytes: number): void {
     const iovec = this.iovecs(datagram);
-    this.arena.setPointer(iovec + IOVEC.base, head);
-    this.view.setUint32(iovec + IOVEC.length, headBytes, true);
+    this.#words[(iovec + IOVEC.length) >> 2] = headBytes;
     this.arena.setPointer(iovec + IOVEC.bytes + IOVEC.base, tail);
-    this.view.setUint32(iovec + IOVEC.bytes + IOVEC.length, tailBytes, true);
+    this.#words[(iovec + IOVEC.bytes + IOVEC.length) >> 2] = tailBytes;
   }
 
   /** First iovec of a datagram; those of consecutive datagrams follow each other. */

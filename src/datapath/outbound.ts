@@ -5,7 +5,7 @@
  *   2. parse     the IP header; what is not a whole unicast packet from our own subnets is dropped
  *   3. look up   the destination in the FDB: which VTEP owns it
  *   4. measure   against the path MTU to that VTEP
- *   5. enclose   write the VXLAN-GPE header into the headroom, in place; a superpacket is segmented (segment.ts)
+ *   5. enclose   write the VXLAN-GPE header; a superpacket is segmented (segment.ts)
  *   6. send      in as few system calls as there can be (send-queue.ts)
  *
  * A packet is an offset into the arena. What the TUN gave belongs to this file until the queue is flushed.
@@ -199,9 +199,8 @@ export class Outbound {
         this.#segmenter.completeChecksum(packet, bytes, start, field);
       }
     }
-    const head = packet - VXLAN_GPE_BYTES;
-    writeVxlanGpe(this.#view, head, firstWord, secondWord);
-    this.#queue.add(vtep, packet, head, VXLAN_GPE_BYTES + bytes, packet, 0, tooBig);
+    writeVxlanGpe(this.#view, this.#queue.headerSlot, firstWord, secondWord);
+    this.#queue.add(vtep, packet, VXLAN_GPE_BYTES, packet, bytes, tooBig);
     return PASSED;
   }
 

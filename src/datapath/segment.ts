@@ -110,7 +110,7 @@ export class Segmenter {
           pseudoSum,
           isUdp,
         );
-      this.#queue.add(vtep, packet, slot, VXLAN_GPE_BYTES + headerBytes, payload, payloadBytes, fragment);
+      this.#queue.add(vtep, packet, VXLAN_GPE_BYTES + headerBytes, payload, payloadBytes, fragment);
       index++;
     }
   }

@@ -88,7 +88,7 @@ export class SendQueue {
     return this.#count === 0;
   }
 
-  /** Header slot for the datagram that will be added next. */
+  /** Offset of the header slot of the datagram that will be added next. */
   get headerSlot(): number {
     return this.#arena.header(this.#count);
   }
@@ -109,20 +109,20 @@ export class SendQueue {
   }
 
   /**
-   * Adds a datagram to `vtep`: `headBytes` at `head`, then `tailBytes` at `tail`. It stands for the inner packet
-   * (or a segment of the superpacket) at `origin`. There must be room (`isFull`).
+   * Adds a datagram to `vtep`: `headBytes` of `headerSlot`, which the caller has written, then `tailBytes` at
+   * `tail`. It stands for the inner packet (or a segment of the superpacket) at `origin`. There must be room
+   * (`isFull`).
    */
   add(
     vtep: number,
     origin: number,
-    head: number,
     headBytes: number,
     tail: number,
     tailBytes: number,
     fragment: boolean,
   ): void {
     const datagram = this.#count++;
-    this.#arena.setPieces(datagram, head, headBytes, tail, tailBytes);
+    this.#arena.setPieces(datagram, headBytes, tail, tailBytes);
     this.#bytes[datagram] = headBytes + tailBytes;
     this.#vtep[datagram] = vtep;
     this.#origin[datagram] = origin;

@@ -3,7 +3,10 @@ import type { ForwardingState } from './forwarding.ts';
 
 export interface WorkerSettings {
   readonly tunFd: number;
+  /** Receives; sends too, unless there are several workers. */
   readonly socketFd: number;
+  /** Sends. A port of its own for each worker lets the peer's kernel spread flows over the peer's workers. */
+  readonly sendFd: number;
   /** Written to by the control thread after each message, so that the worker's poll returns. */
   readonly wakeFd: number;
   readonly underlayFamily: 4 | 6;

@@ -45,21 +45,24 @@ class PacketPath {
     this.#settings = settings;
     const tun = new LinuxTunQueue(settings.tunFd);
     const socket = new LinuxUnderlaySocket(settings.socketFd, settings.underlayFamily);
+    const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
     this.#vteps = new VtepTable(settings.underlayFamily, settings.pathMtu);
     this.#replies = new IcmpReplies(tun, Date.now);
-    const shared = { ...settings, tun, socket, fdb: this.#fdb, vteps: this.#vteps, counters };
+    const shared = { ...settings, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
     const { offloads } = settings;
     this.#outbound = new Outbound({
       ...shared,
+      socket: sender,
       replies: this.#replies,
-      waitWritable: () => this.#waitWritable(settings.socketFd),
+      waitWritable: () => this.#waitWritable(settings.sendFd),
       nowMs: Date.now,
       segmentation: offloads.udpSegment,
       onSegmentationOff: () => post({ kind: 'offload-off', offload: 'udpSegment' }),
     });
     this.#inbound = new Inbound({
       ...shared,
+      socket,
       waitWritable: () => this.#waitWritable(settings.tunFd),
       tcp: offloads.coalesceTcp,
       udp: offloads.coalesceUdp,

@@ -184,9 +184,12 @@ export class PodManager {
     const addresses = this.#allocate();
     const pod: PodRecord = { name, netns, external, addresses, static: isStatic };
     this.#save({ pods: [...this.#state.pods, pod], last: addresses });
+    // Until its network is there it is not ready, whatever of it exists already.
+    this.#broken.add(name);
     try {
       if (external === undefined) await addNamedNetns(this.#netnsName(name));
       await this.#ensureNetwork(pod);
+      this.#broken.delete(name);
     } catch (error) {
       await this.#rollBack(pod);
       throw error;

@@ -17,17 +17,21 @@ export class Arena {
   readonly view: DataView;
   /** Address of the first byte. */
   readonly base: number;
-  /** The upper and lower 32 bits of `base`. */
+  readonly #words: Int32Array;
+  /** The upper and lower 32 bits of `base` as int32. */
   readonly #baseHigh: number;
   readonly #baseLow: number;
 
+  /** `byteLength` is rounded up to whole words. */
   constructor(byteLength: number) {
-    this.buffer = new ArrayBuffer(byteLength);
-    this.bytes = new Uint8Array(this.buffer);
-    this.view = new DataView(this.buffer);
-    this.base = Number(koffi.address(this.bytes));
-    this.#baseHigh = Math.floor(this.base / WORD_SPAN);
-    this.#baseLow = this.base % WORD_SPAN;
+    const wholeBytes = (byteLength + 3) & ~3;
+    this.buffer = allocate(wholeBytes);
+    this.bytes = new Uint8Array(this.buffer, 0, byteLength);
+    this.view = new DataView(this.buffer, 0, byteLength);
+    this.#words = new Int32Array(this.buffer);
+    this.base = addressOf(this.buffer);
+    this.#baseHigh = Math.floor(this.base / WORD_SPAN) | 0;
+    this.#baseLow = this.base | 0;
   }
 
   /** The address of byte `offset`, for a system call. */
@@ -41,10 +45,26 @@ export class Arena {
     this.view.setUint32(offset + 4, (value / WORD_SPAN) >>> 0, true);
   }
 
-  /** Writes at `offset` a pointer to byte `target` of this arena. */
+  /** Writes at `offset`, a multiple of four, a pointer to byte `target` of this arena. */
   setPointer(offset: number, target: number): void {
-    const low = this.#baseLow + target;
-    this.view.setUint32(offset, low >>> 0, true);
-    this.view.setUint32(offset + 4, low < WORD_SPAN ? this.#baseHigh : this.#baseHigh + 1, true);
+    const word = offset >> 2;
+    this.#words[word] = (this.#baseLow + target) | 0;
+    this.#words[word + 1] = this.#baseHigh;
   }
+}
+
+/** A buffer that crosses no multiple of 2^32, so that all of its addresses have one upper half. */
+function allocate(byteLength: number): ArrayBuffer {
+  const passedOver: ArrayBuffer[] = [];
+  for (;;) {
+    const buffer = new ArrayBuffer(byteLength);
+    const base = addressOf(buffer);
+    if (Math.floor(base / WORD_SPAN) === Math.floor((base + byteLength) / WORD_SPAN)) return buffer;
+    // Held until the next one is there, so that it is another.
+    passedOver.push(buffer);
+  }
+}
+
+function addressOf(buffer: ArrayBuffer): number {
+  return Number(koffi.address(new Uint8Array(buffer)));
 }

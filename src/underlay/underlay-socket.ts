@@ -41,11 +41,11 @@ const BIND_HINTS = {
 export interface UnderlaySocketOptions {
   /** The local address as one int32 (IPv4) or four (IPv6). */
   readonly words: Int32Array;
-  /** 0 lets the kernel choose. */
+  /** 0: the kernel chooses one for each socket. */
   readonly port: number;
   /** How an error names the address. */
   readonly displayName: string;
-  /** Sockets that share the port, one per packet path thread. */
+  /** One per packet path thread; they share the port. */
   readonly count: number;
   readonly wanted: UnderlayOffloads;
 }
@@ -68,9 +68,10 @@ export interface UnderlaySockets {
 export function openUnderlaySockets(options: UnderlaySocketOptions): UnderlaySockets {
   const descriptors: number[] = [];
   try {
+    const isShared = options.count > 1 && options.port !== 0;
     // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
-    if (options.count > 1) closeUnderlaySockets([openSocket(options, false)]);
-    for (let i = 0; i < options.count; i++) descriptors.push(openSocket(options, options.count > 1));
+    if (isShared) closeUnderlaySockets([openSocket(options, false)]);
+    for (let i = 0; i < options.count; i++) descriptors.push(openSocket(options, isShared));
     const udpGro = descriptors.map((fd) => options.wanted.udpGro && enableGro(fd)).every(Boolean);
     const udpSegment = options.wanted.udpSegment && hasSegmentation(descriptors[0]!);
     return { descriptors, offloads: { udpSegment, udpGro } };

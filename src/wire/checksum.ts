@@ -17,9 +17,13 @@ export function checksumAdd(sum: number, view: DataView, offset: number, bytes: 
 
 /** Folds a running sum to 16 bits: what a partial checksum field holds for a pseudo-header. */
 export function checksumFold(sum: number): number {
-  let folded = sum;
-  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000);
-  return folded;
+  // Headers stay far below 2^31, where this is integer arithmetic; the sum over a superpacket does not.
+  const small =
+    sum <= 0x7fffffff
+      ? sum
+      : (((sum % 0x1_0000_0000) >>> 0) % 0xffff) + (Math.floor(sum / 0x1_0000_0000) % 0xffff);
+  const once = (small & 0xffff) + (small >>> 16);
+  return (once & 0xffff) + (once >>> 16);
 }
 
 /** Folds and complements: what stands in a header's checksum field. */
