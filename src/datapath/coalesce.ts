@@ -27,21 +27,12 @@ import {
   IPV4_PROTOCOL,
   IPV4_SOURCE,
   IPV4_TOTAL_LENGTH,
-  IPV4_TTL,
 } from '../wire/ipv4.ts';
-import {
-  IPV6_HEADER_BYTES,
-  IPV6_HOP_LIMIT,
-  IPV6_NEXT_HEADER,
-  IPV6_PAYLOAD_LENGTH,
-  IPV6_SOURCE,
-} from '../wire/ipv6.ts';
+import { IPV6_HEADER_BYTES, IPV6_NEXT_HEADER, IPV6_PAYLOAD_LENGTH, IPV6_SOURCE } from '../wire/ipv6.ts';
 import {
   PROTOCOL_TCP,
-  TCP_ACKNOWLEDGMENT,
   TCP_CHECKSUM,
   TCP_CWR,
-  TCP_DATA_OFFSET,
   TCP_FIN,
   TCP_FLAGS,
   TCP_MIN_HEADER_BYTES,
@@ -89,8 +80,23 @@ const ID_COUNTING = 2;
 const TCP_ALONE_FLAGS = TCP_SYN | TCP_RST | TCP_URG | TCP_CWR;
 /** Flags that end a superpacket. */
 const TCP_CLOSING_FLAGS = TCP_FIN | TCP_PSH;
-/** Data offset, flags and window, without the flags that may differ within a superpacket. */
-const TCP_SAME_MASK = ~((TCP_CLOSING_FLAGS << 16) | (TCP_CWR << 16));
+/**
+ * Which bits of the headers are the same in all packets of a superpacket, a mask per 32-bit word (in network byte
+ * order): all but lengths, identification, checksums, the sequence number, FIN and PSH. Everything else that the
+ * kernel's GRO compares is in here: addresses, ports, TTL, type of service, DF, flow label, acknowledgment, the
+ * other flags, window, options.
+ */
+const IPV4_MASK = [0xffff0000, 0x0000ffff, 0xffff0000, -1, -1];
+const IPV6_MASK = [-1, 0x0000ffff, -1, -1, -1, -1, -1, -1, -1, -1];
+const TCP_MASK = [-1, 0, -1, ~(TCP_CLOSING_FLAGS << 16), 0, ...new Array<number>(10).fill(-1)];
+const UDP_MASK = [-1, 0];
+/** By shape, see `shapeOf`. */
+const SAME_MASKS: readonly Int32Array[] = [
+  Int32Array.from([...IPV4_MASK, ...TCP_MASK]),
+  Int32Array.from([...IPV4_MASK, ...UDP_MASK]),
+  Int32Array.from([...IPV6_MASK, ...TCP_MASK]),
+  Int32Array.from([...IPV6_MASK, ...UDP_MASK]),
+];
 
 export interface CoalescerParts {
   /** The arena that the packets lie in. */
@@ -124,6 +130,8 @@ export class Coalescer {
   /** The first `#open` of these slots hold an open flow each, oldest first but for holes that were filled. */
   readonly #slots = Int32Array.from({ length: MAX_FLOWS }, (_, slot) => slot);
   #open = 0;
+  /** Position of the flow that took a packet last; it may be closed by now. */
+  #latest = 0;
 
   // By slot.
   readonly #head = new Int32Array(MAX_FLOWS);
@@ -171,6 +179,9 @@ export class Coalescer {
     vtep: number,
   ): void {
     const partial = partialStart !== 0;
+    // Mostly a packet goes on where the one before it ended.
+    if (this.#open > 0 && this.#latest < this.#open && this.#joinLatest(packet, bytes, isIpv4, partial))
+      return;
     if (!this.#parse(packet, bytes, isIpv4)) {
       // Not TCP or UDP, or a fragment of it: which flow it belongs to cannot be told.
       this.flush();
@@ -179,7 +190,9 @@ export class Coalescer {
     }
     const position = this.#find(packet);
     if (position >= 0) {
-      if (this.#join(position, packet, bytes, partial)) return;
+      this.#latest = position;
+      if (this.#sameHeaders(this.#slots[position]!, packet) && this.#join(position, packet, bytes, partial))
+        return;
       this.#close(position);
     }
     if (this.#canLead(packet, bytes)) this.#lead(packet, bytes, partial, vtep);
@@ -253,20 +266,16 @@ export class Coalescer {
 
   /** Whether a superpacket may begin with this packet. */
   #canLead(packet: number, bytes: number): boolean {
-    const transport = packet + this.#transport;
     if (bytes === this.#headerBytes) return false;
-    if (this.#isUdp) {
-      const view = this.#view;
-      return (
-        view.getUint16(transport + UDP_LENGTH) === bytes - this.#transport &&
-        view.getUint16(transport + UDP_CHECKSUM) !== 0
-      );
-    }
+    if (this.#isIpv4 && checksum(this.#view, packet, IPV4_MIN_HEADER_BYTES) !== 0) return false;
+    if (this.#isUdp) return this.#isWholeUdp(packet, bytes);
+    const transport = packet + this.#transport;
     return (this.#view.getUint8(transport + TCP_FLAGS) & (TCP_ALONE_FLAGS | TCP_CLOSING_FLAGS)) === 0;
   }
 
   #lead(packet: number, bytes: number, partial: boolean, vtep: number): void {
     if (this.#open === MAX_FLOWS) this.flush();
+    this.#latest = this.#open;
     const flow = this.#slots[this.#open++]!;
     const payloadBytes = bytes - this.#headerBytes;
     this.#head[flow] = packet;
@@ -289,87 +298,94 @@ export class Coalescer {
     }
   }
 
-  /** Adds the packet to its flow's superpacket; false if it does not fit there. */
+  /** Adds the packet to the flow that took the last one, if it goes on there. */
+  #joinLatest(packet: number, bytes: number, isIpv4: boolean, partial: boolean): boolean {
+    const flow = this.#slots[this.#latest]!;
+    if ((this.#flowIsIpv4[flow] === 1) !== isIpv4 || bytes <= this.#flowHeaderBytes[flow]!) return false;
+    if (!this.#sameHeaders(flow, packet)) return false;
+    this.#isIpv4 = isIpv4;
+    this.#isUdp = this.#flowIsUdp[flow] === 1;
+    this.#transport = this.#flowTransport[flow]!;
+    this.#headerBytes = this.#flowHeaderBytes[flow]!;
+    return this.#join(this.#latest, packet, bytes, partial);
+  }
+
+  /** Whether the headers agree with those of the flow's head wherever they must. */
+  #sameHeaders(flow: number, packet: number): boolean {
+    const view = this.#view;
+    const head = this.#head[flow]!;
+    const mask = SAME_MASKS[shapeOf(this.#flowIsIpv4[flow]!, this.#flowIsUdp[flow]!)]!;
+    const words = this.#flowHeaderBytes[flow]! >> 2;
+    let different = 0;
+    for (let i = 0; i < words; i++) {
+      different |= (view.getInt32(packet + 4 * i) ^ view.getInt32(head + 4 * i)) & mask[i]!;
+    }
+    return different === 0;
+  }
+
+  /** Adds a packet with the same headers to its flow's superpacket; false if it does not fit there. */
   #join(position: number, packet: number, bytes: number, partial: boolean): boolean {
     const flow = this.#slots[position]!;
+    const segmentBytes = this.#segmentBytes[flow]!;
     const payloadBytes = bytes - this.#headerBytes;
     const segments = this.#segments[flow]!;
-    if (this.#headerBytes !== this.#flowHeaderBytes[flow]! || payloadBytes <= 0) return false;
-    if (payloadBytes > this.#segmentBytes[flow]! || (this.#partial[flow] === 1) !== partial) return false;
-    if (segments === (this.#isUdp ? MAX_UDP_SEGMENTS : MAX_SEGMENTS)) return false;
-    if (this.#headerBytes + this.#payloadBytes[flow]! + payloadBytes > MAX_SUPERPACKET_BYTES) return false;
-    const head = this.#head[flow]!;
-    if (this.#isUdp ? !this.#udpFollows(packet, bytes) : !this.#tcpFollows(flow, head, packet)) return false;
-    if (this.#isIpv4 ? !this.#ipv4Follows(flow, head, packet, segments) : !this.#ipv6Follows(head, packet))
+    const total = this.#payloadBytes[flow]! + payloadBytes;
+    if (payloadBytes <= 0 || payloadBytes > segmentBytes || (this.#partial[flow] === 1) !== partial)
       return false;
-    if (!partial && !this.#verify(flow, head, packet, bytes)) return false;
+    if (segments === (this.#isUdp ? MAX_UDP_SEGMENTS : MAX_SEGMENTS)) return false;
+    if (this.#headerBytes + total > MAX_SUPERPACKET_BYTES) return false;
+    let closing = 0;
+    if (this.#isUdp) {
+      if (!this.#isWholeUdp(packet, bytes)) return false;
+    } else {
+      const tcp = packet + this.#transport;
+      if (this.#view.getInt32(tcp + TCP_SEQUENCE) !== this.#nextSequence[flow]) return false;
+      closing = this.#view.getUint8(tcp + TCP_FLAGS) & TCP_CLOSING_FLAGS;
+    }
+    if (this.#isIpv4 && !this.#ipv4Follows(flow, packet, segments)) return false;
+    if (!partial && !this.#verify(flow, packet, bytes)) return false;
     const piece = flow * MAX_SEGMENTS + segments;
     this.#pieceOffset[piece] = packet + this.#headerBytes;
     this.#pieceBytes[piece] = payloadBytes;
     this.#segments[flow] = segments + 1;
-    this.#payloadBytes[flow]! += payloadBytes;
+    this.#payloadBytes[flow] = total;
     this.#nextSequence[flow]! += payloadBytes;
-    const closing = this.#isUdp
-      ? 0
-      : this.#view.getUint8(packet + this.#transport + TCP_FLAGS) & TCP_CLOSING_FLAGS;
     this.#flags[flow] = closing;
-    if (closing !== 0 || payloadBytes < this.#segmentBytes[flow]!) this.#close(position);
+    if (closing !== 0 || payloadBytes < segmentBytes) this.#close(position);
     return true;
   }
 
-  #udpFollows(packet: number, bytes: number): boolean {
+  /** A UDP packet whose length is its packet's, and which has a checksum. */
+  #isWholeUdp(packet: number, bytes: number): boolean {
     const udp = packet + this.#transport;
+    const view = this.#view;
     return (
-      this.#view.getUint16(udp + UDP_LENGTH) === bytes - this.#transport &&
-      this.#view.getUint16(udp + UDP_CHECKSUM) !== 0
+      view.getUint16(udp + UDP_LENGTH) === bytes - this.#transport && view.getUint16(udp + UDP_CHECKSUM) !== 0
     );
   }
 
-  #tcpFollows(flow: number, head: number, packet: number): boolean {
-    const view = this.#view;
-    const tcp = packet + this.#transport;
-    const first = head + this.#transport;
-    if (view.getInt32(tcp + TCP_SEQUENCE) !== this.#nextSequence[flow]) return false;
-    if (view.getInt32(tcp + TCP_ACKNOWLEDGMENT) !== view.getInt32(first + TCP_ACKNOWLEDGMENT)) return false;
-    if ((view.getUint8(tcp + TCP_FLAGS) & TCP_CWR) !== 0) return false;
-    const different = view.getInt32(tcp + TCP_DATA_OFFSET) ^ view.getInt32(first + TCP_DATA_OFFSET);
-    if ((different & TCP_SAME_MASK) !== 0) return false;
-    for (let i = this.#transport + TCP_MIN_HEADER_BYTES; i < this.#headerBytes; i += 4) {
-      if (view.getInt32(packet + i) !== view.getInt32(head + i)) return false;
-    }
-    return true;
-  }
-
   /**
-   * Same TTL, type of service and DF; identifications that count, or that stay the same where DF is set. UDP
-   * with DF may have any: it means nothing there (RFC 6864, section 4), and a sender that is faster than its link
-   * leaves gaps in it, just when coalescing is needed most. The kernel's GRO is stricter here.
+   * A good header checksum, and an identification that counts on, or that stays the same where DF is set. UDP with
+   * DF may have any: it means nothing there (RFC 6864, section 4), and a sender that is faster than its link leaves
+   * gaps in it, just when coalescing is needed most. The kernel's GRO is stricter here.
    */
-  #ipv4Follows(flow: number, head: number, packet: number, segments: number): boolean {
+  #ipv4Follows(flow: number, packet: number, segments: number): boolean {
     const view = this.#view;
-    if (view.getUint8(packet + IPV4_TTL) !== view.getUint8(head + IPV4_TTL)) return false;
-    if (view.getUint8(packet + 1) !== view.getUint8(head + 1)) return false;
-    const fragment = view.getUint16(packet + IPV4_FRAGMENT);
-    if (fragment !== view.getUint16(head + IPV4_FRAGMENT)) return false;
-    if (this.#isUdp && (fragment & IPV4_DONT_FRAGMENT) !== 0) return true;
-    const distance = (view.getUint16(packet + IPV4_ID) - view.getUint16(head + IPV4_ID)) & 0xffff;
+    if (checksum(view, packet, IPV4_MIN_HEADER_BYTES) !== 0) return false;
+    const dontFragment = (view.getUint16(packet + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) !== 0;
+    if (this.#isUdp && dontFragment) return true;
+    const distance =
+      (view.getUint16(packet + IPV4_ID) - view.getUint16(this.#head[flow]! + IPV4_ID)) & 0xffff;
     if (this.#idMode[flow] === ID_UNKNOWN) {
-      this.#idMode[flow] = distance === 0 && (fragment & IPV4_DONT_FRAGMENT) !== 0 ? ID_FIXED : ID_COUNTING;
+      this.#idMode[flow] = distance === 0 && dontFragment ? ID_FIXED : ID_COUNTING;
     }
     return this.#idMode[flow] === ID_FIXED ? distance === 0 : distance === segments;
   }
 
-  /** Same traffic class, flow label and hop limit. */
-  #ipv6Follows(head: number, packet: number): boolean {
-    return (
-      this.#view.getInt32(packet) === this.#view.getInt32(head) &&
-      this.#view.getUint8(packet + IPV6_HOP_LIMIT) === this.#view.getUint8(head + IPV6_HOP_LIMIT)
-    );
-  }
-
   /** Whether the packet's complete checksum is right, and the head's (which is asked once). */
-  #verify(flow: number, head: number, packet: number, bytes: number): boolean {
+  #verify(flow: number, packet: number, bytes: number): boolean {
     if (this.#verified[flow] === 0) {
+      const head = this.#head[flow]!;
       if (!this.#checksumIsGood(head, this.#headerBytes + this.#pieceBytes[flow * MAX_SEGMENTS]!))
         return false;
       this.#verified[flow] = 1;
@@ -549,4 +565,9 @@ export class Coalescer {
 
 function iovecAt(flow: number, index: number): number {
   return IOVECS + (flow * IOVECS_PER_FLOW + index) * IOVEC.bytes;
+}
+
+/** Index into SAME_MASKS; both arguments are 0 or 1. */
+function shapeOf(isIpv4: number, isUdp: number): number {
+  return 2 * (1 - isIpv4) + isUdp;
 }

@@ -77,6 +77,12 @@ export class Inbound {
   readonly #coalescer: Coalescer;
   #batch = RECEIVE_MESSAGES;
 
+  /** The IPv4 packet that passed step 5 last, within one burst: the next one is mostly of the same flow. */
+  #lastAddress = UNKNOWN_ADDRESS;
+  #lastSource = 0;
+  #lastDestination = 0;
+  #lastVtep = 0;
+
   constructor(parts: InboundParts) {
     this.#socket = parts.socket;
     this.#fdb = parts.fdb;
@@ -97,6 +103,8 @@ export class Inbound {
       if (received !== -EAGAIN && received !== -EINTR) this.#counters.drop(DROP.inboundReceiveFailed);
       return;
     }
+    // The forwarding state may have changed since the last burst.
+    this.#lastAddress = UNKNOWN_ADDRESS;
     let bytes = 0;
     for (let i = 0; i < received; i++) {
       bytes = this.#view.getInt32(this.#arena.message(i) + MMSGHDR.length, true);
@@ -180,9 +188,22 @@ export class Inbound {
   ): Verdict {
     const bytes = ipv4PacketLength(this.#view, packet, availableBytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 4) return DROP.inboundMalformed;
-    const vtep = this.#fdb.lookup4(ipv4Source(this.#view, packet));
-    if (vtep < 0 || this.#vteps.addressOf(vtep) !== address) return DROP.inboundForeignSource;
-    if (this.#fdb.lookup4(ipv4Destination(this.#view, packet)) !== FDB_LOCAL) return DROP.inboundNotLocal;
+    const source = ipv4Source(this.#view, packet);
+    const destination = ipv4Destination(this.#view, packet);
+    if (
+      source !== this.#lastSource ||
+      destination !== this.#lastDestination ||
+      address !== this.#lastAddress
+    ) {
+      const found = this.#fdb.lookup4(source);
+      if (found < 0 || this.#vteps.addressOf(found) !== address) return DROP.inboundForeignSource;
+      if (this.#fdb.lookup4(destination) !== FDB_LOCAL) return DROP.inboundNotLocal;
+      this.#lastSource = source;
+      this.#lastDestination = destination;
+      this.#lastAddress = address;
+      this.#lastVtep = found;
+    }
+    const vtep = this.#lastVtep;
     if (partialStart !== 0) {
       const protocol = this.#view.getUint8(packet + IPV4_PROTOCOL);
       if (partialStart !== ipv4HeaderBytes(this.#view, packet)) return DROP.inboundBadHeader;

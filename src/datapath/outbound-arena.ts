@@ -32,7 +32,9 @@ const PIECES = 2;
 const CONTROL_STRIDE = 32;
 
 const HEADERS = PACKETS_BYTES;
-const IOVECS = HEADERS + MAX_DATAGRAMS * HEADER_STRIDE;
+/** One slot more: the headers that the segments of a superpacket have in common. */
+const HEADER_MODEL = HEADERS + MAX_DATAGRAMS * HEADER_STRIDE;
+const IOVECS = HEADER_MODEL + HEADER_STRIDE;
 const MESSAGES = IOVECS + MAX_DATAGRAMS * PIECES * IOVEC.bytes;
 const CONTROLS = MESSAGES + MAX_MESSAGES * MMSGHDR.bytes;
 const TOTAL_BYTES = CONTROLS + MAX_MESSAGES * CONTROL_STRIDE;
@@ -84,6 +86,10 @@ export class OutboundArena {
   /** Header slot of a datagram, MAX_HEADER_BYTES long. */
   header(datagram: number): number {
     return HEADERS + datagram * HEADER_STRIDE;
+  }
+
+  get headerModel(): number {
+    return HEADER_MODEL;
   }
 
   /** A datagram is the first `headBytes` of its header slot and `tailBytes` at `tail`. */

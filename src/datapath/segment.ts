@@ -56,12 +56,14 @@ export class Segmenter {
   readonly #words: Int32Array;
   readonly #sums: BulkChecksum;
   readonly #queue: SendQueue;
+  readonly #model: number;
 
   constructor(arena: OutboundArena, queue: SendQueue) {
     this.#view = arena.view;
     this.#words = new Int32Array(arena.arena.buffer);
     this.#sums = new BulkChecksum(arena.arena.buffer);
     this.#queue = queue;
+    this.#model = arena.headerModel;
   }
 
   /**
@@ -76,33 +78,56 @@ export class Segmenter {
     partial: boolean,
     fragment: boolean,
   ): void {
-    const { packet, headerBytes, segmentBytes, isUdp } = from;
+    const { packet, headerBytes, segmentBytes, isUdp, isIpv4, transportOffset } = from;
+    const view = this.#view;
+    const queue = this.#queue;
     const end = packet + from.bytes;
-    const transportHeaderBytes = headerBytes - from.transportOffset;
-    const ipSum = from.isIpv4 ? this.#constantIpSum(packet, from.transportOffset) : 0;
+    const transportHeaderBytes = headerBytes - transportOffset;
+    const checksumField = transportOffset + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
+    const firstId = view.getUint16(packet + IPV4_ID);
+    const firstSequence = view.getInt32(packet + transportOffset + TCP_SEQUENCE);
+    const flags = view.getUint8(packet + transportOffset + TCP_FLAGS);
+    const ipSum = isIpv4 ? this.#constantIpSum(packet, transportOffset) : 0;
     const protocol = isUdp ? PROTOCOL_UDP : PROTOCOL_TCP;
-    const pseudoSum = from.isIpv4
-      ? pseudoHeaderSum4(this.#view, packet, protocol)
-      : pseudoHeaderSum6(this.#view, packet, protocol);
+    const pseudoSum = isIpv4
+      ? pseudoHeaderSum4(view, packet, protocol)
+      : pseudoHeaderSum6(view, packet, protocol);
+    // What every segment but the first and the last is: its headers are copied from here.
+    const model = this.#model;
+    const modelIp = model + VXLAN_GPE_BYTES;
+    writeVxlanGpe(view, model, firstWord, secondWord);
+    this.#copyWords(packet, modelIp, headerBytes);
+    if (!isUdp) view.setUint8(modelIp + transportOffset + TCP_FLAGS, flags & ~(TCP_CWR | TCP_FIN | TCP_PSH));
+    this.#writeLengths(modelIp, from, segmentBytes, pseudoSum);
+
     let index = 0;
     for (let payload = packet + headerBytes; payload < end; payload += segmentBytes) {
-      if (this.#queue.isFull) this.#queue.flush();
-      const payloadBytes = Math.min(segmentBytes, end - payload);
-      const slot = this.#queue.headerSlot;
+      if (queue.isFull) queue.flush();
+      const slot = queue.headerSlot;
       const ip = slot + VXLAN_GPE_BYTES;
-      const transport = ip + from.transportOffset;
-      writeVxlanGpe(this.#view, slot, firstWord, secondWord);
-      this.#copyHeaders(packet, ip, headerBytes);
-      if (from.isIpv4) this.#writeIpv4(packet, ip, headerBytes + payloadBytes, index, ipSum);
-      else this.#view.setUint16(ip + IPV6_PAYLOAD_LENGTH, headerBytes + payloadBytes - IPV6_HEADER_BYTES);
-      const transportBytes = transportHeaderBytes + payloadBytes;
-      if (isUdp) this.#view.setUint16(transport + UDP_LENGTH, transportBytes);
-      else this.#writeTcp(transport, index * segmentBytes, index === 0, payload + segmentBytes >= end);
-      const checksumAt = transport + (isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
-      if (partial) this.#view.setUint16(checksumAt, checksumFold(pseudoSum + transportBytes));
-      else
+      this.#copyWords(model, slot, VXLAN_GPE_BYTES + headerBytes);
+      let payloadBytes = segmentBytes;
+      const isLast = payload + segmentBytes >= end;
+      if (isLast) {
+        payloadBytes = end - payload;
+        this.#writeLengths(ip, from, payloadBytes, pseudoSum);
+      }
+      if (isIpv4) {
+        const id = (firstId + index) & 0xffff;
+        view.setUint16(ip + IPV4_ID, id);
+        view.setUint16(ip + IPV4_CHECKSUM, checksumFinish(ipSum + headerBytes + payloadBytes + id));
+      }
+      if (!isUdp) {
+        view.setInt32(ip + transportOffset + TCP_SEQUENCE, firstSequence + index * segmentBytes);
+        if (index === 0 || isLast) {
+          const here = flags & ~(index === 0 ? 0 : TCP_CWR) & ~(isLast ? 0 : TCP_FIN | TCP_PSH);
+          view.setUint8(ip + transportOffset + TCP_FLAGS, here);
+        }
+      }
+      if (!partial) {
+        const transport = ip + transportOffset;
         this.#writeChecksum(
-          checksumAt,
+          ip + checksumField,
           transport,
           transportHeaderBytes,
           payload,
@@ -110,7 +135,8 @@ export class Segmenter {
           pseudoSum,
           isUdp,
         );
-      this.#queue.add(vtep, packet, VXLAN_GPE_BYTES + headerBytes, payload, payloadBytes, fragment);
+      }
+      queue.add(vtep, packet, VXLAN_GPE_BYTES + headerBytes, payload, payloadBytes, fragment);
       index++;
     }
   }
@@ -134,26 +160,24 @@ export class Segmenter {
   }
 
   /** Headers are multiples of four bytes, and both places are aligned to four. */
-  #copyHeaders(from: number, to: number, bytes: number): void {
+  #copyWords(from: number, to: number, bytes: number): void {
+    const words = this.#words;
     const source = from >> 2;
     const target = to >> 2;
-    for (let i = 0; i < bytes >> 2; i++) this.#words[target + i] = this.#words[source + i]!;
+    for (let i = 0; i < bytes >> 2; i++) words[target + i] = words[source + i]!;
   }
 
-  #writeIpv4(packet: number, ip: number, totalBytes: number, index: number, ipSum: number): void {
-    const id = (this.#view.getUint16(packet + IPV4_ID) + index) & 0xffff;
-    this.#view.setUint16(ip + IPV4_TOTAL_LENGTH, totalBytes);
-    this.#view.setUint16(ip + IPV4_ID, id);
-    this.#view.setUint16(ip + IPV4_CHECKSUM, checksumFinish(ipSum + totalBytes + id));
-  }
-
-  #writeTcp(tcp: number, payloadOffset: number, isFirst: boolean, isLast: boolean): void {
-    if (!isFirst)
-      this.#view.setInt32(tcp + TCP_SEQUENCE, this.#view.getInt32(tcp + TCP_SEQUENCE) + payloadOffset);
-    let flags = this.#view.getUint8(tcp + TCP_FLAGS);
-    if (!isFirst) flags &= ~TCP_CWR;
-    if (!isLast) flags &= ~(TCP_FIN | TCP_PSH);
-    this.#view.setUint8(tcp + TCP_FLAGS, flags);
+  /** The lengths in the headers at `ip`, and the partial checksum, for a segment of `payloadBytes`. */
+  #writeLengths(ip: number, from: Superpacket, payloadBytes: number, pseudoSum: number): void {
+    const view = this.#view;
+    const totalBytes = from.headerBytes + payloadBytes;
+    const transport = ip + from.transportOffset;
+    const transportBytes = totalBytes - from.transportOffset;
+    if (from.isIpv4) view.setUint16(ip + IPV4_TOTAL_LENGTH, totalBytes);
+    else view.setUint16(ip + IPV6_PAYLOAD_LENGTH, totalBytes - IPV6_HEADER_BYTES);
+    if (from.isUdp) view.setUint16(transport + UDP_LENGTH, transportBytes);
+    const field = transport + (from.isUdp ? UDP_CHECKSUM : TCP_CHECKSUM);
+    view.setUint16(field, checksumFold(pseudoSum + transportBytes));
   }
 
   #writeChecksum(
