@@ -4,7 +4,7 @@
  *     pod's namespace                      node's namespace
  *     eth0  10.42.3.2/32          veth     wp4f1d…  fe80::1/64
  *           fd42:0:0:3::2/128  ─────────
- *     default via 10.42.3.1 (on-link)      10.42.3.2/32      dev wp4f1d…
+ *     default via 10.42.3.1 (on-link)      10.42.3.2/32      dev wp4f1d… src 10.42.3.1
  *     default via fe80::1                  fd42:0:0:3::2/128 dev wp4f1d…
  *
  * 10.42.3.1 is the node's own overlay address on the TUN device; Linux answers ARP for it on every link.
@@ -44,7 +44,8 @@ export function hostInterfaceName(nodeId: string, podName: string): string {
 
 /**
  * Makes the pod's interfaces, addresses and routes, or what is missing of them: an interface pair that is
- * there is kept, so that connections survive. `host` is the node's own network namespace.
+ * there is kept, so that connections survive. `host` is the node's own network namespace, where the IPv4
+ * gateway's address must exist already.
  * Throws POD_INTERFACE_EXISTS if the namespace has an eth0 that is not this pod's.
  */
 export async function ensurePodNetwork(network: PodNetwork, host: InNetns): Promise<void> {
@@ -55,6 +56,8 @@ export async function ensurePodNetwork(network: PodNetwork, host: InNetns): Prom
   await ipBatch(
     network.addresses.map((address) => [
       ...['route', 'replace', formatPrefix(hostPrefix(address)), 'dev', network.hostInterface],
+      // The host end has no IPv4 address: the node would speak to its pod from the underlay's.
+      ...(address.family === 4 ? ['src', formatAddress(network.ipv4Gateway!)] : []),
       ...['proto', ROUTE_PROTOCOL],
     ]),
     host,

@@ -48,6 +48,8 @@ describe.skipIf(NO_NETNS)(`in a container${NO_NETNS ? ` (skipped: ${NO_NETNS})` 
   let stateDir: string;
   beforeEach(() => {
     node = throwawayNetns();
+    // The node's overlay address, which the agent has given it before there are pods.
+    node.run('ip', 'address', 'add', '10.42.3.1/32', 'dev', 'lo');
     stateDir = mkdtempSync(join(tmpdir(), 'warren-pods-test-'));
   });
   afterEach(() => {

@@ -67,6 +67,8 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
     for (const target of db.addresses) {
       expect(node.run('ping', '-n', '-c1', '-W2', target)).toContain(' 0% packet loss');
     }
+    // The node shows its pods its overlay address, whatever other addresses it has.
+    expect(node.run('ip', 'route', 'show', '10.42.3.2')).toContain(' src 10.42.3.1 ');
     expect(inPod(web.netns, 'ip', 'link', 'show', 'dev', 'eth0')).toContain(' mtu 1400 ');
     const hostEnd = `/proc/sys/net/ipv6/conf/${web.hostInterface}/accept_ra`;
     expect(node.run('cat', hostEnd, `/proc/sys/net/ipv4/conf/${web.hostInterface}/rp_filter`)).toBe('0\n1\n');
@@ -255,6 +257,7 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
 
   it('move where the node has other subnets', async () => {
     await manager().add('web');
+    node.run('ip', 'address', 'add', '10.42.9.1/32', 'dev', 'lo');
     const moved = manager({ subnets: [parsePrefix('10.42.9.0/24')] });
     await moved.restore();
     expect(moved.list()[0]?.addresses).toEqual(['10.42.9.2']);
