@@ -1,0 +1,156 @@
+/** Sockets inside a lab's namespaces: one helper process for each, asked over Node's IPC channel. */
+import type { ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { LabNamespace } from '../../src/lab/host.ts';
+
+const PROGRAM = fileURLToPath(new URL('probe-program.mjs', import.meta.url));
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+/** Where a server listens. */
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a receiver says of one stream. */
+export interface Receipt {
+  readonly bytes: number;
+  readonly sha256: string;
+  /** The client's address as the receiver saw it. */
+  readonly from: string;
+}
+
+export interface Transfer {
+  readonly bytes: number;
+  readonly sha256: string;
+  /** The client's own idea of its address. */
+  readonly from: string;
+  readonly receipt: Receipt;
+}
+
+export interface Exchange {
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly echoedSha256: string;
+}
+
+interface Waiting {
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Probe {
+  readonly #child: ChildProcess;
+  /** Bounded by what a test asks at once. */
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
+  #ended: Error | undefined;
+
+  constructor(namespace: LabNamespace) {
+    this.#child = namespace.spawn([process.execPath, PROGRAM], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    this.#child.on('message', (message: { id: number; answer?: unknown; error?: string }) => {
+      const waiting = this.#waiting.get(message.id);
+      this.#waiting.delete(message.id);
+      if (message.error === undefined) waiting?.resolve(message.answer);
+      else waiting?.reject(new Error(message.error));
+    });
+    this.#child.on('error', (error) => this.#end(error));
+    this.#child.on('exit', (code, signal) => this.#end(new Error(`the probe has ended (${signal ?? code})`)));
+  }
+
+  /** A TCP server on `host` that hashes what it is sent. */
+  async receiver(host: string): Promise<Listener> {
+    const { port } = await this.#ask<{ port: number }>('receiver', { host });
+    return { host, port };
+  }
+
+  /** Sends `bytes` bytes that depend on `seed` to a `receiver`, and waits for its receipt. */
+  transfer(to: Listener, bytes: number, seed: string, timeoutMs?: number): Promise<Transfer> {
+    return this.#ask('transfer', { ...to, bytes, seed }, timeoutMs);
+  }
+
+  /** A TCP server on `host` that sends everything back. */
+  async echo(host: string): Promise<Listener> {
+    const { port } = await this.#ask<{ port: number }>('echo', { host });
+    return { host, port };
+  }
+
+  /** Opens a connection to an `echo`, for `exchange`. */
+  open(to: Listener): Promise<{ connection: number; localPort: number }> {
+    return this.#ask('open', to);
+  }
+
+  /** Sends `bytes` bytes over an open connection and reads as many back. */
+  exchange(connection: number, bytes: number, seed: string, timeoutMs?: number): Promise<Exchange> {
+    return this.#ask('exchange', { connection, bytes, seed }, timeoutMs);
+  }
+
+  /** A UDP server on `host` that sends every datagram back. */
+  async udpEcho(host: string): Promise<Listener> {
+    const { port } = await this.#ask<{ port: number }>('udpEcho', { host });
+    return { host, port };
+  }
+
+  /** Datagrams of `sizes` (all different), `window` at a time, to a `udpEcho`; which came back wrong, or never. */
+  udpExchange(
+    from: string,
+    to: Listener,
+    sizes: readonly number[],
+    window: number,
+  ): Promise<{ wrong: number[]; lost: number[] }> {
+    const seed = `${from} ${to.host} ${to.port}`;
+    return this.#ask('udpExchange', { localAddress: from, ...to, sizes, window, seed, timeoutMs: 3_000 });
+  }
+
+  /** One UDP superpacket of `segments` datagrams to a `udpEcho`; how many came back as they were. */
+  async udpSegments(from: string, to: Listener, segments: number, segmentBytes: number): Promise<number> {
+    const seed = `${from} ${to.host} ${to.port}`;
+    const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs: 3_000 };
+    return (await this.#ask<{ returned: number }>('udpSegments', request)).returned;
+  }
+
+  /** Sends `payloads` as they are, one datagram each, from `from` (port 0: any). */
+  async udpSend(from: Listener, to: Listener, payloads: readonly Uint8Array[]): Promise<void> {
+    await this.#ask('udpSend', {
+      localAddress: from.host,
+      localPort: from.port,
+      ...to,
+      payloads: payloads.map((payload) => Buffer.from(payload).toString('base64')),
+    });
+  }
+
+  /** Ends the helper process and with it all its sockets. */
+  stop(): void {
+    if (this.#child.connected) this.#child.disconnect();
+  }
+
+  #ask<Answer>(operation: string, request: object, timeoutMs = DEFAULT_TIMEOUT_MS): Promise<Answer> {
+    if (this.#ended) return Promise.reject(this.#ended);
+    const id = this.#nextId++;
+    return new Promise<Answer>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new Error(`no answer to ${operation} within ${timeoutMs} ms`));
+      }, timeoutMs);
+      const settled = <T>(settle: (value: T) => void) => {
+        return (value: T) => {
+          clearTimeout(timer);
+          settle(value);
+        };
+      };
+      this.#waiting.set(id, {
+        resolve: settled((answer: unknown) => resolve(answer as Answer)),
+        reject: settled(reject),
+      });
+      this.#child.send({ id, operation, request });
+    });
+  }
+
+  #end(error: Error): void {
+    this.#ended ??= error;
+    for (const { reject } of this.#waiting.values()) reject(this.#ended);
+    this.#waiting.clear();
+  }
+}
