@@ -15,8 +15,10 @@ import {
   IPV6_MTU_DISCOVER,
   IPV6_V6ONLY,
   MSG_DONTWAIT,
+  SO_RCVBUF,
   SO_RCVBUFFORCE,
   SO_REUSEPORT,
+  SO_SNDBUF,
   SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -123,8 +125,8 @@ function openSocket(options: UnderlaySocketOptions, sharePort: boolean): number 
       setIntOption(fd, level, name, value, scratch, context(`setsockopt(${label})`));
     if (!isV4) set(IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY');
     if (sharePort) set(SOL_SOCKET, SO_REUSEPORT, 1, 'SO_REUSEPORT');
-    set(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES, 'SO_RCVBUFFORCE');
-    set(SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES, 'SO_SNDBUFFORCE');
+    growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, scratch);
+    growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, scratch);
     setFragmentation(fd, isV4, false, scratch);
     const sockaddrBytes = writeSockaddr(scratch.view, 0, options.words, options.port);
     checked(libc.bind(fd, scratch.address(0), sockaddrBytes), context('bind'));
@@ -133,6 +135,13 @@ function openSocket(options: UnderlaySocketOptions, sharePort: boolean): number 
     libc.close(fd);
     throw error;
   }
+}
+
+/** Beyond net.core.rmem_max with CAP_NET_ADMIN, up to it without (socket(7)). */
+function growBuffer(fd: number, forced: number, plain: number, scratch: Arena): void {
+  scratch.view.setInt32(0, BUFFER_BYTES, true);
+  if (libc.setsockopt(fd, SOL_SOCKET, forced, scratch.address(0), 4) === 0) return;
+  libc.setsockopt(fd, SOL_SOCKET, plain, scratch.address(0), 4);
 }
 
 function setFragmentation(fd: number, isV4: boolean, allowed: boolean, scratch: Arena): void {
