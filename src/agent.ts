@@ -26,6 +26,7 @@ import { formatPrefix, prefixContains } from './ip/prefix.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import { fileLeaseStore } from './lease/lease-store.ts';
 import { createLogger, type Logger } from './log/logger.ts';
+import { ClusterKeys, fileKeyChanges } from './membership/cluster-keys.ts';
 import { type Identity, loadOrCreateIdentity } from './membership/identity.ts';
 import { loadKeyRing } from './membership/key-ring.ts';
 import { Membership } from './membership/membership.ts';
@@ -111,8 +112,9 @@ class Agent {
   async start(): Promise<void> {
     const { node, cluster } = this.#config;
     const log = this.#log;
-    const keyRing = cluster.keyFile === undefined ? undefined : loadKeyRing(cluster.keyFile, log);
+    const keyFile = cluster.keyFile === undefined ? undefined : loadKeyRing(cluster.keyFile, log);
     mkdirSync(node.stateDir, { recursive: true, mode: 0o700 });
+    const keyRing = keyFile && new ClusterKeys(keyFile, fileKeyChanges(node.stateDir));
     const identity = loadOrCreateIdentity(node.stateDir);
     const underlay = await resolveUnderlay(this.#config);
     refuseUnderlayInOverlay(this.#config, underlay);
@@ -179,7 +181,7 @@ class Agent {
 
   #buildMembership(
     identity: Identity,
-    keyRing: ReturnType<typeof loadKeyRing> | undefined,
+    keyRing: ClusterKeys | undefined,
     overlay: Overlay,
     underlay: Underlay,
   ): Membership {

@@ -9,6 +9,8 @@
  *        +--> active                               exhausted             beaten: with pods, lost;
  *                                                                        without, claiming anew
  *
+ * A node that was forgotten (membership/tombstones.ts) goes back from wherever it is to claiming.
+ *
  * A claim is written to disk, then announced, then shown to the nodes this one joined through and to some
  * more; it settles when that is done, the news had time to spread, and nobody with a better claim
  * (conflict-rule.ts) has been heard of.
@@ -104,6 +106,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     this.#membership.on('change', this.#onChange);
     this.#membership.on('removed', this.#onRemoved);
     this.#membership.on('outcome', this.#onOutcome);
+    this.#membership.on('forgotten', this.#onForgotten);
     this.#evaluate();
   }
 
@@ -113,6 +116,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     this.#membership.off('change', this.#onChange);
     this.#membership.off('removed', this.#onRemoved);
     this.#membership.off('outcome', this.#onOutcome);
+    this.#membership.off('forgotten', this.#onForgotten);
   }
 
   state(): LeaseState {
@@ -187,6 +191,15 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
 
   readonly #onOutcome = () => this.#evaluate();
 
+  /** Whatever this node had is void. Where pods run in it, it asks for the same again. */
+  readonly #onForgotten = () => {
+    if (this.#isStopped) return;
+    this.#settle?.cancel();
+    if (this.#index === undefined) return;
+    if (this.#status !== 'joining') this.#claim(undefined);
+    else if (this.#save('claiming', this.#index, () => this.#evaluate())) this.#announce('claiming');
+  };
+
   #noteClaim(member: Member): ReadonlySet<number> {
     return this.#claims.update(member);
   }
@@ -221,7 +234,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
         else this.#claim(this.#index);
         break;
       case 'claiming':
-        if (this.#rival()) this.#claim(undefined);
+        this.#giveWay();
         break;
       case 'active':
       case 'lost':
@@ -233,34 +246,41 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     }
   }
 
-  /** Keeps an active lease unless another node's claim on it is better. */
+  /** Keeps a lease unless another node's claim on it is better. */
   #hold(): void {
-    const rival = this.#rival();
-    if (!rival) {
-      if (this.#status !== 'active') this.#activate();
-      return;
-    }
-    if (!this.#options.hasPods()) {
-      this.#options.logger.warn(
-        { subnet: this.#subnetText(), node: rival.name },
-        'another node has this subnet too, and keeps it; leasing another one',
-      );
-      this.#claim(undefined);
-    } else if (this.#status !== 'lost') {
-      this.#setStatus('lost');
-      this.#options.logger.error(this.problems()[0] ?? 'lease lost');
-    }
+    if (this.#giveWay() || this.#status === 'active') return;
+    if (this.#ownClaim()?.state === 'active') this.#activate();
+    else this.#claim(this.#index);
   }
 
-  /** Claims `wanted` if it is free, else the free one this node likes best. */
+  /**
+   * True if another node has the better claim. Then this one claims another subnet; but never while pods have
+   * addresses in it, which would be cut off from under their connections.
+   */
+  #giveWay(): boolean {
+    const rival = this.#rival();
+    if (!rival) return false;
+    const { hasPods, logger } = this.#options;
+    if (!hasPods()) {
+      const fields = { subnet: this.#subnetText(), node: rival.name };
+      logger.warn(fields, 'another node has this subnet too, and keeps it; leasing another one');
+      this.#claim(undefined);
+    } else if (this.#status !== 'lost') {
+      this.#settle?.cancel();
+      this.#setStatus('lost');
+      logger.error(this.problems()[0] ?? 'lease lost');
+    }
+    return true;
+  }
+
+  /** Claims the subnet that has pods, else `wanted` if it is free, else the free one this node likes best. */
   #claim(wanted: number | undefined): void {
     this.#settle?.cancel();
     const isTaken = (index: number) =>
       [...this.#claims.at(index)].some((claim) => claim.id !== this.#membership.id);
-    const index =
-      wanted !== undefined && !isTaken(wanted)
-        ? wanted
-        : preferredSubnet(this.#membership.id, this.#space.count, isTaken);
+    const pinned = this.#options.hasPods() ? this.#index : undefined;
+    const free = wanted !== undefined && !isTaken(wanted) ? wanted : undefined;
+    const index = pinned ?? free ?? preferredSubnet(this.#membership.id, this.#space.count, isTaken);
     if (index === undefined) {
       this.#index = undefined;
       this.#options.store.clear();
@@ -291,15 +311,14 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
         if (!isCurrent()) return;
         // Others are there and none could be asked: that is no confirmation.
         if (asked > 0 && answered === 0) this.#showAndSettle(index);
-        else if (this.#rival()) this.#claim(undefined);
-        else this.#activate();
+        else if (!this.#giveWay()) this.#activate();
       });
     });
   }
 
   /** 2 + 2 ceil(log2 n) gossip intervals: about twice what news takes to reach everyone. */
   #settleMs(): number {
-    const nodes = this.#membership.members().filter((member) => member.status === 'alive').length;
+    const nodes = this.#membership.count('alive');
     return this.#timing.gossipIntervalMs * (2 + 2 * Math.ceil(Math.log2(Math.max(1, nodes))));
   }
 
@@ -318,7 +337,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     if (this.#index === undefined || !lease) return undefined;
     const own = { id: this.#membership.id, lease };
     // The lease of a node that is away binds newcomers; one that is established waits for its return.
-    const isBound = this.#status === 'claiming';
+    const isBound = this.#status === 'claiming' && !this.#options.hasPods();
     return firstByRule(
       [...this.#claims.at(this.#index)].filter(
         (claim) => claim.id !== own.id && (isBound || claim.isReachable) && compareClaims(claim, own) < 0,

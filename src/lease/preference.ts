@@ -3,7 +3,7 @@
  * subnet's number (rendezvous hashing), so that nodes that start together rarely ask for the same one, and a
  * node that lost its state asks for the one it had.
  */
-import { mix } from '../membership/member-table.ts';
+import { mix } from '../membership/table-digest.ts';
 
 /** Up to this many subnets all are weighed; in larger ranges a hashed sequence is walked. */
 const WEIGH_ALL = 4096;

@@ -7,11 +7,20 @@ import type { IpAddress } from '../ip/address.ts';
 import { addressBytes } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import {
+  FINGERPRINT_BYTES,
+  type KeyRingState,
+  keyRingField,
+  MAX_KEYS,
+  rawKeyRing,
+} from './key-ring-state.ts';
+import {
   addressField,
+  bytesField,
   check,
   type Decoded,
   endpointField,
   guarded,
+  idBytesField,
   idField,
   integerField,
   listField,
@@ -23,6 +32,7 @@ import {
   rawId,
 } from './proto.ts';
 import { signedRecordField } from './record.ts';
+import { BUCKET_DIGEST_BYTES, BUCKET_MASK_BYTES } from './table-digest.ts';
 import type { MemberStatus, SignedRecord } from './types.ts';
 
 export interface Ping {
@@ -62,13 +72,17 @@ export interface SyncRequest {
   readonly source: string;
   readonly mode: SyncMode;
   readonly digest: Digest;
+  /** Mode `buckets`: which, as a mask (table-digest.ts). */
+  readonly buckets: Uint8Array | undefined;
 }
 /** What follows the request, and what the answer: see SyncMode in gossip.proto. */
-export type SyncMode = 'full' | 'compare' | 'push' | 'claim';
+export type SyncMode = 'full' | 'compare' | 'buckets' | 'claim';
 export interface SyncResponse {
   readonly kind: 'syncResponse';
   readonly source: string;
   readonly same: boolean;
+  /** The answer to `compare` where the digests differ. */
+  readonly bucketDigests: Uint8Array | undefined;
 }
 export interface MemberState {
   readonly kind: 'memberState';
@@ -91,6 +105,28 @@ export interface PodTarget {
   readonly addresses: readonly IpAddress[];
 }
 
+/** A tombstone: records of `member` up to `generation` are void. */
+export interface Forget {
+  readonly kind: 'forget';
+  readonly member: string;
+  readonly generation: number;
+  readonly ageSeconds: number;
+}
+export interface KeyRingMessage {
+  readonly kind: 'keyRing';
+  readonly ring: KeyRingState;
+}
+export interface KeysRequest {
+  readonly kind: 'keysRequest';
+  readonly target: string;
+}
+/** Fingerprints only. */
+export interface KeysResponse {
+  readonly kind: 'keysResponse';
+  readonly primary: string;
+  readonly fingerprints: readonly string[];
+}
+
 export type Message =
   | Ping
   | PingRequest
@@ -103,7 +139,11 @@ export type Message =
   | MemberState
   | TargetsRequest
   | TargetsResponse
-  | PodTarget;
+  | PodTarget
+  | Forget
+  | KeyRingMessage
+  | KeysRequest
+  | KeysResponse;
 
 /** Two unsigned 32-bit halves: equal on two nodes when, almost certainly, their member tables are. */
 export interface Digest {
@@ -115,7 +155,7 @@ const UINT32_MAX = 0xffff_ffff;
 const MAX_TARGET_ADDRESSES = 8;
 /** Wire values are the index plus 1: 0 is what a missing field reads as. */
 const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left'] as const;
-const SYNC_MODE_NAMES = ['full', 'compare', 'push', 'claim'] as const;
+const SYNC_MODE_NAMES = ['full', 'compare', 'buckets', 'claim'] as const;
 
 export function decodeMessage(bytes: Uint8Array): Decoded<Message> {
   return guarded(() => {
@@ -149,19 +189,26 @@ const decoders = {
   record: (raw: Raw): RecordMessage => ({ kind: 'record', signed: signedRecordField(raw) }),
   suspect: (raw: Raw): Accusation => accusation('suspect', raw),
   dead: (raw: Raw): Accusation => accusation('dead', raw),
-  syncRequest: (raw: Raw): SyncRequest => ({
-    kind: 'syncRequest',
-    source: idField(raw.source),
-    mode: SYNC_MODE_NAMES[integerField(raw.mode, 1, 4) - 1]!,
-    digest: {
-      high: integerField(raw.digestHigh, 0, UINT32_MAX),
-      low: integerField(raw.digestLow, 0, UINT32_MAX),
-    },
-  }),
+  syncRequest: (raw: Raw): SyncRequest => {
+    const mode = SYNC_MODE_NAMES[integerField(raw.mode, 1, 4) - 1]!;
+    const maskBytes = mode === 'buckets' ? BUCKET_MASK_BYTES : 0;
+    const buckets = bytesField(raw.buckets, maskBytes, maskBytes);
+    return {
+      kind: 'syncRequest',
+      source: idField(raw.source),
+      mode,
+      digest: {
+        high: integerField(raw.digestHigh, 0, UINT32_MAX),
+        low: integerField(raw.digestLow, 0, UINT32_MAX),
+      },
+      buckets: mode === 'buckets' ? buckets : undefined,
+    };
+  },
   syncResponse: (raw: Raw): SyncResponse => ({
     kind: 'syncResponse',
     source: idField(raw.source),
     same: raw.same === true,
+    bucketDigests: optionalBytes(raw.bucketDigests, BUCKET_DIGEST_BYTES),
   }),
   memberState: (raw: Raw): MemberState => {
     return {
@@ -182,7 +229,26 @@ const decoders = {
     name: nameField(raw.name),
     addresses: listField(raw.addresses, MAX_TARGET_ADDRESSES).map(addressField),
   }),
+  forget: (raw: Raw): Forget => ({
+    kind: 'forget',
+    member: idField(raw.member),
+    generation: integerField(raw.generation, 0, UINT32_MAX - 1),
+    ageSeconds: integerField(raw.ageSeconds, 0, UINT32_MAX),
+  }),
+  keyRing: (raw: Raw): KeyRingMessage => ({ kind: 'keyRing', ring: keyRingField(raw) }),
+  keysRequest: (raw: Raw): KeysRequest => ({ kind: 'keysRequest', target: idField(raw.target) }),
+  keysResponse: (raw: Raw): KeysResponse => ({
+    kind: 'keysResponse',
+    primary: idBytesField(raw.primary, FINGERPRINT_BYTES),
+    fingerprints: listField(raw.fingerprints, MAX_KEYS).map((one) => idBytesField(one, FINGERPRINT_BYTES)),
+  }),
 };
+
+function optionalBytes(value: unknown, length: number): Uint8Array | undefined {
+  const bytes = bytesField(value, 0, length);
+  check(bytes.length === 0 || bytes.length === length);
+  return bytes.length === 0 ? undefined : bytes;
+}
 
 function accusation(kind: 'suspect' | 'dead', raw: Raw): Accusation {
   return {
@@ -230,10 +296,17 @@ function rawMessage(message: Message): Raw {
           mode: 1 + SYNC_MODE_NAMES.indexOf(message.mode),
           digestHigh: message.digest.high,
           digestLow: message.digest.low,
+          ...(message.buckets && { buckets: message.buckets }),
         },
       };
     case 'syncResponse':
-      return { syncResponse: { source: rawId(message.source), same: message.same } };
+      return {
+        syncResponse: {
+          source: rawId(message.source),
+          same: message.same,
+          ...(message.bucketDigests && { bucketDigests: message.bucketDigests }),
+        },
+      };
     case 'memberState':
       return {
         memberState: {
@@ -248,6 +321,25 @@ function rawMessage(message: Message): Raw {
       return { targetsResponse: { node: message.node, addresses: message.addresses.map(addressBytes) } };
     case 'podTarget':
       return { podTarget: { name: message.name, addresses: message.addresses.map(addressBytes) } };
+    case 'forget':
+      return {
+        forget: {
+          member: rawId(message.member),
+          generation: message.generation,
+          ageSeconds: message.ageSeconds,
+        },
+      };
+    case 'keyRing':
+      return { keyRing: rawKeyRing(message.ring) };
+    case 'keysRequest':
+      return { keysRequest: { target: rawId(message.target) } };
+    case 'keysResponse':
+      return {
+        keysResponse: {
+          primary: rawId(message.primary),
+          fingerprints: message.fingerprints.map(rawId),
+        },
+      };
   }
 }
 

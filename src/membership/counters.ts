@@ -35,6 +35,10 @@ export const GOSSIP_COUNTERS = [
   'refusedCluster',
   /** Received before, or too long ago to tell. */
   'refusedReplay',
+  /** Of no member's present run: answered, and not believed. */
+  'refusedSession',
+  /** Records that are void since their node was forgotten. */
+  'refusedForgotten',
   /** Frames out of order in a stream. */
   'refusedStream',
   /** Messages: not protobuf, a field out of its bounds, a signature that does not hold. */

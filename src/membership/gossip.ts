@@ -53,7 +53,7 @@ export class Gossiper {
   /** False if there was nobody to tell anything. */
   #round(): boolean {
     const { link, table, timing, random } = this.#options;
-    const targets = sample(random, table.order, timing.gossipNodes, (entry) => this.#isTarget(entry));
+    const targets = sample(random, table, timing.gossipNodes, (entry) => this.#isTarget(entry));
     let hasSent = false;
     for (const target of targets) {
       const news = this.#takeNews(target.id, link.datagramBytes);

@@ -118,7 +118,7 @@ export class Joiner {
     for (const seed of isAlone ? lost : shuffle(random, lost).slice(0, 1)) this.#try(seed);
     const dead = roster.table.count('dead');
     if (dead > 0 && random() < dead / roster.table.reachable) {
-      const [member] = sample(random, roster.table.order, 1, (entry) => entry.status === 'dead');
+      const [member] = sample(random, roster.table, 1, (entry) => entry.status === 'dead');
       if (member)
         this.#options.synchronizer.full(member.record.gossip, (result) =>
           this.#followUp(result, member.record.gossip),
@@ -237,9 +237,10 @@ export class Joiner {
     const literal = target.hostPort && literalAddress(target.hostPort.host);
     const endpoint = target.endpoint ?? (literal && { address: literal, port: target.hostPort!.port });
     if (!endpoint) return false;
-    return table.order.some(
-      (entry) => entry.status === 'alive' && sameEndpoint(entry.record.gossip, endpoint),
-    );
+    for (const entry of table) {
+      if (entry.status === 'alive' && sameEndpoint(entry.record.gossip, endpoint)) return true;
+    }
+    return false;
   }
 }
 

@@ -6,10 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
+import { KEY_BYTES, MAX_KEYS } from './key-ring-state.ts';
 
-export const KEY_BYTES = 32;
-/** Each key is tried on a frame that does not open. */
-export const MAX_KEYS = 8;
 const MAX_KEY_FILE_BYTES = 16_384;
 
 export interface KeyRing {

@@ -46,7 +46,11 @@ export interface StreamReader {
 }
 
 export interface LinkHandlers {
-  datagram(from: Endpoint, message: Message): void;
+  /**
+   * `isCurrent`: it comes from the present run of a member that this node knows. What is not may be a stale
+   * datagram that somebody recorded earlier.
+   */
+  datagram(from: Endpoint, message: Message, isCurrent: boolean): void;
   stream(from: Endpoint): StreamReader;
 }
 
@@ -57,11 +61,17 @@ export interface LinkOptions {
   readonly session: Uint8Array;
   readonly counters: GossipCounters;
   readonly streamTimeoutMs: number;
+  /** Whether a member runs under this session (hexadecimal) now. */
+  readonly isCurrentSession: (session: string) => boolean;
 }
+
+/** The most that one side may send in a stream: the largest table, and some to spare. */
+const MAX_STREAM_BYTES = 16 * 1024 * 1024;
 
 export class Link {
   readonly #options: LinkOptions;
   readonly #replays = new ReplayGuard();
+  readonly #streamReplays = new ReplayGuard();
   #handlers: LinkHandlers | undefined;
   #datagramNumber = 0;
   #exchangeNumber = 0;
@@ -121,10 +131,12 @@ export class Link {
     const frames = this.#sealStream('request', session, number, messages);
     counters.add('sentStreams');
     let index = 0;
+    let streamBytes = 0;
     let failure: Error | undefined;
     return transport.exchange(to, frames, streamTimeoutMs, {
       frame: (bytes) => {
         counters.add('receivedStreamBytes', bytes.length);
+        streamBytes += bytes.length;
         const opened = sealer.open(bytes);
         if (!opened.ok) {
           failure =
@@ -140,7 +152,7 @@ export class Link {
           header.number === number &&
           header.index === index++ &&
           Buffer.compare(header.session, session) === 0;
-        if (!isNext || !this.#readMessages(payload, receive)) {
+        if (!isNext || streamBytes > MAX_STREAM_BYTES || !this.#readMessages(payload, receive)) {
           counters.add('refusedStream');
           failure = new Error(`the answer of ${formatEndpoint(to)} makes no sense`);
           return true;
@@ -166,24 +178,28 @@ export class Link {
       return;
     }
     // In clear text anyone can make up sessions and numbers; refusing repetitions would protect nothing.
+    let isCurrent = true;
     if (sealer.sealed) {
-      const session = Buffer.from(header.session).toString('latin1');
+      const session = hexText(header.session);
       if (!this.#replays.accept(session, header.number * 0x1_0000_0000 + header.index)) {
         counters.add('refusedReplay');
         return;
       }
+      isCurrent = this.#options.isCurrentSession(session);
     }
-    this.#readMessages(payload, (message) => this.#handlers?.datagram(from, message));
+    this.#readMessages(payload, (message) => this.#handlers?.datagram(from, message, isCurrent));
   }
 
   #accept(from: Endpoint): InboundExchange {
     const { sealer, counters } = this.#options;
     const reader = this.#handlers?.stream(from);
     let expected: { session: Uint8Array; number: number; index: number } | undefined;
+    let streamBytes = 0;
     counters.add('receivedStreams');
     return {
       frame: (bytes) => {
         counters.add('receivedStreamBytes', bytes.length);
+        streamBytes += bytes.length;
         const opened = sealer.open(bytes);
         if (!opened.ok) {
           if (opened.reason === 'refused') return [];
@@ -191,8 +207,15 @@ export class Link {
           return [refusalFrame(refusalCode(opened.reason))];
         }
         const { header, payload } = opened;
-        expected ??= { session: header.session, number: header.number, index: 0 };
+        if (!expected) {
+          if (sealer.sealed && !this.#streamReplays.accept(hexText(header.session), header.number)) {
+            counters.add('refusedReplay');
+            return [refusalFrame('invalid')];
+          }
+          expected = { session: header.session, number: header.number, index: 0 };
+        }
         const isNext =
+          streamBytes <= MAX_STREAM_BYTES &&
           header.kind === 'request' &&
           header.number === expected.number &&
           header.index === expected.index++ &&
@@ -234,6 +257,10 @@ export class Link {
     if (!isWhole) counters.add('refusedMalformed');
     return isWhole;
   }
+}
+
+function hexText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
 function refusalCode(reason: FrameRefusal): RefusalCode {

@@ -1,38 +1,45 @@
-/** Every member this node knows, itself included, and a digest of it all. Bounded by `MAX_MEMBERS`. */
+/** Every member this node knows, itself included, in probing order. Bounded by `MAX_MEMBERS`. */
 import type { MemberStatus } from '../api/types.ts';
-import type { Digest } from './codec.ts';
-import { type Random, randomIndex, shuffle } from './random.ts';
-import type { Suspicion } from './suspicion.ts';
-import type { NodeRecord, SignedRecord } from './types.ts';
+import { ArrayEntryStore, type EntryStore, type MemberEntry } from './entry-store.ts';
+import { type Random, randomIndex } from './random.ts';
+import { TableDigest } from './table-digest.ts';
 
+export type { MemberEntry } from './entry-store.ts';
+
+/** Slots are 16-bit numbers. */
 export const MAX_MEMBERS = 16_384;
 
-export interface MemberEntry {
-  readonly id: string;
-  record: NodeRecord;
-  signed: SignedRecord;
-  status: MemberStatus;
-  /** On this node's clock. */
-  statusSinceMs: number;
-  /** Set while the status is `suspect`. */
-  suspicion: Suspicion | undefined;
-}
-
 export class MemberTable {
-  readonly #entries = new Map<string, MemberEntry>();
-  /** In probing order: shuffled, newcomers at a random place. */
-  #order: MemberEntry[] = [];
+  readonly #store: EntryStore;
   readonly #random: Random;
+  /** Slots in probing order: shuffled, newcomers at a random place. */
+  #order = new Uint16Array(16);
+  #length = 0;
   readonly #counts: Record<MemberStatus, number> = { alive: 0, suspect: 0, dead: 0, left: 0 };
-  #digestHigh = 0;
-  #digestLow = 0;
+  /** Equal on two nodes that know the same members at the same incarnations, and which of them are gone. */
+  readonly digest = new TableDigest();
 
-  constructor(random: Random) {
+  constructor(random: Random, store: EntryStore = new ArrayEntryStore()) {
     this.#random = random;
+    this.#store = store;
   }
 
-  get size(): number {
-    return this.#entries.size;
+  /**
+   * A table with the members of `other`, in another order. `store` must hold them already; the simulator has
+   * one that shares what it holds, so that thousands of nodes with thousands of members fit one process.
+   */
+  static copyOf(other: MemberTable, random: Random, store: EntryStore): MemberTable {
+    const table = new MemberTable(random, store);
+    table.#order = other.#order.slice();
+    table.#length = other.#length;
+    Object.assign(table.#counts, other.#counts);
+    table.digest.copyFrom(other.digest);
+    table.reshuffle();
+    return table;
+  }
+
+  get length(): number {
+    return this.#length;
   }
 
   /** Alive or suspect, this node included. */
@@ -45,60 +52,78 @@ export class MemberTable {
   }
 
   get(id: string): MemberEntry | undefined {
-    return this.#entries.get(id);
+    return this.#store.get(id);
   }
 
-  /** Borrowed: not to be changed, and valid until the next `add` or `remove`. */
-  get order(): readonly MemberEntry[] {
-    return this.#order;
+  /** By position in probing order, 0 to `length` - 1. */
+  at(position: number): MemberEntry | undefined {
+    return position < this.#length ? this.#store.at(this.#order[position]!) : undefined;
   }
 
-  /** Equal on two nodes that know the same members at the same incarnations, and which of them are gone. */
-  get digest(): Digest {
-    return { high: this.#digestHigh >>> 0, low: this.#digestLow >>> 0 };
+  /** In probing order; the table must not gain or lose members meanwhile. */
+  *[Symbol.iterator](): IterableIterator<MemberEntry> {
+    for (let position = 0; position < this.#length; position++) yield this.at(position)!;
+  }
+
+  /** Whether a member runs under this session now (hexadecimal). */
+  hasSession(session: string): boolean {
+    return this.#store.hasSession(session);
   }
 
   add(entry: MemberEntry): void {
-    this.#entries.set(entry.id, entry);
-    const place = randomIndex(this.#random, this.#order.length + 1);
-    const displaced = this.#order[place];
-    this.#order[place] = entry;
-    if (displaced) this.#order.push(displaced);
+    if (this.#length === this.#order.length) {
+      const larger = new Uint16Array(2 * this.#length);
+      larger.set(this.#order);
+      this.#order = larger;
+    }
+    const place = randomIndex(this.#random, this.#length + 1);
+    this.#order[this.#length] = this.#order[place]!;
+    this.#order[place] = this.#store.add(entry);
+    this.#length++;
     this.#count(entry, 1);
   }
 
-  /** Applies `change` to an entry; all changes go through here, so that counts and digest stay true. */
-  change(entry: MemberEntry, change: Partial<Omit<MemberEntry, 'id'>>): void {
-    this.#count(entry, -1);
-    Object.assign(entry, change);
+  /** Applies `change` to a member and returns its new entry. */
+  change(id: string, change: Partial<Omit<MemberEntry, 'id'>>): MemberEntry {
+    const before = this.#store.get(id)!;
+    const entry: MemberEntry = { ...before, ...change };
+    this.#store.replace(entry);
+    const isSameState = stateOf(before) === stateOf(entry);
+    if (before.status === entry.status && isSameState) return entry;
+    this.#count(before, -1);
     this.#count(entry, 1);
+    return entry;
   }
 
-  remove(entry: MemberEntry): void {
-    if (!this.#entries.delete(entry.id)) return;
-    this.#order = this.#order.filter((other) => other !== entry);
-    this.#count(entry, -1);
+  remove(id: string): void {
+    const slot = this.#store.slotOf(id);
+    if (slot === undefined) return;
+    this.#count(this.#store.at(slot), -1);
+    const place = this.#order.subarray(0, this.#length).indexOf(slot);
+    this.#order.copyWithin(place, place + 1, this.#length);
+    this.#length--;
+    this.#store.delete(id);
   }
 
+  /** Fisher-Yates. */
   reshuffle(): void {
-    shuffle(this.#random, this.#order);
+    const order = this.#order;
+    for (let i = this.#length - 1; i > 0; i--) {
+      const j = randomIndex(this.#random, i + 1);
+      const slot = order[i]!;
+      order[i] = order[j]!;
+      order[j] = slot;
+    }
   }
 
   #count(entry: MemberEntry, by: 1 | -1): void {
     this.#counts[entry.status] += by;
-    // A suspect counts as alive: suspicions come and go, and are not worth an exchange of tables.
-    const isGone = entry.status === 'dead' || entry.status === 'left';
-    const state = Math.imul(entry.record.incarnation, 2) + (isGone ? 1 : 0);
-    // Ids are hashes already; exclusive-or makes adding and removing the same operation.
-    this.#digestHigh ^= mix(Number.parseInt(entry.id.slice(0, 8), 16) ^ mix(state));
-    this.#digestLow ^= mix(Number.parseInt(entry.id.slice(8, 16), 16) ^ mix(state + 0x5bd1e995));
+    this.digest.toggle(entry.id, stateOf(entry));
   }
 }
 
-/** A bijection of 32-bit integers that spreads every bit (the finalizer of MurmurHash3). */
-export function mix(value: number): number {
-  let mixed = value | 0;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return mixed ^ (mixed >>> 16);
+/** A suspect counts as alive: suspicions come and go, and are not worth an exchange of tables. */
+function stateOf(entry: MemberEntry): number {
+  const isGone = entry.status === 'dead' || entry.status === 'left';
+  return Math.imul(entry.record.incarnation, 2) + (isGone ? 1 : 0);
 }

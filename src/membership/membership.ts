@@ -1,49 +1,54 @@
 /**
  * Who is in the cluster: SWIM with suspicion and refutation, news piggybacked on probes, push-pull, joining
- * and leaving. This file puts the parts together and hands each message to the part it is for:
+ * and leaving. This file puts the parts together:
  *
- *     seal.ts, link.ts    frames, keys, streams          roster.ts   the table and the merge rule
- *     probe.ts            failure detection              gossip.ts   spreading news
- *     sync.ts             push-pull                      join.ts     finding the others
+ *     seal.ts, link.ts    frames, keys, streams          roster.ts        the table and the merge rule
+ *     inbox.ts            what comes in                  tombstones.ts    nodes forgotten on purpose
+ *     probe.ts            failure detection              gossip.ts        spreading news
+ *     sync.ts             push-pull                      join.ts          finding the others
+ *     key-rotation.ts     changing the cluster's keys    persistence.ts   what outlives a restart
  *
  * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
  */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import type { NodeTargets } from '../api/types.ts';
-import { errorMessage, WarrenError } from '../errors.ts';
-import { type Endpoint, formatEndpoint, type HostPort } from '../ip/endpoint.ts';
+import type { MemberStatus, NodeTargets } from '../api/types.ts';
+import { WarrenError } from '../errors.ts';
+import { formatEndpoint, type HostPort } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
 import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
 import { type Clock, realClock, TimerGroup } from './clock.ts';
-import { encodeMessage, type Message } from './codec.ts';
+import type { ClusterKeys } from './cluster-keys.ts';
+import { encodeMessage } from './codec.ts';
 import { GossipCounters } from './counters.ts';
 import { Gossiper } from './gossip.ts';
 import type { Identity } from './identity.ts';
+import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
-import type { KeyRing } from './key-ring.ts';
-import { Link, type StreamReader } from './link.ts';
+import { KeyRotation } from './key-rotation.ts';
+import { Link } from './link.ts';
 import { type MemberEntry, MemberTable } from './member-table.ts';
+import { Persistence } from './persistence.ts';
 import { Prober } from './probe.ts';
 import { type Random, sample, seededRandom } from './random.ts';
-import { verifyRecord } from './record.ts';
+import { RecordReader } from './record-reader.ts';
 import { type Resolve, resolveHost } from './resolve.ts';
 import { Roster } from './roster.ts';
 import { SESSION_BYTES, Sealer } from './seal.ts';
 import { type SelfDescription, SelfRecord } from './self.ts';
-import { MAX_REMEMBERED, type MembershipStore } from './store.ts';
+import type { MembershipStore } from './store.ts';
 import { Synchronizer } from './sync.ts';
-import { encodeTargets, requestTargets } from './targets.ts';
+import { requestTargets } from './targets.ts';
 import { type MembershipTiming, pushPullDelayMs, timingPresets } from './timing.ts';
 import type { Transport } from './transport.ts';
-import type { Member, NodeRecord, SignedRecord } from './types.ts';
+import type { Member, NodeRecord } from './types.ts';
 
 export interface MembershipOptions {
   readonly identity: Identity;
   readonly clusterName: string;
   /** Absent: gossip is clear text, and sealed gossip is refused. */
-  readonly keyRing: KeyRing | undefined;
+  readonly keyRing: ClusterKeys | undefined;
   readonly self: Omit<SelfDescription, 'lease'>;
   readonly seeds: readonly HostPort[];
   readonly transport: Transport;
@@ -53,7 +58,10 @@ export interface MembershipOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly resolve?: Resolve;
-  readonly verify?: (record: NodeRecord, signed: SignedRecord) => boolean;
+  /** Shared by nodes that the simulator runs in one process. */
+  readonly records?: RecordReader;
+  /** Members that are known from the start. */
+  readonly table?: MemberTable;
 }
 
 interface MembershipEvents {
@@ -61,12 +69,12 @@ interface MembershipEvents {
   change: [member: Member, previous: Member | undefined];
   /** A member has been dead or gone for so long that it is forgotten. */
   removed: [member: Member];
+  /** This node was forgotten, and with it its lease: whatever it wants to have it must claim anew. */
+  forgotten: [];
   /** How joining came out; `joined` may follow `alone`. */
   outcome: [outcome: 'joined' | 'alone'];
 }
 
-/** Incarnation and members are written at most this often. */
-const SAVE_DELAY_MS = 1000;
 const TWIN_SHOWN_MS = 60_000;
 /** For so long after the start, newer records of this node can stem from its earlier run. */
 const TWIN_GRACE_MS = 10_000;
@@ -88,11 +96,13 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #synchronizer: Synchronizer;
   readonly #prober: Prober;
   readonly #joiner: Joiner;
+  readonly #inbox: Inbox;
+  readonly #persistence: Persistence;
+  readonly keys: KeyRotation;
   readonly #joined: Promise<'joined' | 'alone'>;
   #targets: (() => NodeTargets) | undefined;
   #phase: 'new' | 'running' | 'stopped' = 'new';
   #startedAtMs = 0;
-  #isSaveDue = false;
   #twin: { readonly text: string; readonly atMs: number } | undefined;
 
   /** Reads the store, and may throw its errors (STATE_CORRUPT). Nothing is bound or sent before `start`. */
@@ -104,14 +114,19 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#timing = options.timing ?? timingPresets.lan;
     this.#timers = new TimerGroup(this.#clock);
     const stored = options.store.load();
-    const { identity, logger, transport } = options;
+    const { identity, logger, transport, keyRing } = options;
+    const session = randomBytes(SESSION_BYTES);
     this.#self = new SelfRecord(
       identity,
       { ...options.self, lease: undefined },
-      (stored?.incarnation ?? 0) + 1,
+      {
+        incarnation: (stored?.incarnation ?? 0) + 1,
+        generation: stored?.generation ?? 0,
+        session: session.toString('hex'),
+      },
     );
     const awareness = new Awareness(this.#timing.awarenessMaxMultiplier);
-    const table = new MemberTable(this.#random);
+    const table = options.table ?? new MemberTable(this.#random);
     const shared = {
       selfId: identity.id,
       broadcasts: this.#broadcasts,
@@ -126,23 +141,37 @@ export class Membership extends EventEmitter<MembershipEvents> {
     };
     this.#link = new Link({
       transport,
-      sealer: new Sealer(options.clusterName, options.keyRing),
-      session: randomBytes(SESSION_BYTES),
+      sealer: new Sealer(options.clusterName, keyRing),
+      session,
       counters: this.#counters,
+      isCurrentSession: (one) => table.hasSession(one),
       streamTimeoutMs: this.#timing.streamTimeoutMs,
     });
     this.#roster = new Roster({
       ...shared,
       self: this.#self,
-      verify: options.verify ?? verifyRecord,
+      records: options.records ?? new RecordReader(),
       onChange: (member, previous) => this.#onChange(member, previous),
-      onRemoved: (member) => this.emit('removed', member),
+      onRemoved: (member) => {
+        this.#persistence.changed();
+        this.emit('removed', member);
+      },
+      onForgotten: (record) => this.#tellForgotten(record),
+      onSelfForgotten: () => this.#onSelfForgotten(),
       onStale: (accuserId) => this.#tellSelf(accuserId),
       onTwin: (record) => this.#onTwin(record),
     });
-    const parts = { ...shared, link: this.#link, roster: this.#roster };
+    const parts = { ...shared, self: this.#self, link: this.#link, roster: this.#roster };
     this.#gossiper = new Gossiper(parts);
-    this.#synchronizer = new Synchronizer({ ...parts, onMerged: () => this.#gossiper.wake() });
+    const wake = () => this.#gossiper.wake();
+    this.#persistence = new Persistence({ ...parts, store: options.store, stored });
+    this.keys = new KeyRotation({ ...parts, keys: keyRing, wake });
+    this.#synchronizer = new Synchronizer({
+      ...parts,
+      keyRing: () => keyRing?.state,
+      onKeyRing: (ring) => this.keys.merge(ring),
+      onMerged: wake,
+    });
     this.#prober = new Prober({ ...parts, gossiper: this.#gossiper });
     this.#joiner = new Joiner({
       ...parts,
@@ -152,6 +181,16 @@ export class Membership extends EventEmitter<MembershipEvents> {
       synchronizer: this.#synchronizer,
       resolve: options.resolve ?? resolveHost,
       onOutcome: (outcome) => this.emit('outcome', outcome),
+    });
+    this.#inbox = new Inbox({
+      ...parts,
+      isRunning: () => this.#phase === 'running',
+      prober: this.#prober,
+      gossiper: this.#gossiper,
+      synchronizer: this.#synchronizer,
+      keys: keyRing,
+      rotation: this.keys,
+      targets: () => this.#targets?.(),
     });
     this.#joined = new Promise((resolve) => this.once('outcome', resolve));
   }
@@ -175,22 +214,24 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Binds, and begins to join. Rejects with a WarrenError if the address cannot be bound. */
   async start(): Promise<void> {
-    await this.#link.open({
-      datagram: (from, message) => this.#receive(from, message),
-      stream: () => this.#serve(),
-    });
+    await this.#link.open(this.#inbox);
     if (this.#phase !== 'new') return;
     this.#phase = 'running';
     this.#startedAtMs = this.#clock.now();
     this.#prober.start();
     this.#schedulePushPull();
     this.#joiner.start();
-    this.#save();
+    this.#persistence.changed();
   }
 
   /** Every member that is remembered, dead ones included, and this node. */
   members(): Member[] {
-    return this.#roster.table.order.map((entry) => this.#roster.member(entry));
+    return Array.from(this.#roster.table, (entry) => this.#roster.member(entry));
+  }
+
+  /** How many members have this status, this node included. */
+  count(status: MemberStatus): number {
+    return this.#roster.table.count(status);
   }
 
   member(id: string): Member | undefined {
@@ -220,7 +261,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     done: (result: { readonly asked: number; readonly answered: number }) => void,
   ): void {
     const isOther = (entry: MemberEntry) => entry.status === 'alive' && entry.id !== this.id;
-    const chosen = new Set(sample(this.#random, this.#roster.table.order, others, isOther));
+    const chosen = new Set(sample(this.#random, this.#roster.table, others, isOther));
     for (const id of this.#joiner.peers()) {
       const entry = this.#roster.table.get(id);
       if (entry && isOther(entry)) chosen.add(entry);
@@ -250,6 +291,40 @@ export class Membership extends EventEmitter<MembershipEvents> {
     return requestTargets(this.#link, member.id, member.name, member.gossip);
   }
 
+  /**
+   * Forgets a member that is dead or has left, everywhere: its lease is free at once, and it must claim anew if
+   * it returns. `node` is its id, or its name where only one has it. Throws MEMBER_UNKNOWN, MEMBER_AMBIGUOUS or
+   * MEMBER_ALIVE.
+   */
+  forget(node: string): Member {
+    const found = this.members().filter((member) => member.id === node || member.name === node);
+    const [member] = found;
+    if (!member) {
+      throw new WarrenError('MEMBER_UNKNOWN', `there is no node ${node}`, {
+        hint: '`warren peers` lists them.',
+      });
+    }
+    if (found.length > 1) {
+      throw new WarrenError('MEMBER_AMBIGUOUS', `${found.length} nodes are called ${node}`, {
+        hint: `Name the one by its id: ${found.map(({ id }) => id).join(', ')}`,
+      });
+    }
+    if (member.status === 'alive' || member.status === 'suspect') {
+      throw new WarrenError(
+        'MEMBER_ALIVE',
+        `${member.name} is ${member.status}: only a node that is gone can be forgotten`,
+        {
+          hint: 'Stop its agent first; when it is shown as dead or left, forget it.',
+        },
+      );
+    }
+    const { generation } = this.#roster.table.get(member.id)!.record;
+    this.#roster.forgotten({ kind: 'forget', member: member.id, generation, ageSeconds: 0 });
+    this.#options.logger.warn({ node: member.name, id: member.id }, 'node is forgotten; its lease is free');
+    this.#gossiper.wake();
+    return member;
+  }
+
   /** Tells the others that this node goes, and gives that news a moment to spread. `stop` comes after. */
   async leave(): Promise<void> {
     if (this.#phase !== 'running' || this.#self.left) return;
@@ -259,7 +334,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const news = [encodeMessage({ kind: 'record', signed: this.#self.signed })];
     const others = sample(
       this.#random,
-      this.#roster.table.order,
+      this.#roster.table,
       LEAVE_DIRECT,
       (entry) => entry.status === 'alive' && entry.id !== this.id,
     );
@@ -272,7 +347,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Ends everything. Without `leave` before it the others find out by themselves. */
   async stop(): Promise<void> {
     if (this.#phase === 'stopped') return;
-    this.#writeStore();
+    if (this.#phase === 'running') this.#persistence.write();
     this.#phase = 'stopped';
     this.#timers.close();
     await this.#link.close();
@@ -290,69 +365,12 @@ export class Membership extends EventEmitter<MembershipEvents> {
     return problems;
   }
 
-  #receive(from: Endpoint, message: Message): void {
-    if (this.#phase !== 'running') return;
-    switch (message.kind) {
-      case 'ping':
-        this.#prober.answer(message, from);
-        break;
-      case 'pingRequest':
-        this.#prober.relay(message, from);
-        break;
-      case 'ack':
-        this.#prober.ack(message.sequence);
-        break;
-      case 'nack':
-        this.#prober.nack(message.sequence);
-        break;
-      case 'record':
-        this.#roster.mergeRecord(message.signed, 'broadcast');
-        break;
-      case 'suspect':
-        this.#roster.suspect(message);
-        break;
-      case 'dead':
-        this.#roster.declareDead(message);
-        break;
-      default:
-        this.#counters.add('refusedUnexpected');
-    }
-    this.#gossiper.wake();
-  }
-
-  /** A stream's first message says what it is about. */
-  #serve(): StreamReader {
-    let reader: StreamReader | undefined;
-    return {
-      message: (message) => {
-        if (reader) reader.message(message);
-        else reader = this.#readerFor(message);
-      },
-      end: () => reader?.end() ?? [],
-    };
-  }
-
-  #readerFor(first: Message): StreamReader | undefined {
-    const ignore = () => this.#counters.add('refusedUnexpected');
-    const isRunning = this.#phase === 'running';
-    if (first.kind === 'syncRequest' && isRunning) return this.#synchronizer.serve(first);
-    if (first.kind === 'ping' && first.target === this.id) {
-      const ack = encodeMessage({ kind: 'ack', sequence: first.sequence });
-      return { message: ignore, end: () => [ack] };
-    }
-    if (first.kind === 'targetsRequest' && first.target === this.id) {
-      return { message: ignore, end: () => (this.#targets ? encodeTargets(this.#targets()) : []) };
-    }
-    ignore();
-    return undefined;
-  }
-
   #schedulePushPull(): void {
     const delayMs = pushPullDelayMs(this.#timing, this.#roster.table.reachable);
     this.#timers.after(delayMs * (0.5 + this.#random()), () => {
       const [other] = sample(
         this.#random,
-        this.#roster.table.order,
+        this.#roster.table,
         1,
         (entry) => entry.status === 'alive' && entry.id !== this.id,
       );
@@ -362,7 +380,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   }
 
   #onChange(member: Member, previous: Member | undefined): void {
-    if (member.id === this.id || previous?.status !== member.status) this.#save();
+    if (member.id === this.id || previous?.status !== member.status) this.#persistence.changed();
     if (member.id !== this.id && previous?.status !== member.status) {
       const fields = { node: member.name, id: member.id, gossip: formatEndpoint(member.gossip) };
       if (member.status === 'alive' && previous?.status !== 'suspect')
@@ -380,45 +398,26 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#link.send(other.record.gossip, [record]);
   }
 
+  /** A node that does not know that it was forgotten hears it from whoever hears of it. */
+  #tellForgotten({ id, gossip }: NodeRecord): void {
+    const forget = this.#roster.tombstones.message(id);
+    if (forget && this.#phase === 'running') this.#link.send(gossip, [encodeMessage(forget)]);
+  }
+
+  #onSelfForgotten(): void {
+    this.#options.logger.warn(
+      'this node was forgotten by the cluster while it was away; it claims a lease anew',
+    );
+    this.emit('forgotten');
+    if (this.#phase === 'running') this.#persistence.write();
+    this.#gossiper.wake();
+  }
+
   #onTwin(record: NodeRecord): void {
     const nowMs = this.#clock.now();
     if (this.#phase !== 'running' || nowMs - this.#startedAtMs < TWIN_GRACE_MS) return;
     const text = `another agent at ${formatEndpoint(record.gossip)} runs with this node's identity; was its state folder copied?`;
     if (!this.#twin || nowMs - this.#twin.atMs > TWIN_SHOWN_MS) this.#options.logger.error(text);
     this.#twin = { text, atMs: nowMs };
-  }
-
-  #save(): void {
-    if (this.#isSaveDue || this.#phase !== 'running') return;
-    this.#isSaveDue = true;
-    this.#timers.after(SAVE_DELAY_MS, () => {
-      this.#isSaveDue = false;
-      this.#writeStore();
-    });
-  }
-
-  #writeStore(): void {
-    if (this.#phase !== 'running') return;
-    const others = sample(
-      this.#random,
-      this.#roster.table.order,
-      MAX_REMEMBERED,
-      (entry) => entry.id !== this.id && entry.status !== 'left' && entry.status !== 'dead',
-    );
-    // A node that lost everyone keeps what it remembers.
-    const members = others.length > 0 ? others.map((entry) => entry.record.gossip) : this.#rememberedBefore();
-    try {
-      this.#options.store.save({ incarnation: this.#self.record.incarnation, members });
-    } catch (error) {
-      this.#options.logger.error({ reason: errorMessage(error) }, 'cannot write the known members');
-    }
-  }
-
-  #rememberedBefore(): readonly Endpoint[] {
-    try {
-      return this.#options.store.load()?.members ?? [];
-    } catch {
-      return [];
-    }
   }
 }

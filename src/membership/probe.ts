@@ -75,7 +75,7 @@ export class Prober {
     }
     const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence })];
     const asker = roster.table.get(ping.source);
-    const accusation = asker && roster.accusationOf(asker);
+    const accusation = asker && roster.accusationOf(asker.id);
     if (accusation) messages.push(accusation);
     gossiper.send(from, ping.source, messages);
   }
@@ -118,13 +118,13 @@ export class Prober {
   /** The next one in shuffled order; a full turn shuffles anew, and forgets the long dead. */
   #nextTarget(): MemberEntry | undefined {
     const { roster, selfId } = this.#options;
-    for (let looked = 0; looked <= roster.table.size; looked++) {
-      if (this.#next >= roster.table.order.length) {
+    for (let looked = 0; looked <= roster.table.length; looked++) {
+      if (this.#next >= roster.table.length) {
         roster.reap();
         roster.table.reshuffle();
         this.#next = 0;
       }
-      const entry = roster.table.order[this.#next++];
+      const entry = roster.table.at(this.#next++);
       if (entry && entry.id !== selfId && (entry.status === 'alive' || entry.status === 'suspect')) {
         return entry;
       }
@@ -175,7 +175,7 @@ export class Prober {
       },
     });
 
-    const accusation = roster.accusationOf(target);
+    const accusation = roster.accusationOf(target.id);
     gossiper.send(target.record.gossip, target.id, [
       encodeMessage(ping),
       ...(accusation ? [accusation] : []),
@@ -186,7 +186,7 @@ export class Prober {
     const { selfId, gossiper, roster, timing, random } = this.#options;
     const helpers = sample(
       random,
-      roster.table.order,
+      roster.table,
       timing.indirectProbes,
       (entry) => entry.status === 'alive' && entry.id !== selfId && entry.id !== target.id,
     );

@@ -61,7 +61,13 @@ export function bytesField(value: unknown, minBytes: number, maxBytes: number): 
 }
 
 export function idField(value: unknown): string {
-  return Buffer.from(bytesField(value, ID_BYTES, ID_BYTES)).toString('hex');
+  return idBytesField(value, ID_BYTES);
+}
+
+/** Exactly so many bytes, in hexadecimal. */
+export function idBytesField(value: unknown, length: number): string {
+  check(value instanceof Uint8Array && value.length === length);
+  return Buffer.from(value.buffer, value.byteOffset, length).toString('hex');
 }
 
 export function nameField(value: unknown): string {

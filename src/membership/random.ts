@@ -32,23 +32,38 @@ export function shuffle<T>(random: Random, items: T[]): T[] {
   return items;
 }
 
+/** An array, or what can be looked at like one. */
+export interface Indexed<T> {
+  readonly length: number;
+  at(index: number): T | undefined;
+}
+
 /**
  * Up to `count` different items that `accept` takes, in random order. It looks at every item if it must, so
  * that in a cluster of three the only possible helper is always found.
  */
 export function sample<T>(
   random: Random,
-  items: readonly T[],
+  items: Indexed<T>,
   count: number,
   accept: (item: T) => boolean,
 ): T[] {
   if (count <= 0) return [];
-  if (items.length <= count * 8) return shuffle(random, items.filter(accept)).slice(0, count);
+  if (items.length <= count * 8) return shuffle(random, accepted(items, accept)).slice(0, count);
   const chosen = new Set<T>();
   for (let tries = 0; tries < count * 8 && chosen.size < count; tries++) {
-    const item = items[randomIndex(random, items.length)]!;
+    const item = items.at(randomIndex(random, items.length))!;
     if (accept(item)) chosen.add(item);
   }
   if (chosen.size === count) return [...chosen];
-  return shuffle(random, items.filter(accept)).slice(0, count);
+  return shuffle(random, accepted(items, accept)).slice(0, count);
+}
+
+function accepted<T>(items: Indexed<T>, accept: (item: T) => boolean): T[] {
+  const result: T[] = [];
+  for (let index = 0; index < items.length; index++) {
+    const item = items.at(index)!;
+    if (accept(item)) result.push(item);
+  }
+  return result;
 }

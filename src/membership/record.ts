@@ -20,14 +20,17 @@ import {
   prefixField,
   type Raw,
   rawEndpoint,
+  rawId,
   rawPrefix,
 } from './proto.ts';
+import { SESSION_BYTES } from './seal.ts';
 import type { Encapsulation, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
 
 /** 16 IPv6 prefixes, two IPv6 endpoints and the longest name take less. */
 export const MAX_RECORD_BYTES = 640;
 export const MAX_PREFIXES = 16;
 export const MAX_INCARNATION = 0xffff_ffff;
+export const MAX_GENERATION = 0xffff_ffff;
 
 /** Stands before the record in what is signed, so that the signature means nothing anywhere else. */
 const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
@@ -66,6 +69,8 @@ export function decodeRecord(bytes: Uint8Array): Decoded<NodeRecord> {
       encapsulation: encapsulationField(raw),
       lease: leaseField(raw.lease),
       left: raw.left === true,
+      session: Buffer.from(bytesField(raw.session, SESSION_BYTES, SESSION_BYTES)).toString('hex'),
+      generation: integerField(raw.generation, 0, MAX_GENERATION),
     };
   });
 }
@@ -81,6 +86,8 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     encapsulation: ENCAPSULATION[encapsulation.type],
     vni: encapsulation.type === 'vxlan-gpe' ? encapsulation.vni : 0,
     left: record.left,
+    session: rawId(record.session),
+    generation: record.generation,
     partialChecksums: encapsulation.type === 'vxlan-gpe' && encapsulation.partialChecksums,
     ...(lease && { lease: rawLease(lease) }),
   };

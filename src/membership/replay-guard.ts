@@ -12,8 +12,11 @@ interface Window {
 }
 
 export const REPLAY_WINDOW = 64;
-/** The session unheard for the longest is forgotten first. */
-const MAX_SESSIONS = 4096;
+/**
+ * One per member and some to spare, about 150 bytes each. The session unheard for the longest is forgotten
+ * first, and what comes under a session of no member changes nothing (link.ts).
+ */
+const MAX_SESSIONS = 20_000;
 
 export class ReplayGuard {
   readonly #windows = new Map<string, Window>();

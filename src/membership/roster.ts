@@ -6,14 +6,16 @@ import type { Logger } from '../log/logger.ts';
 import type { Awareness } from './awareness.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
 import type { Clock, TimerGroup } from './clock.ts';
-import { type Accusation, encodeMessage, type MemberState } from './codec.ts';
+import { type Accusation, encodeMessage, type Forget, type MemberState } from './codec.ts';
 import { type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
 import { MAX_MEMBERS, type MemberEntry, type MemberTable } from './member-table.ts';
 import { deathIsNews, judgeRemoteStatus, judgeSuspect, recordIsNews } from './merge-rule.ts';
-import { decodeRecord, sameSignedRecord } from './record.ts';
+import { sameSignedRecord } from './record.ts';
+import type { RecordReader } from './record-reader.ts';
 import type { SelfRecord } from './self.ts';
 import { Suspicion, suspicionBounds } from './suspicion.ts';
 import type { MembershipTiming } from './timing.ts';
+import { Tombstones } from './tombstones.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
 export interface RosterOptions {
@@ -26,12 +28,15 @@ export interface RosterOptions {
   readonly timing: MembershipTiming;
   readonly counters: GossipCounters;
   readonly logger: Logger;
-  /** Ed25519; a simulator may remember what it has verified. */
-  readonly verify: (record: NodeRecord, signed: SignedRecord) => boolean;
+  readonly records: RecordReader;
   readonly onChange: (member: Member, previous: Member | undefined) => void;
   readonly onRemoved: (member: Member) => void;
   /** That node believes something out of date about this one. */
   readonly onStale: (accuserId: string) => void;
+  /** A node says something that is void since it was forgotten. */
+  readonly onForgotten: (record: NodeRecord) => void;
+  /** This node has been forgotten; it has taken up its next generation, without a lease. */
+  readonly onSelfForgotten: () => void;
   /** Another agent, alive at the same time, uses this node's key. */
   readonly onTwin: (record: NodeRecord) => void;
 }
@@ -42,11 +47,17 @@ export type Spread = 'broadcast' | 'quiet';
 export class Roster {
   readonly #options: RosterOptions;
   readonly table: MemberTable;
+  readonly tombstones: Tombstones;
 
   constructor(options: RosterOptions) {
     this.#options = options;
     this.table = options.table;
-    const { self, clock } = options;
+    const { self, clock, timing } = options;
+    this.tombstones = new Tombstones(this.table.digest, clock, timing.tombstoneRetentionMs);
+    if (this.table.get(self.id)) {
+      this.table.change(self.id, { record: self.record, signed: self.signed });
+      return;
+    }
     this.table.add({
       id: self.id,
       record: self.record,
@@ -75,43 +86,33 @@ export class Roster {
   /** Puts this node's own, renewed record into the table and tells everyone. */
   announceSelf(): void {
     const { self } = this.#options;
-    const entry = this.table.get(self.id)!;
-    this.#update(entry, {
-      record: self.record,
-      signed: self.signed,
-      status: self.left ? 'left' : 'alive',
-    });
-    this.#broadcastRecord(entry);
+    const status = self.left ? 'left' : 'alive';
+    this.#broadcastRecord(this.#update(self.id, { record: self.record, signed: self.signed, status }));
   }
 
   /** Takes over a record if it is news. */
   mergeRecord(signed: SignedRecord, spread: Spread): void {
-    const record = this.#decode(signed);
-    if (!record) return;
-    const entry = this.#merge(record, signed, { status: 'alive', ageMs: 0 });
-    // The very object: it was taken over just now.
-    if (entry?.signed === signed && spread === 'broadcast') this.#broadcastRecord(entry);
+    const news = this.#merge(signed, { status: 'alive', ageMs: 0 });
+    if (news?.isTaken && spread === 'broadcast') this.#broadcastRecord(news.entry);
   }
 
   /** One member of another node's table. */
   mergeState(state: MemberState, spread: Spread): void {
     const { self, timing } = this.#options;
-    const record = this.#decode(state.signed);
-    if (!record) return;
     const isGone = state.status === 'dead' || state.status === 'left';
     const ageMs = isGone ? state.statusAgeSeconds * 1000 : 0;
-    const isKnown = this.table.get(record.id) !== undefined;
     // Long gone: the other node is about to forget it.
-    if (!isKnown && ageMs >= timing.deadRetentionMs) return;
-    const entry = this.#merge(record, state.signed, { status: isGone ? 'dead' : 'alive', ageMs });
-    if (entry?.record.incarnation !== record.incarnation) return;
+    if (ageMs >= timing.deadRetentionMs && !this.#isKnown(state.signed)) return;
+    const news = this.#merge(state.signed, { status: isGone ? 'dead' : 'alive', ageMs });
+    if (!news?.isSame) return;
+    const { entry } = news;
     // A newcomer learns of the dead, for their leases; nobody else needs to hear of it.
-    if (entry.signed === state.signed && spread === 'broadcast' && !isGone) this.#broadcastRecord(entry);
+    if (news.isTaken && spread === 'broadcast' && !isGone) this.#broadcastRecord(entry);
     if (judgeRemoteStatus(state.status) === 'suspect') {
       this.suspect({
         kind: 'suspect',
         member: entry.id,
-        incarnation: record.incarnation,
+        incarnation: entry.record.incarnation,
         from: self.id,
       });
     }
@@ -134,7 +135,7 @@ export class Roster {
     const suspicion = new Suspicion(accusation.from, bounds, clock, timers, () =>
       this.declareDead({ ...accusation, kind: 'dead', from: self.id }),
     );
-    this.#update(entry, { status: 'suspect', suspicion });
+    this.#update(entry.id, { status: 'suspect', suspicion });
     this.#broadcast(accusation);
   }
 
@@ -149,27 +150,47 @@ export class Roster {
     if (!deathIsNews(knownState(entry), accusation.incarnation)) return;
     counters.add('deaths');
     logger.warn({ node: entry.record.name, from: this.#nameOf(accusation.from) }, 'node is dead');
-    this.#update(entry, { status: 'dead' });
+    this.#update(entry.id, { status: 'dead' });
     this.#broadcast(accusation);
   }
 
-  /** Forgets those who have been dead or gone for longer than they are remembered. */
-  reap(): void {
-    const { clock, timing, broadcasts } = this.#options;
-    const before = clock.now() - timing.deadRetentionMs;
-    for (const entry of [...this.table.order]) {
-      if ((entry.status === 'dead' || entry.status === 'left') && entry.statusSinceMs <= before) {
-        if (entry.id === this.#options.self.id) continue;
-        this.table.remove(entry);
-        broadcasts.remove(entry.id);
-        this.#options.onRemoved(this.member(entry));
-      }
+  /** A tombstone: what its node has said so far is void. True if that is news. */
+  forgotten(forget: Forget): boolean {
+    const { self, broadcasts } = this.#options;
+    const { member: id, generation, ageSeconds } = forget;
+    if (id === self.id) {
+      if (generation < self.record.generation) return false;
+      self.forgotten(generation);
+      self.renew();
+      this.announceSelf();
+      this.#options.onSelfForgotten();
+      return true;
     }
+    const entry = this.table.get(id);
+    // Nobody can void what a node has yet to say.
+    if (entry && generation > entry.record.generation) return false;
+    if (!this.tombstones.add(id, generation, ageSeconds * 1000)) return false;
+    if (entry && entry.record.generation <= generation) this.#remove(entry);
+    broadcasts.put(id, encodeMessage(this.tombstones.message(id)!));
+    return true;
+  }
+
+  /** Removes those who have been dead or gone for longer than they are remembered. */
+  reap(): void {
+    const { clock, timing, self } = this.#options;
+    this.tombstones.reap();
+    const before = clock.now() - timing.deadRetentionMs;
+    if (this.table.count('dead') + this.table.count('left') === 0) return;
+    const isOver = (entry: MemberEntry) =>
+      (entry.status === 'dead' || entry.status === 'left') && entry.statusSinceMs <= before;
+    for (const entry of [...this.table]) if (isOver(entry) && entry.id !== self.id) this.#remove(entry);
   }
 
   /** The message that tells a member what is wrongly believed of it, if anything. */
-  accusationOf(entry: MemberEntry): Uint8Array | undefined {
-    if (entry.status !== 'suspect' && entry.status !== 'dead') return undefined;
+  accusationOf(id: string): Uint8Array | undefined {
+    const entry = this.table.get(id);
+    if (entry?.status !== 'suspect' && entry?.status !== 'dead') return undefined;
+    if (!this.#options.timing.tellsSuspects) return undefined;
     return encodeMessage({
       kind: entry.status,
       member: entry.id,
@@ -183,10 +204,10 @@ export class Roster {
    * earlier run whose state was lost in part: go above it. While running it can only be another agent.
    */
   #hearOfSelf(record: NodeRecord, signed: SignedRecord): void {
-    const { self, verify, counters } = this.#options;
+    const { self, records, counters } = this.#options;
     if (record.incarnation < self.record.incarnation) return;
     if (record.incarnation === self.record.incarnation && sameSignedRecord(signed, self.signed)) return;
-    if (!verify(record, signed)) {
+    if (!records.verify(signed)) {
       counters.add('refusedSignature');
       return;
     }
@@ -209,37 +230,52 @@ export class Roster {
     this.announceSelf();
   }
 
-  #decode(signed: SignedRecord): NodeRecord | undefined {
-    const decoded = decodeRecord(signed.bytes);
-    if (decoded.ok) return decoded.value;
-    this.#options.counters.add(MESSAGE_COUNTER[decoded.reason]);
-    return undefined;
+  #isKnown(signed: SignedRecord): boolean {
+    const { decoded } = this.#options.records.read(signed);
+    return decoded.ok && this.table.get(decoded.value.id) !== undefined;
   }
 
-  /** The entry of the record's node afterwards; undefined where the record was refused. */
+  /** What is known of the record's node afterwards; undefined where the record was refused. */
   #merge(
-    record: NodeRecord,
-    signed: SignedRecord,
+    received: SignedRecord,
     ifUnknown: { readonly status: MemberStatus; readonly ageMs: number },
-  ): MemberEntry | undefined {
-    const { self, counters, verify, clock } = this.#options;
+  ): Merged | undefined {
+    const { self, counters, records, clock } = this.#options;
+    const { decoded, signed } = records.read(received);
+    if (!decoded.ok) {
+      counters.add(MESSAGE_COUNTER[decoded.reason]);
+      return undefined;
+    }
+    const record = decoded.value;
     const entry = this.table.get(record.id);
     if (record.id === self.id) {
       this.#hearOfSelf(record, signed);
-      return entry;
+      return {
+        entry: this.table.get(self.id)!,
+        isTaken: false,
+        isSame: record.incarnation === self.record.incarnation,
+      };
     }
-    if (!recordIsNews(entry && knownState(entry), record.incarnation)) return entry;
-    if (!entry && this.table.size >= MAX_MEMBERS) {
+    if (entry && !recordIsNews(knownState(entry), record.incarnation)) {
+      return { entry, isTaken: false, isSame: entry.record.incarnation === record.incarnation };
+    }
+    if (!entry && this.table.length >= MAX_MEMBERS) {
       counters.add('refusedFull');
       return undefined;
     }
-    if (!verify(record, signed)) {
+    if (!records.verify(signed)) {
       counters.add('refusedSignature');
       return undefined;
     }
+    if (this.tombstones.voids(record.id, record.generation)) {
+      counters.add('refusedForgotten');
+      // Only one that is there can say it for itself.
+      if (ifUnknown.status === 'alive') this.#options.onForgotten(record);
+      return undefined;
+    }
     if (entry) {
-      this.#update(entry, { record, signed, status: record.left ? 'left' : 'alive' });
-      return entry;
+      const status = record.left ? 'left' : 'alive';
+      return { entry: this.#update(entry.id, { record, signed, status }), isTaken: true, isSame: true };
     }
     const added: MemberEntry = {
       id: record.id,
@@ -251,19 +287,29 @@ export class Roster {
     };
     this.table.add(added);
     this.#options.onChange(this.member(added), undefined);
-    return added;
+    return { entry: added, isTaken: true, isSame: true };
   }
 
-  #update(entry: MemberEntry, change: Partial<Omit<MemberEntry, 'id'>>): void {
-    const previous = this.member(entry);
-    const status = change.status ?? entry.status;
-    if (status !== 'suspect') {
-      entry.suspicion?.cancel();
-      entry.suspicion = undefined;
-    }
-    const statusSinceMs = status === entry.status ? entry.statusSinceMs : this.#options.clock.now();
-    this.table.change(entry, { statusSinceMs, ...change });
+  #update(id: string, change: Partial<Omit<MemberEntry, 'id'>>): MemberEntry {
+    const before = this.table.get(id)!;
+    const status = change.status ?? before.status;
+    const isSuspect = status === 'suspect';
+    if (!isSuspect) before.suspicion?.cancel();
+    const previous = this.member(before);
+    const entry = this.table.change(id, {
+      statusSinceMs: status === before.status ? before.statusSinceMs : this.#options.clock.now(),
+      ...(isSuspect ? {} : { suspicion: undefined }),
+      ...change,
+    });
     this.#options.onChange(this.member(entry), previous);
+    return entry;
+  }
+
+  #remove(entry: MemberEntry): void {
+    entry.suspicion?.cancel();
+    this.table.remove(entry.id);
+    this.#options.broadcasts.remove(entry.id);
+    this.#options.onRemoved(this.member(entry));
   }
 
   #broadcastRecord(entry: MemberEntry): void {
@@ -277,6 +323,14 @@ export class Roster {
   #nameOf(id: string): string {
     return this.table.get(id)?.record.name ?? id;
   }
+}
+
+interface Merged {
+  readonly entry: MemberEntry;
+  /** The record was news and has been taken over. */
+  readonly isTaken: boolean;
+  /** What is known is what the record says. */
+  readonly isSame: boolean;
 }
 
 function knownState(entry: MemberEntry) {

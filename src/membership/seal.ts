@@ -82,7 +82,8 @@ const KIND_NAMES = [undefined, 'datagram', 'request', 'response', 'refusal'] as 
 
 export class Sealer {
   readonly #clusterName: Uint8Array;
-  readonly #keys: readonly Uint8Array[];
+  /** Its keys may change at any time; whether there are any may not. */
+  readonly #keyRing: KeyRing | undefined;
   readonly #nonce: () => Uint8Array;
 
   /** Without a key ring frames are clear. `nonce` is for tests that compare bytes. */
@@ -91,12 +92,12 @@ export class Sealer {
     if (this.#clusterName.length < 1 || this.#clusterName.length > MAX_CLUSTER_NAME_BYTES) {
       throw new RangeError(`a cluster's name has 1 to ${MAX_CLUSTER_NAME_BYTES} bytes`);
     }
-    this.#keys = keyRing?.keys ?? [];
+    this.#keyRing = keyRing;
     this.#nonce = nonce;
   }
 
   get sealed(): boolean {
-    return this.#keys.length > 0;
+    return this.#keyRing !== undefined;
   }
 
   /** What a frame has besides its payload. */
@@ -106,12 +107,11 @@ export class Sealer {
 
   seal(header: FrameHeader, payload: Uint8Array): Uint8Array {
     const head = encodeHeader(header, this.sealed);
-    const key = this.#keys[0];
-    if (key === undefined) {
+    if (this.#keyRing === undefined) {
       return Buffer.concat([head, Buffer.of(this.#clusterName.length), this.#clusterName, payload]);
     }
     const nonce = this.#nonce();
-    const cipher = createCipheriv('aes-256-gcm', key, nonce);
+    const cipher = createCipheriv('aes-256-gcm', this.#keyRing.keys[0]!, nonce);
     cipher.setAAD(Buffer.concat([head, this.#clusterName]));
     return Buffer.concat([head, nonce, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
   }
@@ -136,7 +136,7 @@ export class Sealer {
     const text = frame.subarray(HEADER_BYTES + NONCE_BYTES, frame.length - TAG_BYTES);
     const tag = frame.subarray(frame.length - TAG_BYTES);
     const associated = Buffer.concat([frame.subarray(0, HEADER_BYTES), this.#clusterName]);
-    for (const key of this.#keys) {
+    for (const key of this.#keyRing?.keys ?? []) {
       const payload = decrypt(key, nonce, associated, text, tag);
       if (payload) return { ok: true, header, payload };
     }

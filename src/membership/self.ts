@@ -1,7 +1,7 @@
 /** This node's own record: its incarnation, its signature, and the state that outlives a restart. */
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Identity } from './identity.ts';
-import { MAX_INCARNATION, signRecord } from './record.ts';
+import { MAX_GENERATION, MAX_INCARNATION, signRecord } from './record.ts';
 import type { Encapsulation, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
 
 export interface SelfDescription {
@@ -15,15 +15,23 @@ export interface SelfDescription {
 
 export class SelfRecord {
   readonly #identity: Identity;
+  readonly #session: string;
+  #generation: number;
   #description: SelfDescription;
   #incarnation: number;
   #left = false;
   #current: { readonly record: NodeRecord; readonly signed: SignedRecord };
 
-  constructor(identity: Identity, description: SelfDescription, incarnation: number) {
+  constructor(
+    identity: Identity,
+    description: SelfDescription,
+    run: { readonly incarnation: number; readonly generation: number; readonly session: string },
+  ) {
     this.#identity = identity;
     this.#description = description;
-    this.#incarnation = incarnation;
+    this.#session = run.session;
+    this.#generation = run.generation;
+    this.#incarnation = run.incarnation;
     this.#current = this.#sign();
   }
 
@@ -51,6 +59,12 @@ export class SelfRecord {
     this.#left = true;
   }
 
+  /** Nothing that was said before the tombstone of `generation` counts any more, the lease least of all. */
+  forgotten(generation: number): void {
+    this.#generation = Math.min(Math.max(this.#generation, generation) + 1, MAX_GENERATION);
+    this.#description = { ...this.#description, lease: undefined };
+  }
+
   /** A new record whose incarnation is above both its own and `known`. */
   renew(known = 0): void {
     this.#incarnation = Math.min(Math.max(this.#incarnation, known) + 1, MAX_INCARNATION);
@@ -62,6 +76,8 @@ export class SelfRecord {
       ...this.#description,
       incarnation: this.#incarnation,
       left: this.#left,
+      session: this.#session,
+      generation: this.#generation,
     });
   }
 }

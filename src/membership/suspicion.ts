@@ -10,6 +10,8 @@ export interface SuspicionBounds {
   readonly wanted: number;
   readonly minMs: number;
   readonly maxMs: number;
+  /** MembershipTiming.stallMs. */
+  readonly stallMs: number;
 }
 
 /** The bounds in a cluster where `nodes` are alive or suspect; the formulas are in timing.ts. */
@@ -22,6 +24,7 @@ export function suspicionBounds(timing: MembershipTiming, nodes: number): Suspic
     wanted: nodes - 2 < wanted ? 0 : wanted,
     minMs,
     maxMs: timing.suspicionMaxMultiplier * minMs,
+    stallMs: timing.stallMs,
   };
 }
 
@@ -31,9 +34,6 @@ export function suspicionTimeoutMs(bounds: SuspicionBounds, confirmations: numbe
   const fraction = Math.log(confirmations + 1) / Math.log(bounds.wanted + 1);
   return Math.max(bounds.minMs, bounds.maxMs - fraction * (bounds.maxMs - bounds.minMs));
 }
-
-/** A timer that fires this late tells of a stalled host, which may not have heard a refutation yet. */
-export const STALL_MS = 1000;
 
 export class Suspicion {
   readonly #bounds: SuspicionBounds;
@@ -79,7 +79,7 @@ export class Suspicion {
     this.#timer?.cancel();
     const dueAtMs = this.#clock.now() + delayMs;
     this.#timer = this.#timers.after(delayMs, () => {
-      if (this.#clock.now() - dueAtMs > STALL_MS) this.#arm(this.#bounds.minMs);
+      if (this.#clock.now() - dueAtMs > this.#bounds.stallMs) this.#arm(this.#bounds.minMs);
       else this.#onTimeout();
     });
   }

@@ -1,16 +1,20 @@
 /**
- * Push-pull: two nodes exchange their member tables. A joining node sends its table at once; the periodic
- * exchange first compares digests, so that between nodes that agree it costs one small frame each way; a node
- * that claims a lease shows only its own state.
+ * Push-pull: two nodes exchange what they know. A joining node sends its table at once. The periodic exchange
+ * first compares digests, so that between nodes that agree it costs one small frame each way; where they
+ * differ, only the parts of the tables that differ travel (table-digest.ts). A node that claims a lease shows
+ * only its own state.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
 import type { Clock } from './clock.ts';
-import { encodeMessage, type Message, type SyncMode, type SyncRequest } from './codec.ts';
+import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
+import type { KeyRingState } from './key-ring-state.ts';
 import type { Link, StreamReader } from './link.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
 import type { Roster, Spread } from './roster.ts';
+import { inMask } from './table-digest.ts';
+import { MAX_TOMBSTONES } from './tombstones.ts';
 import type { Exchange } from './transport.ts';
 import type { LeaseClaim } from './types.ts';
 
@@ -20,12 +24,18 @@ export interface SyncOptions {
   readonly roster: Roster;
   readonly clock: Clock;
   readonly counters: GossipCounters;
+  /** What commands have done to the cluster's keys; undefined without keys. */
+  readonly keyRing: () => KeyRingState | undefined;
+  readonly onKeyRing: (ring: KeyRingState) => void;
   /** There may be news to tell now. */
   readonly onMerged: () => void;
 }
 
 /** Called once: with the id of the node that answered, or with what went wrong. */
 export type SyncDone = (result: { readonly peer: string } | { readonly error: Error }) => void;
+
+/** States, tombstones and a key ring: more messages than this are not read. */
+const MAX_MESSAGES = MAX_MEMBERS + MAX_TOMBSTONES + 1;
 
 export class Synchronizer {
   readonly #options: SyncOptions;
@@ -37,23 +47,27 @@ export class Synchronizer {
   /** Exchanges everything; what a join does. */
   full(to: Endpoint, done: SyncDone): Exchange {
     // The table of a node that knows only itself is no news to anyone: what it learns now is not passed on.
-    const spread = this.#options.roster.table.size <= 1 ? 'quiet' : 'broadcast';
-    return this.#request(to, 'full', spread, (result) => {
-      done('error' in result ? result : { peer: result.peer });
+    const spread = this.#options.roster.table.length <= 1 ? 'quiet' : 'broadcast';
+    return this.#request(to, 'full', undefined, spread, (result) => {
+      done('error' in result ? result : { peer: result.source });
     });
   }
 
-  /** Exchanges tables if they differ; the periodic one. */
+  /** Exchanges the parts of the tables that differ; the periodic one. */
   compare(to: Endpoint, done: SyncDone): Exchange {
+    const { counters, roster } = this.#options;
     let second: Exchange | undefined;
-    const first = this.#request(to, 'compare', 'broadcast', (result) => {
-      if ('error' in result || result.same) {
-        if (!('error' in result)) this.#options.counters.add('pushPullsSame');
-        done(result);
-        return;
+    const first = this.#request(to, 'compare', undefined, 'broadcast', (result) => {
+      if ('error' in result) done(result);
+      else if (result.same || !result.bucketDigests) {
+        counters.add('pushPullsSame');
+        done({ peer: result.source });
+      } else {
+        const mask = roster.table.digest.differing(result.bucketDigests);
+        second = this.#request(to, 'buckets', mask, 'broadcast', (answer) => {
+          done('error' in answer ? answer : { peer: answer.source });
+        });
       }
-      // We have its table now; it gets ours, if ours still has something else in it.
-      second = this.#request(to, 'push', 'broadcast', done);
     });
     return {
       cancel: () => {
@@ -68,23 +82,27 @@ export class Synchronizer {
    * that claim the same and ask the same third, the second to ask always hears of the first.
    */
   claim(to: Endpoint, done: SyncDone): Exchange {
-    return this.#request(to, 'claim', 'broadcast', done);
+    return this.#request(to, 'claim', undefined, 'broadcast', (result) => {
+      done('error' in result ? result : { peer: result.source });
+    });
   }
 
   /** The receiving side of a push-pull whose first message was `request`. */
   serve(request: SyncRequest): StreamReader {
     const { roster, selfId } = this.#options;
-    const { high, low } = roster.table.digest;
-    const same = request.mode === 'compare' && request.digest.high === high && request.digest.low === low;
-    let states = 0;
+    const { high, low } = roster.table.digest.total;
+    const isCompare = request.mode === 'compare';
+    const same = isCompare && request.digest.high === high && request.digest.low === low;
+    let messages = 0;
     return {
       message: (message) => {
-        if (++states <= MAX_MEMBERS) this.#merge(message, 'broadcast');
+        if (++messages <= MAX_MESSAGES) this.#merge(message, 'broadcast');
       },
       end: () => {
         this.#options.onMerged();
-        const answer = encodeMessage({ kind: 'syncResponse', source: selfId, same });
-        return same ? [answer] : [answer, ...this.#answerStates(request)];
+        const bucketDigests = isCompare && !same ? roster.table.digest.parts() : undefined;
+        const answer = encodeMessage({ kind: 'syncResponse', source: selfId, same, bucketDigests });
+        return isCompare ? [answer] : [answer, ...this.#answer(request)];
       },
     };
   }
@@ -92,25 +110,22 @@ export class Synchronizer {
   #request(
     to: Endpoint,
     mode: SyncMode,
+    buckets: Uint8Array | undefined,
     spread: Spread,
-    done: (result: { readonly peer: string; readonly same: boolean } | { readonly error: Error }) => void,
+    done: (result: SyncResponse | { readonly error: Error }) => void,
   ): Exchange {
     const { link, roster, selfId, counters } = this.#options;
     counters.add('pushPulls');
-    const request = encodeMessage({
-      kind: 'syncRequest',
-      source: selfId,
-      digest: roster.table.digest,
-      mode,
-    });
-    let answer: { peer: string; same: boolean } | undefined;
-    let states = 0;
+    const digest = roster.table.digest.total;
+    const request = encodeMessage({ kind: 'syncRequest', source: selfId, digest, mode, buckets });
+    let answer: SyncResponse | undefined;
+    let messages = 0;
     return link.exchange(
       to,
-      [request, ...this.#requestStates(mode)],
+      [request, ...this.#knowledge(mode, buckets)],
       (message) => {
-        if (message.kind === 'syncResponse') answer = { peer: message.source, same: message.same };
-        else if (answer && ++states <= MAX_MEMBERS) this.#merge(message, spread);
+        if (message.kind === 'syncResponse') answer = message;
+        else if (answer && ++messages <= MAX_MESSAGES) this.#merge(message, spread);
       },
       (error) => {
         this.#options.onMerged();
@@ -125,35 +140,47 @@ export class Synchronizer {
   }
 
   #merge(message: Message, spread: Spread): void {
-    const { roster, counters } = this.#options;
+    const { roster, counters, onKeyRing } = this.#options;
     if (message.kind === 'memberState') roster.mergeState(message, spread);
+    else if (message.kind === 'forget') roster.forgotten(message);
+    else if (message.kind === 'keyRing') onKeyRing(message.ring);
     else counters.add('refusedUnexpected');
   }
 
-  #requestStates(mode: SyncMode): Uint8Array[] {
-    const { roster, selfId } = this.#options;
-    if (mode === 'compare') return [];
-    return this.#encode(mode === 'claim' ? [roster.table.get(selfId)!] : roster.table.order);
-  }
-
-  #answerStates(request: SyncRequest): Uint8Array[] {
+  #answer(request: SyncRequest): Uint8Array[] {
+    if (request.mode !== 'claim') return this.#knowledge(request.mode, request.buckets);
     const { table } = this.#options.roster;
-    if (request.mode === 'push') return [];
-    if (request.mode !== 'claim') return this.#encode(table.order);
     const lease = table.get(request.source)?.record.lease;
-    return this.#encode(lease ? table.order.filter((entry) => leasesOverlap(lease, entry.record.lease)) : []);
+    if (!lease) return [];
+    const overlapping: MemberEntry[] = [];
+    for (const entry of table) if (leasesOverlap(lease, entry.record.lease)) overlapping.push(entry);
+    return overlapping.map((entry) => this.#encode(entry));
   }
 
-  #encode(entries: readonly MemberEntry[]): Uint8Array[] {
-    const now = this.#options.clock.now();
-    return entries.map((entry) =>
-      encodeMessage({
-        kind: 'memberState',
-        signed: entry.signed,
-        status: entry.status,
-        statusAgeSeconds: Math.max(0, Math.floor((now - entry.statusSinceMs) / 1000)),
-      }),
-    );
+  /** What this node knows, as far as the mode has it: tombstones first, for what follows to be judged by. */
+  #knowledge(mode: SyncMode, buckets: Uint8Array | undefined): Uint8Array[] {
+    const { roster, selfId, keyRing } = this.#options;
+    if (mode === 'compare') return [];
+    if (mode === 'claim') return [this.#encode(roster.table.get(selfId)!)];
+    const isAsked = (id: string) => buckets === undefined || inMask(buckets, id);
+    const messages: Uint8Array[] = [];
+    const ring = keyRing();
+    if (ring) messages.push(encodeMessage({ kind: 'keyRing', ring }));
+    for (const { id } of roster.tombstones) {
+      if (isAsked(id)) messages.push(encodeMessage(roster.tombstones.message(id)!));
+    }
+    for (const entry of roster.table) if (isAsked(entry.id)) messages.push(this.#encode(entry));
+    return messages;
+  }
+
+  #encode(entry: MemberEntry): Uint8Array {
+    const ageMs = this.#options.clock.now() - entry.statusSinceMs;
+    return encodeMessage({
+      kind: 'memberState',
+      signed: entry.signed,
+      status: entry.status,
+      statusAgeSeconds: Math.max(0, Math.floor(ageMs / 1000)),
+    });
   }
 }
 

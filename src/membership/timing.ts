@@ -52,6 +52,15 @@ export interface MembershipTiming {
   readonly reconnectIntervalMs: number;
   /** How long dead and left nodes, and with them their leases, are remembered. */
   readonly deadRetentionMs: number;
+  /** How long a node that was forgotten on purpose is kept from coming back with an old record. */
+  readonly tombstoneRetentionMs: number;
+  /**
+   * A suspicion that ends this late tells of a stalled host (this one), which may not have heard a refutation
+   * yet: it starts over with the minimum.
+   */
+  readonly stallMs: number;
+  /** Whether a suspect is told so by those who ping it or are pinged by it (Lifeguard's buddy system). */
+  readonly tellsSuspects: boolean;
   /** How long a node that leaves goes on telling so. */
   readonly leaveMs: number;
 }
@@ -77,6 +86,9 @@ const lan: MembershipTiming = {
   joinRetryMaxMs: 5_000,
   reconnectIntervalMs: 5_000,
   deadRetentionMs: DAY_MS,
+  tombstoneRetentionMs: 7 * DAY_MS,
+  stallMs: 1000,
+  tellsSuspects: true,
   leaveMs: 800,
 };
 
@@ -113,6 +125,17 @@ const local: MembershipTiming = {
 
 export const timingPresets = { lan, wan, local } as const;
 export type TimingPreset = keyof typeof timingPresets;
+
+/** The same without Lifeguard (plain SWIM with suspicion): to measure what it brings. */
+export function withoutLifeguard(timing: MembershipTiming): MembershipTiming {
+  return {
+    ...timing,
+    awarenessMaxMultiplier: 1,
+    suspicionMaxMultiplier: 1,
+    tellsSuspects: false,
+    stallMs: Number.POSITIVE_INFINITY,
+  };
+}
 
 export function retransmitLimit(timing: MembershipTiming, nodes: number): number {
   return timing.retransmitMultiplier * Math.ceil(Math.log10(nodes + 1));

@@ -43,6 +43,10 @@ export interface NodeRecord {
   readonly lease: LeaseClaim | undefined;
   /** The node has left on its own accord. */
   readonly left: boolean;
+  /** Of this run of its agent: its datagrams carry it; 16 hexadecimal digits. */
+  readonly session: string;
+  /** How often the node has been forgotten (tombstones.ts). */
+  readonly generation: number;
 }
 
 /** A record as it travels: the exact bytes that were signed, passed on unchanged. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatPrefix } from '../../src/ip/prefix.ts';
-import { podRange, SimulatedCluster, type SimulatedNode } from './cluster.ts';
+import { podRange, SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
 
 const seeds = [1, 2, 3];
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
-import { SimulatedCluster } from './cluster.ts';
+import { SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const seeds = [1, 2, 3];
 

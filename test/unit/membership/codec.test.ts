@@ -4,6 +4,7 @@ import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
 import { decodeMessage, encodeMessage, type Message } from '../../../src/membership/codec.ts';
 import { idOfPublicKey, verifySignature } from '../../../src/membership/identity.ts';
+import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
 import { pack, packGroups, unpack } from '../../../src/membership/packing.ts';
 import { messageType, nodeRecordType } from '../../../src/membership/proto.ts';
 import { decodeRecord, encodeRecord, verifyRecord } from '../../../src/membership/record.ts';
@@ -11,6 +12,7 @@ import { golden, goldenIdentity } from './golden.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const idA = goldenIdentity.id;
+const clusterKey = new Uint8Array(32).fill(3);
 const idB = '00112233445566778899aabbccddeeff';
 
 const samples: readonly Message[] = [
@@ -21,12 +23,40 @@ const samples: readonly Message[] = [
   { kind: 'record', signed: golden.signed },
   { kind: 'suspect', member: idA, incarnation: 7, from: idB },
   { kind: 'dead', member: idA, incarnation: 0xffff_ffff, from: idB },
-  { kind: 'syncRequest', source: idA, mode: 'compare', digest: { high: 1, low: 0xffff_ffff } },
-  { kind: 'syncResponse', source: idB, same: true },
+  {
+    kind: 'syncRequest',
+    source: idA,
+    mode: 'compare',
+    digest: { high: 1, low: 0xffff_ffff },
+    buckets: undefined,
+  },
+  {
+    kind: 'syncRequest',
+    source: idA,
+    mode: 'buckets',
+    digest: { high: 0, low: 7 },
+    buckets: new Uint8Array(32).fill(5),
+  },
+  { kind: 'syncResponse', source: idB, same: true, bucketDigests: undefined },
+  { kind: 'syncResponse', source: idB, same: false, bucketDigests: new Uint8Array(2048).fill(9) },
   { kind: 'memberState', signed: golden.signed, status: 'suspect', statusAgeSeconds: 12 },
   { kind: 'targetsRequest', target: idA },
   { kind: 'targetsResponse', node: 'node-a', addresses: [parseAddress('10.42.0.1')] },
   { kind: 'podTarget', name: 'web', addresses: [parseAddress('fd42::2'), parseAddress('10.42.0.2')] },
+  { kind: 'forget', member: idA, generation: 4, ageSeconds: 90 },
+  {
+    kind: 'keyRing',
+    ring: {
+      keys: [
+        { fingerprint: fingerprintOf(clusterKey), version: 2, key: clusterKey },
+        { fingerprint: 'aabbccddeeff0011', version: 3, key: undefined },
+      ],
+      primary: fingerprintOf(clusterKey),
+      primaryVersion: 2,
+    },
+  },
+  { kind: 'keysRequest', target: idA },
+  { kind: 'keysResponse', primary: 'aabbccddeeff0011', fingerprints: ['aabbccddeeff0011'] },
 ];
 
 describe('gossip messages', () => {
@@ -133,6 +163,31 @@ describe('gossip messages', () => {
     ['a record of 641 bytes', { record: { record: new Uint8Array(641), signature: new Uint8Array(64) } }],
     ['a name with an escape', { targetsResponse: { node: 'a\u001b[31m', addresses: [] } }],
     ['a name of 64 characters', { podTarget: { name: 'a'.repeat(64), addresses: [] } }],
+    ['a mask without its mode', { syncRequest: { source: id, mode: 2, buckets: new Uint8Array(32) } }],
+    ['a mask of 31 bytes', { syncRequest: { source: id, mode: 3, buckets: new Uint8Array(31) } }],
+    ['digests cut short', { syncResponse: { source: id, bucketDigests: new Uint8Array(2047) } }],
+    [
+      'a key that is not the one of its fingerprint',
+      {
+        keyRing: {
+          keys: [{ fingerprint: new Uint8Array(8), version: 1, key: new Uint8Array(32) }],
+          primary: new Uint8Array(8),
+        },
+      },
+    ],
+    [
+      '33 keys',
+      {
+        keyRing: {
+          keys: Array(33).fill({ fingerprint: new Uint8Array(8), version: 1 }),
+          primary: new Uint8Array(8),
+        },
+      },
+    ],
+    [
+      'nine fingerprints',
+      { keysResponse: { primary: new Uint8Array(8), fingerprints: Array(9).fill(new Uint8Array(8)) } },
+    ],
     ['nine addresses', { podTarget: { name: 'web', addresses: Array(9).fill(new Uint8Array(4)) } }],
   ];
   it.each(outOfBounds)('refuses %s', (_what, raw) => {
@@ -177,7 +232,9 @@ describe('node records', () => {
         '12140a10fd4200000000000700000000000000001040' +
         '1880f2d6ca06' +
         '2001' +
-        '5001',
+        '5001' +
+        '5a080102030405060708' +
+        '6003',
     );
   });
 
@@ -208,6 +265,7 @@ describe('node records', () => {
       { vni: 1 << 24 },
       { gossip: undefined },
       { vtep: { address: new Uint8Array(4), port: 1 } },
+      { session: new Uint8Array(7) },
       { lease: { ...lease, state: 0 } },
       { lease: { ...lease, prefixes: [] } },
       { lease: { ...lease, prefixes: Array(17).fill({ address: new Uint8Array(4), length: 0 }) } },

@@ -22,4 +22,6 @@ export const golden = signRecord(goldenIdentity, {
     inUse: true,
   },
   left: false,
+  session: '0102030405060708',
+  generation: 3,
 });

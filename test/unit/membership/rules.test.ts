@@ -8,10 +8,10 @@ import { TimerGroup } from '../../../src/membership/clock.ts';
 import { loadOrCreateIdentity } from '../../../src/membership/identity.ts';
 import { deathIsNews, judgeSuspect, recordIsNews } from '../../../src/membership/merge-rule.ts';
 import { sample, seededRandom } from '../../../src/membership/random.ts';
-import { VirtualClock } from '../../../src/membership/simulation/virtual-clock.ts';
 import { Suspicion, suspicionBounds, suspicionTimeoutMs } from '../../../src/membership/suspicion.ts';
 import { pushPullDelayMs, retransmitLimit, timingPresets } from '../../../src/membership/timing.ts';
 import type { MemberStatus } from '../../../src/membership/types.ts';
+import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
 
 const statuses: readonly MemberStatus[] = ['alive', 'suspect', 'dead', 'left'];
 
@@ -50,7 +50,7 @@ describe('formulas', () => {
     [100, 3, 5000, 30_000],
     [1000, 3, 7500, 45_000],
   ])('suspicion bounds with %i nodes', (nodes, wanted, minMs, maxMs) => {
-    expect(suspicionBounds(timingPresets.lan, nodes)).toEqual({ wanted, minMs, maxMs });
+    expect(suspicionBounds(timingPresets.lan, nodes)).toEqual({ wanted, minMs, maxMs, stallMs: 1000 });
   });
 
   it.each([
@@ -59,7 +59,7 @@ describe('formulas', () => {
     [2, 10_980],
     [3, 6_000],
   ])('suspicion timeout after %i of 3 confirmations', (confirmations, expected) => {
-    const bounds = { wanted: 3, minMs: 6_000, maxMs: 30_000 };
+    const bounds = { wanted: 3, minMs: 6_000, maxMs: 30_000, stallMs: 1000 };
     expect(Math.round(suspicionTimeoutMs(bounds, confirmations))).toBe(expected);
     expect(suspicionTimeoutMs({ ...bounds, wanted: 0 }, confirmations)).toBe(6_000);
   });
@@ -84,7 +84,7 @@ describe('formulas', () => {
 });
 
 describe('suspicion timer', () => {
-  const bounds = { wanted: 2, minMs: 1000, maxMs: 9000 };
+  const bounds = { wanted: 2, minMs: 1000, maxMs: 9000, stallMs: 1000 };
   const start = () => {
     const clock = new VirtualClock();
     const state = { firedAtMs: -1 };

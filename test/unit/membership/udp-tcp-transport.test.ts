@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
+import { ClusterKeys } from '../../../src/membership/cluster-keys.ts';
 import { identityFromSeed } from '../../../src/membership/identity.ts';
 import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
 import { Membership } from '../../../src/membership/membership.ts';
@@ -32,7 +33,7 @@ async function startNode(
   const membership = new Membership({
     identity: identityFromSeed(new Uint8Array(32).fill(number)),
     clusterName: 'test',
-    keyRing,
+    keyRing: keyRing && new ClusterKeys(keyRing),
     self: {
       name: `node-${number}`,
       gossip,

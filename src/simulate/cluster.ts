@@ -1,25 +1,22 @@
 /** A cluster in one process: the agent's own membership and leases on a virtual clock and network. */
 import { createHash } from 'node:crypto';
-import type { PodRange } from '../../src/config/config.ts';
-import { type Endpoint, formatEndpoint } from '../../src/ip/endpoint.ts';
-import { formatPrefix, parsePrefix } from '../../src/ip/prefix.ts';
-import { LeaseManager } from '../../src/lease/lease-manager.ts';
-import type { StoredLease } from '../../src/lease/lease-store.ts';
-import { silentLogger } from '../../src/log/logger.ts';
-import { identityFromSeed } from '../../src/membership/identity.ts';
-import type { KeyRing } from '../../src/membership/key-ring.ts';
-import { Membership } from '../../src/membership/membership.ts';
-import { type Random, seededRandom } from '../../src/membership/random.ts';
-import { verifyRecord } from '../../src/membership/record.ts';
-import { VirtualClock } from '../../src/membership/simulation/virtual-clock.ts';
-import {
-  type LinkQuality,
-  type VirtualHost,
-  VirtualNetwork,
-} from '../../src/membership/simulation/virtual-network.ts';
-import type { StoredMembership } from '../../src/membership/store.ts';
-import { type MembershipTiming, timingPresets } from '../../src/membership/timing.ts';
-import type { MemberStatus, NodeRecord, SignedRecord } from '../../src/membership/types.ts';
+import type { PodRange } from '../config/config.ts';
+import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
+import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
+import { LeaseManager } from '../lease/lease-manager.ts';
+import type { StoredLease } from '../lease/lease-store.ts';
+import { silentLogger } from '../log/logger.ts';
+import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../membership/cluster-keys.ts';
+import { identityFromSeed } from '../membership/identity.ts';
+import type { KeyRing } from '../membership/key-ring.ts';
+import { Membership } from '../membership/membership.ts';
+import { type Random, seededRandom } from '../membership/random.ts';
+import { RecordReader } from '../membership/record-reader.ts';
+import type { StoredMembership } from '../membership/store.ts';
+import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
+import type { MemberStatus } from '../membership/types.ts';
+import { VirtualClock } from './virtual-clock.ts';
+import { type LinkQuality, type VirtualHost, VirtualNetwork } from './virtual-network.ts';
 
 export interface ClusterOptions {
   readonly seed: number;
@@ -40,7 +37,8 @@ export class SimulatedCluster {
   readonly options: ClusterOptions;
   readonly podCidrs: readonly PodRange[];
   readonly nodes: SimulatedNode[] = [];
-  readonly #verified = new Map<string, boolean>();
+  /** One for all: what a record says, and whether its signature holds, is the same everywhere. */
+  readonly records = new RecordReader(10_000);
 
   constructor(options: ClusterOptions) {
     this.options = options;
@@ -79,14 +77,6 @@ export class SimulatedCluster {
   allActive(nodes: readonly SimulatedNode[] = this.running): boolean {
     return nodes.every((node) => node.leases.state().status === 'active');
   }
-
-  /** Ed25519 once per record in the whole cluster: it is the same answer everywhere. */
-  readonly verify = (record: NodeRecord, signed: SignedRecord): boolean => {
-    const key = Buffer.concat([signed.signature, signed.bytes]).toString('latin1');
-    const known = this.#verified.get(key) ?? verifyRecord(record, signed);
-    this.#verified.set(key, known);
-    return known;
-  };
 }
 
 export class SimulatedNode {
@@ -99,6 +89,7 @@ export class SimulatedNode {
   /** What is on the node's disk; it outlives a crash. */
   storedMembership: StoredMembership | undefined;
   storedLease: StoredLease | undefined;
+  readonly storedKeys: KeyChangeStore = volatileKeyChanges();
   podCount = 0;
   isRunning = false;
   membership!: Membership;
@@ -132,7 +123,7 @@ export class SimulatedNode {
         createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
       ),
       clusterName: 'simulated',
-      keyRing: this.#options.keyRing,
+      keyRing: this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys),
       self: {
         name: this.name,
         gossip: endpoint,
@@ -151,7 +142,7 @@ export class SimulatedNode {
       timing,
       clock,
       random: seededRandom(this.#options.seed * 1000 + this.#number),
-      verify: cluster.verify,
+      records: cluster.records,
     });
     this.leases = new LeaseManager({
       membership: this.membership,

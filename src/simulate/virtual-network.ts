@@ -2,10 +2,10 @@
  * A network in memory with seeded faults: delay, loss, duplication, reordering (by unequal delays),
  * partitions, one-way links, hosts that stop and hosts that are paused.
  */
-import type { Endpoint } from '../../ip/endpoint.ts';
-import type { Clock } from '../clock.ts';
-import type { Random } from '../random.ts';
-import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../transport.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Clock } from '../membership/clock.ts';
+import type { Random } from '../membership/random.ts';
+import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../membership/transport.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 export interface LinkQuality {

@@ -1,0 +1,89 @@
+/**
+ * Where a member table keeps its entries: each has a small number, its slot, for as long as it is there.
+ * Entries are never changed in place; a change is a new entry in the same slot, so that tables may share them.
+ */
+import type { MemberStatus } from '../api/types.ts';
+import type { Suspicion } from './suspicion.ts';
+import type { NodeRecord, SignedRecord } from './types.ts';
+
+export interface MemberEntry {
+  readonly id: string;
+  readonly record: NodeRecord;
+  readonly signed: SignedRecord;
+  readonly status: MemberStatus;
+  /** On this node's clock. */
+  readonly statusSinceMs: number;
+  /** Set while the status is `suspect`. */
+  readonly suspicion: Suspicion | undefined;
+}
+
+export interface EntryStore {
+  readonly size: number;
+  get(id: string): MemberEntry | undefined;
+  /** The entry in a slot that is taken. */
+  at(slot: number): MemberEntry;
+  slotOf(id: string): number | undefined;
+  /** Whether some member's record names this session (hexadecimal). */
+  hasSession(session: string): boolean;
+  /** A new member; the slot it has now. */
+  add(entry: MemberEntry): number;
+  /** Another entry for a member that is there. */
+  replace(entry: MemberEntry): void;
+  delete(id: string): void;
+}
+
+/** Bounded by its user, the member table. */
+export class ArrayEntryStore implements EntryStore {
+  readonly #slots: (MemberEntry | undefined)[] = [];
+  readonly #free: number[] = [];
+  readonly #slotOf = new Map<string, number>();
+  readonly #sessions = new Map<string, string>();
+
+  get size(): number {
+    return this.#slotOf.size;
+  }
+
+  get(id: string): MemberEntry | undefined {
+    const slot = this.#slotOf.get(id);
+    return slot === undefined ? undefined : this.#slots[slot];
+  }
+
+  at(slot: number): MemberEntry {
+    return this.#slots[slot]!;
+  }
+
+  slotOf(id: string): number | undefined {
+    return this.#slotOf.get(id);
+  }
+
+  hasSession(session: string): boolean {
+    return this.#sessions.has(session);
+  }
+
+  add(entry: MemberEntry): number {
+    const slot = this.#free.pop() ?? this.#slots.length;
+    this.#slots[slot] = entry;
+    this.#slotOf.set(entry.id, slot);
+    this.#sessions.set(entry.record.session, entry.id);
+    return slot;
+  }
+
+  replace(entry: MemberEntry): void {
+    const slot = this.#slotOf.get(entry.id)!;
+    const before = this.#slots[slot]!;
+    this.#slots[slot] = entry;
+    if (before.record.session === entry.record.session) return;
+    if (this.#sessions.get(before.record.session) === entry.id) this.#sessions.delete(before.record.session);
+    this.#sessions.set(entry.record.session, entry.id);
+  }
+
+  delete(id: string): void {
+    const slot = this.#slotOf.get(id);
+    if (slot === undefined) return;
+    const { session } = this.#slots[slot]!.record;
+    if (this.#sessions.get(session) === id) this.#sessions.delete(session);
+    this.#slots[slot] = undefined;
+    this.#slotOf.delete(id);
+    this.#free.push(slot);
+  }
+}

@@ -1,0 +1,115 @@
+/** Hands each message to the part of membership that it is for. */
+import type { NodeTargets } from '../api/types.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { ClusterKeys } from './cluster-keys.ts';
+import { encodeMessage, type Message } from './codec.ts';
+import type { GossipCounters } from './counters.ts';
+import type { Gossiper } from './gossip.ts';
+import type { KeyRotation } from './key-rotation.ts';
+import type { LinkHandlers, StreamReader } from './link.ts';
+import type { Prober } from './probe.ts';
+import type { Roster } from './roster.ts';
+import type { Synchronizer } from './sync.ts';
+import { encodeTargets } from './targets.ts';
+
+export interface InboxOptions {
+  readonly selfId: string;
+  readonly isRunning: () => boolean;
+  readonly roster: Roster;
+  readonly prober: Prober;
+  readonly gossiper: Gossiper;
+  readonly synchronizer: Synchronizer;
+  readonly keys: ClusterKeys | undefined;
+  readonly rotation: KeyRotation;
+  readonly targets: () => NodeTargets | undefined;
+  readonly counters: GossipCounters;
+}
+
+export class Inbox implements LinkHandlers {
+  readonly #options: InboxOptions;
+
+  constructor(options: InboxOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * What comes under no member's present session is answered (a newcomer's first pings are such) and not
+   * believed, but for records, which speak for themselves.
+   */
+  datagram(from: Endpoint, message: Message, isCurrent: boolean): void {
+    const { isRunning, roster, prober, gossiper, counters, rotation } = this.#options;
+    if (!isRunning()) return;
+    const { kind } = message;
+    if (!isCurrent && (kind === 'suspect' || kind === 'dead' || kind === 'forget' || kind === 'keyRing')) {
+      counters.add('refusedSession');
+      return;
+    }
+    switch (kind) {
+      case 'ping':
+        prober.answer(message, from);
+        break;
+      case 'pingRequest':
+        prober.relay(message, from);
+        break;
+      case 'ack':
+        prober.ack(message.sequence);
+        break;
+      case 'nack':
+        prober.nack(message.sequence);
+        break;
+      case 'record':
+        roster.mergeRecord(message.signed, 'broadcast');
+        break;
+      case 'suspect':
+        roster.suspect(message);
+        break;
+      case 'dead':
+        roster.declareDead(message);
+        break;
+      case 'forget':
+        roster.forgotten(message);
+        break;
+      case 'keyRing':
+        rotation.merge(message.ring);
+        break;
+      default:
+        counters.add('refusedUnexpected');
+    }
+    gossiper.wake();
+  }
+
+  /** A stream's first message says what it is about. */
+  stream(): StreamReader {
+    let reader: StreamReader | undefined;
+    return {
+      message: (message) => {
+        if (reader) reader.message(message);
+        else reader = this.#readerFor(message);
+      },
+      end: () => reader?.end() ?? [],
+    };
+  }
+
+  #readerFor(first: Message): StreamReader | undefined {
+    const { selfId, isRunning, synchronizer, counters, targets, rotation } = this.#options;
+    const ignore = () => counters.add('refusedUnexpected');
+    const answerWith = (answer: () => Uint8Array[]): StreamReader => ({ message: ignore, end: answer });
+    if (isRunning()) {
+      if (first.kind === 'syncRequest') return synchronizer.serve(first);
+      if ('target' in first && first.target === selfId) {
+        if (first.kind === 'ping') {
+          return answerWith(() => [encodeMessage({ kind: 'ack', sequence: first.sequence })]);
+        }
+        if (first.kind === 'targetsRequest') {
+          return answerWith(() => {
+            const own = targets();
+            return own ? encodeTargets(own) : [];
+          });
+        }
+        if (first.kind === 'keysRequest') return answerWith(() => rotation.answer());
+      }
+    }
+    ignore();
+    return undefined;
+  }
+}

@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
+import { fingerprintOf } from '../../src/membership/key-ring-state.ts';
+import { SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
+
+const newKey = () => new Uint8Array(randomBytes(32));
+
+/** Virtual time has to pass for a promise of the protocol to resolve. */
+async function inTime<T>(cluster: SimulatedCluster, work: Promise<T>): Promise<T> {
+  let isDone = false;
+  const done = work.finally(() => {
+    isDone = true;
+  });
+  done.catch(() => {});
+  for (let step = 0; step < 2000 && !isDone; step++) {
+    cluster.clock.advance(20);
+    await Promise.resolve();
+  }
+  return done;
+}
+
+async function sealedCluster(seed: number, count: number) {
+  const text = generateClusterKey();
+  const keyRing = parseKeyRing(text, 'test');
+  const cluster = new SimulatedCluster({ seed, keyRing });
+  const nodes = await cluster.startAll(count);
+  cluster.clock.advance(5_000);
+  return { cluster, nodes, keyRing, oldKey: fingerprintOf(keyRing.keys[0]!) };
+}
+
+const list = (cluster: SimulatedCluster, node: SimulatedNode) => inTime(cluster, node.membership.keys.list());
+
+describe.each([1, 2])('key rotation, seed %i', (seed) => {
+  it('changes the key of a running cluster, and nobody is ever suspected', async () => {
+    const { cluster, nodes, oldKey } = await sealedCluster(seed, 10);
+    const [a, b] = nodes;
+    const key = a!.membership.keys.add(newKey());
+    cluster.clock.advance(3_000);
+    expect((await list(cluster, b!)).keys.find((one) => one.fingerprint === key)).toMatchObject({
+      nodes: 10,
+    });
+    await inTime(cluster, b!.membership.keys.use(key, { force: false }));
+    cluster.clock.advance(3_000);
+    expect((await list(cluster, a!)).keys.find((one) => one.primary)).toMatchObject({
+      fingerprint: key,
+      primaryOn: 10,
+    });
+    await inTime(cluster, nodes[4]!.membership.keys.remove(oldKey, { force: false }));
+    cluster.clock.advance(3_000);
+    expect((await list(cluster, a!)).keys.map(({ fingerprint }) => fingerprint)).toEqual([key]);
+    cluster.clock.advance(60_000);
+    expect(cluster.agreesOnAlive(nodes)).toBe(true);
+    for (const node of nodes) {
+      const { suspicions, refusedKey } = node.membership.counters();
+      expect({ suspicions, refusedKey }).toEqual({ suspicions: 0, refusedKey: 0 });
+    }
+    // The key file still has the old key; the state folder knows better.
+    await nodes[7]!.kill();
+    await nodes[7]!.start();
+    cluster.clock.advance(5_000);
+    expect(cluster.agreesOnAlive(nodes)).toBe(true);
+  });
+
+  it('reaches a node that was cut off, through push-pull', async () => {
+    const { cluster, nodes } = await sealedCluster(seed, 5);
+    const hosts = nodes.map((node) => node.host);
+    cluster.network.partition(hosts.slice(0, 4), hosts.slice(4));
+    cluster.clock.advance(30_000);
+    const key = nodes[0]!.membership.keys.add(newKey());
+    cluster.clock.advance(30_000);
+    cluster.network.heal();
+    cluster.clock.advance(60_000);
+    expect((await list(cluster, nodes[4]!)).keys.find((one) => one.fingerprint === key)).toMatchObject({
+      nodes: 5,
+    });
+  });
+
+  it('does not use a key that a member lacks, nor remove one that is in use', async () => {
+    const { cluster, nodes, oldKey } = await sealedCluster(seed, 3);
+    const [a] = nodes;
+    const { keys } = a!.membership;
+    expect(() => keys.add(new Uint8Array(3))).toThrow(/32 bytes/);
+    const key = keys.add(newKey());
+    // Asked at once: the news is still on its way.
+    await expect(inTime(cluster, keys.use(key, { force: false }))).rejects.toThrow(
+      /2 nodes do not have the key/,
+    );
+    await expect(inTime(cluster, keys.use('0'.repeat(16), { force: true }))).rejects.toThrow(/no key 0000/);
+    cluster.clock.advance(3_000);
+    await expect(inTime(cluster, keys.remove(oldKey, { force: false }))).rejects.toThrow(/may still use/);
+    await expect(inTime(cluster, keys.remove(oldKey, { force: true }))).rejects.toThrow(/is in use/);
+    expect(() => keys.add(new Uint8Array(32).fill(1))).not.toThrow();
+  });
+
+  it('is refused where gossip is in clear text', async () => {
+    const cluster = new SimulatedCluster({ seed });
+    const a = cluster.add([]);
+    await a.start();
+    expect(() => a.membership.keys.add(newKey())).toThrow(/has no key/);
+  });
+});
+
+describe('recorded datagrams', () => {
+  it('are refused when they are sent again, also under the session of an earlier run', async () => {
+    const { cluster, nodes } = await sealedCluster(3, 3);
+    const [a, b, c] = nodes;
+    const recorded: Uint8Array[] = [];
+    const { handlers } = a!.host;
+    a!.host.handlers = {
+      ...handlers!,
+      datagram: (from, bytes) => {
+        recorded.push(new Uint8Array(bytes));
+        handlers!.datagram(from, bytes);
+      },
+    };
+    // A suspicion of c, and all else that b and c say to a.
+    c!.host.pause(2_500);
+    cluster.clock.advance(10_000);
+    const replay = () => {
+      for (const bytes of recorded) handlers!.datagram(b!.host.endpoint, bytes);
+    };
+    const before = a!.membership.counters();
+    const digest = JSON.stringify(a!.membership.members().map(({ statusAgeMs: _, ...rest }) => rest.status));
+    replay();
+    expect(a!.membership.counters().refusedReplay! - before.refusedReplay!).toBe(recorded.length);
+    // After a restart a has no memory of what it received; b and c run under new sessions.
+    for (const node of nodes) {
+      await node.kill();
+      await node.start();
+    }
+    cluster.clock.advance(5_000);
+    const second = a!.membership.counters();
+    for (const bytes of recorded) a!.host.handlers!.datagram(b!.host.endpoint, bytes);
+    expect(a!.membership.counters().refusedSession! - second.refusedSession!).toBeGreaterThan(0);
+    expect(a!.membership.counters().suspicions).toBe(second.suspicions);
+    expect(JSON.stringify(a!.membership.members().map((member) => member.status))).toBe(digest);
+  });
+});

@@ -1,0 +1,125 @@
+/** Any bytes at all, given to a node that runs: no crash, no change of state, and everything counted. */
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { encodeMessage } from '../../../src/membership/codec.ts';
+import { FrameReader } from '../../../src/membership/frame-stream.ts';
+import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
+import { pack } from '../../../src/membership/packing.ts';
+import { FRAME_KIND, type FrameKind, MAX_FRAME_BYTES, Sealer } from '../../../src/membership/seal.ts';
+import { SimulatedCluster, type SimulatedNode } from '../../../src/simulate/cluster.ts';
+import { golden } from './golden.ts';
+
+const stranger = parseEndpoint('203.0.113.9:7946');
+const parameters = { numRuns: 1500, seed: 20_261_124 };
+
+/** All that others or this node itself would notice. */
+function stateOf(node: SimulatedNode): string {
+  const members = node.membership.members().map(({ id, status, incarnation }) => [id, status, incarnation]);
+  return JSON.stringify([members, node.leases.state().status, node.subnets]);
+}
+
+function refusals(node: SimulatedNode): number {
+  const counters = Object.entries(node.membership.counters());
+  return counters.reduce((sum, [name, count]) => sum + (name.startsWith('refused') ? count : 0), 0);
+}
+
+describe.each(['clear', 'sealed'])('a %s node that is sent', (kind) => {
+  let node: SimulatedNode;
+  let keyRing: KeyRing | undefined;
+  let sealer: Sealer;
+
+  beforeEach(async () => {
+    keyRing = kind === 'sealed' ? parseKeyRing(generateClusterKey(), 'test') : undefined;
+    sealer = new Sealer('simulated', keyRing);
+    const cluster = new SimulatedCluster({ seed: 1, ...(keyRing && { keyRing }) });
+    [node] = (await cluster.startAll(3)) as [SimulatedNode];
+    cluster.clock.advance(5_000);
+  });
+  afterEach(() => node.stop());
+
+  let number = 1;
+  const frame = (frameKind: FrameKind, payload: Uint8Array) =>
+    sealer.seal(
+      { kind: frameKind, last: true, session: new Uint8Array(8).fill(7), number: 0, index: number++ },
+      payload,
+    );
+
+  const deliver = (bytes: Uint8Array) => {
+    node.host.handlers!.datagram(stranger, bytes);
+    const inbound = node.host.handlers!.accept(stranger);
+    inbound.frame(bytes);
+  };
+
+  it('any bytes', () => {
+    const before = stateOf(node);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 1500 }), (bytes) => {
+        const refused = refusals(node);
+        deliver(bytes);
+        expect(refusals(node)).toBeGreaterThan(refused);
+      }),
+      parameters,
+    );
+    expect(stateOf(node)).toBe(before);
+  });
+
+  it('frames that open and hold any bytes, and any lengths', () => {
+    const before = stateOf(node);
+    const kinds = Object.keys(FRAME_KIND).filter((name) => name !== 'refusal') as FrameKind[];
+    fc.assert(
+      fc.property(fc.constantFrom(...kinds), fc.uint8Array({ maxLength: 1300 }), (frameKind, payload) => {
+        deliver(frame(frameKind, payload));
+        deliver(frame(frameKind, pack([payload])));
+      }),
+      parameters,
+    );
+    expect(stateOf(node)).toBe(before);
+  });
+
+  it('good messages with any byte changed', () => {
+    const before = stateOf(node);
+    const messages = [
+      encodeMessage({ kind: 'record', signed: golden.signed }),
+      encodeMessage({ kind: 'memberState', signed: golden.signed, status: 'dead', statusAgeSeconds: 1 }),
+    ];
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...messages),
+        fc.nat(),
+        fc.integer({ min: 1, max: 255 }),
+        (message, at, flip) => {
+          const changed = new Uint8Array(message);
+          // The first bytes are the framing; what follows is covered by the signature, or is the signature.
+          const place = 8 + (at % (golden.signed.bytes.length - 8));
+          changed[place]! ^= flip;
+          deliver(frame('datagram', pack([changed])));
+          deliver(frame('request', pack([changed])));
+        },
+      ),
+      parameters,
+    );
+    expect(stateOf(node)).toBe(before);
+  });
+});
+
+describe('the frames of a stream', () => {
+  it('never make it hold more than one frame, whatever length is announced', () => {
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 20 }), (chunks) => {
+        const reader = new FrameReader();
+        for (const chunk of chunks) {
+          const isWell = reader.read(Buffer.from(chunk), (bytes) => {
+            expect(bytes.length).toBeLessThanOrEqual(MAX_FRAME_BYTES);
+            return true;
+          });
+          if (!isWell) return;
+        }
+      }),
+      parameters,
+    );
+    const long = Buffer.alloc(4);
+    long.writeUInt32BE(MAX_FRAME_BYTES + 1);
+    expect(new FrameReader().read(long, () => true)).toBe(false);
+  });
+});
