@@ -16,7 +16,7 @@ export interface ForwardingState {
    */
   readonly vteps: Int32Array;
   readonly fdb: FdbSnapshot;
-  /** This node's own overlay addresses, the source of the ICMP errors it sends; absent: none are sent. */
+  /** This node's own overlay addresses. ICMP errors are sent in a family that has one (ICMPv6's come from it). */
   readonly ownIpv4: number | undefined;
   readonly ownIpv6: Int32Array | undefined;
 }

@@ -14,7 +14,7 @@ import {
   writeIcmpError,
   writeIcmpv6Error,
 } from '../wire/icmp.ts';
-import { ipVersion, ipv4Destination, ipv4Source } from '../wire/ipv4.ts';
+import { ipVersion, ipv4Destination } from '../wire/ipv4.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VIRTIO_NET_HEADER_BYTES, writePlainVirtioHeader } from '../wire/virtio-net.ts';
 import type { ForwardingState } from './forwarding.ts';
@@ -34,7 +34,7 @@ export class IcmpReplies {
   readonly #tun: TunQueue;
   readonly #nowMs: () => number;
   readonly #scratch = new Arena(REPLY_PACKET + ICMP_REPLY_MAX_BYTES);
-  #ownIpv4: number | undefined;
+  #hasIpv4 = false;
   #hasIpv6 = false;
   #tokens = BUCKET_REPLIES;
   #filledMs: number;
@@ -46,7 +46,7 @@ export class IcmpReplies {
   }
 
   load(state: ForwardingState): void {
-    this.#ownIpv4 = state.ownIpv4;
+    this.#hasIpv4 = state.ownIpv4 !== undefined;
     this.#hasIpv6 = state.ownIpv6 !== undefined;
     state.ownIpv6?.forEach((word, i) => {
       this.#scratch.view.setInt32(OWN_IPV6 + 4 * i, word);
@@ -85,11 +85,10 @@ export class IcmpReplies {
     scratch.set(packets.subarray(offset, offset + quoted), 0);
     let replyBytes = 0;
     if (ipVersion(view, 0) === 4) {
-      if (this.#ownIpv4 === undefined) return;
-      // Linux drops as martian what arrives with its own address as the source (fib_validate_source), so a
-      // packet of this node's own is answered in the name of its destination.
-      const isOwn = ipv4Source(view, 0) === this.#ownIpv4;
-      const from = isOwn ? ipv4Destination(view, 0) : this.#ownIpv4;
+      if (!this.#hasIpv4) return;
+      // In the name of the destination: Linux drops as martian what arrives with an address of its own as the
+      // source (fib_validate_source), be it for a pod.
+      const from = ipv4Destination(view, 0);
       replyBytes = writeIcmpError(view, REPLY_PACKET, 0, quoted, from, type, code, mtu);
     } else if (this.#hasIpv6) {
       const mtuV6 = mtu === 0 ? 0 : Math.max(mtu, IPV6_MIN_MTU);

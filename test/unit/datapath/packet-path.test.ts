@@ -59,10 +59,10 @@ describe('outbound', () => {
     for (const packet of packets) expect(peerB.receive()?.subarray(8)).toEqual(Buffer.from(packet));
   });
 
-  it('answers a packet that nobody owns with "unreachable" from its own address', () => {
+  it('answers a packet that nobody owns with "unreachable"', () => {
     path.fromPods(ipv4Packet('10.42.1.2', '10.42.9.9'), ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:9::9'));
     const [reply4, reply6] = path.toPods();
-    expect(reply4?.subarray(12, 22).toString('hex')).toBe('0a2a01010a2a01020300');
+    expect(reply4?.subarray(12, 22).toString('hex')).toBe('0a2a09090a2a01020300');
     expect(reply4?.subarray(28, 48)).toEqual(
       Buffer.from(ipv4Packet('10.42.1.2', '10.42.9.9').subarray(0, 20)),
     );
@@ -70,9 +70,11 @@ describe('outbound', () => {
     expect(path.drops()).toEqual({ 'outbound-no-route': 2 });
   });
 
-  it('answers its own packets in the name of the destination: its own address would be a martian', () => {
-    path.fromPods(ipv4Packet('10.42.1.1', '10.42.9.9'));
-    expect(path.toPods()[0]?.subarray(12, 20).toString('hex')).toBe('0a2a09090a2a0101');
+  it('answers over IPv4 in the name of the destination: its own address would be a martian', () => {
+    path.fromPods(ipv4Packet('10.42.1.1', '10.42.9.9'), ipv4Packet('10.42.1.2', '10.42.9.9'));
+    const [own, pods] = path.toPods();
+    expect(own?.subarray(12, 20).toString('hex')).toBe('0a2a09090a2a0101');
+    expect(pods?.subarray(12, 20).toString('hex')).toBe('0a2a09090a2a0102');
   });
 
   it('limits the rate of its answers', () => {
