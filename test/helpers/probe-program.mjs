@@ -41,6 +41,18 @@ function connected({ host, port }) {
   });
 }
 
+function drained(socket) {
+  return new Promise((resolve, reject) => {
+    const onDrain = () => {
+      socket.off('close', onClose);
+      resolve();
+    };
+    const onClose = () => reject(new Error('the connection was closed while there was more to send'));
+    socket.once('drain', onDrain);
+    socket.once('close', onClose);
+  });
+}
+
 /** Writes `bytes` bytes of `content` without piling them up; answers their SHA-256. */
 async function writeContent(socket, bytes, content) {
   const hash = createHash('sha256');
@@ -48,12 +60,7 @@ async function writeContent(socket, bytes, content) {
     const chunk = content(Math.min(left, CHUNK_BYTES));
     left -= chunk.length;
     hash.update(chunk);
-    if (!socket.write(chunk)) {
-      await new Promise((resolve, reject) => {
-        socket.once('drain', resolve);
-        socket.once('close', () => reject(new Error(`the connection was closed with ${left} bytes to go`)));
-      });
-    }
+    if (!socket.write(chunk)) await drained(socket);
   }
   return hash.digest('hex');
 }

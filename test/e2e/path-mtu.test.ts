@@ -1,0 +1,231 @@
+/**
+ * Packets as long as a path carries, and one byte longer: at the overlay's own MTU the node's kernel answers, on
+ * a path that carries less the agent does.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { CommandResult } from '../../src/lab/command.ts';
+import type { LabHost, LabPod } from '../../src/lab/host.ts';
+import { Lab } from '../../src/lab/lab.ts';
+import { mustRun, stackCounters } from '../helpers/in-namespace.ts';
+import { ping } from '../helpers/overlay-endpoints.ts';
+import { Probe } from '../helpers/probe.ts';
+import { describeUnless, lacking } from '../helpers/requirements.ts';
+
+const UNDERLAY_MTU = 1500;
+/** Outer IP, UDP and VXLAN-GPE headers. */
+const OVERHEAD = { ipv4: 20 + 8 + 8, ipv6: 40 + 8 + 8 } as const;
+/** What ping(8) does not count: the IP and the ICMP header. */
+const ECHO_HEADERS = { 4: 20 + 8, 6: 40 + 8 } as const;
+const INNER_FAMILIES = [4, 6] as const;
+
+/** An echo request of `bytes` bytes in all that must not be fragmented. */
+function pingWhole(
+  from: LabPod,
+  to: LabPod,
+  family: 4 | 6,
+  bytes: number,
+  count = 1,
+): Promise<CommandResult> {
+  const size = [
+    '-M',
+    'do',
+    '-s',
+    String(bytes - ECHO_HEADERS[family]),
+    '-c',
+    String(count),
+    '-i',
+    '0.2',
+    '-W',
+    '1',
+  ];
+  return ping(from, to.address(family), size);
+}
+
+/** What ping(8) prints of an error that says `mtu`. */
+function tooBig(family: 4 | 6, from: string, mtu: number): RegExp {
+  const text = family === 4 ? `Frag needed and DF set \\(mtu = ${mtu}\\)` : `Packet too big: mtu=${mtu}`;
+  return new RegExp(`^From ${from} icmp_seq=\\d+ ${text}$`, 'm');
+}
+
+describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU', () => {
+  describe.each(['ipv4', 'ipv6'] as const)('over an %s underlay', (underlay) => {
+    const overlayMtu = UNDERLAY_MTU - OVERHEAD[underlay];
+    const probes: Probe[] = [];
+    let lab: Lab;
+    let router: LabHost;
+    /** By node and number. */
+    let pods: LabPod[][];
+    /** Node a's own overlay addresses. */
+    let ownAddress: Record<4 | 6, string>;
+
+    beforeAll(async () => {
+      lab = await Lab.up({ name: `pathmtu${underlay}`, nodes: 3, pods: 2, underlay });
+      router = await lab.addHost('router');
+      pods = await Promise.all(
+        lab.nodes.map(({ name }) => Promise.all(['pod-1', 'pod-2'].map((pod) => lab.pod(name, pod)))),
+      );
+      const [ipv4, ipv6] = (await lab.node(0).view()).status.tun.addresses;
+      ownAddress = { 4: ipv4!, 6: ipv6! };
+    });
+    afterAll(async () => {
+      for (const probe of probes) probe.stop();
+      await lab?.down();
+    });
+
+    function startProbe(pod: LabPod): Probe {
+      const probe = new Probe(pod);
+      probes.push(probe);
+      return probe;
+    }
+
+    /** Node a's route on the underlay to another node. */
+    async function route(to: number, ...words: string[]): Promise<void> {
+      const host = `${lab.node(to).underlayAddress}/${underlay === 'ipv4' ? 32 : 128}`;
+      await mustRun(lab.node(0), ['ip', 'route', 'replace', host, ...words]);
+    }
+
+    /** Where an error of node a's agent comes from: over IPv4 it speaks in the name of the destination. */
+    function agentAddress(family: 4 | 6, to: LabPod): string {
+      return family === 4 ? to.address(4) : ownAddress[6];
+    }
+
+    async function drops(reason: string): Promise<number> {
+      return (await lab.node(0).view()).status.datapath.drops[reason]!;
+    }
+
+    async function expectTransfer(from: LabPod, to: LabPod, family: 4 | 6, bytes: number): Promise<void> {
+      const listener = await startProbe(to).receiver(to.address(family));
+      const { sha256, receipt } = await startProbe(from).transfer(listener, bytes, `${underlay}${family}`);
+      expect(receipt).toEqual({ bytes, sha256, from: from.address(family) });
+    }
+
+    test.each(INNER_FAMILIES)('an IPv%i packet of the overlay MTU passes undivided', async (family) => {
+      const { status } = await lab.node(0).view();
+      expect(status.tun.mtu).toBe(overlayMtu);
+      expect(await mustRun(pods[0]![0]!, ['ip', 'link', 'show', 'dev', 'eth0'])).toContain(
+        ` mtu ${overlayMtu} `,
+      );
+      const fragments = await stackCounters(lab.node(0), 'IpFragCreates', 'Ip6FragCreates');
+      const { code, stdout } = await pingWhole(pods[0]![0]!, pods[1]![0]!, family, overlayMtu);
+      expect(code, stdout).toBe(0);
+      expect(await stackCounters(lab.node(0), 'IpFragCreates', 'Ip6FragCreates')).toEqual(fragments);
+    });
+
+    test.each(INNER_FAMILIES)('an IPv%i packet that is a byte longer is answered', async (family) => {
+      const pod = pods[0]![1]!;
+      const { hostInterface } = (await lab.node(0).view()).pods.find(({ name }) => name === pod.name)!;
+      await mustRun(lab.node(0), ['ip', 'link', 'set', hostInterface, 'mtu', '1500']);
+      await mustRun(pod, ['ip', 'link', 'set', 'eth0', 'mtu', '1500']);
+      const longer = await pingWhole(pod, pods[1]![1]!, family, overlayMtu + 1);
+      expect(longer.stdout).toMatch(tooBig(family, ownAddress[family], overlayMtu));
+      expect(longer.code).toBe(1);
+      const fitting = await pingWhole(pod, pods[1]![1]!, family, overlayMtu);
+      expect(fitting.code, fitting.stdout).toBe(0);
+    });
+
+    describe('where the route to one peer carries less', () => {
+      const pathMtu = 1400;
+      const fits = pathMtu - OVERHEAD[underlay];
+
+      beforeAll(() => route(1, 'dev', 'eth0', 'mtu', String(pathMtu)));
+
+      test.each(INNER_FAMILIES)('the agent answers IPv%i with what fits', async (family) => {
+        const [from, to] = [pods[0]![0]!, pods[1]![0]!];
+        const before = await drops('outbound-too-big');
+        const longer = await pingWhole(from, to, family, fits + 1);
+        expect(longer.stdout).toMatch(tooBig(family, agentAddress(family, to), fits));
+        expect(await drops('outbound-too-big')).toBe(before + 1);
+        const fitting = await pingWhole(from, to, family, fits);
+        expect(fitting.code, fitting.stdout).toBe(0);
+        // It is this path alone that carries less.
+        const elsewhere = await pingWhole(from, pods[2]![0]!, family, overlayMtu);
+        expect(elsewhere.code, elsewhere.stdout).toBe(0);
+      });
+
+      test('an IPv4 packet that may be fragmented gets through', async () => {
+        const [from, to] = [pods[0]![1]!, pods[1]![1]!];
+        const counter = underlay === 'ipv4' ? 'IpFragCreates' : 'Ip6FragCreates';
+        const before = await stackCounters(lab.node(0), counter);
+        const size = String(overlayMtu - ECHO_HEADERS[4]);
+        const { code, stdout } = await ping(from, to.address(4), ['-M', 'dont', '-s', size]);
+        expect(code, stdout).toBe(0);
+        // The outer datagram went in two pieces: the inner packet was shorter than the pod's own MTU.
+        expect((await stackCounters(lab.node(0), counter))[counter]).toBe(before[counter]! + 2);
+      });
+
+      test.each(INNER_FAMILIES)('TCP over IPv%i finds out', async (family) => {
+        await expectTransfer(pods[0]![1]!, pods[1]![0]!, family, 8_000_000);
+      });
+    });
+
+    describe('where the route to one peer carries less than IPv6 needs', () => {
+      const pathMtu = 1300;
+      const fits = pathMtu - OVERHEAD[underlay];
+
+      beforeAll(() => route(1, 'dev', 'eth0', 'mtu', String(pathMtu)));
+
+      test('IPv6 has its 1280 bytes all the same', async () => {
+        const [from, to] = [pods[0]![0]!, pods[1]![1]!];
+        const longer = await pingWhole(from, to, 6, 1281);
+        expect(longer.stdout).toMatch(tooBig(6, agentAddress(6, to), 1280));
+        const least = await pingWhole(from, to, 6, 1280);
+        expect(least.code, least.stdout).toBe(0);
+      });
+
+      test('IPv4 is told what fits', async () => {
+        const [from, to] = [pods[0]![0]!, pods[1]![1]!];
+        const longer = await pingWhole(from, to, 4, fits + 1);
+        expect(longer.stdout).toMatch(tooBig(4, agentAddress(4, to), fits));
+        const fitting = await pingWhole(from, to, 4, fits);
+        expect(fitting.code, fitting.stdout).toBe(0);
+      });
+
+      test.each(INNER_FAMILIES)('TCP over IPv%i finds out', async (family) => {
+        await expectTransfer(pods[0]![1]!, pods[1]![1]!, family, 2_000_000);
+      });
+    });
+
+    describe('where a router on the way carries less', () => {
+      const pathMtu = 1350;
+      const fits = pathMtu - OVERHEAD[underlay];
+
+      beforeAll(async () => {
+        const target = lab.node(2).underlayAddress;
+        const host = `${target}/${underlay === 'ipv4' ? 32 : 128}`;
+        for (const setting of [
+          'net.ipv4.ip_forward=1',
+          'net.ipv6.conf.all.forwarding=1',
+          'net.ipv4.conf.all.send_redirects=0',
+          'net.ipv4.conf.eth0.send_redirects=0',
+        ]) {
+          await mustRun(router, ['sysctl', '-q', '-w', setting]);
+        }
+        await mustRun(router, [
+          'ip',
+          'route',
+          'replace',
+          host,
+          'dev',
+          'eth0',
+          'mtu',
+          'lock',
+          String(pathMtu),
+        ]);
+        await route(2, 'via', router.addresses[underlay]);
+      });
+
+      test.each(INNER_FAMILIES)('the agent answers IPv%i once the router has told', async (family) => {
+        const [from, to] = [pods[0]![0]!, pods[2]![0]!];
+        const longer = await pingWhole(from, to, family, fits + 1, 4);
+        expect(longer.stdout).toMatch(tooBig(family, agentAddress(family, to), fits));
+        expect(longer.stdout).not.toContain('bytes from');
+        const fitting = await pingWhole(from, to, family, fits);
+        expect(fitting.code, fitting.stdout).toBe(0);
+      });
+
+      test.each(INNER_FAMILIES)('TCP over IPv%i finds out', async (family) => {
+        await expectTransfer(pods[0]![1]!, pods[2]![1]!, family, 2_000_000);
+      });
+    });
+  });
+});

@@ -1,0 +1,29 @@
+/** Commands in a network namespace of a lab, and what the kernel has counted there. */
+import type { LabNamespace } from '../../src/lab/host.ts';
+
+/** Counters of the namespace's network stack, by the names of nstat(8), such as `IpFragCreates`. */
+export async function stackCounters(
+  namespace: LabNamespace,
+  ...names: readonly string[]
+): Promise<Record<string, number>> {
+  const report = await mustRun(namespace, ['nstat', '-a', '-s', '-z', '-j', ...names]);
+  return (JSON.parse(report) as { kernel: Record<string, number> }).kernel;
+}
+
+/** Packets that `device` has received; for a TUN device those that its owner has written. */
+export async function receivedPackets(namespace: LabNamespace, device: string): Promise<number> {
+  const report = await mustRun(namespace, ['ip', '-json', '-stats', 'link', 'show', 'dev', device]);
+  const [link] = JSON.parse(report) as { stats64: { rx: { packets: number } } }[];
+  return link!.stats64.rx.packets;
+}
+
+/** Runs `argv` in a lab's namespace; its standard output. Throws with all that it said if it fails. */
+export async function mustRun(
+  namespace: LabNamespace,
+  argv: readonly string[],
+  options: { readonly input?: string } = {},
+): Promise<string> {
+  const { code, stdout, stderr } = await namespace.exec(argv, options);
+  if (code !== 0) throw new Error(`\`${argv.join(' ')}\` ended with code ${code}:\n${stdout}\n${stderr}`);
+  return stdout;
+}
