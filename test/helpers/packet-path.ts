@@ -16,7 +16,7 @@ import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { EINVAL, EIO, SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
+import { EAGAIN, EINVAL, EIO, SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
@@ -51,6 +51,20 @@ class SocketWithoutSegmentation extends LinuxUnderlaySocket {
       return i === 0 ? -EIO : super.send(vector, i);
     }
     return super.send(vector, count);
+  }
+}
+
+/** A socket whose buffer is full at first. */
+class FullSocket extends LinuxUnderlaySocket {
+  #fullSends: number;
+
+  constructor(fd: number, family: 4 | 6, fullSends: number) {
+    super(fd, family);
+    this.#fullSends = fullSends;
+  }
+
+  override send(vector: number, count: number): number {
+    return this.#fullSends-- > 0 ? -EAGAIN : super.send(vector, count);
   }
 }
 
@@ -127,6 +141,10 @@ export class PacketPathHarness {
       segmentation?: boolean;
       coalesce?: boolean;
       udpGro?: boolean;
+      /** The underlay socket is full for so many sends. */
+      fullSends?: number;
+      /** What happens while a full socket or TUN is waited for; whether it got room. */
+      waitWritable?: () => boolean;
       /** A kernel that refuses UDP_SEGMENT sends, and superpackets on the TUN. */
       refuseOffloads?: boolean;
     } = {},
@@ -149,7 +167,7 @@ export class PacketPathHarness {
       tun,
       socket: options.refuseOffloads
         ? new SocketWithoutSegmentation(socketFd, family)
-        : new LinuxUnderlaySocket(socketFd, family),
+        : new FullSocket(socketFd, family, options.fullSends ?? 0),
       fdb: this.#fdb,
       vteps: this.vteps,
       counters: this.counters,
@@ -160,14 +178,14 @@ export class PacketPathHarness {
     this.#outbound = new Outbound({
       ...shared,
       replies: this.#replies,
-      waitWritable: () => false,
+      waitWritable: options.waitWritable ?? (() => false),
       nowMs: () => this.nowMs,
       segmentation: options.segmentation ?? true,
       onSegmentationOff: () => this.offloadsOff.push('udpSegment'),
     });
     this.#inbound = new Inbound({
       ...shared,
-      waitWritable: () => false,
+      waitWritable: options.waitWritable ?? (() => false),
       tcp: options.coalesce ?? true,
       udp: options.coalesce ?? true,
       onOff: (protocol) => this.offloadsOff.push(protocol),

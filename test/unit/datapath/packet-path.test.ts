@@ -253,6 +253,62 @@ describe('inbound', () => {
   });
 });
 
+describe('backpressure', () => {
+  const owners = { '10.42.1.0/24': 'local', '10.42.2.0/24': 0 } as const;
+
+  /** A path of its own with a peer at 127.0.0.2, for the time of one test. */
+  function withPath(
+    options: ConstructorParameters<typeof PacketPathHarness>[0],
+    test: (path: PacketPathHarness, peer: PeerSocket) => void,
+  ): void {
+    const own = new PacketPathHarness(options);
+    const peer = new PeerSocket('127.0.0.2', own.node);
+    own.load([{ address: '127.0.0.2', port: peer.port }], owners);
+    test(own, peer);
+    own.close();
+    peer.close();
+  }
+
+  it('waits for a full socket and loses nothing', () => {
+    let waits = 0;
+    withPath({ fullSends: 3, waitWritable: () => ++waits > 0 }, (own, peer) => {
+      own.fromPods(TO_B, TO_B, TO_B);
+      expect(peer.receiveAll()).toHaveLength(3);
+      expect(waits).toBe(3);
+      expect(own.drops()).toEqual({});
+    });
+  });
+
+  it('counts what a socket that stays full did not take', () => {
+    withPath({ fullSends: 1 }, (own, peer) => {
+      own.fromPods(TO_B, TO_B, TO_B);
+      expect(peer.receiveAll()).toHaveLength(0);
+      expect(own.drops()).toEqual({ 'outbound-send-failed': 3 });
+      own.fromPods(TO_B);
+      expect(peer.receiveAll()).toHaveLength(1);
+    });
+  });
+
+  it('waits for a full TUN and loses nothing', () => {
+    // The socket pair in the TUN's place takes some 200 KB; waiting for it means that the pods read.
+    const large = ipv4Packet('10.42.2.2', '10.42.1.2', { bytes: 60_000 });
+    let seen = 0;
+    const drain = { now: () => 0 };
+    withPath({ mtu: 65_000, waitWritable: () => drain.now() > 0 }, (own, peer) => {
+      drain.now = () => {
+        const packets = own.toPods().length;
+        seen += packets;
+        return packets;
+      };
+      for (let i = 0; i < 12; i++) peer.send(vxlanGpe(large));
+      for (let i = 0; i < 12; i++) own.receive();
+      seen += own.toPods().length;
+      expect(seen).toBe(12);
+      expect(own.drops()).toEqual({});
+    });
+  });
+});
+
 describe('an IPv6 underlay', () => {
   it('carries both families, and knows its VTEPs', () => {
     const path6 = new PacketPathHarness({ address: '::1' });
