@@ -2,6 +2,7 @@
 import type { CommandResult } from '../../src/lab/command.ts';
 import type { LabNamespace } from '../../src/lab/host.ts';
 import type { Lab } from '../../src/lab/lab.ts';
+import type { LabNode } from '../../src/lab/node.ts';
 
 export interface OverlayEndpoint {
   /** `ovl-a` for a node, `ovl-a/pod-1` for a pod. */
@@ -11,10 +12,13 @@ export interface OverlayEndpoint {
   readonly ipv6: string;
 }
 
-/** All nodes of `lab` with all their pods. */
-export async function overlayEndpoints(lab: Lab): Promise<OverlayEndpoint[]> {
+/** `nodes` of `lab` (default: all) with all their pods. */
+export async function overlayEndpoints(
+  lab: Lab,
+  nodes: readonly LabNode[] = lab.nodes,
+): Promise<OverlayEndpoint[]> {
   const perNode = await Promise.all(
-    lab.nodes.map(async (node) => {
+    nodes.map(async (node) => {
       const { status, pods } = await node.view();
       const own = endpoint(node.name, node, status.tun.addresses);
       const podEndpoints = await Promise.all(
