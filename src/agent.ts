@@ -31,6 +31,7 @@ import { type Identity, loadOrCreateIdentity } from './membership/identity.ts';
 import { loadKeyRing } from './membership/key-ring.ts';
 import { Membership } from './membership/membership.ts';
 import { fileMembershipStore } from './membership/store.ts';
+import { timingPresets } from './membership/timing.ts';
 import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import { VERSION } from './version.ts';
@@ -205,6 +206,7 @@ class Agent {
       transport: new UdpTcpTransport({ bind: gossip, logger: this.#log }),
       store: fileMembershipStore(node.stateDir),
       logger: this.#log,
+      timing: { ...timingPresets.lan, deadRetentionMs: cluster.leaseTtlSeconds * 1000 },
     });
   }
 

@@ -1,6 +1,13 @@
 /** What the running agent shows on its control socket. Everything is read when it is asked for. */
 import type { AgentView, AllTargets, PodsView } from '../api/agent-view.ts';
-import type { DirectionReport, NodeTargets, PeerReport, RouteReport, StatusReport } from '../api/types.ts';
+import type {
+  DirectionReport,
+  KeyChange,
+  NodeTargets,
+  PeerReport,
+  RouteReport,
+  StatusReport,
+} from '../api/types.ts';
 import type { Config } from '../config/config.ts';
 import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
 import { DROP_NAMES } from '../datapath/drops.ts';
@@ -10,6 +17,7 @@ import { formatAddress } from '../ip/address.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix } from '../ip/prefix.ts';
 import type { LeaseManager } from '../lease/lease-manager.ts';
+import { parseKeyRing } from '../membership/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Member } from '../membership/types.ts';
 import { nodeAddress } from '../pod/addresses.ts';
@@ -44,7 +52,26 @@ export function agentView(parts: ViewParts): AgentView {
     pods,
     targets: ownTargets,
     allTargets: () => allTargets(membership, ownTargets()),
+    forget: (node) => {
+      const { name, id, lease } = membership.forget(node);
+      return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
+    },
+    listKeys: () => membership.keys.list(),
+    changeKeys: (change) => changeKeys(membership, change),
   };
+}
+
+async function changeKeys(membership: Membership, change: KeyChange): Promise<{ fingerprint: string }> {
+  const { keys } = membership;
+  const options = { force: change.force === true };
+  if (change.action === 'add') {
+    const [key] = parseKeyRing(change.key ?? '', 'the request').keys;
+    return { fingerprint: keys.add(key!) };
+  }
+  const fingerprint = change.fingerprint ?? '';
+  if (change.action === 'use') await keys.use(fingerprint, options);
+  else await keys.remove(fingerprint, options);
+  return { fingerprint };
 }
 
 function status({ config, underlay, membership, leases, overlay, pods }: ViewParts): StatusReport {

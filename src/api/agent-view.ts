@@ -1,5 +1,14 @@
 /** What the control API needs of the agent: everything it shows, and the few things it changes. */
-import type { NodeTargets, PeerReport, PodReport, RouteReport, StatusReport } from './types.ts';
+import type {
+  ForgetReport,
+  KeyChange,
+  KeyListReport,
+  NodeTargets,
+  PeerReport,
+  PodReport,
+  RouteReport,
+  StatusReport,
+} from './types.ts';
 
 export interface AgentView {
   status(): StatusReport;
@@ -10,6 +19,11 @@ export interface AgentView {
   targets(): NodeTargets;
   /** The same of every node that can be asked, this one first. */
   allTargets(): Promise<AllTargets>;
+  /** Forgets a dead node, by name or id, on the whole cluster. */
+  forget(node: string): ForgetReport;
+  listKeys(): Promise<KeyListReport>;
+  /** The fingerprint of the key. */
+  changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;
 }
 
 export interface PodsView {

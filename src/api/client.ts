@@ -3,7 +3,17 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { AllTargets } from './agent-view.ts';
-import type { ErrorReport, NodeTargets, PeerReport, PodReport, RouteReport, StatusReport } from './types.ts';
+import type {
+  ErrorReport,
+  ForgetReport,
+  KeyChange,
+  KeyListReport,
+  NodeTargets,
+  PeerReport,
+  PodReport,
+  RouteReport,
+  StatusReport,
+} from './types.ts';
 
 /** An agent that is alive accepts a connection at once. */
 const CONNECT_TIMEOUT_MS = 2000;
@@ -56,6 +66,19 @@ export class AgentClient {
 
   allTargets(): Promise<AllTargets> {
     return this.#ask('GET', '/v1/targets/all', TARGETS_TIMEOUT_MS);
+  }
+
+  /** `node`: name or id. */
+  forget(node: string): Promise<ForgetReport> {
+    return this.#ask('DELETE', `/v1/peers/${encodeURIComponent(node)}`, ANSWER_TIMEOUT_MS);
+  }
+
+  listKeys(): Promise<KeyListReport> {
+    return this.#ask('GET', '/v1/keys', TARGETS_TIMEOUT_MS);
+  }
+
+  changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }> {
+    return this.#ask('POST', '/v1/keys', TARGETS_TIMEOUT_MS, change);
   }
 
   #get<T>(path: string): Promise<T> {

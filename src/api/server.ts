@@ -4,6 +4,9 @@
  *     GET    /v1/status /v1/peers /v1/routes /v1/pods
  *     POST   /v1/pods              {"name": "web", "netns": "/run/netns/blue"}   netns may be absent
  *     DELETE /v1/pods/NAME
+ *     DELETE /v1/peers/NODE        forgets a dead node, by name or id
+ *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
+ *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
  *     GET    /v1/targets           this node's addresses and pods
  *     GET    /v1/targets/all       those of every node that can be asked
  */
@@ -64,6 +67,12 @@ export function closeServer(server: Server): Promise<void> {
   });
 }
 
+const keyRequest = z.strictObject({
+  action: z.enum(['add', 'use', 'remove']),
+  key: z.string().optional(),
+  fingerprint: z.string().optional(),
+  force: z.boolean().optional(),
+});
 const podRequest = z.strictObject({ name: z.string(), netns: z.string().optional() });
 
 async function route(view: AgentView, request: ApiRequest): Promise<Answer> {
@@ -90,10 +99,23 @@ async function route(view: AgentView, request: ApiRequest): Promise<Answer> {
       }
       return jsonAnswer(await view.pods.add(pod.data.name, { netns: pod.data.netns }), 201);
     }
+    case 'DELETE peers/…':
+      return jsonAnswer(view.forget(item!));
+    case 'GET keys':
+      return jsonAnswer(await view.listKeys());
+    case 'POST keys': {
+      const change = keyRequest.safeParse(await request.json());
+      if (!change.success)
+        throw new WarrenError('BAD_REQUEST', 'the body must be {"action": "add|use|remove", …}');
+      return jsonAnswer(await view.changeKeys(change.data));
+    }
     case 'DELETE pods/…':
       return jsonAnswer(await view.pods.remove(item!));
   }
-  if (item === undefined && ['status', 'peers', 'routes', 'pods', 'targets'].includes(collection ?? '')) {
+  if (
+    item === undefined &&
+    ['status', 'peers', 'routes', 'pods', 'targets', 'keys'].includes(collection ?? '')
+  ) {
     throw new WarrenError('METHOD_NOT_ALLOWED', `${request.method} is not possible on ${collection}`);
   }
   throw notFound(request);

@@ -110,6 +110,40 @@ export interface CheckResult {
   readonly rttMs: number | null;
 }
 
+export interface ForgetReport {
+  readonly name: string;
+  readonly id: string;
+  /** What is free again. */
+  readonly subnets: readonly string[];
+}
+
+export interface KeyListReport {
+  /** The cluster's keys by fingerprint, the primary (which seals) first. */
+  readonly keys: readonly KeyReport[];
+  /** Nodes that answered, this one included. */
+  readonly nodes: number;
+  /** Nodes that are alive and did not answer. */
+  readonly silent: readonly string[];
+}
+
+export interface KeyReport {
+  readonly fingerprint: string;
+  readonly primary: boolean;
+  /** How many nodes have it, and how many seal with it. */
+  readonly nodes: number;
+  readonly primaryOn: number;
+}
+
+export interface KeyChange {
+  readonly action: 'add' | 'use' | 'remove';
+  /** `add`: the key, base64. */
+  readonly key?: string | undefined;
+  /** `use`, `remove`. */
+  readonly fingerprint?: string | undefined;
+  /** Do it although some node is not ready for it. */
+  readonly force?: boolean | undefined;
+}
+
 export interface ErrorReport {
   readonly code: string;
   readonly message: string;

@@ -7,6 +7,8 @@ import { errorMessage, WarrenError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
 import { registerCheckCommand } from './commands/check.ts';
+import { registerForgetCommand } from './commands/forget.ts';
+import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerPodCommands } from './commands/pod.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from './io.ts';
@@ -27,7 +29,8 @@ export async function runCli(argv: readonly string[], io: CliIo): Promise<number
   }
 }
 
-async function buildProgram(context: CliContext, argv: readonly string[]): Promise<Command> {
+/** The commands that `argv` may mean. Tests hold the documentation's commands against them. */
+export async function buildProgram(context: CliContext, argv: readonly string[]): Promise<Command> {
   const { io } = context;
   const program = new Command('warren')
     .description('Userspace overlay network for pods: every node an agent, every pod reachable, no NAT.')
@@ -47,11 +50,16 @@ async function buildProgram(context: CliContext, argv: readonly string[]): Promi
   registerReportCommands(program, context);
   registerPodCommands(program, context);
   registerCheckCommand(program, context);
-  registerKeyCommand(program, context);
+  registerForgetCommand(program, context);
+  registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
-  // The lab is loaded only for its own commands, and for help that lists them.
+  // The lab and the simulator are loaded only for their own commands, and for help that lists them.
   const isOurs = program.commands.some((command) => command.name() === argv[0]);
-  if (!isOurs) (await import('../lab/cli.ts')).registerLabCommands(program);
+  if (!isOurs) {
+    (await import('../lab/cli.ts')).registerLabCommands(program);
+    (await import('../bench/cli.ts')).registerBenchCommands(program);
+    (await import('../simulate/cli.ts')).registerSimulateCommand(program, context);
+  }
   program.addHelpText(
     'after',
     `

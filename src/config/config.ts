@@ -25,6 +25,8 @@ export interface Config {
     readonly seeds: readonly HostPort[];
     /** File that holds the cluster key (`warren key generate`); absent: gossip is not sealed. */
     readonly keyFile: string | undefined;
+    /** How long the lease of a node that is dead or has left is kept for it; default 24 h. */
+    readonly leaseTtlSeconds: number;
   };
   readonly underlay: {
     /** `auto`: the source address of the route to the first seed, else of the default route. */

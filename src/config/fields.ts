@@ -37,6 +37,28 @@ export function wholeNumber(least: number, most: number) {
   });
 }
 
+const UNIT_SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
+
+/** `90s`, `30m`, `24h`, `7d`, as seconds. */
+export function duration(leastSeconds: number, mostSeconds: number) {
+  const message = `must be a time such as 90s, 30m, 24h or 7d, from ${formatDuration(leastSeconds)} to ${formatDuration(mostSeconds)}`;
+  return z.string({ error: message }).transform((text, context) => {
+    const [, count, unit] = /^([0-9]{1,9})([smhd])$/.exec(text) ?? [];
+    const seconds = Number(count) * UNIT_SECONDS[unit as keyof typeof UNIT_SECONDS];
+    if (seconds >= leastSeconds && seconds <= mostSeconds) return seconds;
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+}
+
+/** In the largest unit that divides it. */
+export function formatDuration(seconds: number): string {
+  for (const unit of ['d', 'h', 'm'] as const) {
+    if (seconds % UNIT_SECONDS[unit] === 0) return `${seconds / UNIT_SECONDS[unit]}${unit}`;
+  }
+  return `${seconds}s`;
+}
+
 export function autoOrNumber(least: number, most: number) {
   const isInRange = (value: unknown) =>
     Number.isInteger(value) && Number(value) >= least && Number(value) <= most;

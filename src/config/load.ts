@@ -133,7 +133,13 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
   const { node, cluster, encapsulation } = parsed;
   return {
     node: { name: node.name!, stateDir: node.stateDir, socket: node.socket },
-    cluster: { name: cluster.name, podCidrs, seeds: cluster.seeds, keyFile: cluster.keyFile },
+    cluster: {
+      name: cluster.name,
+      podCidrs,
+      seeds: cluster.seeds,
+      keyFile: cluster.keyFile,
+      leaseTtlSeconds: cluster.leaseTtl,
+    },
     underlay: parsed.underlay,
     encapsulation: { type: 'vxlan-gpe', port: encapsulation.port, vni: encapsulation.vni },
     tun: parsed.tun,

@@ -4,6 +4,7 @@ import { formatAddress } from '../ip/address.ts';
 import { formatEndpoint, formatHostPort } from '../ip/endpoint.ts';
 import { formatPrefix } from '../ip/prefix.ts';
 import type { Config } from './config.ts';
+import { formatDuration } from './fields.ts';
 
 /** The effective configuration under the file's keys, as plain values. Absent options have no key. */
 export function plainConfig(config: Config): Record<string, unknown> {
@@ -16,6 +17,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
       nodePrefixLengths: cluster.podCidrs.map(({ nodePrefixLength }) => nodePrefixLength),
       seeds: cluster.seeds.map(formatHostPort),
       ...(cluster.keyFile === undefined ? {} : { keyFile: cluster.keyFile }),
+      leaseTtl: formatDuration(cluster.leaseTtlSeconds),
     },
     underlay: {
       address: underlay.address === 'auto' ? 'auto' : formatAddress(underlay.address),

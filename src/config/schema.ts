@@ -7,6 +7,7 @@ import {
   autoOrNumber,
   clusterName,
   DEFAULT_GOSSIP_PORT,
+  duration,
   endpoint,
   interfaceName,
   listenAddress,
@@ -38,6 +39,7 @@ export const sections = {
     nodePrefixLengths: z.array(wholeNumber(1, 126)).optional(),
     seeds: z.array(seed).default([]),
     keyFile: absolutePath.optional(),
+    leaseTtl: duration(1, 365 * 24 * 3600).default(24 * 3600),
   }),
   underlay: z.strictObject({
     address: addressOrAuto.default('auto'),

@@ -2,6 +2,7 @@
  * Changing the cluster's keys while it runs. A change spreads like any news and with every push-pull; before a
  * key is made primary, or removed, every member is asked whether it is ready.
  */
+import type { KeyListReport } from '../api/types.ts';
 import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
@@ -21,21 +22,6 @@ export interface KeyRotationOptions {
   readonly logger: Logger;
   /** There is news to tell. */
   readonly wake: () => void;
-}
-
-export interface KeyReport {
-  readonly fingerprint: string;
-  readonly primary: boolean;
-  /** Members that have it, this one included, of `members` that answered. */
-  readonly nodes: number;
-  readonly primaryOn: number;
-}
-
-export interface KeyListReport {
-  readonly keys: readonly KeyReport[];
-  readonly nodes: number;
-  /** Members that are alive and did not answer. */
-  readonly silent: readonly string[];
 }
 
 interface NodeKeys {

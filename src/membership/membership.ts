@@ -156,6 +156,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
         this.#persistence.changed();
         this.emit('removed', member);
       },
+      onLastCall: ({ id, record }) => {
+        const accusation = this.#roster.accusationOf(id);
+        if (accusation) this.#link.send(record.gossip, [accusation]);
+      },
       onForgotten: (record) => this.#tellForgotten(record),
       onSelfForgotten: () => this.#onSelfForgotten(),
       onStale: (accuserId) => this.#tellSelf(accuserId),

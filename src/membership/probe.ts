@@ -73,7 +73,7 @@ export class Prober {
       counters.add('refusedMisdirected');
       return;
     }
-    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence })];
+    const messages: Uint8Array[] = [encodeMessage({ kind: 'ack', sequence: ping.sequence })];
     const asker = roster.table.get(ping.source);
     const accusation = asker && roster.accusationOf(asker.id);
     if (accusation) messages.push(accusation);
@@ -176,9 +176,10 @@ export class Prober {
     });
 
     const accusation = roster.accusationOf(target.id);
+    // The accusation first: the answer then brings the refutation along.
     gossiper.send(target.record.gossip, target.id, [
-      encodeMessage(ping),
       ...(accusation ? [accusation] : []),
+      encodeMessage(ping),
     ]);
   }
 

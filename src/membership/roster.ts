@@ -33,6 +33,8 @@ export interface RosterOptions {
   readonly onRemoved: (member: Member) => void;
   /** That node believes something out of date about this one. */
   readonly onStale: (accuserId: string) => void;
+  /** A suspect is about to be declared dead. */
+  readonly onLastCall: (entry: MemberEntry) => void;
   /** A node says something that is void since it was forgotten. */
   readonly onForgotten: (record: NodeRecord) => void;
   /** This node has been forgotten; it has taken up its next generation, without a lease. */
@@ -40,6 +42,9 @@ export interface RosterOptions {
   /** Another agent, alive at the same time, uses this node's key. */
   readonly onTwin: (record: NodeRecord) => void;
 }
+
+/** How often a suspect is told before it is declared dead. */
+const LAST_CALLS = 3;
 
 /** How a record came: `quiet` ones are not passed on, since everyone but this node knows them. */
 export type Spread = 'broadcast' | 'quiet';
@@ -133,7 +138,7 @@ export class Roster {
     logger.debug({ node: entry.record.name, from: this.#nameOf(accusation.from) }, 'node is suspect');
     const bounds = suspicionBounds(timing, this.table.reachable);
     const suspicion = new Suspicion(accusation.from, bounds, clock, timers, () =>
-      this.declareDead({ ...accusation, kind: 'dead', from: self.id }),
+      this.#lastCall({ ...accusation, kind: 'dead', from: self.id }, LAST_CALLS),
     );
     this.#update(entry.id, { status: 'suspect', suspicion });
     this.#broadcast(accusation);
@@ -152,6 +157,22 @@ export class Roster {
     logger.warn({ node: entry.record.name, from: this.#nameOf(accusation.from) }, 'node is dead');
     this.#update(entry.id, { status: 'dead' });
     this.#broadcast(accusation);
+  }
+
+  /**
+   * Before a suspect is declared dead it is told so a last time, and more than once in case that gets lost: its
+   * refutation may have passed this node by.
+   */
+  #lastCall(accusation: Accusation, calls: number): void {
+    const { timers, timing, onLastCall } = this.#options;
+    const entry = this.table.get(accusation.member);
+    if (!entry || !deathIsNews(knownState(entry), accusation.incarnation)) return;
+    if (calls === 0 || !timing.tellsSuspects) {
+      this.declareDead(accusation);
+      return;
+    }
+    onLastCall(entry);
+    timers.after(timing.probeTimeoutMs / 2, () => this.#lastCall(accusation, calls - 1));
   }
 
   /** A tombstone: what its node has said so far is void. True if that is news. */

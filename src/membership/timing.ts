@@ -18,7 +18,7 @@ export interface MembershipTiming {
   /**
    * A suspect that does not refute is declared dead after
    *   min = suspicionMultiplier * max(1, log10 n) * probeInterval
-   * once suspicionMultiplier - 2 other nodes have confirmed the suspicion, or at once with min where there
+   * (and 1.5 * probeTimeout more for its last chances) once suspicionMultiplier - 2 other nodes have confirmed the suspicion, or at once with min where there
    * are not that many others.
    */
   readonly suspicionMultiplier: number;
@@ -67,7 +67,7 @@ export interface MembershipTiming {
 
 const DAY_MS = 24 * 3600 * 1000;
 
-/** One data centre. A node of three that is killed is declared dead in 2.75 to 4 s. */
+/** One data centre. A node of three that is killed is declared dead in 3 to 4.5 s. */
 const lan: MembershipTiming = {
   probeIntervalMs: 500,
   probeTimeoutMs: 250,

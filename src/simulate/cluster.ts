@@ -6,6 +6,7 @@ import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
 import { LeaseManager } from '../lease/lease-manager.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
 import { silentLogger } from '../log/logger.ts';
+import type { Clock } from '../membership/clock.ts';
 import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../membership/cluster-keys.ts';
 import { identityFromSeed } from '../membership/identity.ts';
 import type { KeyRing } from '../membership/key-ring.ts';
@@ -91,6 +92,10 @@ export class SimulatedNode {
   storedLease: StoredLease | undefined;
   readonly storedKeys: KeyChangeStore = volatileKeyChanges();
   podCount = 0;
+  /** How far the host's idea of the date is off. */
+  wallSkewMs = 0;
+  /** The agent dies at its next write of a lease: just before it, or just after. */
+  crashAtSave: 'before' | 'after' | undefined;
   isRunning = false;
   membership!: Membership;
   leases!: LeaseManager;
@@ -115,7 +120,10 @@ export class SimulatedNode {
 
   async start(): Promise<void> {
     const { cluster } = this;
-    const clock = this.host.clock;
+    const { host } = this;
+    host.isDown = false;
+    const hostClock = host.clock;
+    const clock: Clock = { ...hostClock, wallTime: () => hostClock.wallTime() + this.wallSkewMs };
     const timing = this.#options.timing ?? timingPresets.lan;
     const { endpoint } = this.host;
     this.membership = new Membership({
@@ -150,10 +158,12 @@ export class SimulatedNode {
       store: {
         load: () => this.storedLease,
         save: (lease) => {
-          this.storedLease = lease;
+          if (this.crashAtSave !== 'before') this.storedLease = lease;
+          this.#crashIfDue();
         },
         clear: () => {
-          this.storedLease = undefined;
+          if (this.crashAtSave !== 'before') this.storedLease = undefined;
+          this.#crashIfDue();
         },
       },
       hasPods: () => this.podCount > 0,
@@ -178,6 +188,23 @@ export class SimulatedNode {
     this.isRunning = false;
     this.leases.stop();
     await this.membership.stop();
+  }
+
+  /** The power goes off in the middle of a write: what the code does after it reaches nobody. */
+  #crashIfDue(): void {
+    if (this.crashAtSave === undefined) return;
+    this.crashAtSave = undefined;
+    this.isRunning = false;
+    this.host.isDown = true;
+    // The state on the disk stays what it is now.
+    const { storedLease, storedMembership, membership, leases } = this;
+    queueMicrotask(() => {
+      leases.stop();
+      void membership.stop().then(() => {
+        this.storedLease = storedLease;
+        this.storedMembership = storedMembership;
+      });
+    });
   }
 
   setPods(count: number): void {

@@ -81,6 +81,10 @@ export class VirtualHost {
   handlers: TransportHandlers | undefined;
   sentDatagrams = 0;
   sentBytes = 0;
+  /** Both sides of streams, as far as this host sent them. */
+  sentStreamBytes = 0;
+  /** Off: it sends nothing, hears nothing, and its timers do not fire. */
+  isDown = false;
   #pausedUntilMs = 0;
 
   constructor(network: VirtualNetwork, endpoint: Endpoint) {
@@ -90,12 +94,18 @@ export class VirtualHost {
 
   /** Nothing happens on this host for so long: what arrives and what is due waits. */
   pause(durationMs: number): void {
-    this.#pausedUntilMs = this.network.clock.now() + durationMs;
+    this.#pausedUntilMs = Math.max(this.#pausedUntilMs, this.network.clock.now() + durationMs);
+  }
+
+  /** When the latest pause ended or will end; 0 if there was none. */
+  get pausedUntilMs(): number {
+    return this.#pausedUntilMs;
   }
 
   /** Runs `callback` now, or when the pause ends. */
   run(callback: () => void): void {
     const waitMs = this.#pausedUntilMs - this.network.clock.now();
+    if (this.isDown) return;
     if (waitMs > 0) this.network.clock.after(waitMs, () => this.run(callback));
     else callback();
   }
@@ -149,6 +159,7 @@ class VirtualTransport implements Transport {
   send(to: Endpoint, datagram: Uint8Array): void {
     const from = this.#host;
     const { network } = from;
+    if (from.isDown) return;
     from.sentDatagrams++;
     from.sentBytes += datagram.length;
     const copies = network.isDuplicated() ? 2 : 1;
@@ -170,7 +181,8 @@ class VirtualTransport implements Transport {
   ): Exchange {
     const from = this.#host;
     const { network } = from;
-    let isOver = false;
+    let isOver = from.isDown;
+    for (const frame of frames) from.sentStreamBytes += frame.length;
     const finish = (error: Error | undefined) => {
       if (isOver) return;
       isOver = true;
@@ -190,7 +202,7 @@ class VirtualTransport implements Transport {
     };
     network.clock.after(this.#streamDelayMs(), () => {
       const target = network.find(to);
-      if (!target || !network.reaches(from, target)) return;
+      if (!target || from.isDown || !network.reaches(from, target)) return;
       target.run(() => {
         if (!target.handlers) {
           answerLater(() => finish(coded('connection refused', 'ECONNREFUSED')));
@@ -200,6 +212,7 @@ class VirtualTransport implements Transport {
         for (const frame of frames) {
           const answer = inbound.frame(frame);
           if (!answer) continue;
+          for (const bytes of answer) target.sentStreamBytes += bytes.length;
           answerLater(() => {
             const isComplete = answer.some((bytes) => handler.frame(bytes));
             finish(isComplete ? undefined : coded('closed', 'ECONNRESET'));

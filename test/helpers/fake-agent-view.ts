@@ -1,6 +1,6 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
 import type { AgentView } from '../../src/api/agent-view.ts';
-import type { NodeTargets, PeerReport, PodReport, StatusReport } from '../../src/api/types.ts';
+import type { KeyChange, NodeTargets, PeerReport, PodReport, StatusReport } from '../../src/api/types.ts';
 import { WarrenError } from '../../src/errors.ts';
 
 export const fakeStatus: StatusReport = {
@@ -89,6 +89,29 @@ export class FakeAgentView implements AgentView {
 
   async allTargets() {
     return this.everyTarget;
+  }
+
+  forget(node: string) {
+    if (node !== 'node-b') throw new WarrenError('MEMBER_UNKNOWN', `there is no node ${node}`);
+    return { name: 'node-b', id: 'b2', subnets: ['10.42.7.0/24'] };
+  }
+
+  keyChanges: KeyChange[] = [];
+
+  async listKeys() {
+    return {
+      keys: [
+        { fingerprint: 'aabbccddeeff0011', primary: true, nodes: 2, primaryOn: 2 },
+        { fingerprint: '00112233445566aa', primary: false, nodes: 1, primaryOn: 0 },
+      ],
+      nodes: 2,
+      silent: ['node-c'],
+    };
+  }
+
+  async changeKeys(change: KeyChange) {
+    this.keyChanges.push(change);
+    return { fingerprint: change.fingerprint ?? '00112233445566aa' };
   }
 
   readonly pods = {

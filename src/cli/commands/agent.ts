@@ -41,8 +41,8 @@ export function registerConfigCommand(program: Command, context: CliContext): vo
     });
 }
 
-export function registerKeyCommand(program: Command, context: CliContext): void {
-  const key = program.command('key').description('make cluster keys');
+export function registerKeyCommand(program: Command, context: CliContext): Command {
+  const key = program.command('key').description('make cluster keys, and change those of a running cluster');
   key
     .command('generate')
     .description('make a new cluster key')
@@ -57,6 +57,7 @@ export function registerKeyCommand(program: Command, context: CliContext): void 
       if (options.output === undefined) context.io.stdout.write(text);
       else writeNewFile(options.output, text);
     });
+  return key;
 }
 
 /** Never over a file that is there: it may hold the key of a cluster that runs. */

@@ -1,0 +1,101 @@
+/**
+ * Who is wrongly declared dead when the network loses packets and hosts stall: all nodes stay up the whole time.
+ * A node counts as healthy unless it is paused, or was within the last `RECOVERY_MS` before it was declared dead:
+ * who hears and says nothing for seconds cannot be told from the dead.
+ */
+
+import { seededRandom } from '../membership/random.ts';
+import type { MembershipTiming } from '../membership/timing.ts';
+import type { Member } from '../membership/types.ts';
+import { LargeCluster, type LargeNode } from './large-cluster.ts';
+
+export interface FalsePositiveOptions {
+  readonly seed: number;
+  readonly nodes: number;
+  readonly durationMs: number;
+  /** 0 to 1, of all packets. */
+  readonly loss: number;
+  /** The share of nodes that is paused at any time, on average. */
+  readonly paused: number;
+  readonly maxPauseMs: number;
+  readonly timing: MembershipTiming;
+}
+
+export interface FalsePositives {
+  readonly nodes: number;
+  readonly durationMs: number;
+  readonly pauses: number;
+  readonly suspicions: number;
+  /** Different healthy nodes that were declared dead by a node (each node and moment once). */
+  readonly healthyDeclaredDead: number;
+  /** The same of nodes that were paused. */
+  readonly pausedDeclaredDead: number;
+  /** A few of the healthy ones, for a look at them. */
+  readonly examples: readonly string[];
+}
+
+const RECOVERY_MS = 10_000;
+/** Reports of one death by several nodes are one. */
+const SAME_DEATH_MS = 60_000;
+const TICK_MS = 1000;
+
+export async function measureFalsePositives(
+  options: FalsePositiveOptions,
+  onProgress: (elapsedMs: number) => void = () => {},
+): Promise<FalsePositives> {
+  const { seed, nodes, durationMs, loss, paused, maxPauseMs, timing } = options;
+  const quality = { delayMs: [0.2, 2], loss, duplication: 0 } as const;
+  const cluster = await LargeCluster.start({ seed, nodes, timing, quality });
+  const { clock } = cluster;
+  const random = seededRandom(seed + 17);
+  const byId = new Map(cluster.nodes.map((node) => [node.membership.id, node]));
+  const lastDeathMs = new Map<string, number>();
+  const result = { pauses: 0, healthy: 0, paused: 0, examples: [] as string[] };
+
+  const onDeath = (member: Member, by: LargeNode) => {
+    const nowMs = clock.now();
+    const victim = byId.get(member.id)!;
+    const last = lastDeathMs.get(member.id);
+    lastDeathMs.set(member.id, nowMs);
+    if (last !== undefined && nowMs - last < SAME_DEATH_MS) return;
+    const wasPaused = victim.host.pausedUntilMs > 0 && nowMs - victim.host.pausedUntilMs < RECOVERY_MS;
+    if (wasPaused) result.paused++;
+    else {
+      result.healthy++;
+      if (result.examples.length < 10) {
+        result.examples.push(`${member.name} by ${by.membership.self().name} at ${Math.round(nowMs)} ms`);
+      }
+    }
+  };
+  for (const node of cluster.nodes) {
+    node.membership.on('change', (member, previous) => {
+      if (member.status === 'dead' && previous?.status !== 'dead') onDeath(member, node);
+    });
+  }
+
+  // Pauses of 0 to the maximum: so many begin per second that `paused` of the nodes are, on average.
+  const perTick = (nodes * paused * TICK_MS) / (maxPauseMs / 2);
+  let due = 0;
+  for (let elapsedMs = 0; elapsedMs < durationMs; elapsedMs += TICK_MS) {
+    for (due += perTick; due >= 1; due--) {
+      const node = cluster.nodes[Math.floor(random() * nodes)]!;
+      const delayMs = random() * TICK_MS;
+      const pauseMs = random() * maxPauseMs;
+      clock.after(delayMs, () => node.host.pause(pauseMs));
+      result.pauses++;
+    }
+    clock.advance(TICK_MS);
+    if (elapsedMs % 60_000 === 0) onProgress(elapsedMs);
+  }
+  const suspicions = cluster.nodes.reduce((sum, node) => sum + node.membership.counters().suspicions!, 0);
+  await Promise.all(cluster.nodes.map(({ membership }) => membership.stop()));
+  return {
+    nodes,
+    durationMs,
+    pauses: result.pauses,
+    suspicions,
+    healthyDeclaredDead: result.healthy,
+    pausedDeclaredDead: result.paused,
+    examples: result.examples,
+  };
+}

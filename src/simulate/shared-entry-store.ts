@@ -1,0 +1,84 @@
+/**
+ * Member tables of a cluster that has converged: all nodes know the same members. Each keeps only what differs
+ * from the common roll, so that 10,000 nodes with 10,000 members each fit one process.
+ */
+import { ArrayEntryStore, type EntryStore, type MemberEntry } from '../membership/entry-store.ts';
+
+/** What all nodes know to begin with; never changed. */
+export class Roll {
+  readonly entries: readonly MemberEntry[];
+  readonly slotOf: ReadonlyMap<string, number>;
+  readonly sessions: ReadonlySet<string>;
+
+  constructor(entries: readonly MemberEntry[]) {
+    this.entries = entries;
+    this.slotOf = new Map(entries.map(({ id }, slot) => [id, slot]));
+    this.sessions = new Set(entries.map(({ record }) => record.session));
+  }
+}
+
+export class SharedEntryStore implements EntryStore {
+  readonly #roll: Roll;
+  /** By slot of the roll: another entry, or none any more. */
+  readonly #changed = new Map<number, MemberEntry | undefined>();
+  readonly #added = new ArrayEntryStore();
+  #missing = 0;
+
+  constructor(roll: Roll) {
+    this.#roll = roll;
+  }
+
+  get size(): number {
+    return this.#roll.entries.length - this.#missing + this.#added.size;
+  }
+
+  get(id: string): MemberEntry | undefined {
+    const slot = this.#roll.slotOf.get(id);
+    if (slot === undefined) return this.#added.get(id);
+    return this.#changed.has(slot)
+      ? (this.#changed.get(slot) ?? this.#added.get(id))
+      : this.#roll.entries[slot];
+  }
+
+  at(slot: number): MemberEntry {
+    const { entries } = this.#roll;
+    if (slot >= entries.length) return this.#added.at(slot - entries.length);
+    return this.#changed.get(slot) ?? entries[slot]!;
+  }
+
+  slotOf(id: string): number | undefined {
+    const slot = this.#roll.slotOf.get(id);
+    if (slot !== undefined && this.#isHere(slot)) return slot;
+    const added = this.#added.slotOf(id);
+    return added === undefined ? undefined : added + this.#roll.entries.length;
+  }
+
+  hasSession(session: string): boolean {
+    return this.#roll.sessions.has(session) || this.#added.hasSession(session);
+  }
+
+  add(entry: MemberEntry): number {
+    return this.#added.add(entry) + this.#roll.entries.length;
+  }
+
+  replace(entry: MemberEntry): void {
+    const slot = this.#roll.slotOf.get(entry.id);
+    if (slot === undefined || !this.#isHere(slot)) this.#added.replace(entry);
+    else if (entry.signed === this.#roll.entries[slot]!.signed && entry.status === 'alive')
+      this.#changed.delete(slot);
+    else this.#changed.set(slot, entry);
+  }
+
+  delete(id: string): void {
+    const slot = this.#roll.slotOf.get(id);
+    if (slot === undefined || !this.#isHere(slot)) this.#added.delete(id);
+    else {
+      this.#changed.set(slot, undefined);
+      this.#missing++;
+    }
+  }
+
+  #isHere(slot: number): boolean {
+    return !this.#changed.has(slot) || this.#changed.get(slot) !== undefined;
+  }
+}
