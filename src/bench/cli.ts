@@ -1,0 +1,148 @@
+/** `warren bench`. */
+import { accessSync, constants, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { errorMessage, WarrenError } from '../errors.ts';
+import { Interrupted, interruptible } from '../lab/interrupt.ts';
+import { requireForLab } from '../lab/program.ts';
+import { runBench } from './bench.ts';
+import { LiveLine } from './live-line.ts';
+import { MEASURES, type MeasureId } from './metrics.ts';
+import { renderPage } from './page.ts';
+import type { BenchReport } from './report.ts';
+import { SYSTEMS, selectSystems } from './systems/catalogue.ts';
+import { renderReport } from './text.ts';
+
+interface Options {
+  readonly systems?: readonly string[];
+  readonly paths: 'node' | 'pod' | 'all';
+  readonly measures: readonly MeasureId[];
+  readonly rounds?: number;
+  readonly seconds?: number;
+  readonly quick?: true;
+  readonly json?: string;
+  readonly html?: string;
+}
+
+const FULL = { rounds: 5, seconds: 3, idleSeconds: 20 };
+const QUICK = { rounds: 1, seconds: 1, idleSeconds: 2 };
+const MEASURE_IDS = MEASURES.map((measure) => measure.id);
+const MAX_ROUNDS = 1000;
+const MAX_SECONDS = 3600;
+
+/** Adds `bench` to `program`. Failures are thrown as WarrenError. */
+export function registerBenchCommands(program: Command): void {
+  const ids = SYSTEMS.map((system) => system.id);
+  program
+    .command('bench')
+    .description('measure this overlay beside others, in namespaces on this machine (needs root)')
+    .addOption(
+      new Option('--systems <list>', 'which, separated by commas; default: all that are installed').argParser(
+        (text) => text.split(','),
+      ),
+    )
+    .addOption(
+      new Option('--paths <which>', 'traffic from node to node, from pod to pod, or both')
+        .choices(['node', 'pod', 'all'])
+        .default('all'),
+    )
+    .addOption(
+      new Option('--measures <list>', `of ${MEASURE_IDS.join(', ')}`)
+        .argParser(parseMeasures)
+        .default(MEASURE_IDS, 'all'),
+    )
+    .option(
+      '--rounds <number>',
+      `how often everything is measured (default: ${FULL.rounds})`,
+      upTo(MAX_ROUNDS),
+    )
+    .option('--seconds <number>', `of each measurement (default: ${FULL.seconds})`, upTo(MAX_SECONDS))
+    .option('--quick', `${QUICK.rounds} round of ${QUICK.seconds} s: to see that it works, not how fast`)
+    .option('--json <file>', 'write all figures to this file')
+    .option('--html <file>', 'write a page with plots to this file')
+    .addHelpText(
+      'after',
+      `\nSystems: ${ids.join(', ')}.\nFrom a full run: docs/benchmarks.md says how to read it.`,
+    )
+    .action(async (options: Options) => {
+      try {
+        await interruptible((signal) => bench(options, signal));
+      } catch (error) {
+        if (!(error instanceof Interrupted)) throw error;
+        console.error(error.message);
+        process.exitCode = error.exitCode;
+      }
+    });
+}
+
+async function bench(options: Options, signal: AbortSignal): Promise<void> {
+  const systems = selectSystems(options.systems ?? SYSTEMS.map((system) => system.id));
+  requireForLab('a benchmark', ['ip', 'nsenter', 'tee', 'ping', 'iperf3']);
+  // That a file cannot be written must not show after half an hour.
+  for (const file of [options.json, options.html]) if (file !== undefined) checkFolder(file);
+  const preset = options.quick ? QUICK : FULL;
+  const line = new LiveLine(process.stderr);
+  const report = await runBench({
+    systems,
+    measures: options.measures,
+    paths: options.paths === 'all' ? ['node', 'pod'] : [options.paths],
+    rounds: options.rounds ?? preset.rounds,
+    seconds: options.seconds ?? preset.seconds,
+    idleSeconds: preset.idleSeconds,
+    line,
+    signal,
+  });
+  if (options.json !== undefined) writeOutput(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  if (options.html !== undefined) writeOutput(options.html, renderPage(report));
+  process.stdout.write(`\n${renderReport(report)}`);
+  if (!isComplete(report)) process.exitCode = 1;
+}
+
+/** Others may be missing; warren itself and its baselines must have been measured wherever they were asked for. */
+function isComplete({ systems, lanes }: BenchReport): boolean {
+  const ours = systems.filter(({ role }) => role === 'warren' || role === 'bare' || role === 'kernel');
+  const isOurs = new Set(ours.map((system) => system.id));
+  return (
+    ours.every((system) => system.skipped === undefined) &&
+    lanes.every((lane) => !isOurs.has(lane.system) || lane.failures.length === 0)
+  );
+}
+
+function checkFolder(file: string): void {
+  try {
+    accessSync(dirname(resolve(file)), constants.W_OK);
+  } catch (error) {
+    throw unwritable(file, error);
+  }
+}
+
+function writeOutput(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw unwritable(file, error);
+  }
+}
+
+function unwritable(file: string, cause: unknown): WarrenError {
+  return new WarrenError('BENCH_OUTPUT_FAILED', `cannot write ${file}: ${errorMessage(cause)}`, {
+    hint: 'Give a file in a folder that exists and that this user may write to.',
+    cause,
+  });
+}
+
+function upTo(most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= 1 && value <= most) return value;
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${most}.`);
+  };
+}
+
+function parseMeasures(text: string): MeasureId[] {
+  return text.split(',').map((name) => {
+    const found = MEASURE_IDS.find((id) => id === name);
+    if (found === undefined) throw new InvalidArgumentError(`There is no measure ${name}.`);
+    return found;
+  });
+}

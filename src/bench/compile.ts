@@ -1,0 +1,45 @@
+/** The C programs under bench/, built into a folder of this run's own where there is a compiler. */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { errorMessage } from '../errors.ts';
+import { runCommand } from '../host/command.ts';
+import { findProgram } from './programs.ts';
+
+/** src/bench and dist/bench are equally deep. */
+const SOURCES = fileURLToPath(new URL('../../bench/', import.meta.url));
+const COMPILERS = ['cc', 'gcc', 'clang'];
+const TIMEOUT_MS = 60_000;
+
+/** Path of a built program, or why there is none. */
+export type CompiledProgram = { readonly path: string } | { readonly missing: string };
+
+export interface CompiledPrograms {
+  readonly roofline: CompiledProgram;
+  readonly roundTrip: CompiledProgram;
+}
+
+/** Builds both. The caller calls `remove` when nothing runs them any more. */
+export async function compilePrograms(): Promise<CompiledPrograms & { remove(): void }> {
+  const folder = mkdtempSync(join(tmpdir(), 'warren-bench-'));
+  return {
+    roofline: await compile('roofline', folder),
+    roundTrip: await compile('round-trip', folder),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+async function compile(name: string, folder: string): Promise<CompiledProgram> {
+  const source = join(SOURCES, `${name}.c`);
+  if (!existsSync(source)) return { missing: `bench/${name}.c is not part of this installation` };
+  const compiler = COMPILERS.find((program) => findProgram(program) !== undefined);
+  if (compiler === undefined) return { missing: 'no C compiler (Debian: apt-get install gcc libc6-dev)' };
+  const path = join(folder, name);
+  try {
+    await runCommand([compiler, '-O2', '-o', path, source], { timeoutMs: TIMEOUT_MS });
+    return { path };
+  } catch (error) {
+    return { missing: `bench/${name}.c does not compile: ${errorMessage(error)}` };
+  }
+}

@@ -1,0 +1,80 @@
+/** The figures that this project set itself, and whether a run reached them. */
+import { formatFigure, type MetricId } from './metrics.ts';
+import { bestOf } from './ratios.ts';
+import { type LaneReport, medianOf, type SystemReport } from './report.ts';
+
+export interface TargetResult {
+  readonly name: string;
+  readonly target: string;
+  /** Absent: what it takes was not measured. */
+  readonly figure?: number;
+  readonly verdict: 'met' | 'missed' | 'not measured';
+}
+
+/** What the targets look at. */
+export interface TargetInput {
+  readonly lanes: readonly LaneReport[];
+  readonly systems: readonly SystemReport[];
+  /** Look-ups per second in an FDB of 100,000 prefixes, the slower family; undefined: not measured. */
+  readonly fdbLookupsPerSecond: number | undefined;
+}
+
+const OURS = 'warren';
+
+export function evaluateTargets(input: TargetInput): TargetResult[] {
+  const lane = (id: string): LaneReport | undefined => input.lanes.find((candidate) => candidate.id === id);
+  /** Ours to the best of `others`, in their medians. */
+  const ratio = (ours: string, metric: MetricId, others: readonly string[]): number | undefined => {
+    const figure = medianOf(lane(ours), metric);
+    const best = bestOf(
+      others.flatMap((id) => lane(id) ?? []),
+      metric,
+    );
+    return figure === undefined || best === undefined ? undefined : figure / best.median;
+  };
+  const memory = [lane(OURS), lane(`${OURS}/pod`)].flatMap((found) => medianOf(found, 'memory') ?? []);
+  const tincs = ['tinc', 'tinc-plain'];
+  const idle = input.systems.find((system) => system.id === OURS)?.idlePercent;
+  const millions = input.fdbLookupsPerSecond === undefined ? undefined : input.fdbLookupsPerSecond / 1e6;
+  return [
+    atLeast('TCP 1 stream, of kernel VXLAN, node to node', 0.65, '', ratio(OURS, 'tcp1', ['vxlan'])),
+    atLeast(
+      'TCP 1 stream, of kernel VXLAN, pod to pod',
+      0.65,
+      '',
+      ratio(`${OURS}/pod`, 'tcp1', ['vxlan/pod']),
+    ),
+    atLeast('TCP 1 stream, times the faster tinc', 7, '', ratio(OURS, 'tcp1', tincs)),
+    atLeast('TCP 1 stream, times nebula', 7, '', ratio(OURS, 'tcp1', ['nebula'])),
+    atLeast('TCP 1 stream, of the C roofline', 0.9, '', ratio(OURS, 'tcp1', ['roofline'])),
+    atLeast('UDP 64 B received, of kernel VXLAN', 0.9, '', ratio(OURS, 'udp64', ['vxlan'])),
+    atMost('RTT p50, of tinc as shipped', 0.8, '', ratio(OURS, 'rttP50', ['tinc'])),
+    atMost('RTT p50, of tinc without cipher', 0.8, '', ratio(OURS, 'rttP50', ['tinc-plain'])),
+    atMost('peak memory of one agent', 110, ' MB', memory.length === 0 ? undefined : Math.max(...memory)),
+    atMost('idle agent', 0.2, ' % of one core', idle),
+    atLeast('FDB look-ups, 100,000 prefixes', 20, ' million/s', millions),
+  ];
+}
+
+function atLeast(name: string, target: number, unit: string, figure: number | undefined): TargetResult {
+  return result(name, `>= ${target}${unit}`, figure, (value) => value >= target);
+}
+
+function atMost(name: string, target: number, unit: string, figure: number | undefined): TargetResult {
+  return result(name, `<= ${target}${unit}`, figure, (value) => value <= target);
+}
+
+function result(
+  name: string,
+  target: string,
+  figure: number | undefined,
+  isMet: (figure: number) => boolean,
+): TargetResult {
+  if (figure === undefined) return { name, target, verdict: 'not measured' };
+  return { name, target, figure, verdict: isMet(figure) ? 'met' : 'missed' };
+}
+
+/** "0.71 (>= 0.65)". */
+export function targetText({ figure, target }: TargetResult): string {
+  return figure === undefined ? `- (${target})` : `${formatFigure(figure)} (${target})`;
+}
