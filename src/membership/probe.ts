@@ -74,8 +74,7 @@ export class Prober {
       return;
     }
     const messages: Uint8Array[] = [encodeMessage({ kind: 'ack', sequence: ping.sequence })];
-    const asker = roster.table.get(ping.source);
-    const accusation = asker && roster.accusationOf(asker.id);
+    const accusation = roster.accusationOf(ping.source);
     if (accusation) messages.push(accusation);
     gossiper.send(from, ping.source, messages);
   }

@@ -191,7 +191,11 @@ export class Roster {
     // Nobody can void what a node has yet to say.
     if (entry && generation > entry.record.generation) return false;
     if (!this.tombstones.add(id, generation, ageSeconds * 1000)) return false;
-    if (entry && entry.record.generation <= generation) this.#remove(entry);
+    if (entry && entry.record.generation <= generation) {
+      this.#remove(entry);
+      // Forgotten on the other side of a partition, and here all the time: the sooner it knows, the better.
+      if (entry.status === 'alive' || entry.status === 'suspect') this.#options.onForgotten(entry.record);
+    }
     broadcasts.put(id, encodeMessage(this.tombstones.message(id)!));
     return true;
   }
@@ -207,10 +211,14 @@ export class Roster {
     for (const entry of [...this.table]) if (isOver(entry) && entry.id !== self.id) this.#remove(entry);
   }
 
-  /** The message that tells a member what is wrongly believed of it, if anything. */
+  /** The message that tells a node what is believed of it, if it is anything but that it is there. */
   accusationOf(id: string): Uint8Array | undefined {
     const entry = this.table.get(id);
-    if (entry?.status !== 'suspect' && entry?.status !== 'dead') return undefined;
+    if (!entry) {
+      const forget = this.tombstones.message(id);
+      return forget && encodeMessage(forget);
+    }
+    if (entry.status !== 'suspect' && entry.status !== 'dead') return undefined;
     if (!this.#options.timing.tellsSuspects) return undefined;
     return encodeMessage({
       kind: entry.status,

@@ -281,6 +281,37 @@ describe('without an agent', () => {
     }
   });
 
+  it('forget tells what is free again, or that there is no such node', async () => {
+    expect(await cli(['forget', 'node-b', '-s', socket])).toEqual({
+      code: 0,
+      stdout: 'node-b is forgotten; free again: 10.42.7.0/24\n',
+      stderr: '',
+    });
+    const { code, stderr } = await cli(['forget', 'nobody', '-s', socket]);
+    expect({ code, stderr }).toEqual({ code: 1, stderr: 'warren: there is no node nobody\n' });
+  });
+
+  it('key list, add, use and remove ask the agent', async () => {
+    expect((await cli(['key', 'list', '-s', socket])).stdout).toBe(
+      `KEY                        NODES   SEALED BY
+aabbccddeeff0011  primary  2 of 2  2 of 2
+00112233445566aa           1 of 2  0 of 2
+no answer from: node-c
+`,
+    );
+    const added = await cli(['key', 'add', '-s', socket]);
+    const [text, line] = added.stdout.split('\n');
+    expect(parseKeyRing(text!, 'key').keys).toHaveLength(1);
+    expect(line).toBe('added as 00112233445566aa; keep the line above secret');
+    await cli(['key', 'use', '00112233445566aa', '-s', socket]);
+    await cli(['key', 'remove', 'aabbccddeeff0011', '--force', '-s', socket]);
+    expect(view.keyChanges).toEqual([
+      { action: 'add', key: text },
+      { action: 'use', fingerprint: '00112233445566aa', force: false },
+      { action: 'remove', fingerprint: 'aabbccddeeff0011', force: true },
+    ]);
+  });
+
   it('key generate prints a key, or writes it to a new file of its own', async () => {
     const { code, stdout } = await cli(['key', 'generate']);
     expect(code).toBe(0);

@@ -32,6 +32,7 @@ describe('a valid file', () => {
         podCidrs: [{ range: { family: 4, value: 0x0a2a0000n, length: 16 }, nodePrefixLength: 24 }],
         seeds: [],
         keyFile: undefined,
+        leaseTtlSeconds: 86_400,
       },
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
@@ -194,6 +195,11 @@ describe('a wrong file says where and what', () => {
       'two ranges of a family',
       'cluster: {podCidrs: [10.42.0.0/16, 10.43.0.0/16]}\n',
       'c.yaml:1:36: cluster.podCidrs[1]: is a second IPv4 range beside 10.42.0.0/16 (keep one of them)',
+    ],
+    [
+      'a lease time without a unit',
+      'cluster: {podCidrs: [10.42.0.0/16], leaseTtl: "90"}\n',
+      /leaseTtl: must be a time such as 90s, 30m, 24h or 7d, from 1s to 365d/,
     ],
     [
       'lengths for other ranges',

@@ -1,0 +1,80 @@
+/** What docs/simulation.md shows in full, small and with fixed seeds. */
+import { describe, expect, it } from 'vitest';
+import { timingPresets, withoutLifeguard } from '../../src/membership/timing.ts';
+import { measureDissemination } from '../../src/simulate/dissemination.ts';
+import { measureFalsePositives } from '../../src/simulate/false-positives.ts';
+import { runLeaseHistory } from '../../src/simulate/lease-history.ts';
+import { logPlot } from '../../src/simulate/plot.ts';
+
+const timing = timingPresets.lan;
+
+describe('news', () => {
+  it('reaches ten times as many nodes in a few gossip periods more, at the same cost at rest', async () => {
+    const results = [];
+    for (const nodes of [10, 100, 1000]) results.push(await measureDissemination({ seed: 5, nodes, timing }));
+    for (const { nodes, join, leave, death, bytesPerSecond } of results) {
+      // Grows with log N: at most 4 periods, and 3 for each factor of ten.
+      const periods = 4 + 3 * Math.log10(nodes);
+      for (const { toMost } of [join, leave, death]) {
+        expect(toMost / timing.gossipIntervalMs, `${nodes} nodes`).toBeLessThan(periods);
+      }
+      expect(Math.abs(bytesPerSecond - results[0]!.bytesPerSecond)).toBeLessThan(20);
+    }
+  });
+
+  it('is the same for the same seed', async () => {
+    const options = { seed: 9, nodes: 30, timing };
+    expect(await measureDissemination(options)).toEqual(await measureDissemination(options));
+  });
+});
+
+describe('loss and pauses', () => {
+  const options = { seed: 3, nodes: 60, durationMs: 300_000, loss: 0.05, paused: 0.02, maxPauseMs: 10_000 };
+
+  it('kill no healthy node with Lifeguard', async () => {
+    const result = await measureFalsePositives({ ...options, timing });
+    expect(result.pauses).toBeGreaterThan(50);
+    expect(result.examples).toEqual([]);
+    expect(result.healthyDeclaredDead).toBe(0);
+  });
+
+  it('are told apart: without Lifeguard paused nodes are declared dead, and counted as such', async () => {
+    const result = await measureFalsePositives({ ...options, timing: withoutLifeguard(timing) });
+    expect(result.pausedDeclaredDead).toBeGreaterThan(0);
+  });
+});
+
+describe('lease histories', () => {
+  it.each([0, 1, 2, 3])('hold what leases promise (seeds %i00 to %i99)', async (block) => {
+    for (let seed = block * 100; seed < block * 100 + 100; seed++) {
+      const { violations, events } = await runLeaseHistory(seed);
+      expect(violations, `warren simulate history ${seed}\n${events.join('\n')}`).toEqual([]);
+    }
+  });
+
+  it('is the same for the same seed', async () => {
+    expect(await runLeaseHistory(77)).toEqual(await runLeaseHistory(77));
+  });
+});
+
+describe('plots', () => {
+  it('are SVG with a point for each value', () => {
+    const svg = logPlot({
+      title: 'a < b',
+      xLabel: 'x',
+      yLabel: 'y',
+      series: [
+        {
+          name: 's',
+          colour: '#000',
+          points: [
+            [10, 1],
+            [100, 3],
+          ],
+        },
+      ],
+    });
+    expect(svg).toContain('a &lt; b');
+    expect(svg.match(/<circle/g)).toHaveLength(2);
+  });
+});
