@@ -5,6 +5,7 @@
 import { createCipheriv, createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { createServer, connect as tcpConnect } from 'node:net';
+import koffi from 'koffi';
 
 const CHUNK_BYTES = 64 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
@@ -12,6 +13,10 @@ const ZEROS = Buffer.alloc(CHUNK_BYTES);
 /** linux/udp.h */
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
+/** linux/sockios.h, linux/ethtool.h, linux/if.h */
+const SIOCETHTOOL = 0x8946;
+const ETHTOOL_STXCSUM = 0x17;
+const IFNAMSIZ = 16;
 
 /** Connections that stay open between requests, by number; bounded by what one test opens. */
 const connections = new Map();
@@ -21,6 +26,11 @@ function contentOf(seed) {
   const key = createHash('sha256').update(seed).digest();
   const cipher = createCipheriv('aes-128-ctr', key.subarray(0, 16), key.subarray(16));
   return (bytes) => cipher.update(ZEROS.subarray(0, bytes));
+}
+
+/** A function of the C library; koffi finds those of the running program. */
+function libc(prototype) {
+  return koffi.load(null).func(prototype);
 }
 
 function listening(server, host) {
@@ -219,8 +229,7 @@ const operations = {
    * `udpEcho`. Answers how many came back as they were.
    */
   async udpSegments({ localAddress, host, port, segments, segmentBytes, seed, timeoutMs }) {
-    const { default: koffi } = await import('koffi');
-    const setsockopt = koffi.load(null).func('int setsockopt(int, int, int, void *, unsigned int)');
+    const setsockopt = libc('int setsockopt(int, int, int, void *, unsigned int)');
     const content = contentOf(seed);
     const expected = Array.from({ length: segments }, (_, index) => {
       const payload = Buffer.from(content(index < segments - 1 ? segmentBytes : segmentBytes / 2));
@@ -243,6 +252,21 @@ const operations = {
     await batch.done;
     socket.close();
     return { returned: returned.size };
+  },
+
+  /** Makes the kernel compute checksums, and segment, before it hands packets to `device`. */
+  async disableTransmitOffload({ device }) {
+    const ioctl = libc('int ioctl(int, unsigned long, void *)');
+    const socket = await udpSocket({ address: '127.0.0.1', port: 0 });
+    const value = Buffer.alloc(8);
+    value.writeUInt32LE(ETHTOOL_STXCSUM);
+    const request = Buffer.alloc(IFNAMSIZ + 24);
+    request.write(device);
+    request.writeBigUInt64LE(koffi.address(value), IFNAMSIZ);
+    const result = ioctl(socket._handle.fd, SIOCETHTOOL, request);
+    socket.close();
+    if (result !== 0) throw new Error(`${device} does not let its offloads be turned off`);
+    return {};
   },
 
   /** Sends datagrams from one socket as they are given, in order: `payloads` in base64. */

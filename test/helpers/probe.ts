@@ -47,7 +47,8 @@ export class Probe {
   #ended: Error | undefined;
 
   constructor(namespace: LabNamespace) {
-    this.#child = namespace.spawn([process.execPath, PROGRAM], {
+    // Node has no other way to a socket's descriptor than one that it warns of.
+    this.#child = namespace.spawn([process.execPath, '--no-deprecation', PROGRAM], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     this.#child.on('message', (message: { id: number; answer?: unknown; error?: string }) => {
@@ -119,6 +120,11 @@ export class Probe {
       ...to,
       payloads: payloads.map((payload) => Buffer.from(payload).toString('base64')),
     });
+  }
+
+  /** Makes the kernel compute checksums, and segment, before it hands packets to `device`. */
+  async disableTransmitOffload(device: string): Promise<void> {
+    await this.#ask('disableTransmitOffload', { device });
   }
 
   /** Ends the helper process and with it all its sockets. */
