@@ -1,6 +1,6 @@
 /**
  * Gets a checkout ready: Node's version, the npm packages, the build in dist/ and, with
- * `--system demo|test`, the programs that the machine must have. What is there already is left alone, so
+ * `--system demo|bench|test`, the programs that the machine must have. What is there already is left alone, so
  * every npm script can call this first. Node built-ins only: it runs before node_modules exists.
  */
 import { spawn } from 'node:child_process';
@@ -26,8 +26,9 @@ class SetupError extends Error {}
 try {
   const purpose = parsePurpose(process.argv.slice(2));
   checkNodeVersion();
-  if (purpose === 'demo' && !IS_ROOT) {
-    throw new SetupError(`the demo needs root: ${NEEDS_ROOT.demo}.\nRun: sudo npm run demo`);
+  // Without root the tests still do what they can.
+  if (purpose !== undefined && purpose !== 'test' && !IS_ROOT) {
+    throw new SetupError(`the ${purpose} needs root: ${NEEDS_ROOT[purpose]}.\nRun: sudo npm run ${purpose}`);
   }
   if (!installedPackagesMatch()) {
     await step(
@@ -109,7 +110,7 @@ async function reportMissing(tools) {
   if (IS_ROOT && tools.some((tool) => tool.needed)) {
     throw new SetupError(`programs are missing: ${list}\n${advice}`);
   }
-  console.log(`Still missing: ${list}; tests that use them are skipped.\n${advice}`);
+  console.log(`Still missing: ${list}; what uses them is skipped.\n${advice}`);
 }
 
 /** Runs one command without its output, which is shown only if it fails. */

@@ -21,6 +21,7 @@ const iproute2 = { program: 'ip', packages: ['iproute2'], needed: true };
 const ping = { program: 'ping', packages: ['iputils-ping'], needed: true };
 const nsenter = { program: 'nsenter', packages: ['util-linux'], needed: true };
 const iperf3 = { program: 'iperf3', packages: ['iperf3'], needed: true };
+const gcc = { program: 'gcc', packages: ['gcc', 'libc6-dev'], needed: false };
 
 /**
  * What each purpose needs. `needed: false` means that some tests skip themselves, visibly, without it.
@@ -29,6 +30,16 @@ const iperf3 = { program: 'iperf3', packages: ['iperf3'], needed: true };
  */
 export const SYSTEM_TOOLS = {
   demo: [iproute2, ping, nsenter, iperf3],
+  bench: [
+    iproute2,
+    ping,
+    nsenter,
+    iperf3,
+    gcc,
+    { program: 'tincd', packages: ['tinc'], needed: false },
+    { program: 'nebula', packages: ['nebula'], needed: false },
+    { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
+  ],
   test: [
     iproute2,
     ping,
@@ -36,7 +47,7 @@ export const SYSTEM_TOOLS = {
     iperf3,
     { program: 'nft', packages: ['nftables'], needed: false },
     { program: 'tcpdump', packages: ['tcpdump'], needed: false },
-    { program: 'gcc', packages: ['gcc', 'libc6-dev'], needed: false },
+    gcc,
     { program: 'dockerd', packages: ['docker.io'], needed: false, instead: dockerEngineAnswers },
     // Part of docker.io up to Debian 12, a package of its own after.
     { program: 'docker', packages: ['docker-cli', 'docker.io'], needed: false },
@@ -48,6 +59,7 @@ export const SYSTEM_TOOLS = {
 /** Why each purpose needs root. */
 export const NEEDS_ROOT = {
   demo: 'it creates network namespaces and TUN devices',
+  bench: 'it creates network namespaces and TUN devices',
   test: 'the end-to-end tests create network namespaces and TUN devices',
 };
 
