@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
 
   // What people run.
-  simulate: { code: 'errors ip lease log membership state', types: 'api config' },
+  simulate: { code: 'cli errors ip lease log membership state', types: 'api config' },
   lab: { code: 'api cli config errors host ip membership pod state version' },
   bench: { code: 'api cli config errors fdb host ip lab pod state sys version wire datapath' },
   cli: { code: 'agent api bench config errors host ip lab membership simulate version', types: 'log' },
@@ -57,6 +57,8 @@ const MUTUAL: Readonly<Record<string, string>> = {
     'cli loads the lab only for its commands; the lab runs the check and prints the tables of the cli',
   'cli bench':
     'cli loads the benchmark only for its command; the benchmark prints with the tables of the cli',
+  'cli simulate':
+    'cli loads the simulator only for its command; the simulator uses the exit codes of the cli',
   'datapath tun': 'worker.ts opens the real TUN queue, which implements the type of the port in ports.ts',
   'datapath underlay': 'worker.ts opens the real socket, which implements the type of the port in ports.ts',
 };
