@@ -26,7 +26,11 @@ export function forwardingPeers(
       key: member.id,
       name: member.name,
       endpoint: member.vtep,
-      partialChecksums: member.encapsulation.type === 'vxlan-gpe' && member.encapsulation.partialChecksums,
+      // Both ends must want it: to send one to a node that we have not announced it to would be in vain.
+      partialChecksums:
+        config.datapath.offload.checksum &&
+        member.encapsulation.type === 'vxlan-gpe' &&
+        member.encapsulation.partialChecksums,
       subnets: subnets.get(member.id)!,
     }));
   const fromConfig = config.staticPeers.map((peer) => ({
