@@ -129,7 +129,7 @@ async function setUp(
   } catch (error) {
     signal.throwIfAborted();
     await stage?.down();
-    return { system, skipped: errorMessage(error) };
+    return { system, skipped: oneLine(error) };
   }
 }
 
@@ -148,18 +148,25 @@ async function warmUp(lanes: readonly LaneRecord[], { line, signal }: BenchOptio
 /** Describes every system, with the CPU that its agents take while nobody sends anything. */
 async function watchIdle(attempts: readonly Attempt[], options: BenchOptions): Promise<SystemReport[]> {
   const { line, idleSeconds, signal } = options;
-  line.show(`watching everything idle for ${idleSeconds} s`);
-  await pause(COOL_DOWN_MS, signal);
+  const watched = attempts.some(({ running }) => (running?.processes ?? []).length > 0);
+  if (watched) {
+    line.show(`watching everything idle for ${idleSeconds} s`);
+    await pause(COOL_DOWN_MS, signal);
+  }
   const cpu = (): number[][] =>
     attempts.map(({ running }) => (running?.processes ?? []).map((process) => cpuSeconds(process)));
   const before = cpu();
   const startMs = performance.now();
-  await pause(idleSeconds * 1000, signal);
+  if (watched) await pause(idleSeconds * 1000, signal);
   const seconds = (performance.now() - startMs) / 1000;
   const after = cpu();
   return attempts.map(({ system, running, skipped }, index) => {
     const { id, title, role, encrypted } = system;
-    const shares = after[index]!.map((used, agent) => ((used - before[index]![agent]!) / seconds) * 100);
+    const shares = after[index]!.flatMap((used, agent) => {
+      const share = ((used - before[index]![agent]!) / seconds) * 100;
+      // A process that has ended has no CPU time any more.
+      return share < 0 ? [] : share;
+    });
     return {
       ...{ id, title, role, encrypted },
       ...(skipped === undefined ? {} : { skipped }),
@@ -194,7 +201,11 @@ async function runRounds(
           Object.assign(all, sample);
         } catch (error) {
           signal.throwIfAborted();
-          lane.fail({ round, measure: id, reason: errorMessage(error) });
+          lane.fail({
+            round,
+            measure: id,
+            reason: lane.isRunning ? oneLine(error) : 'a daemon of it has ended',
+          });
         }
         await pause(SETTLE_MS, signal);
       }
@@ -216,4 +227,10 @@ function timeLeft(elapsedMs: number, done: number, total: number): string {
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   // An abort ends the wait with an error of its own; the signal's reason says more.
   await delay(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
+
+function oneLine(error: unknown): string {
+  return errorMessage(error)
+    .trim()
+    .replaceAll(/\s*\n\s*/g, ' / ');
 }

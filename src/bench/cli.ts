@@ -10,11 +10,12 @@ import { LiveLine } from './live-line.ts';
 import { MEASURES, type MeasureId } from './metrics.ts';
 import { renderPage } from './page.ts';
 import type { BenchReport } from './report.ts';
+import type { System } from './system.ts';
 import { SYSTEMS, selectSystems } from './systems/catalogue.ts';
 import { renderReport } from './text.ts';
 
 interface Options {
-  readonly systems?: readonly string[];
+  readonly systems: readonly System[];
   readonly paths: 'node' | 'pod' | 'all';
   readonly measures: readonly MeasureId[];
   readonly rounds?: number;
@@ -26,20 +27,20 @@ interface Options {
 
 const FULL = { rounds: 5, seconds: 3, idleSeconds: 20 };
 const QUICK = { rounds: 1, seconds: 1, idleSeconds: 2 };
+const SYSTEM_IDS = SYSTEMS.map((system) => system.id).join(', ');
 const MEASURE_IDS = MEASURES.map((measure) => measure.id);
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 3600;
 
 /** Adds `bench` to `program`. Failures are thrown as WarrenError. */
 export function registerBenchCommands(program: Command): void {
-  const ids = SYSTEMS.map((system) => system.id);
   program
     .command('bench')
     .description('measure this overlay beside others, in namespaces on this machine (needs root)')
     .addOption(
-      new Option('--systems <list>', 'which, separated by commas; default: all that are installed').argParser(
-        (text) => text.split(','),
-      ),
+      new Option('--systems <list>', 'which, separated by commas')
+        .argParser(parseSystems)
+        .default(SYSTEMS, 'all that are installed'),
     )
     .addOption(
       new Option('--paths <which>', 'traffic from node to node, from pod to pod, or both')
@@ -62,7 +63,7 @@ export function registerBenchCommands(program: Command): void {
     .option('--html <file>', 'write a page with plots to this file')
     .addHelpText(
       'after',
-      `\nSystems: ${ids.join(', ')}.\nFrom a full run: docs/benchmarks.md says how to read it.`,
+      `\nSystems: ${SYSTEM_IDS}.\nFrom a full run: docs/benchmarks.md says how to read it.`,
     )
     .action(async (options: Options) => {
       try {
@@ -76,14 +77,13 @@ export function registerBenchCommands(program: Command): void {
 }
 
 async function bench(options: Options, signal: AbortSignal): Promise<void> {
-  const systems = selectSystems(options.systems ?? SYSTEMS.map((system) => system.id));
   requireForLab('a benchmark', ['ip', 'nsenter', 'tee', 'ping', 'iperf3']);
   // That a file cannot be written must not show after half an hour.
   for (const file of [options.json, options.html]) if (file !== undefined) checkFolder(file);
   const preset = options.quick ? QUICK : FULL;
   const line = new LiveLine(process.stderr);
   const report = await runBench({
-    systems,
+    systems: options.systems,
     measures: options.measures,
     paths: options.paths === 'all' ? ['node', 'pod'] : [options.paths],
     rounds: options.rounds ?? preset.rounds,
@@ -142,7 +142,15 @@ function upTo(most: number): (text: string) => number {
 function parseMeasures(text: string): MeasureId[] {
   return text.split(',').map((name) => {
     const found = MEASURE_IDS.find((id) => id === name);
-    if (found === undefined) throw new InvalidArgumentError(`There is no measure ${name}.`);
+    if (found === undefined) {
+      throw new InvalidArgumentError(`There is no measure ${name}; there are: ${MEASURE_IDS.join(', ')}.`);
+    }
     return found;
   });
+}
+
+function parseSystems(text: string): System[] {
+  const found = selectSystems(text.split(','));
+  if (found === undefined) throw new InvalidArgumentError(`The systems are: ${SYSTEM_IDS}.`);
+  return found;
 }

@@ -1,5 +1,5 @@
 /** What has been measured of one lane so far. */
-import type { ProcessId } from '../lab/process.ts';
+import { isRunning, type ProcessId } from '../lab/process.ts';
 import type { Sample } from './measure.ts';
 import { METRIC_IDS, METRICS, type MetricId } from './metrics.ts';
 import { peakMemoryMb } from './processes.ts';
@@ -25,6 +25,11 @@ export class LaneRecord {
     this.processes = processes;
     this.id = path.kind === 'node' ? system.id : `${system.id}/${path.kind}`;
     this.title = `${system.title}, ${PATH_TITLES[path.kind]}`;
+  }
+
+  /** Whether every daemon that it needs is there. */
+  get isRunning(): boolean {
+    return this.processes.every(isRunning);
   }
 
   add(sample: Sample): void {

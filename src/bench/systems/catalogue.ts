@@ -1,5 +1,4 @@
 /** Every system that the benchmark knows, in the order of its tables. */
-import { WarrenError } from '../../errors.ts';
 import type { System } from '../system.ts';
 import { bareVeth, kernelVxlan } from './baselines.ts';
 import { nebula } from './nebula.ts';
@@ -18,13 +17,8 @@ export const SYSTEMS: readonly System[] = [
   ...tincVariants,
 ];
 
-/** The systems called `ids`, in the catalogue's order. Throws BENCH_SYSTEM_UNKNOWN. */
-export function selectSystems(ids: readonly string[]): System[] {
-  const unknown = ids.filter((id) => SYSTEMS.every((system) => system.id !== id));
-  if (unknown.length > 0) {
-    throw new WarrenError('BENCH_SYSTEM_UNKNOWN', `there is no system ${unknown.join(', ')}`, {
-      hint: `There are: ${SYSTEMS.map((system) => system.id).join(', ')}.`,
-    });
-  }
+/** The systems called `ids`, in the catalogue's order; undefined if one of them does not exist. */
+export function selectSystems(ids: readonly string[]): System[] | undefined {
+  if (ids.some((id) => SYSTEMS.every((system) => system.id !== id))) return undefined;
   return SYSTEMS.filter((system) => ids.includes(system.id));
 }
