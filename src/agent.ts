@@ -10,6 +10,7 @@
  * It is the one place where lease events meet the forwarding database.
  */
 import { mkdirSync } from 'node:fs';
+import { HostGuard } from './agent/host-guard.ts';
 import { Overlay } from './agent/overlay.ts';
 import { forwardingPeers } from './agent/peers.ts';
 import { agentView } from './agent/view.ts';
@@ -19,9 +20,9 @@ import { startTcpApi } from './api/tcp.ts';
 import type { Config } from './config/config.ts';
 import { errorMessage, WarrenError } from './errors.ts';
 import { removeTun } from './host/tun-network.ts';
-import { resolveUnderlay, type Underlay } from './host/underlay-route.ts';
+import { hasAddress, resolveUnderlay, type Underlay } from './host/underlay-route.ts';
 import { formatAddress } from './ip/address.ts';
-import { formatEndpoint } from './ip/endpoint.ts';
+import { type Endpoint, formatEndpoint } from './ip/endpoint.ts';
 import { formatPrefix, prefixContains } from './ip/prefix.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import { fileLeaseStore } from './lease/lease-store.ts';
@@ -30,6 +31,7 @@ import { ClusterKeys, fileKeyChanges } from './membership/cluster-keys.ts';
 import { type Identity, loadOrCreateIdentity } from './membership/identity.ts';
 import { loadKeyRing } from './membership/key-ring.ts';
 import { Membership } from './membership/membership.ts';
+import { MovableTransport } from './membership/movable-transport.ts';
 import { fileMembershipStore } from './membership/store.ts';
 import { timingPresets } from './membership/timing.ts';
 import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
@@ -98,6 +100,7 @@ class Agent {
   /** What has been started, in order; stopped in reverse. */
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   #membership: Membership | undefined;
+  #underlay: Underlay | undefined;
   #isStopping = false;
   /** One lease change is worked off at a time; a further one that comes meanwhile is worked off after it. */
   #isApplying = false;
@@ -128,9 +131,18 @@ class Agent {
     if (keyRing === undefined)
       log.warn('no cluster.keyFile: gossip is not sealed, anyone who can send to this node can join');
 
-    const overlay = new Overlay({ config: this.#config, underlay, log, onFailure: this.#onFailure });
+    this.#underlay = underlay;
+    const overlay = new Overlay({
+      config: this.#config,
+      underlay,
+      log,
+      onFailure: this.#onFailure,
+      onTunLost: () => guard.check(),
+    });
     this.#push('overlay', () => overlay.close());
-    const membership = this.#buildMembership(identity, keyRing, overlay, underlay);
+    const gossip = { address: underlay.address, port: this.#config.underlay.gossipPort };
+    const transport = new MovableTransport(gossip, (bind) => new UdpTcpTransport({ bind, logger: log }));
+    const membership = this.#buildMembership(identity, keyRing, overlay, transport, gossip);
     this.#membership = membership;
     const pods = this.#buildPods(identity, overlay);
     const leases = new LeaseManager({
@@ -140,10 +152,35 @@ class Agent {
       hasPods: () => pods.list().length > 0,
       logger: log,
     });
-    const apply = () => this.#applySoon(overlay, membership, leases, pods, underlay);
+    const apply = () => this.#applySoon(overlay, membership, leases, pods);
+    const guard = new HostGuard({
+      log,
+      repair: async () => {
+        const repaired = await overlay.repair();
+        // With an address of the node the kernel drops the routes to pods that name it as their source.
+        if (repaired.length > 0 && this.#activeSubnets !== '') await pods.restore();
+        return repaired;
+      },
+      hasUnderlay: () => hasAddress(this.#underlay!.address),
+      findUnderlay: () => resolveUnderlay(this.#config),
+      moveTo: async (next) => {
+        refuseUnderlayInOverlay(this.#config, next);
+        log.warn({ address: formatAddress(next.address) }, "the underlay's address has changed");
+        await overlay.moveTo(next);
+        const gossip = { address: next.address, port: this.#config.underlay.gossipPort };
+        await transport.moveTo(gossip);
+        this.#underlay = next;
+        membership.updateSelf({ gossip, vtep: overlay.vtep });
+        apply();
+      },
+    });
+    const currentUnderlay = () => this.#underlay!;
     const view = agentView({
       config: this.#config,
-      underlay,
+      get underlay() {
+        return currentUnderlay();
+      },
+      repairs: () => guard.counts,
       membership,
       leases,
       overlay,
@@ -161,6 +198,8 @@ class Agent {
     this.#push('leases', () => leases.stop());
     await membership.start();
     this.#push('membership', () => membership.stop());
+    guard.start();
+    this.#push('host guard', () => guard.stop());
     apply();
   }
 
@@ -184,10 +223,10 @@ class Agent {
     identity: Identity,
     keyRing: ClusterKeys | undefined,
     overlay: Overlay,
-    underlay: Underlay,
+    transport: MovableTransport,
+    gossip: Endpoint,
   ): Membership {
-    const { node, cluster, underlay: settings, encapsulation, datapath } = this.#config;
-    const gossip = { address: underlay.address, port: settings.gossipPort };
+    const { node, cluster, encapsulation, datapath } = this.#config;
     return new Membership({
       identity,
       clusterName: cluster.name,
@@ -203,7 +242,7 @@ class Agent {
         },
       },
       seeds: cluster.seeds,
-      transport: new UdpTcpTransport({ bind: gossip, logger: this.#log }),
+      transport,
       store: fileMembershipStore(node.stateDir),
       logger: this.#log,
       timing: { ...timingPresets.lan, deadRetentionMs: cluster.leaseTtlSeconds * 1000 },
@@ -225,20 +264,14 @@ class Agent {
   }
 
   /** Brings host and packet path in line with members and leases. Calls that come meanwhile become one. */
-  #applySoon(
-    overlay: Overlay,
-    membership: Membership,
-    leases: LeaseManager,
-    pods: PodManager,
-    underlay: Underlay,
-  ): void {
+  #applySoon(overlay: Overlay, membership: Membership, leases: LeaseManager, pods: PodManager): void {
     this.#isApplyDue = true;
     if (this.#isApplying) return;
     this.#isApplying = true;
     const work = async () => {
       while (this.#isApplyDue && !this.#isStopping) {
         this.#isApplyDue = false;
-        await this.#apply(overlay, membership, leases, pods, underlay);
+        await this.#apply(overlay, membership, leases, pods);
       }
     };
     work()
@@ -256,7 +289,6 @@ class Agent {
     membership: Membership,
     leases: LeaseManager,
     pods: PodManager,
-    underlay: Underlay,
   ): Promise<void> {
     const { status, prefixes } = leases.state();
     const subnets = prefixes.map(formatPrefix).join(' ');
@@ -267,7 +299,13 @@ class Agent {
     if (isNew) await overlay.activate(prefixes);
     const owners = leases.owners();
     await overlay.update(
-      forwardingPeers(this.#config, membership.id, underlay.address.family, membership.members(), owners),
+      forwardingPeers(
+        this.#config,
+        membership.id,
+        this.#underlay!.address.family,
+        membership.members(),
+        owners,
+      ),
     );
     if (!isNew) return;
     this.#activeSubnets = subnets;

@@ -10,7 +10,7 @@ import { MAX_SEGMENTS_PER_SEND, MAX_SEND_BYTES } from '../datapath/send-queue.ts
 import type { WorkerOffloads } from '../datapath/worker-messages.ts';
 import { WarrenError } from '../errors.ts';
 import { enableForwarding } from '../host/forwarding.ts';
-import { configureTun } from '../host/tun-network.ts';
+import { configureTun, inspectTun, type TunNetwork } from '../host/tun-network.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { addressWords, type Family } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
@@ -26,12 +26,15 @@ import {
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
 import { type ForwardingPeer, ForwardingTable } from './forwarding-table.ts';
+import type { RepairKind } from './host-guard.ts';
 
 export interface OverlayOptions {
   readonly config: Config;
   readonly underlay: Underlay;
   readonly log: Logger;
   readonly onFailure: (error: Error) => void;
+  /** Somebody deleted the TUN device: `repair` makes it anew. */
+  readonly onTunLost: () => void;
 }
 
 export interface Offloads extends WorkerOffloads {
@@ -42,15 +45,19 @@ export interface Offloads extends WorkerOffloads {
 
 export class Overlay {
   readonly #options: OverlayOptions;
-  readonly #tun: TunDevice;
-  readonly #sockets: UnderlaySockets;
+  #tun: TunDevice;
+  #sockets: UnderlaySockets | undefined;
+  #underlay: Underlay;
+  #isTunLost = false;
   /** With several workers each sends from a port of its own (RFC 7348, section 4.1: source ports vary). */
-  readonly #senders: UnderlaySockets | undefined;
+  #senders: UnderlaySockets | undefined;
   readonly #table = new ForwardingTable();
-  readonly vtep: Endpoint;
+  /** This node's own. */
+  vtep: Endpoint;
   readonly overheadBytes: number;
   readonly mtu: number;
   #datapath: Datapath | undefined;
+  readonly #workers: number;
   #subnets: readonly Prefix[] = [];
   /** The updates that have begun or wait; each waits for the one before. */
   #turn: Promise<void> = Promise.resolve();
@@ -64,22 +71,11 @@ export class Overlay {
     this.overheadBytes = vxlanGpeOverheadBytes(family);
     this.mtu = overlayMtu(config, underlay, this.overheadBytes, options.log);
     const workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
-    const offload = config.datapath.offload;
-    const socketOptions = {
-      words: addressWords(underlay.address),
-      displayName: formatEndpoint(this.vtep),
-      wanted: { udpSegment: offload.udpSegment, udpGro: offload.udpGro },
-    };
-    this.#sockets = openUnderlaySockets({
-      ...socketOptions,
-      port: config.encapsulation.port,
-      count: workers,
-    });
+    this.#underlay = underlay;
+    this.#workers = workers;
+    this.#openSockets();
     try {
-      if (workers > 1) {
-        this.#senders = openUnderlaySockets({ ...socketOptions, port: 0, count: workers });
-      }
-      this.#tun = openTunDevice(config.tun.name, workers, { tso: offload.tso, uso: offload.uso });
+      this.#tun = this.#openTun();
     } catch (error) {
       this.#closeSockets();
       throw error;
@@ -100,7 +96,7 @@ export class Overlay {
   }
 
   get offloads(): Offloads {
-    const { udpSegment, udpGro } = this.#sockets.offloads;
+    const { udpSegment, udpGro } = this.#sockets?.offloads ?? { udpSegment: false, udpGro: false };
     const { coalesceTcp, coalesceUdp } = this.#options.config.datapath.offload;
     const wanted = { udpSegment, coalesceTcp, coalesceUdp };
     return { ...this.#tun.offloads, udpGro, ...(this.#datapath?.offloads ?? wanted) };
@@ -116,28 +112,54 @@ export class Overlay {
    * Gives the node the addresses of `subnets` (one of each family at most) and starts the packet path. Once
    * active it may be called again with other subnets.
    */
-  async activate(subnets: readonly Prefix[]): Promise<void> {
-    const { config, underlay, log } = this.#options;
-    const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
-    const changed = await enableForwarding(families, underlay.interfaceName);
-    if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
-    await configureTun({
-      name: config.tun.name,
-      mtu: this.mtu,
-      gsoMaxSegments: this.gsoMaxSegments,
-      addresses: subnets.map(nodeAddress),
-      podRanges: config.cluster.podCidrs.map(({ range }) => range),
-      ownSubnets: subnets,
-      extraPrefixes: config.staticPeers.flatMap((peer) => peer.subnets),
+  activate(subnets: readonly Prefix[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const { config, log } = this.#options;
+      const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
+      const changed = await enableForwarding(families, this.#underlay.interfaceName);
+      if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
+      await configureTun(this.#network(subnets));
+      this.#subnets = subnets;
+      this.#datapath ??= await this.#startDatapath();
     });
-    this.#subnets = subnets;
-    this.#datapath ??= await this.#startDatapath();
+  }
+
+  /** Puts back what others removed or changed of the TUN device, its addresses and routes. */
+  repair(): Promise<RepairKind[]> {
+    return this.#inTurn(async () => {
+      const network = this.#network(this.#subnets);
+      const isActive = this.#subnets.length > 0;
+      const faults = this.#isTunLost ? undefined : await inspectTun(network);
+      if (faults === undefined) {
+        await this.#stopDatapath();
+        closeTunDevice(this.#tun.descriptors);
+        this.#tun = this.#openTun();
+        this.#isTunLost = false;
+      }
+      if (!isActive) return faults === undefined ? ['device'] : [];
+      if (faults?.length !== 0) await configureTun(network);
+      if (faults === undefined) await this.#restartDatapath();
+      return faults ?? ['device'];
+    });
+  }
+
+  /** Sends and receives at another address of this host from now on. */
+  moveTo(underlay: Underlay): Promise<void> {
+    return this.#inTurn(async () => {
+      const isActive = this.#datapath !== undefined;
+      await this.#stopDatapath();
+      this.#closeSockets();
+      this.#underlay = underlay;
+      this.vtep = { address: underlay.address, port: this.#options.config.encapsulation.port };
+      this.#openSockets();
+      if (isActive) await this.#restartDatapath();
+    });
   }
 
   /** Takes over who the peers are and what they own. Resolves once the packet path works by it. */
   update(peers: readonly ForwardingPeer[]): Promise<void> {
-    const subnets = this.#subnets;
-    const result = this.#turn.then(async () => {
+    return this.#inTurn(async () => {
+      const subnets = this.#subnets;
       const { reused, refused } = this.#table.set({
         peers,
         ownSubnets: subnets,
@@ -147,37 +169,107 @@ export class Overlay {
       for (const peer of refused) this.#options.log.error({ node: peer.name }, 'no room for another peer');
       await this.#datapath?.update(() => this.#table.state());
     });
-    this.#turn = result.catch(() => {});
-    return result;
   }
 
   /** Stops the packet path; the TUN device stays, with its addresses and routes. */
   async close(): Promise<void> {
-    await this.#datapath?.stop();
+    await this.#turn;
+    await this.#stopDatapath();
     closeTunDevice(this.#tun.descriptors);
     this.#closeSockets();
   }
 
+  /** One after the other, whatever became of the one before. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
+  }
+
+  #network(subnets: readonly Prefix[]): TunNetwork {
+    const { config } = this.#options;
+    return {
+      name: config.tun.name,
+      mtu: this.mtu,
+      gsoMaxSegments: this.gsoMaxSegments,
+      addresses: subnets.map(nodeAddress),
+      podRanges: config.cluster.podCidrs.map(({ range }) => range),
+      ownSubnets: subnets,
+      extraPrefixes: config.staticPeers.flatMap((peer) => peer.subnets),
+    };
+  }
+
+  #openTun(): TunDevice {
+    const { tun, datapath } = this.#options.config;
+    const { tso, uso } = datapath.offload;
+    return openTunDevice(tun.name, this.#workers, { tso, uso });
+  }
+
+  #openSockets(): void {
+    const { encapsulation, datapath } = this.#options.config;
+    const { udpSegment, udpGro } = datapath.offload;
+    const options = {
+      words: addressWords(this.#underlay.address),
+      displayName: formatEndpoint(this.vtep),
+      wanted: { udpSegment, udpGro },
+      count: this.#workers,
+    };
+    const sockets = openUnderlaySockets({ ...options, port: encapsulation.port });
+    try {
+      this.#senders = this.#workers > 1 ? openUnderlaySockets({ ...options, port: 0 }) : undefined;
+    } catch (error) {
+      closeUnderlaySockets(sockets.descriptors);
+      throw error;
+    }
+    this.#sockets = sockets;
+  }
+
   #closeSockets(): void {
-    closeUnderlaySockets(this.#sockets.descriptors);
+    closeUnderlaySockets(this.#sockets?.descriptors ?? []);
     closeUnderlaySockets(this.#senders?.descriptors ?? []);
+    this.#sockets = undefined;
+    this.#senders = undefined;
+  }
+
+  async #stopDatapath(): Promise<void> {
+    const datapath = this.#datapath;
+    this.#datapath = undefined;
+    await datapath?.stop();
+  }
+
+  async #restartDatapath(): Promise<void> {
+    this.#datapath = await this.#startDatapath();
+    await this.#datapath.update(() => this.#table.state());
+  }
+
+  /** A lost TUN device can be made anew; the rest ends the agent. */
+  #onFailure(error: Error): void {
+    if (error instanceof WarrenError && error.code === 'TUN_LOST') {
+      this.#isTunLost = true;
+      this.#options.onTunLost();
+    } else this.#options.onFailure(error);
   }
 
   #startDatapath(): Promise<Datapath> {
-    const { config, underlay, log, onFailure } = this.#options;
+    const { config, log } = this.#options;
+    const underlay = this.#underlay;
+    const sockets = this.#sockets!;
     const { coalesceTcp, coalesceUdp } = config.datapath.offload;
     return Datapath.start({
       tunFds: this.#tun.descriptors,
-      socketFds: this.#sockets.descriptors,
-      sendFds: (this.#senders ?? this.#sockets).descriptors,
+      socketFds: sockets.descriptors,
+      sendFds: (this.#senders ?? sockets).descriptors,
       underlayFamily: underlay.address.family,
       vni: config.encapsulation.vni,
       pathMtu: underlay.mtu - this.overheadBytes,
       overheadBytes: this.overheadBytes,
-      offloads: { udpSegment: this.#sockets.offloads.udpSegment, coalesceTcp, coalesceUdp },
+      offloads: { udpSegment: sockets.offloads.udpSegment, coalesceTcp, coalesceUdp },
       onOffloadOff: (offload) =>
         log.warn({ offload }, 'an offload does not work here and is off from now on'),
-      onFailure,
+      onFailure: (error) => this.#onFailure(error),
     });
   }
 }

@@ -35,6 +35,8 @@ export interface ViewParts {
   readonly leases: LeaseManager;
   readonly overlay: Overlay;
   readonly pods: PodsView;
+  /** What was put back on this host, by kind. */
+  readonly repairs: () => Readonly<Record<string, number>>;
 }
 
 export function agentView(parts: ViewParts): AgentView {
@@ -74,7 +76,7 @@ async function changeKeys(membership: Membership, change: KeyChange): Promise<{ 
   return { fingerprint };
 }
 
-function status({ config, underlay, membership, leases, overlay, pods }: ViewParts): StatusReport {
+function status({ config, underlay, membership, leases, overlay, pods, repairs }: ViewParts): StatusReport {
   const members = { alive: 0, suspect: 0, dead: 0, left: 0 };
   for (const member of membership.members()) members[member.status]++;
   const lease = leases.state();
@@ -125,6 +127,7 @@ function status({ config, underlay, membership, leases, overlay, pods }: ViewPar
       drops: overlay.datapath?.drops() ?? Object.fromEntries(DROP_NAMES.map((name) => [name, 0])),
     },
     gossip: membership.counters(),
+    repairs: { ...repairs() },
   };
 }
 

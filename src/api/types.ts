@@ -38,6 +38,8 @@ export interface StatusReport {
   readonly pods: number;
   readonly datapath: DatapathReport;
   readonly gossip: Readonly<Record<string, number>>;
+  /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
+  readonly repairs: Readonly<Record<string, number>>;
 }
 
 export interface DatapathReport {

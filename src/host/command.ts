@@ -11,7 +11,7 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /** A service's PATH often lacks the folders that `ip` and `sysctl` live in. */
-const SBIN = '/usr/local/sbin:/usr/sbin:/sbin';
+export const SBIN = '/usr/local/sbin:/usr/sbin:/sbin';
 
 /** Debian's package of each program that the agent and the CLI call. */
 const PACKAGES: Readonly<Record<string, string>> = {

@@ -54,6 +54,11 @@ export async function resolveUnderlay(config: Config, where: InNetns = {}): Prom
   );
 }
 
+/** Whether an interface of this host has `address`. */
+export async function hasAddress(address: IpAddress, where: InNetns = {}): Promise<boolean> {
+  return linkWith(await listAddresses(where), address) !== undefined;
+}
+
 async function fromSeeds(
   config: Config,
   own: readonly LinkAddresses[],

@@ -20,6 +20,7 @@ export const fakeStatus: StatusReport = {
     drops: { unknownSource: 3, noRoute: 0 },
   },
   gossip: { probesSent: 42 },
+  repairs: { device: 0, route: 2 },
 };
 
 export const fakePeers: PeerReport[] = [

@@ -1,0 +1,130 @@
+/** Whatever others do to the TUN device, its addresses, its routes and the underlay: the agent puts it right. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Lab } from '../../src/lab/lab.ts';
+import type { LabNode } from '../../src/lab/node.ts';
+import { describeUnless, lacking } from '../helpers/requirements.ts';
+
+const NAME = 'labrepair';
+/** What the agent promises. */
+const PROMISED_MS = 2_000;
+
+describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a host changed from outside', () => {
+  let lab: Lab;
+  let node: LabNode;
+  let other: LabNode;
+
+  beforeAll(async () => {
+    lab = await Lab.up({
+      name: NAME,
+      nodes: 3,
+      pods: 1,
+      config: (_node, nodes) => ({
+        underlay: { address: 'auto' },
+        cluster: { seeds: nodes.map(({ underlayAddress }) => `${underlayAddress}:7946`) },
+      }),
+    });
+    [node, other] = lab.nodes as [LabNode, LabNode];
+  });
+  afterAll(() => Lab.remove(NAME));
+
+  async function ip(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await node.exec(['ip', ...args]);
+    expect(code, `ip ${args.join(' ')}: ${stderr}`).toBe(0);
+    return stdout;
+  }
+
+  async function within(limitMs: number, what: string, holds: () => Promise<boolean>): Promise<number> {
+    const startMs = performance.now();
+    while (!(await holds())) {
+      if (performance.now() - startMs > limitMs) {
+        throw new Error(`not within ${limitMs} ms: ${what}\n${node.log().split('\n').slice(-20).join('\n')}`);
+      }
+      await delay(25);
+    }
+    return performance.now() - startMs;
+  }
+
+  const podPings = async (): Promise<boolean> => {
+    const pod = await lab.pod(0, 'pod-1');
+    for (const address of (await lab.pod(1, 'pod-1')).addresses) {
+      if ((await pod.exec(['ping', '-c1', '-W1', address])).code !== 0) return false;
+    }
+    return true;
+  };
+  const repairs = async (kind: string) => (await node.client().status()).repairs[kind]!;
+  const onTun = async () => {
+    const addresses = await ip('-brief', 'address', 'show', 'dev', 'warren0');
+    const routes = await ip('route', 'show', 'table', 'all', 'dev', 'warren0');
+    const link = await ip('-oneline', 'link', 'show', 'dev', 'warren0');
+    return `${/mtu \d+/.exec(link)}\n${addresses}${routes}`.replaceAll(/ +/g, ' ');
+  };
+
+  test.each([
+    ['an address', 'address', ['address', 'flush', 'dev', 'warren0']],
+    ['a route', 'route', ['route', 'delete', '10.42.0.0/16', 'dev', 'warren0']],
+    ['an IPv6 route', 'route', ['-6', 'route', 'delete', 'fd42::/48', 'dev', 'warren0']],
+    ['the link, set down', 'link', ['link', 'set', 'warren0', 'down']],
+    ['its MTU', 'link', ['link', 'set', 'warren0', 'mtu', '1300']],
+    ['a strange address', 'address', ['address', 'add', '10.42.250.1/32', 'dev', 'warren0']],
+  ] as const)('puts back %s', async (_what, kind, command) => {
+    const before = await onTun();
+    const counted = await repairs(kind);
+    await ip(...command);
+    await within(PROMISED_MS, `${before}\nis there again`, async () => (await onTun()) === before);
+    await within(PROMISED_MS, 'pods reach each other', podPings);
+    await within(PROMISED_MS, 'it is counted', async () => (await repairs(kind)) > counted);
+  });
+
+  test('makes a deleted TUN device anew, and the packet path with it', async () => {
+    const before = await onTun();
+    const { pid } = node;
+    await ip('link', 'delete', 'warren0');
+    const exists = async () => (await node.exec(['ip', 'link', 'show', 'warren0'])).code === 0;
+    await within(
+      PROMISED_MS,
+      'the device and all on it',
+      async () => (await exists()) && (await onTun()) === before,
+    );
+    await within(PROMISED_MS, 'pods reach each other', podPings);
+    await within(PROMISED_MS, 'it is counted', async () => (await repairs('device')) === 1);
+    expect(node.pid).toBe(pid);
+  });
+
+  test('goes on watching when the program that watches is killed', async () => {
+    const children = await node.exec(['cat', `/proc/${node.pid}/task/${node.pid}/children`]);
+    for (const pid of children.stdout.trim().split(/\s+/).map(Number)) {
+      const program = (await node.exec(['cat', `/proc/${pid}/cmdline`])).stdout;
+      if (program.includes('monitor')) process.kill(pid, 'SIGKILL');
+    }
+    const before = await onTun();
+    await ip('route', 'delete', '10.42.0.0/16', 'dev', 'warren0');
+    await within(2 * PROMISED_MS, 'the route', async () => (await onTun()) === before);
+  });
+
+  test('moves to another underlay address as the same node with the same lease and pods', async () => {
+    const before = await node.view();
+    const id = before.status.node.id;
+    await ip('address', 'add', '192.0.2.77/24', 'dev', 'eth0');
+    await ip('address', 'delete', '192.0.2.1/24', 'dev', 'eth0');
+    // The second address of a subnet goes with the first.
+    await node.exec(['ip', 'address', 'add', '192.0.2.77/24', 'dev', 'eth0']);
+    const tookMs = await within(PROMISED_MS, 'pods reach each other', podPings);
+    const back = await other.waitFor(
+      'the peer at its new address',
+      ({ peers }) => peers.some((peer) => peer.id === id && peer.endpoint === '192.0.2.77:4790'),
+      { timeoutMs: PROMISED_MS },
+    );
+    expect(back.peers.find((peer) => peer.id === id)!.status).toBe('alive');
+    const after = await node.view();
+    expect(after.status.lease).toEqual(before.status.lease);
+    expect(after.pods).toEqual(before.pods);
+    expect(after.status.underlay.address).toBe('192.0.2.77');
+    await within(PROMISED_MS, 'it is counted', async () => (await repairs('underlay')) === 1);
+    console.log(`reachable again ${Math.round(tookMs)} ms after its address changed`);
+    await delay(6_000);
+    for (const one of lab.nodes) {
+      expect((await one.client().peers()).map(({ status }) => status)).toEqual(['alive', 'alive']);
+    }
+  });
+});
