@@ -1,6 +1,6 @@
 /**
  * A small harness for functions of some nanoseconds: batches long enough for the clock, a warm-up that lets the
- * compiler finish, the median of several batches. It is forty lines so that what happens around the measured
+ * compiler finish, the median of several batches. It is so short that what happens around the measured
  * function can be read: no closure, promise or allocation per call. (Of the libraries, tinybench times each call by
  * itself, which costs more than the calls here, and mitata brings native code.)
  */
