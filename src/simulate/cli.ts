@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CliContext } from '../cli/io.ts';
 import { EXIT_FAILURE } from '../cli/io.ts';
+import { runCommand } from '../host/command.ts';
 import { timingPresets, withoutLifeguard } from '../membership/timing.ts';
+import { measureAgents } from './agents.ts';
 import { type Dissemination, measureDissemination } from './dissemination.ts';
 import { type FalsePositives, measureFalsePositives } from './false-positives.ts';
 import { runLeaseHistory } from './lease-history.ts';
@@ -38,6 +40,11 @@ export function registerSimulateCommand(program: Command, context: CliContext): 
     )
     .action((options: Options) => simulate(options, context));
   command
+    .command('agents')
+    .description("real agents in network namespaces (needs root), beside Serf's where serf is installed")
+    .argument('[count]', 'how many', whole(12), 20)
+    .action((count: number) => compareAgents(count, context.io));
+  command
     .command('history')
     .description('replay one lease history and print what happens in it')
     .argument('<seed>', 'as a failure names it', whole(0))
@@ -51,6 +58,29 @@ export function registerSimulateCommand(program: Command, context: CliContext): 
       );
       if (violations.length > 0) context.exitCode = EXIT_FAILURE;
     });
+}
+
+async function compareAgents(count: number, { stdout, stderr }: CliContext['io']): Promise<void> {
+  const progress = (doing: string) => stderr.write(`${doing}\n`);
+  const results = [await measureAgents('warren', count, progress)];
+  if (await isInstalled('serf')) results.push(await measureAgents('serf', count, progress));
+  else stderr.write('serf is not installed (apt-get install serf): warren alone\n');
+  stdout.write(`${count} agents        join s  five killed s  healed s  bytes/s per node\n`);
+  for (const { program, joinMs, deathMs, healMs, bytesPerSecond } of results) {
+    const times = [joinMs, deathMs, healMs].map((ms) => (ms / 1000).toFixed(1));
+    stdout.write(
+      `${program.padEnd(16)}  ${times[0]!.padStart(6)}  ${times[1]!.padStart(13)}  ${times[2]!.padStart(8)}  ${String(Math.round(bytesPerSecond)).padStart(16)}\n`,
+    );
+  }
+}
+
+async function isInstalled(program: string): Promise<boolean> {
+  try {
+    await runCommand([program, 'version']);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function simulate(options: Options, context: CliContext): Promise<void> {
