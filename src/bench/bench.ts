@@ -35,6 +35,8 @@ export interface BenchOptions {
   readonly rounds: number;
   /** Whole seconds of one measurement. */
   readonly seconds: number;
+  /** After the warm-up, before idle is idle: garbage collectors tidy up for some seconds. */
+  readonly coolDownSeconds: number;
   readonly idleSeconds: number;
   readonly line: LiveLine;
   readonly signal: AbortSignal;
@@ -42,8 +44,6 @@ export interface BenchOptions {
 
 /** Between two measurements: what is still on its way may arrive. */
 const SETTLE_MS = 100;
-/** After the warm-up, before idle is idle: compilers and garbage collectors finish what they have begun. */
-const COOL_DOWN_MS = 2_000;
 
 /** Runs all of it and removes what was made, also when it fails or is interrupted. */
 export async function runBench(options: BenchOptions): Promise<BenchReport> {
@@ -147,11 +147,11 @@ async function warmUp(lanes: readonly LaneRecord[], { line, signal }: BenchOptio
 
 /** Describes every system, with the CPU that its agents take while nobody sends anything. */
 async function watchIdle(attempts: readonly Attempt[], options: BenchOptions): Promise<SystemReport[]> {
-  const { line, idleSeconds, signal } = options;
+  const { line, coolDownSeconds, idleSeconds, signal } = options;
   const watched = attempts.some(({ running }) => (running?.processes ?? []).length > 0);
   if (watched) {
-    line.show(`watching everything idle for ${idleSeconds} s`);
-    await pause(COOL_DOWN_MS, signal);
+    line.show(`watching everything idle for ${coolDownSeconds + idleSeconds} s`);
+    await pause(coolDownSeconds * 1000, signal);
   }
   const cpu = (): number[][] =>
     attempts.map(({ running }) => (running?.processes ?? []).map((process) => cpuSeconds(process)));

@@ -25,8 +25,8 @@ interface Options {
   readonly html?: string;
 }
 
-const FULL = { rounds: 5, seconds: 3, idleSeconds: 20 };
-const QUICK = { rounds: 1, seconds: 1, idleSeconds: 2 };
+const FULL = { rounds: 5, seconds: 3, coolDownSeconds: 15, idleSeconds: 20 };
+const QUICK = { rounds: 1, seconds: 1, coolDownSeconds: 1, idleSeconds: 2 };
 const SYSTEM_IDS = SYSTEMS.map((system) => system.id).join(', ');
 const MEASURE_IDS = MEASURES.map((measure) => measure.id);
 const MAX_ROUNDS = 1000;
@@ -88,6 +88,7 @@ async function bench(options: Options, signal: AbortSignal): Promise<void> {
     paths: options.paths === 'all' ? ['node', 'pod'] : [options.paths],
     rounds: options.rounds ?? preset.rounds,
     seconds: options.seconds ?? preset.seconds,
+    coolDownSeconds: preset.coolDownSeconds,
     idleSeconds: preset.idleSeconds,
     line,
     signal,
