@@ -48,7 +48,7 @@ export interface Config {
     readonly mtu: number | 'auto';
   };
   readonly datapath: {
-    /** Packet path threads, each with its own TUN queue and socket; auto: 1. */
+    /** Packet path threads, each with its own TUN queue and socket; auto: one for each four CPU cores, 1 to 4. */
     readonly workers: number | 'auto';
     readonly offload: OffloadSwitches;
   };
