@@ -9,7 +9,6 @@
  *
  * It is the one place where lease events meet the forwarding database.
  */
-import { mkdirSync } from 'node:fs';
 import { HostGuard } from './agent/host-guard.ts';
 import { Overlay } from './agent/overlay.ts';
 import { forwardingPeers } from './agent/peers.ts';
@@ -28,7 +27,7 @@ import { LeaseManager } from './lease/lease-manager.ts';
 import { fileLeaseStore } from './lease/lease-store.ts';
 import { createLogger, type Logger } from './log/logger.ts';
 import { ClusterKeys, fileKeyChanges } from './membership/cluster-keys.ts';
-import { type Identity, loadOrCreateIdentity } from './membership/identity.ts';
+import { type Identity, loadIdentity, loadOrCreateIdentity } from './membership/identity.ts';
 import { loadKeyRing } from './membership/key-ring.ts';
 import { Membership } from './membership/membership.ts';
 import { MovableTransport } from './membership/movable-transport.ts';
@@ -36,6 +35,7 @@ import { fileMembershipStore } from './membership/store.ts';
 import { timingPresets } from './membership/timing.ts';
 import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
 import { PodManager } from './pod/pod-manager.ts';
+import { makeStateFolder } from './state/state-file.ts';
 import { VERSION } from './version.ts';
 
 /**
@@ -48,8 +48,9 @@ export async function runAgent(config: Config): Promise<number> {
   const ended = new Promise<number>((resolve) => {
     const stop = (signal: string) => {
       log.info({ signal }, 'stopping');
-      stopping.abort(signal);
+      // First: to abort resolves to a failure what has not been resolved by then.
       resolve(0);
+      stopping.abort(signal);
     };
     process.once('SIGTERM', () => stop('SIGTERM'));
     process.once('SIGINT', () => stop('SIGINT'));
@@ -75,18 +76,20 @@ export async function cleanupNode(config: Config): Promise<void> {
     });
   }
   const log = createLogger(config.log);
-  mkdirSync(config.node.stateDir, { recursive: true, mode: 0o700 });
-  const identity = loadOrCreateIdentity(config.node.stateDir);
-  await new PodManager({
-    nodeName: config.node.name,
-    nodeId: identity.id,
-    stateDir: config.node.stateDir,
-    subnets: [],
-    mtu: 0,
-    gsoMaxSegments: 1,
-    staticPods: [],
-    log,
-  }).removeAll();
+  const identity = loadIdentity(config.node.stateDir);
+  // Without an identity no agent ever ran from this state folder, and it has no pods.
+  if (identity) {
+    await new PodManager({
+      nodeName: config.node.name,
+      nodeId: identity.id,
+      stateDir: config.node.stateDir,
+      subnets: [],
+      mtu: 0,
+      gsoMaxSegments: 1,
+      staticPods: [],
+      log,
+    }).removeAll();
+  }
   await removeTun(
     config.tun.name,
     config.cluster.podCidrs.map(({ range }) => range),
@@ -117,7 +120,7 @@ class Agent {
     const { node, cluster } = this.#config;
     const log = this.#log;
     const keyFile = cluster.keyFile === undefined ? undefined : loadKeyRing(cluster.keyFile, log);
-    mkdirSync(node.stateDir, { recursive: true, mode: 0o700 });
+    makeStateFolder(node.stateDir);
     const keyRing = keyFile && new ClusterKeys(keyFile, fileKeyChanges(node.stateDir));
     const identity = loadOrCreateIdentity(node.stateDir);
     const underlay = await resolveUnderlay(this.#config);

@@ -92,7 +92,7 @@ export class Overlay {
   }
 
   get workers(): number {
-    return this.#tun.descriptors.length;
+    return this.#workers;
   }
 
   get offloads(): Offloads {
@@ -128,17 +128,16 @@ export class Overlay {
   repair(): Promise<RepairKind[]> {
     return this.#inTurn(async () => {
       const network = this.#network(this.#subnets);
-      const isActive = this.#subnets.length > 0;
       const faults = this.#isTunLost ? undefined : await inspectTun(network);
       if (faults === undefined) {
         await this.#stopDatapath();
-        closeTunDevice(this.#tun.descriptors);
+        this.#closeTun();
         this.#tun = this.#openTun();
         this.#isTunLost = false;
       }
-      if (!isActive) return faults === undefined ? ['device'] : [];
+      if (!this.#isActive) return faults === undefined ? ['device'] : [];
       if (faults?.length !== 0) await configureTun(network);
-      if (faults === undefined) await this.#restartDatapath();
+      await this.#ensureDatapath();
       return faults ?? ['device'];
     });
   }
@@ -146,13 +145,12 @@ export class Overlay {
   /** Sends and receives at another address of this host from now on. */
   moveTo(underlay: Underlay): Promise<void> {
     return this.#inTurn(async () => {
-      const isActive = this.#datapath !== undefined;
       await this.#stopDatapath();
       this.#closeSockets();
       this.#underlay = underlay;
       this.vtep = { address: underlay.address, port: this.#options.config.encapsulation.port };
       this.#openSockets();
-      if (isActive) await this.#restartDatapath();
+      if (this.#isActive) await this.#ensureDatapath();
     });
   }
 
@@ -175,7 +173,7 @@ export class Overlay {
   async close(): Promise<void> {
     await this.#turn;
     await this.#stopDatapath();
-    closeTunDevice(this.#tun.descriptors);
+    this.#closeTun();
     this.#closeSockets();
   }
 
@@ -240,9 +238,24 @@ export class Overlay {
     await datapath?.stop();
   }
 
-  async #restartDatapath(): Promise<void> {
-    this.#datapath = await this.#startDatapath();
-    await this.#datapath.update(() => this.#table.state());
+  /** Whether the node has addresses, and packets are to flow. */
+  get #isActive(): boolean {
+    return this.#subnets.length > 0;
+  }
+
+  /** Starts the packet path where an attempt before this one has stopped it and got no further. */
+  async #ensureDatapath(): Promise<void> {
+    if (this.#datapath) return;
+    const datapath = await this.#startDatapath();
+    await datapath.update(() => this.#table.state());
+    this.#datapath = datapath;
+  }
+
+  /** The device counts as lost from here on, and its descriptors are nobody's. */
+  #closeTun(): void {
+    closeTunDevice(this.#tun.descriptors);
+    this.#tun = { ...this.#tun, descriptors: [] };
+    this.#isTunLost = true;
   }
 
   /** A lost TUN device can be made anew; the rest ends the agent. */

@@ -39,6 +39,7 @@ interface RunningWorker {
   readonly thread: Worker;
   readonly wakeFd: number;
   readonly counters: WorkerCounters;
+  readonly exited: Promise<unknown>;
   /** Resolves the oldest `update` that the worker has not confirmed. */
   readonly pending: (() => void)[];
 }
@@ -63,7 +64,12 @@ export class Datapath {
     const starting = options.tunFds.map((tunFd, i) =>
       datapath.#startWorker(options, tunFd, options.socketFds[i]!, options.sendFds[i]!),
     );
-    await Promise.all(starting);
+    try {
+      await Promise.all(starting);
+    } catch (error) {
+      await datapath.stop();
+      throw error;
+    }
     return datapath;
   }
 
@@ -118,9 +124,8 @@ export class Datapath {
     this.#workers = [];
     await Promise.all(
       workers.map(async (worker) => {
-        const exited = once(worker.thread, 'exit');
         this.#send(worker, { kind: 'stop' });
-        await exited;
+        await worker.exited;
         libc.close(worker.wakeFd);
       }),
     );
@@ -153,7 +158,8 @@ export class Datapath {
       workerData: settings,
       name: 'warren-path',
     });
-    const worker: RunningWorker = { thread, wakeFd, counters, pending: [] };
+    const exited = once(thread, 'exit').catch(() => {});
+    const worker: RunningWorker = { thread, wakeFd, counters, exited, pending: [] };
     this.#workers.push(worker);
     await new Promise<void>((resolve, reject) => {
       thread.on('message', (message: FromWorker) => {
@@ -170,6 +176,8 @@ export class Datapath {
         const error = new WarrenError('WORKER_ENDED', `a packet path worker ended with code ${code}`);
         reject(error);
         this.#fail(error);
+        // Nobody is left to confirm them.
+        for (const settle of worker.pending.splice(0)) settle();
       });
     });
   }

@@ -41,17 +41,22 @@ const identitySchema = z.object({
  * damaged is an error (STATE_CORRUPT): a node never changes its identity silently.
  */
 export function loadOrCreateIdentity(stateDir: string): Identity {
-  const path = join(stateDir, 'identity.json');
+  const stored = loadIdentity(stateDir);
+  if (stored !== undefined) return stored;
+  const { privateKey } = generateKeyPairSync('ed25519');
+  const identity = identityFromKey(privateKey);
+  writeStateFile(identityFile(stateDir), {
+    id: identity.id,
+    privateKey: privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
+  });
+  return identity;
+}
+
+/** The identity kept in `stateDir`, or undefined if it has none. Throws STATE_CORRUPT and the like. */
+export function loadIdentity(stateDir: string): Identity | undefined {
+  const path = identityFile(stateDir);
   const stored = readStateFile(path, identitySchema, "this node's identity");
-  if (stored === undefined) {
-    const { privateKey } = generateKeyPairSync('ed25519');
-    const identity = identityFromKey(privateKey);
-    writeStateFile(path, {
-      id: identity.id,
-      privateKey: privateKey.export({ format: 'der', type: 'pkcs8' }).toString('base64'),
-    });
-    return identity;
-  }
+  if (stored === undefined) return undefined;
   const identity = identityFromPkcs8(Buffer.from(stored.privateKey, 'base64'));
   if (identity?.id !== stored.id) {
     throw new WarrenError('STATE_CORRUPT', `${path} holds a key that does not belong to node ${stored.id}`, {
@@ -59,6 +64,10 @@ export function loadOrCreateIdentity(stateDir: string): Identity {
     });
   }
   return identity;
+}
+
+function identityFile(stateDir: string): string {
+  return join(stateDir, 'identity.json');
 }
 
 /** The identity of a 32-byte Ed25519 seed (RFC 8032 section 5.1.5); tests and the simulator use it. */

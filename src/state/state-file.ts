@@ -35,6 +35,22 @@ const headerSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
+/** Makes the state folder, 0700, if it is not there. Throws STATE_UNWRITABLE. */
+export function makeStateFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new WarrenError(
+      'STATE_UNWRITABLE',
+      `cannot make the state folder ${path}: ${errorMessage(error)}`,
+      {
+        hint: 'Run as root, or set node.stateDir to a folder that this user can write.',
+        cause: error,
+      },
+    );
+  }
+}
+
 /**
  * Reads `path` and checks its content with `schema`; undefined if the file does not exist.
  * `what` names the content in messages, such as `this node's identity`.
