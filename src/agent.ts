@@ -161,11 +161,13 @@ class Agent {
       repair: async () => {
         const repaired = await overlay.repair();
         // With an address of the node the kernel drops the routes to pods that name it as their source.
-        if (repaired.length > 0 && this.#activeSubnets !== '') await pods.restore();
-        return repaired;
+        if (this.#activeSubnets === '') return repaired;
+        if (repaired.length > 0) await pods.restore();
+        const mended = await pods.repair();
+        return [...repaired, ...mended.map(() => 'pod' as const)];
       },
       hasUnderlay: () => hasAddress(this.#underlay!.address),
-      findUnderlay: () => resolveUnderlay(this.#config),
+      findUnderlay: () => this.#findUnderlay(),
       moveTo: async (next) => {
         refuseUnderlayInOverlay(this.#config, next);
         log.warn({ address: formatAddress(next.address) }, "the underlay's address has changed");
@@ -187,7 +189,7 @@ class Agent {
       membership,
       leases,
       overlay,
-      pods: podsView(pods, leases),
+      pods: podsView(pods, leases, () => this.#activeSubnets),
     });
     const api = await startApiServer({ path: node.socket, view, log });
     this.#push('control socket', () => api.close());
@@ -216,6 +218,18 @@ class Agent {
         this.#log.error({ what, err: error }, 'could not stop cleanly');
       }
     }
+  }
+
+  /** Where the node can go on when its underlay address is gone. */
+  async #findUnderlay(): Promise<Underlay> {
+    const next = await resolveUnderlay(this.#config);
+    const { family } = this.#underlay!.address;
+    if (next.address.family === family) return next;
+    throw new WarrenError(
+      'UNDERLAY_FAMILY',
+      `the underlay's IPv${family} address is gone, and this host has only ${formatAddress(next.address)}`,
+      { hint: 'All nodes share one underlay family; with all of them on the other one, restart the agent.' },
+    );
   }
 
   #push(what: string, stop: () => Promise<void> | void): void {
@@ -296,8 +310,7 @@ class Agent {
     const { status, prefixes } = leases.state();
     const subnets = prefixes.map(formatPrefix).join(' ');
     // A lost lease stays in use for the pods that it has: they reach each other and this node.
-    const hasSubnets =
-      prefixes.length > 0 && (status === 'active' || (status === 'lost' && this.#activeSubnets !== ''));
+    const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
     const isNew = hasSubnets && subnets !== this.#activeSubnets;
     if (isNew) await overlay.activate(prefixes);
     const owners = leases.owners();
@@ -320,12 +333,13 @@ class Agent {
 }
 
 /** The pods as the API sees them: none can be added before the node has a subnet; leases hear of changes. */
-function podsView(pods: PodManager, leases: LeaseManager) {
+function podsView(pods: PodManager, leases: LeaseManager, activeSubnets: () => string) {
   return {
     list: () => pods.list(),
     add: async (name: string, options: { netns?: string | undefined }) => {
-      const { status } = leases.state();
-      if (status !== 'active') {
+      const { status, prefixes } = leases.state();
+      // Right after a change of lease the old subnet is still in use: a pod would get an address from there.
+      if (status !== 'active' || prefixes.map(formatPrefix).join(' ') !== activeSubnets()) {
         throw new WarrenError('NO_SUBNET', `this node has no subnet yet (its lease is ${status})`, {
           hint: 'See `warren status`.',
         });

@@ -8,7 +8,7 @@ import type { Underlay } from '../host/underlay-route.ts';
 import type { Logger } from '../log/logger.ts';
 
 /** What was put back since the agent started. */
-export const REPAIR_KINDS = ['device', 'link', 'address', 'route', 'underlay'] as const;
+export const REPAIR_KINDS = ['device', 'link', 'address', 'route', 'pod', 'underlay'] as const;
 export type RepairKind = (typeof REPAIR_KINDS)[number];
 
 export interface HostGuardOptions {
@@ -87,7 +87,8 @@ export class HostGuard {
   async #look(): Promise<number> {
     const { log } = this.#options;
     try {
-      if (!(await this.#options.hasUnderlay())) await this.#move();
+      // Pods of this node reach each other without an underlay: it does not hold up the rest.
+      const moved = await this.#moveIfNeeded().catch((error: unknown) => ({ error }));
       const repaired = await this.#options.repair();
       for (const kind of repaired) this.#counts[kind]++;
       if (repaired.length > 0) {
@@ -96,6 +97,7 @@ export class HostGuard {
           'the host was changed from outside; put it back',
         );
       }
+      if (moved) throw moved.error;
       this.#lastProblem = undefined;
       return ROUTINE_MS;
     } catch (error) {
@@ -107,7 +109,8 @@ export class HostGuard {
     }
   }
 
-  async #move(): Promise<void> {
+  async #moveIfNeeded(): Promise<void> {
+    if (await this.#options.hasUnderlay()) return;
     const underlay = await this.#options.findUnderlay();
     await this.#options.moveTo(underlay);
     this.#counts.underlay++;

@@ -185,7 +185,10 @@ function routes({ overlay, config }: ViewParts): RouteReport[] {
 async function allTargets(membership: Membership, own: NodeTargets): Promise<AllTargets> {
   const others = membership.members().filter((member) => member.id !== membership.id && isReachable(member));
   const targets: NodeTargets[] = [own];
-  const unreachable: { node: string; reason: string }[] = [];
+  const unreachable = membership
+    .members()
+    .filter(({ status, lease }) => status === 'dead' && lease !== undefined)
+    .map(({ name }) => ({ node: name, reason: 'it is dead; `warren forget` it if it will not come back' }));
   const queue = others.values();
   const ask = async (): Promise<void> => {
     for (const member of queue) {

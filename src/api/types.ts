@@ -95,6 +95,8 @@ export interface NodeTargets {
 export interface CheckReport {
   readonly node: string;
   readonly ok: boolean;
+  /** Why this node itself cannot be reached as it should, such as that it has no subnet. */
+  readonly problems: readonly string[];
   /** Nodes that could not be asked for their pods, with the reason. */
   readonly unreachable: readonly { readonly node: string; readonly reason: string }[];
   readonly results: readonly CheckResult[];

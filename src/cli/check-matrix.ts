@@ -11,6 +11,7 @@ export function renderCheck(report: CheckReport, columns: number, paint: Paint):
   const failed = report.results.filter(({ ok }) => !ok);
   const total = report.results.length;
   const lines = [
+    ...report.problems.map((problem) => paint(problem, 'red')),
     ...report.unreachable.map(({ node, reason }) =>
       paint(`${node} did not say what pods it has: ${reason}`, 'red'),
     ),

@@ -38,14 +38,27 @@ export async function runCheck(
     }
   };
   await Promise.all(Array.from({ length: Math.min(CONCURRENCY, pairs.length) }, worker));
-  // A pod that is gone reaches nothing: that is a failure, though there is nothing to ping from.
-  const isWhole = pods.every((pod) => pod.status === 'ready') && all.unreachable.length === 0;
+  const problems = checkProblems(status, pods);
   return {
     node: status.node.name,
-    ok: isWhole && results.every(({ ok }) => ok),
+    ok: problems.length === 0 && all.unreachable.length === 0 && results.every(({ ok }) => ok),
+    problems,
     unreachable: all.unreachable,
     results,
   };
+}
+
+/** What nobody can ping, and is a failure all the same. */
+function checkProblems(status: StatusReport, pods: readonly PodReport[]): string[] {
+  const { lease } = status;
+  return [
+    ...(lease.status === 'active'
+      ? []
+      : [`this node has no subnet that others reach: its lease is ${lease.status}`]),
+    ...pods
+      .filter((pod) => pod.status !== 'ready')
+      .map(({ name }) => `pod ${name} is missing: its network namespace is gone`),
+  ];
 }
 
 function checkSources(status: StatusReport, pods: readonly PodReport[]): Source[] {

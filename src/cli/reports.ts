@@ -31,6 +31,9 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
     .filter((name) => name === 'alive' || cluster.members[name] > 0)
     .map((name) => paint(`${cluster.members[name]} ${name}`, PEER_COLOURS[name]));
   const drops = Object.entries(datapath.drops).filter(([, count]) => count > 0);
+  const repairs = Object.entries(status.repairs).flatMap(([kind, count]) =>
+    count > 0 ? `${kind} ${count}` : [],
+  );
   const uptime = durationText(node.uptimeSeconds);
   return renderFields(
     [
@@ -52,6 +55,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
       ['overlay', [`${tun.name}, MTU ${tun.mtu}`, ...tun.addresses].join('  ')],
       ['offloads', offloadText(datapath.offloads, paint)],
       ['pods', String(status.pods)],
+      ...(repairs.length === 0 ? [] : [['repairs', repairs.join(', ')] as const]),
       ['outbound', directionText(datapath.outbound)],
       ['inbound', directionText(datapath.inbound)],
       [

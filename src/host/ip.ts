@@ -64,6 +64,11 @@ export async function findLink(name: string, where: InNetns = {}): Promise<Link 
   }
 }
 
+/** Every interface. */
+export function listLinks(where: InNetns = {}): Promise<Link[]> {
+  return showJson(link, ['-details', 'link', 'show'], where);
+}
+
 /** The addresses of every interface, or of the one called `name`. */
 export async function listAddresses(where: InNetns & { name?: string } = {}): Promise<LinkAddresses[]> {
   const which = where.name === undefined ? [] : ['dev', where.name];

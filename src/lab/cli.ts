@@ -86,9 +86,11 @@ export function registerLabCommands(program: Command): void {
     .command('down')
     .description('end the agents of a lab and remove all of it')
     .addOption(nameOption())
-    .action(async ({ name }: { name: string }) => {
+    .option('--json', 'print the outcome as JSON')
+    .action(async ({ name, json }: { name: string; json?: true }) => {
       const removed = await Lab.remove(name);
-      console.log(removed ? `The lab ${name} is gone.` : `There is no lab called ${name}.`);
+      if (json) console.log(JSON.stringify({ name, removed }, null, 2));
+      else console.log(removed ? `The lab ${name} is gone.` : `There is no lab called ${name}.`);
     });
 
   program

@@ -53,6 +53,12 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'Packets dropped, by reason.',
       Object.entries(datapath.drops).map(([reason, count]): Sample => [{ reason }, count]),
     ),
+    metric(
+      'warren_repairs_total',
+      'counter',
+      'What others changed on this host and the agent put back, by kind.',
+      Object.entries(status.repairs).map(([kind, count]): Sample => [{ kind }, count]),
+    ),
     metric('warren_peer_packets_total', 'counter', 'Inner packets to and from a peer.', ofPeers('packets')),
     metric(
       'warren_peer_bytes_total',

@@ -14,7 +14,7 @@ import { formatPrefix, type Prefix, prefixContains } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { nextPodAddress, nodeAddress, podCapacity } from './addresses.ts';
 import { addNamedNetns, isNetns, namedNetnsPath, netnsIdentity, removeNamedNetns } from './netns.ts';
-import { ensurePodNetwork, hostInterfaceName, removePodNetwork } from './pod-network.ts';
+import { ensurePodNetwork, findDamagedPods, hostInterfaceName, removePodNetwork } from './pod-network.ts';
 import { type PodRecord, type PodState, readPodState, writePodState } from './pod-state.ts';
 
 /** Bounds the state file and the addresses of a node whose subnet is IPv6 alone. */
@@ -91,6 +91,26 @@ export class PodManager {
           log.error({ pod: name, err: error, ...hintOf(error) }, 'static pod could not be made');
         }
       }
+    });
+  }
+
+  /**
+   * Puts back what others removed or changed of the pods' interfaces and routes on the node's side; says which
+   * pods that were. A pod whose namespace is gone stays `missing`: its programs cannot be put back.
+   */
+  repair(): Promise<string[]> {
+    return this.#inTurn(async () => {
+      const present = this.#state.pods
+        .filter((pod) => !this.#broken.has(pod.name) && isPresent(pod) && this.#fitsSubnets(pod))
+        .map((pod) => ({
+          pod,
+          hostInterface: this.#hostInterface(pod),
+          addresses: pod.addresses,
+          mtu: this.#options.mtu,
+        }));
+      const damaged = await findDamagedPods(present, this.#host);
+      for (const { pod } of damaged) await this.#ensureNetwork(pod);
+      return damaged.map(({ pod }) => pod.name);
     });
   }
 

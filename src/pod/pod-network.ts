@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto';
 import { WarrenError } from '../errors.ts';
 import type { InNetns } from '../host/command.ts';
-import { findLink, ipBatch, isMissing, listAddresses } from '../host/ip.ts';
+import { findLink, ipBatch, isMissing, listAddresses, listLinks, listRoutes } from '../host/ip.ts';
 import { readSysctl, type SysctlName, setSysctls } from '../host/sysctl.ts';
 import { ROUTE_PROTOCOL, refuseRouterAdvertisements } from '../host/tun-network.ts';
 import { addressBits, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
@@ -62,6 +62,32 @@ export async function ensurePodNetwork(network: PodNetwork, host: InNetns): Prom
     ]),
     host,
   );
+}
+
+/** What a pod needs on the node's side. */
+export type PodHostSide = Pick<PodNetwork, 'hostInterface' | 'addresses' | 'mtu'>;
+
+/** Those of `pods` whose interface is gone, down or of another MTU on the node's side, or that lack a route. */
+export async function findDamagedPods<T extends PodHostSide>(
+  pods: readonly T[],
+  host: InNetns,
+): Promise<T[]> {
+  if (pods.length === 0) return [];
+  const links = new Map((await listLinks(host)).map((link) => [link.ifname, link]));
+  const routes = new Set<string>();
+  for (const family of [4, 6] as const) {
+    for (const { dst, dev } of await listRoutes(family, ['proto', ROUTE_PROTOCOL], host)) {
+      if (dst !== 'default') routes.add(`${formatAddress(parseAddress(dst.split('/')[0]!))} ${dev}`);
+    }
+  }
+  return pods.filter(({ hostInterface, addresses, mtu }) => {
+    const link = links.get(hostInterface);
+    return (
+      link?.mtu !== mtu ||
+      !link.flags.includes('UP') ||
+      !addresses.every((address) => routes.has(`${formatAddress(address)} ${hostInterface}`))
+    );
+  });
 }
 
 /** Removes the pair and with it all addresses and routes; nothing happens if it is gone. */

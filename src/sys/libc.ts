@@ -11,14 +11,14 @@
  * `ioctl`, `open` and `fcntl` are variadic in C. On Linux x86-64 and arm64 integer arguments of variadic
  * functions travel as those of any other, so a fixed prototype is right (unlike Apple's arm64).
  */
-import { endianness } from 'node:os';
 import koffi from 'koffi';
 import { WarrenError } from '../errors.ts';
 
-if (process.platform !== 'linux' || endianness() !== 'LE') {
+// structs.ts has the layouts of these two.
+if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {
   throw new WarrenError(
     'PLATFORM_UNSUPPORTED',
-    `warren runs on little-endian Linux, not on ${process.platform}/${process.arch}`,
+    `warren runs on Linux on x86-64 and arm64, not on ${process.platform}/${process.arch}`,
   );
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode, NodeView } from '../../src/lab/node.ts';
+import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { generateClusterKey } from '../../src/membership/key-ring.ts';
 import { failedPings, overlayEndpoints } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
@@ -86,6 +87,8 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'joining', () => {
       // It does not act as a cluster of its own either: others' subnets are not its to take.
       expect(status.lease).toEqual({ status: 'joining', subnets: [] });
       expect({ peers, routes, pods }).toEqual({ peers: [], routes: [], pods: [] });
+      const check = await node.exec([process.execPath, WARREN_PROGRAM, 'check', '-s', node.socket]);
+      expect(check).toMatchObject({ code: 1, stdout: expect.stringContaining('its lease is joining') });
     }
     for (const [i, node] of members.entries()) {
       const { status, peers, routes } = await node.view();

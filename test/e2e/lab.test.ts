@@ -112,7 +112,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a lab', () => {
   });
 
   test('comes up again after the command and all agents were killed', async () => {
-    const first = await startLabUp(FIRST);
+    const first = await startLab(FIRST, 'lab', 'up');
     const orphans = await killOwner(first);
     for (const agent of orphans) {
       signalProcess(agent, 'SIGKILL');
@@ -127,7 +127,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a lab', () => {
   });
 
   test('comes up again after the command was killed and its agents live on', async () => {
-    const first = await startLabUp(FIRST);
+    const first = await startLab(FIRST, 'lab', 'up');
     const orphans = await killOwner(first);
     expect(orphans.length).toBeGreaterThan(0);
     const lab = await Lab.up({ name: FIRST, nodes: 2, pods: 1 });
@@ -138,7 +138,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a lab', () => {
   });
 
   test('tears down what there is when it is interrupted', async () => {
-    const command = await startLabUp(FIRST);
+    const command = await startLab(FIRST, 'lab', 'up');
     const exit = once(command, 'exit');
     command.kill('SIGINT');
     expect(await exit).toEqual([130, null]);
@@ -177,6 +177,21 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a lab', () => {
   });
 });
 
+describeUnless(lacking('root', 'setpriv'), 'the demo as another user than root', () => {
+  const asNobody = (...argv: string[]) =>
+    runCommand(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, ...argv]);
+
+  test.each([
+    ['npm run demo', ['scripts/setup.mjs', '--system', 'demo'], /the demo needs root.*network namespaces/],
+    ['warren demo', [WARREN_PROGRAM, 'demo'], /root/],
+  ])('%s says that it needs root', async (_what, argv, message) => {
+    const { code, stdout, stderr } = await asNobody(...argv);
+    expect(stderr, stdout).toMatch(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    expect(code).toBe(1);
+  });
+});
+
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'iperf3'), 'the demo', () => {
   afterEach(async () => {
     await Lab.remove(FIRST);
@@ -194,7 +209,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'iperf3'), 'the demo', (
   });
 
   test('runs again after it was killed, and shows both matrices', async () => {
-    await killOwner(await startLabUp(FIRST));
+    await killOwner(await startLab(FIRST, 'demo'));
     const { code, stdout, stderr } = await warren('demo', '--name', FIRST);
     expect(code, stdout + stderr).toBe(0);
     expect(stdout).toMatch(/^IPv4, ms/m);
@@ -205,12 +220,12 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'iperf3'), 'the demo', (
   });
 });
 
-/** Starts `warren lab up` and returns once it has started an agent, which is well before it is done. */
-async function startLabUp(name: string): Promise<ChildProcess> {
-  const args = [WARREN_PROGRAM, 'lab', 'up', '--name', name, '--nodes', '3'];
+/** Starts a command that builds a lab and returns once that has an agent, which is well before it is done. */
+async function startLab(name: string, ...command: string[]): Promise<ChildProcess> {
+  const args = [WARREN_PROGRAM, ...command, '--name', name, '--nodes', '3'];
   const child = spawn(process.execPath, args, { stdio: 'ignore' });
   while (runningAgents(name).length === 0) {
-    if (child.exitCode !== null) throw new Error(`lab up ended with code ${child.exitCode}`);
+    if (child.exitCode !== null) throw new Error(`${command.join(' ')} ended with code ${child.exitCode}`);
     await delay(5);
   }
   return child;

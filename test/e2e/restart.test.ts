@@ -1,9 +1,12 @@
 /** Agents that die and come back: what the others notice, and what the pods do not. */
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode, NodeView } from '../../src/lab/node.ts';
+import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { failedPings, overlayEndpoints, ping } from '../helpers/overlay-endpoints.ts';
 import { Probe } from '../helpers/probe.ts';
@@ -80,6 +83,30 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'an agent that ends', (
       const { bytes, sha256, receipt } = await startProbe(pod).transfer(listener, 100_000, 'again');
       expect(receipt).toMatchObject({ bytes, sha256 });
     }
+  });
+
+  test.each(['SIGTERM', 'SIGINT'] as const)('by %s ends with exit code 0', async (signal) => {
+    const [, , c] = nodes;
+    await c.stop();
+    const agent = c.spawn([process.execPath, WARREN_PROGRAM, 'agent', '-c', c.configFile], {
+      stdio: 'ignore',
+    });
+    const ended = once(agent, 'exit');
+    while (
+      (
+        await c
+          .client()
+          .status()
+          .catch(() => undefined)
+      )?.lease.status !== 'active'
+    ) {
+      expect(agent.exitCode).toBeNull();
+      await delay(50);
+    }
+    agent.kill(signal);
+    expect(await ended).toEqual([0, null]);
+    c.start();
+    await lab.ready();
   });
 
   test.each(['SIGTERM', 'SIGKILL'] as const)(

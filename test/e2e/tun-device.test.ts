@@ -3,7 +3,7 @@
  * and `agent --cleanup` takes it away.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
@@ -74,6 +74,17 @@ describeUnless(
       expect(stderr).toMatch(message);
       expect(stderr).toMatch(hint);
       expect(stderr).not.toMatch(/^\s+at /m);
+      expect(status).toBe(1);
+    });
+
+    it('says so: another user than root', () => {
+      chmodSync(folder, 0o755);
+      const { status, stderr } = runAgent({
+        prefix: ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
+      });
+      expect(stderr).toMatch(/cannot make the state folder .*EACCES/);
+      expect(stderr).toMatch(/Run as root.*node\.stateDir/);
+      expect(stderr).not.toMatch(/bug|^\s+at /m);
       expect(status).toBe(1);
     });
 

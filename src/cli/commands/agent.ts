@@ -47,15 +47,19 @@ export function registerKeyCommand(program: Command, context: CliContext): Comma
     .command('generate')
     .description('make a new cluster key')
     .option('-o, --output <file>', 'write it to a new file that only its owner can read')
+    .option('--json', 'print JSON')
     .addHelpText(
       'after',
       '\nCopy the file to every node and name it in cluster.keyFile.\n' +
         '\nExample:\n  warren key generate -o /etc/warren/cluster.key',
     )
-    .action((options: { output?: string }) => {
-      const text = `${generateClusterKey()}\n`;
-      if (options.output === undefined) context.io.stdout.write(text);
-      else writeNewFile(options.output, text);
+    .action((options: { output?: string; json?: true }) => {
+      const key = generateClusterKey();
+      if (options.output !== undefined) writeNewFile(options.output, `${key}\n`);
+      // What went into a file is not shown: terminals and logs keep what they see.
+      if (options.json)
+        printJson(context, options.output === undefined ? { key } : { output: options.output });
+      else if (options.output === undefined) context.io.stdout.write(`${key}\n`);
     });
   return key;
 }

@@ -61,6 +61,7 @@ tunnel    vxlan-gpe, UDP port 4790, VNI 42, 36 bytes a packet
 overlay   warren0, MTU 1464  10.42.3.1  fd42:0:0:3::1
 offloads  tso; off: checksum
 pods      1
+repairs   route 2
 outbound  1200 packets, 1.5 MB
 inbound   7 packets, 588 B
 drops     unknownSource 3
@@ -232,7 +233,7 @@ node-a/web    FAIL        n.nn
     const { code, stdout } = await cli(['check', '--json', '-s', socket]);
     expect(code).toBe(0);
     const report = JSON.parse(stdout) as CheckReport;
-    expect(report).toMatchObject({ node: 'node-a', ok: true, unreachable: [] });
+    expect(report).toMatchObject({ node: 'node-a', ok: true, problems: [], unreachable: [] });
     expect(report.results).toEqual([
       {
         from: 'node',
@@ -263,7 +264,17 @@ node-a/web    FAIL        n.nn
     expect(stdout).toContain('node-b did not say what pods it has: no answer');
     view.everyTarget = { ...view.everyTarget, unreachable: [] };
     view.podReports = [{ ...view.podReports[0]!, status: 'missing' }];
-    expect((await cli(['check', '-s', socket])).code).toBe(1);
+    const missing = await cli(['check', '-s', socket]);
+    expect(missing).toMatchObject({ code: 1, stdout: expect.stringContaining('pod web is missing') });
+  });
+
+  it('check fails on a node without a subnet, which has nothing to ping', async () => {
+    view.everyTarget = { targets: [{ node: 'node-a', addresses: [], pods: [] }], unreachable: [] };
+    view.podReports = [];
+    view.statusReport = { ...view.statusReport, lease: { status: 'joining', subnets: [] } };
+    const { code, stdout } = await cli(['check', '-s', socket]);
+    expect(code).toBe(1);
+    expect(stdout).toContain('its lease is joining');
   });
 });
 

@@ -19,7 +19,7 @@ function report(
       (address) => edit({ from, toNode, toPod, address, ok: true, rttMs: 0.25 }) ?? [],
     ),
   );
-  return { node, ok: true, unreachable: [], results };
+  return { node, ok: true, problems: [], unreachable: [], results };
 }
 
 const full = [report('node-a', 'node'), report('node-a', 'web'), report('node-b', 'node')];
