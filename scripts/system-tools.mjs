@@ -47,7 +47,17 @@ export const SYSTEM_TOOLS = {
     iperf3,
     { program: 'nft', packages: ['nftables'], needed: false },
     { program: 'tcpdump', packages: ['tcpdump'], needed: false },
+    { program: 'ethtool', packages: ['ethtool'], needed: false },
+    { program: 'iptables', packages: ['iptables'], needed: false },
     gcc,
+    { program: 'musl-gcc', packages: ['musl-tools'], needed: false },
+    {
+      program: 'aarch64-linux-gnu-gcc',
+      packages: ['gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross'],
+      needed: false,
+      // On such a machine gcc itself is that compiler.
+      instead: async () => process.arch === 'arm64',
+    },
     { program: 'dockerd', packages: ['docker.io'], needed: false, instead: dockerEngineAnswers },
     // Part of docker.io up to Debian 12, a package of its own after.
     { program: 'docker', packages: ['docker-cli', 'docker.io'], needed: false },

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import * as constants from '../../../src/sys/constants.ts';
 import {
   CMSGHDR,
@@ -14,6 +14,7 @@ import {
   SOCKADDR_IN,
   SOCKADDR_IN6,
 } from '../../../src/sys/structs.ts';
+import { describeUnless, lacking } from '../../helpers/requirements.ts';
 
 /** Our field -> the C expression with the same value. */
 const LAYOUTS: readonly [string, object, Record<string, string>][] = [
@@ -134,41 +135,66 @@ const KERNEL_ONLY = `
 #endif
 `;
 
-/** Compiles a program that prints `label value` lines for C expressions, and reads them. */
-function evaluate(compiler: string, expressions: Record<string, string>): Record<string, number> {
+/** A compiler of each C library and machine; the kernel's headers come last, as musl has none of its own. */
+const COMPILERS = [
+  { name: 'gcc', title: 'x86-64 or arm64, glibc', arguments: [] },
+  {
+    name: 'musl-gcc',
+    title: 'musl',
+    arguments: ['-idirafter', '/usr/include', '-idirafter', `/usr/include/${machine()}-linux-gnu`],
+  },
+  { name: 'aarch64-linux-gnu-gcc', title: 'arm64, glibc', arguments: [] },
+] as const;
+
+function machine(): string {
+  return process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+}
+
+/** What the compiler says of the expressions that do not have the values given. */
+function differences(
+  compiler: (typeof COMPILERS)[number],
+  expected: Readonly<Record<string, number>>,
+  expressions: Readonly<Record<string, string>>,
+): string[] {
   const folder = mkdtempSync(join(tmpdir(), 'warren-structs-'));
   try {
-    const prints = Object.entries(expressions).map(
-      ([label, expression]) => `printf("${label} %ld\\n", (long)(${expression}));`,
+    const asserts = Object.entries(expressions).map(
+      ([label, expression]) =>
+        `_Static_assert((long)(${expression}) == ${expected[label]}L, "${label} is not ${expected[label]}");`,
     );
-    const source = `#define _GNU_SOURCE\n${HEADERS.map((header) => `#include <${header}>`).join('\n')}${KERNEL_ONLY}\nint main(void) {\n${prints.join('\n')}\nreturn 0;\n}\n`;
-    writeFileSync(join(folder, 'layout.c'), source);
-    const compiled = spawnSync(compiler, ['-o', join(folder, 'layout'), join(folder, 'layout.c')], {
+    const includes = HEADERS.map((header) => `#include <${header}>`);
+    const source = ['#define _GNU_SOURCE', ...includes, KERNEL_ONLY, ...asserts, ''].join('\n');
+    const file = join(folder, 'layout.c');
+    writeFileSync(file, source);
+    const { status, stderr } = spawnSync(compiler.name, [...compiler.arguments, '-fsyntax-only', file], {
       encoding: 'utf8',
     });
-    expect(compiled.status, compiled.stderr).toBe(0);
-    const output = spawnSync(join(folder, 'layout'), { encoding: 'utf8' }).stdout;
-    return Object.fromEntries(
-      output
-        .trim()
-        .split('\n')
-        .map((line) => [line.split(' ')[0], Number(line.split(' ')[1])]),
-    );
+    const failed = [...stderr.matchAll(/static assertion failed: "(.*?)"/g)].map(([, text]) => text!);
+    // Whatever else is wrong with the program must not look like agreement.
+    expect(status === 0 || failed.length > 0, stderr).toBe(true);
+    return failed;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-const compiler = ['gcc', 'cc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);
+for (const compiler of COMPILERS) {
+  const reason = lacking(compiler.name);
+  describeUnless(reason, `layouts against ${compiler.name} (${compiler.title})`, () => {
+    it.each(LAYOUTS)('%s has the offsets of the headers', (_name, layout, expressions) => {
+      expect(Object.keys(expressions).sort()).toEqual(Object.keys(layout).sort());
+      expect(differences(compiler, layout as Record<string, number>, expressions)).toEqual([]);
+    });
 
-describe.skipIf(!compiler)(`against the C compiler (${compiler ?? 'none installed: skipped'})`, () => {
-  it.each(LAYOUTS)('%s has the offsets of the kernel headers', (_name, layout, expressions) => {
-    expect(evaluate(compiler!, expressions)).toEqual(layout);
-  });
+    it('the constants are those of the headers', () => {
+      const names = Object.keys(constants);
+      const expressions = Object.fromEntries(names.map((name) => [name, name]));
+      expect(differences(compiler, { ...constants }, expressions)).toEqual([]);
+    });
 
-  it('has the constants of the kernel headers', () => {
-    const names = Object.keys(constants);
-    const actual = evaluate(compiler!, Object.fromEntries(names.map((name) => [name, name])));
-    expect(actual).toEqual({ ...constants });
+    it('a wrong offset is noticed', () => {
+      const wrong = { bytes: 17 };
+      expect(differences(compiler, wrong, { bytes: 'sizeof(struct iovec)' })).toEqual(['bytes is not 17']);
+    });
   });
-});
+}
