@@ -170,11 +170,11 @@ class Agent {
       findUnderlay: () => this.#findUnderlay(),
       moveTo: async (next) => {
         refuseUnderlayInOverlay(this.#config, next);
-        log.warn({ address: formatAddress(next.address) }, "the underlay's address has changed");
         await overlay.moveTo(next);
         const gossip = { address: next.address, port: this.#config.underlay.gossipPort };
         await transport.moveTo(gossip);
         this.#underlay = next;
+        log.warn({ address: formatAddress(next.address) }, "the underlay's address has changed");
         membership.updateSelf({ gossip, vtep: overlay.vtep });
         apply();
       },

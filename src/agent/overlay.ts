@@ -243,9 +243,12 @@ export class Overlay {
     return this.#subnets.length > 0;
   }
 
-  /** Starts the packet path where an attempt before this one has stopped it and got no further. */
+  /**
+   * Starts the packet path where an attempt before this one has stopped it and got no further. Without a socket
+   * there is none: the node has no underlay address to send from.
+   */
   async #ensureDatapath(): Promise<void> {
-    if (this.#datapath) return;
+    if (this.#datapath || !this.#sockets) return;
     const datapath = await this.#startDatapath();
     await datapath.update(() => this.#table.state());
     this.#datapath = datapath;

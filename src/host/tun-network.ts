@@ -70,30 +70,31 @@ export type TunFault = 'link' | 'address' | 'route';
 /** What of `network` is not there, one entry for each piece; undefined if the device itself is gone. */
 export async function inspectTun(network: TunNetwork, where: InNetns = {}): Promise<TunFault[] | undefined> {
   const { name } = network;
-  const link = await findLink(name, where);
+  // All looks at once: what is broken should be back soon.
+  const [link, all, routes4, routes6] = await Promise.all([
+    findLink(name, where),
+    listAddresses(where),
+    listRoutes(4, ['proto', ROUTE_PROTOCOL], where),
+    listRoutes(6, ['proto', ROUTE_PROTOCOL], where),
+  ]);
   if (!link) return undefined;
   const faults: TunFault[] = [];
   if (link.mtu !== network.mtu || !link.flags.includes('UP')) faults.push('link');
-  const [onLink] = await listAddresses({ ...where, name });
+  const onLink = all.find(({ ifname }) => ifname === name);
   const present = new Set((onLink?.addresses ?? []).map(({ local, prefixlen }) => `${local}/${prefixlen}`));
   for (const address of network.addresses) {
     if (!present.delete(`${formatAddress(address)}/${addressBits(address.family)}`)) faults.push('address');
   }
   // What is left is not ours.
   for (const _stranger of present) faults.push('address');
-  const wanted = wantedRoutes(network);
-  for (const family of [4, 6] as const) {
-    const routes = await listRoutes(family, ['proto', ROUTE_PROTOCOL], where);
-    for (const { prefix, kind } of wanted) {
-      if (prefix.family !== family) continue;
-      const isThere = routes.some(
-        (route) =>
-          (route.type === 'unreachable' ? 'unreachable' : 'unicast') === kind &&
-          (kind === 'unreachable' || route.dev === name) &&
-          samePrefix(destination(route, family), prefix),
-      );
-      if (!isThere) faults.push('route');
-    }
+  for (const { prefix, kind } of wantedRoutes(network)) {
+    const isThere = (prefix.family === 4 ? routes4 : routes6).some(
+      (route) =>
+        (route.type === 'unreachable' ? 'unreachable' : 'unicast') === kind &&
+        (kind === 'unreachable' || route.dev === name) &&
+        samePrefix(destination(route, prefix.family), prefix),
+    );
+    if (!isThere) faults.push('route');
   }
   return faults;
 }

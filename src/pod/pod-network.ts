@@ -73,12 +73,15 @@ export async function findDamagedPods<T extends PodHostSide>(
   host: InNetns,
 ): Promise<T[]> {
   if (pods.length === 0) return [];
-  const links = new Map((await listLinks(host)).map((link) => [link.ifname, link]));
+  const [all, routes4, routes6] = await Promise.all([
+    listLinks(host),
+    listRoutes(4, ['proto', ROUTE_PROTOCOL], host),
+    listRoutes(6, ['proto', ROUTE_PROTOCOL], host),
+  ]);
+  const links = new Map(all.map((link) => [link.ifname, link]));
   const routes = new Set<string>();
-  for (const family of [4, 6] as const) {
-    for (const { dst, dev } of await listRoutes(family, ['proto', ROUTE_PROTOCOL], host)) {
-      if (dst !== 'default') routes.add(`${formatAddress(parseAddress(dst.split('/')[0]!))} ${dev}`);
-    }
+  for (const { dst, dev } of [...routes4, ...routes6]) {
+    if (dst !== 'default') routes.add(`${formatAddress(parseAddress(dst.split('/')[0]!))} ${dev}`);
   }
   return pods.filter(({ hostInterface, addresses, mtu }) => {
     const link = links.get(hostInterface);

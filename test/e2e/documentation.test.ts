@@ -45,7 +45,9 @@ describeUnless(
         DocumentHost.start(['node-a', 'node-b', 'legacy'][i]!, node.netns),
       );
       [a, b, legacy] = (await Promise.all(hosts)) as [DocumentHost, DocumentHost, DocumentHost];
-      await legacy.run('ip address add 192.0.2.9/24 dev eth0');
+      // A second address would be the source of what it sends.
+      const { code } = await legacy.run('ip address flush dev eth0 && ip address add 192.0.2.9/24 dev eth0');
+      expect(code).toBe(0);
     });
     afterAll(async () => {
       for (const host of [a, b, legacy]) await host?.stop();
