@@ -10,28 +10,14 @@
  *   UDP    length                                                                   RFC 768
  *
  * The transport checksum comes partial, as the pseudo-header's sum with the superpacket's length. For a peer that
- * takes it so, the length is exchanged; for any other the checksum is computed over header and payload.
+ * takes it so, the length is exchanged (as tcp_gso_segment does); for any other the checksum is computed over header and payload.
  */
 import { BulkChecksum } from '../wire/bulk-checksum.ts';
-import {
-  checksumAdd,
-  checksumFinish,
-  checksumFold,
-  pseudoHeaderSum4,
-  pseudoHeaderSum6,
-} from '../wire/checksum.ts';
+import { checksumAdd, checksumFinish, checksumFold } from '../wire/checksum.ts';
 import { IPV4_CHECKSUM, IPV4_ID, IPV4_TOTAL_LENGTH } from '../wire/ipv4.ts';
 import { IPV6_HEADER_BYTES, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
-import {
-  PROTOCOL_TCP,
-  TCP_CHECKSUM,
-  TCP_CWR,
-  TCP_FIN,
-  TCP_FLAGS,
-  TCP_PSH,
-  TCP_SEQUENCE,
-} from '../wire/tcp.ts';
-import { PROTOCOL_UDP, UDP_CHECKSUM, UDP_LENGTH } from '../wire/udp.ts';
+import { TCP_CHECKSUM, TCP_CWR, TCP_FIN, TCP_FLAGS, TCP_PSH, TCP_SEQUENCE } from '../wire/tcp.ts';
+import { UDP_CHECKSUM, UDP_LENGTH } from '../wire/udp.ts';
 import { VXLAN_GPE_BYTES, writeVxlanGpe } from '../wire/vxlan-gpe.ts';
 import type { OutboundArena } from './outbound-arena.ts';
 import type { SendQueue } from './send-queue.ts';
@@ -88,10 +74,7 @@ export class Segmenter {
     const firstSequence = view.getInt32(packet + transportOffset + TCP_SEQUENCE);
     const flags = view.getUint8(packet + transportOffset + TCP_FLAGS);
     const ipSum = isIpv4 ? this.#constantIpSum(packet, transportOffset) : 0;
-    const protocol = isUdp ? PROTOCOL_UDP : PROTOCOL_TCP;
-    const pseudoSum = isIpv4
-      ? pseudoHeaderSum4(view, packet, protocol)
-      : pseudoHeaderSum6(view, packet, protocol);
+    const pseudoSum = this.#pseudoHeaderSum(packet + checksumField, from.bytes - transportOffset);
     // What every segment but the first and the last is: its headers are copied from here.
     const model = this.#model;
     const modelIp = model + VXLAN_GPE_BYTES;
@@ -148,6 +131,14 @@ export class Segmenter {
   completeChecksum(packet: number, bytes: number, start: number, field: number): void {
     const sum = checksumFinish(this.#sums.sum(packet + start, bytes - start));
     this.#view.setUint16(packet + start + field, field === UDP_CHECKSUM && sum === 0 ? 0xffff : sum);
+  }
+
+  /**
+   * The pseudo-header's sum but for the length, from a superpacket's partial checksum. Not from its IP header: behind
+   * a routing header (RFC 8754) that has another destination than the pseudo-header.
+   */
+  #pseudoHeaderSum(field: number, transportBytes: number): number {
+    return checksumFold(this.#view.getUint16(field) + (~transportBytes & 0xffff));
   }
 
   /** The IPv4 header's sum without the fields that differ between segments. */
