@@ -241,7 +241,7 @@ export class Outbound {
     from.headerBytes = from.transportOffset + (from.isUdp ? UDP_HEADER_BYTES : tcpBytes);
     return (
       from.headerBytes >= minimum &&
-      from.headerBytes <= bytes &&
+      from.headerBytes < bytes &&
       from.headerBytes <= MAX_HEADER_BYTES - VXLAN_GPE_BYTES
     );
   }
