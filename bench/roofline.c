@@ -56,9 +56,12 @@ enum { VIRTIO_BYTES = 10, NEEDS_CHECKSUM = 1, GSO_NONE = 0, GSO_TCPV4 = 1, GSO_U
 enum { GPE_BYTES = 8, GPE_PARTIAL = 0x00200000, GPE_UDP = 0x80 };
 static const uint32_t GPE_IPV4 = 0x0c000001, GPE_VNI = 42 << 8;
 
-/* src/datapath/outbound.ts, outbound-arena.ts, send-queue.ts */
+/* src/datapath/turn.ts, outbound.ts, outbound-arena.ts, send-queue.ts */
 enum {
-  BURST_READS = 64,
+  TURN_PACKETS = 64,
+  TURN_BYTES = 256 * 1024,
+  FULL_WAIT_MS = 200,
+  RETRY_MS = 2,
   FLUSH_BYTES = 60 * 1024,
   MAX_PACKET = 65535,
   HEADROOM = 64,
@@ -117,9 +120,15 @@ static uint16_t pseudo_sum(const struct iphdr *ip, uint16_t transport_bytes) {
   return fold(sum16(&ip->saddr, 8) + htons(ip->protocol) + htons(transport_bytes));
 }
 
-static void wait_for(int fd) {
+/* After EAGAIN; 0 once this turn has waited long enough. A turn that waits is its direction's last before the other's. */
+static int waited_ms;
+
+static int wait_for(int fd) {
   struct pollfd one = {.fd = fd, .events = POLLOUT};
-  poll(&one, 1, 1000);
+  if (waited_ms >= FULL_WAIT_MS) return 0;
+  poll(&one, 1, RETRY_MS);
+  waited_ms += RETRY_MS;
+  return 1;
 }
 
 static void flush(void) {
@@ -146,8 +155,7 @@ static void flush(void) {
     for (int sent = 0; sent < messages;) {
       int n = sendmmsg(sock, out + sent, messages - sent, MSG_DONTWAIT);
       if (n > 0) sent += n;
-      else if (errno == EAGAIN) wait_for(sock);
-      else if (errno != EINTR) sent++;
+      else if (errno != EINTR && !(errno == EAGAIN && wait_for(sock))) sent++;
     }
   }
   queued = 0;
@@ -207,13 +215,16 @@ static void segment(uint8_t *packet, unsigned bytes, const struct virtio *virtio
 }
 
 static void drain_tun(void) {
-  for (int reads = 0; reads < BURST_READS; reads++) {
+  size_t turn_bytes = 0;
+  waited_ms = 0;
+  for (int reads = 0; reads < TURN_PACKETS && turn_bytes < TURN_BYTES && waited_ms == 0; reads++) {
     uint8_t *packet = packets + cursor;
     ssize_t n = read(tun, packet - VIRTIO_BYTES, VIRTIO_BYTES + MAX_PACKET);
     if (n < 0) {
       if (errno == EINTR) continue;
       break;
     }
+    turn_bytes += n;
     if (packet[0] >> 4 != 4) continue;
     struct virtio virtio;
     memcpy(&virtio, packet - VIRTIO_BYTES, VIRTIO_BYTES);
@@ -250,8 +261,7 @@ static struct virtio super;
 
 static void write_slices(int count) {
   while (writev(tun, slices, count) < 0) {
-    if (errno == EAGAIN) wait_for(tun);
-    else if (errno != EINTR) return;
+    if (errno != EINTR && !(errno == EAGAIN && wait_for(tun))) return;
   }
 }
 
@@ -326,10 +336,12 @@ static void take(uint8_t *packet, unsigned bytes, int partial) {
   if (payload == 0 || flags != 0) write_merged();
 }
 
-static void drain_socket(void) {
-  for (int i = 0; i < batch; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
-  int n = recvmmsg(sock, in, batch, MSG_DONTWAIT, NULL);
-  if (n < 0) return;
+/* Receives once and writes what came; returns 0 if that was all there is. */
+static int burst(size_t *turn_bytes) {
+  int asked = batch;
+  for (int i = 0; i < asked; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
+  int n = recvmmsg(sock, in, asked, MSG_DONTWAIT, NULL);
+  if (n < 0) return 0;
   for (int i = 0; i < n; i++) {
     unsigned bytes = in[i].msg_len, size = bytes;
     struct cmsghdr *control = CMSG_FIRSTHDR(&in[i].msg_hdr);
@@ -341,9 +353,21 @@ static void drain_socket(void) {
       memcpy(&first_word, start + at, 4);
       take(start + at + GPE_BYTES, datagram - GPE_BYTES, ntohl(first_word) & GPE_PARTIAL);
     }
+    *turn_bytes += bytes;
     batch = bytes >= LARGE_MESSAGE ? 1 : RECEIVE_MESSAGES;
   }
   write_merged();
+  return n == asked ? n : 0;
+}
+
+static void drain_socket(void) {
+  size_t turn_bytes = 0;
+  int messages = 0, more;
+  waited_ms = 0;
+  do {
+    more = burst(&turn_bytes);
+    messages += more;
+  } while (more && messages < TURN_PACKETS && turn_bytes < TURN_BYTES && waited_ms == 0);
 }
 
 /* ---- set-up ---- */

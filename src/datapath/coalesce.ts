@@ -57,6 +57,7 @@ import {
 import type { WorkerCounters } from './counters.ts';
 import { DROP } from './drops.ts';
 import type { TunQueue } from './ports.ts';
+import type { Turn } from './turn.ts';
 
 /** Flows that are open at once; one more closes them all. */
 const MAX_FLOWS = 16;
@@ -106,8 +107,7 @@ export interface CoalescerParts {
   /** Which protocols to coalesce. */
   readonly tcp: boolean;
   readonly udp: boolean;
-  /** Blocks until the TUN takes packets again; false if it did not within a bounded time. */
-  readonly waitWritable: () => boolean;
+  readonly turn: Turn;
   /** The kernel refused a superpacket of that protocol; it is written packet by packet from now on. */
   readonly onOff: (protocol: 'tcp' | 'udp') => void;
 }
@@ -551,7 +551,7 @@ export class Coalescer {
   #writev(flow: number, count: number): number {
     for (;;) {
       const written = this.#parts.tun.writev(this.#scratch.address(iovecAt(flow, 0)), count);
-      if (written === -EINTR || (written === -EAGAIN && this.#parts.waitWritable())) continue;
+      if (written === -EINTR || (written === -EAGAIN && this.#parts.turn.waitForRoom())) continue;
       return written;
     }
   }

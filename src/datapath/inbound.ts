@@ -49,6 +49,7 @@ import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
 import { InboundArena, RECEIVE_MESSAGES } from './inbound-arena.ts';
 import type { UnderlaySocket } from './ports.ts';
+import type { Turn } from './turn.ts';
 import { UNKNOWN_ADDRESS, type VtepTable } from './vtep-table.ts';
 
 /**
@@ -75,9 +76,10 @@ export class Inbound {
   readonly #arena: InboundArena;
   readonly #view: DataView;
   readonly #coalescer: Coalescer;
+  readonly #turn: Turn;
   #batch = RECEIVE_MESSAGES;
 
-  /** The IPv4 packet that passed step 5 last, within one burst: the next one is mostly of the same flow. */
+  /** The IPv4 packet that passed step 5 last, within one turn: the next one is mostly of the same flow. */
   #lastAddress = UNKNOWN_ADDRESS;
   #lastSource = 0;
   #lastDestination = 0;
@@ -93,25 +95,35 @@ export class Inbound {
     this.#arena = new InboundArena(parts.underlayFamily);
     this.#view = this.#arena.view;
     this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
+    this.#turn = parts.turn;
   }
 
-  /** Steps 1 to 6 for at most RECEIVE_MESSAGES messages, or one large one. */
+  /** Steps 1 to 6 for one turn, or until the socket has no more. */
   drain(): void {
-    this.#arena.prepare(this.#batch);
-    const received = this.#socket.receive(this.#arena.arena.address(this.#arena.message(0)), this.#batch);
+    // The forwarding state may have changed since the last turn.
+    this.#lastAddress = UNKNOWN_ADDRESS;
+    this.#turn.begin();
+    while (this.#burst() && !this.#turn.isOver);
+  }
+
+  /** Receives once and writes what came; false if that was all there is. */
+  #burst(): boolean {
+    const batch = this.#batch;
+    this.#arena.prepare(batch);
+    const received = this.#socket.receive(this.#arena.arena.address(this.#arena.message(0)), batch);
     if (received < 0) {
       if (received !== -EAGAIN && received !== -EINTR) this.#counters.drop(DROP.inboundReceiveFailed);
-      return;
+      return false;
     }
-    // The forwarding state may have changed since the last burst.
-    this.#lastAddress = UNKNOWN_ADDRESS;
     let bytes = 0;
     for (let i = 0; i < received; i++) {
       bytes = this.#view.getInt32(this.#arena.message(i) + MMSGHDR.length, true);
+      this.#turn.count(bytes);
       this.#counters.count(this.#message(i, bytes));
     }
     this.#coalescer.flush();
     this.#batch = bytes >= LARGE_MESSAGE_BYTES ? 1 : RECEIVE_MESSAGES;
+    return received === batch;
   }
 
   /** Step 2, then the message's datagrams one by one. An unknown source counts once per message. */

@@ -57,17 +57,19 @@ import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
 import type { IcmpReplies } from './icmp-replies.ts';
 import { MAX_HEADER_BYTES, OutboundArena } from './outbound-arena.ts';
+import { PathMtu, type PathMtuParts } from './path-mtu.ts';
 import type { TunQueue } from './ports.ts';
 import { Segmenter, type Superpacket } from './segment.ts';
 import { SendQueue, type SendQueueParts } from './send-queue.ts';
+import type { Turn } from './turn.ts';
 import type { VtepTable } from './vtep-table.ts';
 
-/** Reads from the TUN before the other direction gets its turn. */
-const BURST_READS = 64;
 /** Bytes that wait to be sent before more is read: what was just read should still be in the cache. */
 const FLUSH_BYTES = 60 * 1024;
 
-export interface OutboundParts extends Omit<SendQueueParts, 'arena'> {
+export interface OutboundParts
+  extends Omit<SendQueueParts, 'arena' | 'pathMtu'>,
+    Omit<PathMtuParts, 'arena'> {
   readonly tun: TunQueue;
   readonly fdb: Fdb;
   readonly vni: number;
@@ -79,11 +81,12 @@ export class Outbound {
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
   readonly #replies: IcmpReplies;
-  readonly #nowMs: () => number;
+  readonly #turn: Turn;
   readonly #vniWord: number;
 
   readonly #arena = new OutboundArena();
   readonly #view = this.#arena.view;
+  readonly #pathMtu: PathMtu;
   readonly #queue: SendQueue;
   readonly #segmenter: Segmenter;
   /** The superpacket in hand; one object for all of them. */
@@ -103,19 +106,21 @@ export class Outbound {
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
     this.#replies = parts.replies;
-    this.#nowMs = parts.nowMs;
+    this.#turn = parts.turn;
     this.#vniWord = vniWord(parts.vni);
-    this.#queue = new SendQueue({ ...parts, arena: this.#arena });
+    this.#pathMtu = new PathMtu({ ...parts, arena: this.#arena });
+    this.#queue = new SendQueue({ ...parts, arena: this.#arena, pathMtu: this.#pathMtu });
     this.#segmenter = new Segmenter(this.#arena, this.#queue);
   }
 
   /**
-   * Steps 1 to 6 for at most BURST_READS reads. Returns the errno that ended the burst: 0 if it was full, EAGAIN
-   * if the TUN is empty, anything else if the TUN is broken.
+   * Steps 1 to 6 for one turn. Returns the errno that ended it: 0 if it was full, EAGAIN if the TUN is empty,
+   * anything else if the TUN is broken.
    */
   drain(): number {
     let errno = 0;
-    for (let reads = 0; reads < BURST_READS; reads++) {
+    this.#turn.begin();
+    while (!this.#turn.isOver) {
       const packet = this.#arena.packet;
       const readBytes = this.#tun.read(this.#arena.readAddress, this.#arena.readCapacity);
       if (readBytes < 0) {
@@ -123,6 +128,7 @@ export class Outbound {
         if (errno === EINTR) continue;
         break;
       }
+      this.#turn.count(readBytes);
       const verdict = this.#packet(packet, readBytes - VIRTIO_NET_HEADER_BYTES);
       this.#counters.count(verdict);
       if (verdict === PASSED) this.#arena.keep(readBytes);
@@ -183,8 +189,8 @@ export class Outbound {
 
   /** Steps 4 and 5 for a packet that is one datagram. */
   #plain(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
-    const tooBig = this.#isTooBig(vtep, bytes);
-    if (tooBig && !this.#queue.mayFragment(packet, bytes)) return this.#answerTooBig(packet, vtep);
+    const tooBig = this.#pathMtu.isOver(vtep, bytes);
+    if (tooBig && !this.#pathMtu.mayFragment(packet, bytes)) return this.#answerTooBig(packet, vtep);
     const virtio = packet - VIRTIO_NET_HEADER_BYTES;
     let firstWord = isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6;
     let secondWord = this.#vniWord;
@@ -209,8 +215,8 @@ export class Outbound {
     const from = this.#super;
     if (!this.#parseSuperpacket(packet, bytes, isIpv4, gsoType)) return DROP.outboundMalformed;
     const largest = from.headerBytes + from.segmentBytes;
-    const tooBig = this.#isTooBig(vtep, largest);
-    if (tooBig && !this.#queue.mayFragment(packet, largest)) return this.#answerTooBig(packet, vtep);
+    const tooBig = this.#pathMtu.isOver(vtep, largest);
+    if (tooBig && !this.#pathMtu.mayFragment(packet, largest)) return this.#answerTooBig(packet, vtep);
     let firstWord = isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6;
     let secondWord = this.#vniWord;
     const partial = this.#vteps.takesPartialChecksums(vtep);
@@ -260,12 +266,8 @@ export class Outbound {
   }
 
   /** Step 4. */
-  #isTooBig(vtep: number, innerBytes: number): boolean {
-    return innerBytes > this.#vteps.mtu(vtep) && !this.#vteps.expireMtu(vtep, this.#nowMs());
-  }
-
   #answerTooBig(packet: number, vtep: number): Verdict {
-    this.#queue.answerTooBig(packet, vtep);
+    this.#pathMtu.answer(packet, vtep);
     return DROP.outboundTooBig;
   }
 }

@@ -22,8 +22,11 @@ export interface UnderlaySocket {
   send(vector: number, count: number): number;
   /** recvmmsg(2), never waiting: returns how many of `count` messages were filled. */
   receive(vector: number, count: number): number;
-  /** Whether outer datagrams over the path MTU may be fragmented (by default they are refused). */
-  allowFragmentation(allowed: boolean): void;
+  /**
+   * Whether outer datagrams over the path MTU may be fragmented (by default they are refused); false if the
+   * kernel would not have it.
+   */
+  allowFragmentation(allowed: boolean): boolean;
   /** The path MTU that the kernel knows towards a socket address, in bytes; 0 if it knows none. */
   pathMtu(sockaddr: number, sockaddrBytes: number): number;
 }

@@ -3,37 +3,38 @@
  * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them;
  * the rest shares one sendmmsg.
  *
- * Nothing that waits here is lost without a count: a socket that is full is waited for, a kernel or device that
- * cannot segment makes segmentation stop for good, and a datagram over the path MTU is answered or fragmented.
+ * Nothing that waits here is lost without a count: a socket that is full is waited for (turn.ts), a kernel, device
+ * or path that cannot segment makes segmentation stop for good, and a datagram over the path MTU is answered or
+ * fragmented (path-mtu.ts).
  */
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, SOL_UDP, UDP_SEGMENT } from '../sys/constants.ts';
 import { CMSGHDR, MSGHDR } from '../sys/structs.ts';
-import { IPV4_DONT_FRAGMENT, IPV4_FRAGMENT, IPV4_TOTAL_LENGTH, ipVersion } from '../wire/ipv4.ts';
-import { IPV6_HEADER_BYTES, IPV6_MIN_MTU, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
 import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP } from './drops.ts';
-import type { IcmpReplies } from './icmp-replies.ts';
 import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena, SEGMENT_CONTROL_BYTES } from './outbound-arena.ts';
+import type { PathMtu } from './path-mtu.ts';
 import type { UnderlaySocket } from './ports.ts';
+import type { Turn } from './turn.ts';
 import type { VtepTable } from './vtep-table.ts';
 
 /** UDP_MAX_SEGMENTS of kernels before 6.9 (linux/udp.h); later ones take 128. */
 export const MAX_SEGMENTS_PER_SEND = 64;
 /** The longest UDP payload in IPv4 (65,535 less two headers); one bound for both families. */
 export const MAX_SEND_BYTES = 65_507;
+/**
+ * Groups in a row that the kernel refused while it took their datagrams one by one. A segment over the path MTU,
+ * the refusal that is expected, shows again in the single datagram; nothing else is known to pass.
+ */
+const MAX_UNEXPLAINED_REFUSALS = 8;
 
 export interface SendQueueParts {
   readonly arena: OutboundArena;
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly counters: WorkerCounters;
-  readonly replies: IcmpReplies;
-  /** Blocks until the socket takes datagrams again; false if it did not within a bounded time. */
-  readonly waitWritable: () => boolean;
-  readonly nowMs: () => number;
-  /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
-  readonly overheadBytes: number;
+  readonly pathMtu: PathMtu;
+  readonly turn: Turn;
   /** Whether to use UDP_SEGMENT. */
   readonly segmentation: boolean;
   /** UDP_SEGMENT turned out not to work here and is off from now on. */
@@ -47,7 +48,13 @@ export class SendQueue {
   readonly #socket: UnderlaySocket;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
+  readonly #pathMtu: PathMtu;
+  readonly #turn: Turn;
   #segmentation: boolean;
+  /** Groups in a row that were refused with no reason that showed. */
+  #unexplainedRefusals = 0;
+  /** What the socket was told last. */
+  #allowsFragments = false;
 
   // By datagram: bytes on the wire behind UDP, the VTEP, the inner packet it was made from.
   readonly #bytes = new Int32Array(MAX_DATAGRAMS);
@@ -73,7 +80,11 @@ export class SendQueue {
     this.#socket = parts.socket;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
+    this.#pathMtu = parts.pathMtu;
+    this.#turn = parts.turn;
     this.#segmentation = parts.segmentation;
+    // A packet path before this one may have left it otherwise.
+    this.#socket.allowFragmentation(false);
   }
 
   get isFull(): boolean {
@@ -91,21 +102,6 @@ export class SendQueue {
   /** Offset of the header slot of the datagram that will be added next. */
   get headerSlot(): number {
     return this.#arena.header(this.#count);
-  }
-
-  /** Whether the inner packet at `origin` may leave in outer fragments (RFC 8200, section 5: up to 1280). */
-  mayFragment(origin: number, innerBytes: number): boolean {
-    if (ipVersion(this.#view, origin) !== 4) return innerBytes <= IPV6_MIN_MTU;
-    return (this.#view.getUint16(origin + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) === 0;
-  }
-
-  /** Answers the inner packet at `origin` with the MTU of the path. */
-  answerTooBig(origin: number, vtep: number): void {
-    const isV4 = ipVersion(this.#view, origin) === 4;
-    const bytes = isV4
-      ? this.#view.getUint16(origin + IPV4_TOTAL_LENGTH)
-      : IPV6_HEADER_BYTES + this.#view.getUint16(origin + IPV6_PAYLOAD_LENGTH);
-    this.#parts.replies.tooBig(this.#arena.arena.bytes, origin, bytes, this.#vteps.mtu(vtep));
   }
 
   /**
@@ -142,7 +138,8 @@ export class SendQueue {
 
   /** Groups datagrams from `start` on into messages and sends them; returns the first that is not dealt with. */
   #sendFrom(start: number): number {
-    if (this.#fragment[start] === 1) return this.#sendFragmented(start);
+    if (start < this.#singlesUntil && this.#isKnownTooBig(start)) return this.#tooBig(start);
+    this.#allowFragments(this.#fragment[start] === 1);
     const messages = this.#group(start);
     let message = 0;
     while (message < messages) {
@@ -150,17 +147,34 @@ export class SendQueue {
       const sent = this.#socket.send(vector, messages - message);
       if (sent > 0) {
         for (const end = message + sent; message < end; message++) this.#sentMessage(message);
-      } else if (sent !== -EINTR && !(sent === -EAGAIN && this.#parts.waitWritable())) {
+      } else if (sent !== -EINTR && !(sent === -EAGAIN && this.#turn.waitForRoom())) {
         return this.#refused(message, -sent);
       }
     }
     return this.#first[messages - 1]! + this.#size[messages - 1]!;
   }
 
+  /** Its group was refused, and it is over what the path is known to carry: no need to have it refused again. */
+  #isKnownTooBig(datagram: number): boolean {
+    const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
+    return this.#fragment[datagram] === 0 && innerBytes > this.#vteps.mtu(this.#vtep[datagram]!);
+  }
+
+  /**
+   * Outer fragments cost speed, but not the packet its life. The socket is told only where it changes. Should it
+   * refuse to listen, the kernel refuses the datagrams, or divides more than it has to.
+   */
+  #allowFragments(allowed: boolean): void {
+    if (allowed !== this.#allowsFragments && this.#socket.allowFragmentation(allowed))
+      this.#allowsFragments = allowed;
+  }
+
+  /** Messages that may leave in one call: all of them may be fragmented, or none. */
   #group(start: number): number {
+    const fragment = this.#fragment[start]!;
     let messages = 0;
     let datagram = start;
-    while (messages < MAX_MESSAGES && datagram < this.#count && this.#fragment[datagram] === 0) {
+    while (messages < MAX_MESSAGES && datagram < this.#count && this.#fragment[datagram] === fragment) {
       const size = this.#groupSize(datagram);
       this.#writeMessage(messages, datagram, size);
       datagram += size;
@@ -171,7 +185,7 @@ export class SendQueue {
 
   /** How many datagrams from `start` on can leave in one send: one size, but for a shorter last one. */
   #groupSize(start: number): number {
-    if (!this.#segmentation || start < this.#singlesUntil) return 1;
+    if (!this.#segmentation || start < this.#singlesUntil || this.#fragment[start] === 1) return 1;
     const segmentBytes = this.#bytes[start]!;
     const vtep = this.#vtep[start]!;
     const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
@@ -208,6 +222,7 @@ export class SendQueue {
   #sentMessage(message: number): void {
     const first = this.#first[message]!;
     const size = this.#size[message]!;
+    if (size > 1) this.#unexplainedRefusals = 0;
     let bytes = 0;
     for (let i = first; i < first + size; i++) bytes += this.#bytes[i]!;
     this.#counters.outbound(this.#vtep[first]!, size, bytes - size * VXLAN_GPE_BYTES);
@@ -220,54 +235,38 @@ export class SendQueue {
     if (size > 1) {
       // EIO: the route's device cannot do checksums, and so no segmentation (udp_send_skb). EINVAL, EMSGSIZE: a
       // segment is over the path MTU; sent one by one, each will show.
-      if (errno === EIO) {
-        this.#segmentation = false;
-        this.#parts.onSegmentationOff();
-        return first;
-      }
+      if (errno === EIO) return this.#endSegmentation(first);
       if (errno === EINVAL || errno === EMSGSIZE) {
+        if (++this.#unexplainedRefusals > MAX_UNEXPLAINED_REFUSALS) return this.#endSegmentation(first);
         this.#singlesUntil = first + size;
         return first;
       }
-    } else if (errno === EMSGSIZE) {
-      return this.#tooBig(first);
+    } else {
+      this.#unexplainedRefusals = 0;
+      if (errno === EMSGSIZE && this.#fragment[first] === 0) return this.#tooBig(first);
     }
     for (let i = 0; i < size; i++) this.#counters.drop(DROP.outboundSendFailed);
     return first + size;
+  }
+
+  #endSegmentation(next: number): number {
+    this.#segmentation = false;
+    this.#parts.onSegmentationOff();
+    return next;
   }
 
   #tooBig(datagram: number): number {
     const vtep = this.#vtep[datagram]!;
     const origin = this.#origin[datagram]!;
     const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
-    this.#learnMtu(vtep, innerBytes);
-    if (this.mayFragment(origin, innerBytes)) {
+    if (innerBytes <= this.#vteps.mtu(vtep)) this.#pathMtu.learn(vtep, innerBytes);
+    if (this.#pathMtu.mayFragment(origin, innerBytes)) {
       this.#fragment[datagram] = 1;
       return datagram;
     }
-    if (origin !== this.#answeredOrigin) this.answerTooBig(origin, vtep);
+    if (origin !== this.#answeredOrigin) this.#pathMtu.answer(origin, vtep);
     this.#answeredOrigin = origin;
     this.#counters.drop(DROP.outboundTooBig);
-    return datagram + 1;
-  }
-
-  /** A path on the underlay carries less than our own link: ask the kernel how much. */
-  #learnMtu(vtep: number, refusedBytes: number): void {
-    const pathMtu = this.#socket.pathMtu(this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
-    if (pathMtu <= this.#parts.overheadBytes) return;
-    // An answer that would have let the packet through is no answer: believe the refusal.
-    const mtu = Math.min(pathMtu - this.#parts.overheadBytes, refusedBytes - 1);
-    this.#vteps.lowerMtu(vtep, mtu, this.#parts.nowMs());
-  }
-
-  /** Outer fragments cost speed, but not the packet its life. */
-  #sendFragmented(datagram: number): number {
-    this.#writeMessage(0, datagram, 1);
-    this.#socket.allowFragmentation(true);
-    const sent = this.#socket.send(this.#arena.arena.address(this.#arena.message(0)), 1);
-    this.#socket.allowFragmentation(false);
-    if (sent === 1) this.#sentMessage(0);
-    else this.#counters.drop(DROP.outboundSendFailed);
     return datagram + 1;
   }
 }

@@ -17,19 +17,24 @@ import { WorkerCounters } from './counters.ts';
 import { IcmpReplies } from './icmp-replies.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
+import { Turn } from './turn.ts';
 import { VtepTable } from './vtep-table.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
-/** How long a full socket or TUN may hold up the burst that waits for it. The kernel drains it in microseconds. */
-const WRITABLE_TIMEOUT_MS = 1000;
-
+/** What is polled for packets. */
 const TUN = 0;
 const SOCKET = 1;
 const WAKE = 2;
 const POLLED = 3;
-/** A pollfd of its own for waiting until one of them is writable, and eight bytes to read the eventfd into. */
-const WRITABLE = POLLED * POLLFD.bytes;
-const WAKE_VALUE = WRITABLE + POLLFD.bytes;
+/** What is polled while the socket is full. In both vectors the last one is left out if nobody asks for it. */
+const SEND_ROOM = 3;
+const SEND_SOCKET = 4;
+const SEND_WAKE = 5;
+/** What is polled while the TUN is full. */
+const WRITE_ROOM = 6;
+const WRITE_WAKE = 7;
+/** Eight bytes to read the eventfd into. */
+const WAKE_VALUE = 8 * POLLFD.bytes;
 
 class PacketPath {
   readonly #settings: WorkerSettings;
@@ -55,7 +60,7 @@ class PacketPath {
       ...shared,
       socket: sender,
       replies: this.#replies,
-      waitWritable: () => this.#waitWritable(settings.sendFd),
+      turn: new Turn({ blockForRoom: this.#blockForSendRoom, nowMs }),
       nowMs: Date.now,
       segmentation: offloads.udpSegment,
       onSegmentationOff: () => post({ kind: 'offload-off', offload: 'udpSegment' }),
@@ -63,29 +68,30 @@ class PacketPath {
     this.#inbound = new Inbound({
       ...shared,
       socket,
-      waitWritable: () => this.#waitWritable(settings.tunFd),
+      turn: new Turn({ blockForRoom: this.#blockForWriteRoom, nowMs }),
       tcp: offloads.coalesceTcp,
       udp: offloads.coalesceUdp,
       onOff: (protocol) =>
         post({ kind: 'offload-off', offload: protocol === 'tcp' ? 'coalesceTcp' : 'coalesceUdp' }),
     });
-    this.#watch(TUN, settings.tunFd);
-    this.#watch(SOCKET, settings.socketFd);
-    this.#watch(WAKE, settings.wakeFd);
+    const { tunFd, socketFd, sendFd, wakeFd } = settings;
+    this.#watch(TUN, tunFd, POLLIN);
+    this.#watch(SOCKET, socketFd, POLLIN);
+    this.#watch(WAKE, wakeFd, POLLIN);
+    this.#watch(SEND_ROOM, sendFd, POLLOUT);
+    this.#watch(SEND_SOCKET, socketFd, POLLIN);
+    this.#watch(SEND_WAKE, wakeFd, POLLIN);
+    this.#watch(WRITE_ROOM, tunFd, POLLOUT);
+    this.#watch(WRITE_WAKE, wakeFd, POLLIN);
   }
 
   run(): void {
     post({ kind: 'ready' });
-    const { view } = this.#scratch;
     while (!this.#stopping) {
-      if (libc.poll(this.#scratch.address(0), POLLED, -1) < 0) {
-        const errno = libc.errno();
-        if (errno === EINTR) continue;
-        throw new SysError('poll', errno, 'waiting for packets');
-      }
-      if (view.getInt16(WAKE * POLLFD.bytes + POLLFD.revents, true) !== 0) this.#takeMessages();
-      if (view.getInt16(TUN * POLLFD.bytes + POLLFD.revents, true) !== 0) this.#drainTun();
-      if (view.getInt16(SOCKET * POLLFD.bytes + POLLFD.revents, true) !== 0) this.#inbound.drain();
+      if (!this.#poll(TUN, POLLED, -1)) continue;
+      if (this.#isReady(WAKE)) this.#takeMessages();
+      if (this.#isReady(TUN)) this.#drainTun();
+      if (this.#isReady(SOCKET)) this.#inbound.drain();
     }
   }
 
@@ -93,7 +99,7 @@ class PacketPath {
     const errno = this.#outbound.drain();
     if (errno === 0 || errno === EAGAIN) return;
     // The device was deleted under us. Stop watching it, or poll would spin on its error.
-    this.#watch(TUN, -1);
+    this.#watch(TUN, -1, POLLIN);
     post({ kind: 'tun-lost', errno });
   }
 
@@ -112,23 +118,40 @@ class PacketPath {
     }
   }
 
-  #waitWritable(fd: number): boolean {
-    this.#scratch.view.setInt32(WRITABLE + POLLFD.fd, fd, true);
-    this.#scratch.view.setInt16(WRITABLE + POLLFD.events, POLLOUT, true);
-    return libc.poll(this.#scratch.address(WRITABLE), 1, WRITABLE_TIMEOUT_MS) > 0;
+  /** A full socket holds up its own direction alone: what came from the underlay is dealt with meanwhile. */
+  readonly #blockForSendRoom = (timeoutMs: number, watchesWake: boolean): boolean => {
+    if (!this.#poll(SEND_ROOM, watchesWake ? 3 : 2, timeoutMs)) return false;
+    if (this.#isReady(SEND_SOCKET)) this.#inbound.drain();
+    return watchesWake && this.#isReady(SEND_WAKE);
+  };
+
+  readonly #blockForWriteRoom = (timeoutMs: number, watchesWake: boolean): boolean =>
+    this.#poll(WRITE_ROOM, watchesWake ? 2 : 1, timeoutMs) && watchesWake && this.#isReady(WRITE_WAKE);
+
+  /** poll(2) of `count` descriptors from `first` on; false if a signal came in between. */
+  #poll(first: number, count: number, timeoutMs: number): boolean {
+    if (libc.poll(this.#scratch.address(first * POLLFD.bytes), count, timeoutMs) >= 0) return true;
+    const errno = libc.errno();
+    if (errno === EINTR) return false;
+    throw new SysError('poll', errno, 'waiting for packets');
+  }
+
+  #isReady(index: number): boolean {
+    return this.#scratch.view.getInt16(index * POLLFD.bytes + POLLFD.revents, true) !== 0;
   }
 
   /** poll(2) passes over a negative descriptor. */
-  #watch(index: number, fd: number): void {
+  #watch(index: number, fd: number, events: number): void {
     const at = index * POLLFD.bytes;
     this.#scratch.view.setInt32(at + POLLFD.fd, fd, true);
-    this.#scratch.view.setInt16(at + POLLFD.events, POLLIN, true);
+    this.#scratch.view.setInt16(at + POLLFD.events, events, true);
     this.#scratch.view.setInt16(at + POLLFD.revents, 0, true);
   }
 }
 
 if (!parentPort) throw new Error('datapath/worker runs as a worker thread');
 const port = parentPort;
+const nowMs = (): number => performance.now();
 
 function post(message: FromWorker): void {
   port.postMessage(message);

@@ -33,6 +33,8 @@ import { sockaddrPort, writeSockaddr } from '../sys/sockaddr.ts';
 
 /** A burst of superpackets in each direction; the default of 208 KiB holds three. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
+/** The kernel makes as much of it as it must (SOCK_MIN_RCVBUF, some 2 KB). */
+const LEAST_BUFFER_BYTES = 1;
 
 const BIND_HINTS = {
   EADDRINUSE: 'another program uses this port; stop it, or set another encapsulation.port',
@@ -49,6 +51,8 @@ export interface UnderlaySocketOptions {
   readonly displayName: string;
   /** One per packet path thread; they share the port. */
   readonly count: number;
+  /** Nobody will read from them: what strangers send there must not lie in memory for good. */
+  readonly sendsOnly?: boolean;
   readonly wanted: UnderlayOffloads;
 }
 
@@ -125,9 +129,11 @@ function openSocket(options: UnderlaySocketOptions, sharePort: boolean): number 
       setIntOption(fd, level, name, value, scratch, context(`setsockopt(${label})`));
     if (!isV4) set(IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY');
     if (sharePort) set(SOL_SOCKET, SO_REUSEPORT, 1, 'SO_REUSEPORT');
-    growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, scratch);
+    if (options.sendsOnly) set(SOL_SOCKET, SO_RCVBUF, LEAST_BUFFER_BYTES, 'SO_RCVBUF');
+    else growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, scratch);
     growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, scratch);
-    setFragmentation(fd, isV4, false, scratch);
+    const [level, discover] = isV4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
+    set(level, discover, IP_PMTUDISC_DO, 'MTU_DISCOVER');
     const sockaddrBytes = writeSockaddr(scratch.view, 0, options.words, options.port);
     checked(libc.bind(fd, scratch.address(0), sockaddrBytes), context('bind'));
     return fd;
@@ -142,16 +148,6 @@ function growBuffer(fd: number, forced: number, plain: number, scratch: Arena): 
   scratch.view.setInt32(0, BUFFER_BYTES, true);
   if (libc.setsockopt(fd, SOL_SOCKET, forced, scratch.address(0), 4) === 0) return;
   libc.setsockopt(fd, SOL_SOCKET, plain, scratch.address(0), 4);
-}
-
-function setFragmentation(fd: number, isV4: boolean, allowed: boolean, scratch: Arena): void {
-  const value = allowed ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO;
-  const context = {
-    call: 'setsockopt(MTU_DISCOVER)',
-    doing: 'setting path MTU discovery on the underlay socket',
-  };
-  if (isV4) setIntOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, value, scratch, context);
-  else setIntOption(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, value, scratch, context);
 }
 
 export class LinuxUnderlaySocket implements UnderlaySocket {
@@ -174,8 +170,11 @@ export class LinuxUnderlaySocket implements UnderlaySocket {
     return received < 0 ? -libc.errno() : received;
   }
 
-  allowFragmentation(allowed: boolean): void {
-    setFragmentation(this.fd, this.#isV4, allowed, this.#scratch);
+  allowFragmentation(allowed: boolean): boolean {
+    const level = this.#isV4 ? IPPROTO_IP : IPPROTO_IPV6;
+    const name = this.#isV4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER;
+    this.#scratch.view.setInt32(0, allowed ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO, true);
+    return libc.setsockopt(this.fd, level, name, this.#scratch.address(0), 4) === 0;
   }
 
   /** IP_MTU answers for connected sockets alone, so ask one that exists only for the question (ip(7)). */

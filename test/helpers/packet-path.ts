@@ -10,13 +10,14 @@ import { MAPPED_WORD } from '../../src/datapath/forwarding.ts';
 import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
 import { Inbound } from '../../src/datapath/inbound.ts';
 import { Outbound } from '../../src/datapath/outbound.ts';
+import { Turn } from '../../src/datapath/turn.ts';
 import { VtepTable } from '../../src/datapath/vtep-table.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { EAGAIN, EINVAL, EIO, SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
+import { SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
@@ -42,36 +43,76 @@ export interface VirtioHeader {
   readonly checksumOffset: number;
 }
 
-/** A kernel or device that cannot segment: EIO for every UDP_SEGMENT send (udp_send_skb). */
-class SocketWithoutSegmentation extends LinuxUnderlaySocket {
+/** A datagram, or a group of them (UDP_SEGMENT), that is to be sent. */
+export interface SentMessage {
+  /** Of the peer. */
+  readonly port: number;
+  readonly bytes: number;
+  /** Of each datagram; 0 if it is one alone. */
+  readonly segmentBytes: number;
+}
+
+/** The underlay's kernel, as far as a test has another one in mind. */
+export interface KernelOptions {
+  /** The errno that a message meets; 0: it is sent. */
+  readonly refuse?: (message: SentMessage) => number;
+  /** What the kernel knows of each path. */
+  readonly pathMtu?: () => number;
+  /** Whether it lets the socket fragment. */
+  readonly allowsFragmentation?: boolean;
+}
+
+class UnderlaySocketInTest extends LinuxUnderlaySocket {
+  readonly #kernel: KernelOptions;
+  readonly calls = { pathMtu: 0, allowFragmentation: 0 };
+
+  constructor(fd: number, family: 4 | 6, kernel: KernelOptions) {
+    super(fd, family);
+    this.#kernel = kernel;
+  }
+
   override send(vector: number, count: number): number {
     for (let i = 0; i < count; i++) {
-      const controlLength = BigInt(vector + i * MMSGHDR.bytes + MSGHDR.controlLength);
-      if (koffi.decode(controlLength, 'uint32_t') === 0) continue;
-      return i === 0 ? -EIO : super.send(vector, i);
+      const errno = this.#kernel.refuse?.(readMessage(vector + i * MMSGHDR.bytes)) ?? 0;
+      if (errno !== 0) return i === 0 ? -errno : super.send(vector, i);
     }
     return super.send(vector, count);
   }
-}
 
-/** A socket whose buffer is full at first. */
-class FullSocket extends LinuxUnderlaySocket {
-  #fullSends: number;
-
-  constructor(fd: number, family: 4 | 6, fullSends: number) {
-    super(fd, family);
-    this.#fullSends = fullSends;
+  override allowFragmentation(allowed: boolean): boolean {
+    this.calls.allowFragmentation++;
+    return (this.#kernel.allowsFragmentation ?? true) && super.allowFragmentation(allowed);
   }
 
-  override send(vector: number, count: number): number {
-    return this.#fullSends-- > 0 ? -EAGAIN : super.send(vector, count);
+  override pathMtu(sockaddr: number, sockaddrBytes: number): number {
+    this.calls.pathMtu++;
+    return this.#kernel.pathMtu?.() ?? super.pathMtu(sockaddr, sockaddrBytes);
   }
 }
 
-/** A kernel that takes no superpackets: EINVAL for every write of more than one packet. */
-class TunWithoutSuperpackets extends LinuxTunQueue {
+function readMessage(message: number): SentMessage {
+  const uint32 = (at: number) => koffi.decode(BigInt(at), 'uint32_t') as number;
+  const pointer = (at: number) => Number(koffi.decode(BigInt(at), 'uint64_t'));
+  const networkPort = (uint32(pointer(message + MSGHDR.name)) >>> 16) & 0xffff;
+  let bytes = 0;
+  for (let i = 0; i < uint32(message + MSGHDR.iovCount); i++)
+    bytes += uint32(pointer(message + MSGHDR.iov) + i * IOVEC.bytes + IOVEC.length);
+  const isGroup = uint32(message + MSGHDR.controlLength) > 0;
+  const segmentBytes = isGroup ? uint32(pointer(message + MSGHDR.control) + CMSGHDR.data) & 0xffff : 0;
+  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes };
+}
+
+class TunInTest extends LinuxTunQueue {
+  readonly #refuse: (packets: number) => number;
+
+  constructor(fd: number, refuse: (packets: number) => number) {
+    super(fd);
+    this.#refuse = refuse;
+  }
+
   override writev(iovecs: number, count: number): number {
-    return count > 2 ? -EINVAL : super.writev(iovecs, count);
+    const errno = this.#refuse(count - 1);
+    return errno === 0 ? super.writev(iovecs, count) : -errno;
   }
 }
 
@@ -131,6 +172,7 @@ export class PacketPathHarness {
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #replies: IcmpReplies;
+  readonly #socket: UnderlaySocketInTest;
   readonly #fds: number[];
   readonly #podFd: number;
 
@@ -141,12 +183,16 @@ export class PacketPathHarness {
       segmentation?: boolean;
       coalesce?: boolean;
       udpGro?: boolean;
-      /** The underlay socket is full for so many sends. */
-      fullSends?: number;
-      /** What happens while a full socket or TUN is waited for; whether it got room. */
-      waitWritable?: () => boolean;
-      /** A kernel that refuses UDP_SEGMENT sends, and superpackets on the TUN. */
-      refuseOffloads?: boolean;
+      /** Of each protocol, where they differ. */
+      coalesceTcp?: boolean;
+      underlay?: KernelOptions;
+      /** The errno that a write of so many packets to the TUN as one meets; 0: it is written. */
+      refuseWrite?: (packets: number) => number;
+      /**
+       * What happens while a full socket or TUN is waited for (the virtual clock goes on by itself); whether the
+       * control thread wants to be heard.
+       */
+      onWait?: (timeoutMs: number, watchesWake: boolean) => boolean;
     } = {},
   ) {
     const address = options.address ?? '127.0.0.1';
@@ -160,14 +206,13 @@ export class PacketPathHarness {
     const socketFd = bind(address, 0, options.udpGro ?? true);
     this.#fds = [tunFd, this.#podFd, socketFd];
     this.node = { address, port: boundPort(socketFd) };
-    const tun = options.refuseOffloads ? new TunWithoutSuperpackets(tunFd) : new LinuxTunQueue(tunFd);
+    const tun = new TunInTest(tunFd, options.refuseWrite ?? (() => 0));
+    this.#socket = new UnderlaySocketInTest(socketFd, family, options.underlay ?? {});
     this.vteps = new VtepTable(family, mtu);
     this.#replies = new IcmpReplies(tun, () => this.nowMs);
     const shared = {
       tun,
-      socket: options.refuseOffloads
-        ? new SocketWithoutSegmentation(socketFd, family)
-        : new FullSocket(socketFd, family, options.fullSends ?? 0),
+      socket: this.#socket,
       fdb: this.#fdb,
       vteps: this.vteps,
       counters: this.counters,
@@ -175,18 +220,23 @@ export class PacketPathHarness {
       underlayFamily: family,
       overheadBytes: OVERHEAD_BYTES,
     };
+    const blockForRoom = (timeoutMs: number, watchesWake: boolean) => {
+      this.nowMs += timeoutMs;
+      return options.onWait?.(timeoutMs, watchesWake) ?? false;
+    };
+    const nowMs = () => this.nowMs;
     this.#outbound = new Outbound({
       ...shared,
       replies: this.#replies,
-      waitWritable: options.waitWritable ?? (() => false),
-      nowMs: () => this.nowMs,
+      turn: new Turn({ blockForRoom, nowMs }),
+      nowMs,
       segmentation: options.segmentation ?? true,
       onSegmentationOff: () => this.offloadsOff.push('udpSegment'),
     });
     this.#inbound = new Inbound({
       ...shared,
-      waitWritable: options.waitWritable ?? (() => false),
-      tcp: options.coalesce ?? true,
+      turn: new Turn({ blockForRoom, nowMs }),
+      tcp: options.coalesceTcp ?? options.coalesce ?? true,
       udp: options.coalesce ?? true,
       onOff: (protocol) => this.offloadsOff.push(protocol),
     });
@@ -227,6 +277,12 @@ export class PacketPathHarness {
 
   /** The TUN hands over these packets with their virtio headers, and the outbound path runs once. */
   fromTun(...frames: { packet: Uint8Array; virtio: Partial<VirtioHeader> }[]): void {
+    this.intoTun(...frames);
+    this.#outbound.drain();
+  }
+
+  /** The TUN has these packets to hand over. */
+  intoTun(...frames: { packet: Uint8Array; virtio: Partial<VirtioHeader> }[]): void {
     for (const { packet, virtio } of frames) {
       const framed = new Arena(VIRTIO_NET_HEADER_BYTES + packet.length);
       framed.view.setUint8(0, virtio.needsChecksum ? 1 : 0);
@@ -238,7 +294,11 @@ export class PacketPathHarness {
       framed.bytes.set(packet, VIRTIO_NET_HEADER_BYTES);
       libc.write(this.#podFd, framed.address(0), framed.bytes.length);
     }
-    this.#outbound.drain();
+  }
+
+  /** How often the underlay socket was asked for something other than packets. */
+  get socketCalls(): Readonly<UnderlaySocketInTest['calls']> {
+    return this.#socket.calls;
   }
 
   /** The inbound path runs once. */
@@ -287,10 +347,11 @@ function bind(address: string, port: number, udpGro = false): number {
   return openUnderlaySockets({ words, port, displayName: address, count: 1, wanted }).descriptors[0]!;
 }
 
+const received = new Arena(70_000);
+
 function receive(fd: number): Buffer | undefined {
-  const arena = new Arena(70_000);
-  const bytes = libc.read(fd, arena.address(0), arena.bytes.length);
-  return bytes < 0 ? undefined : Buffer.from(arena.bytes.subarray(0, bytes));
+  const bytes = libc.read(fd, received.address(0), received.bytes.length);
+  return bytes < 0 ? undefined : Buffer.from(received.bytes.subarray(0, bytes));
 }
 
 function sendTo(fd: number, address: string, port: number, bytes: Uint8Array, segmentBytes = 0): void {

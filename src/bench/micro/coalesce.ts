@@ -5,6 +5,7 @@
 import { Coalescer } from '../../datapath/coalesce.ts';
 import { WorkerCounters } from '../../datapath/counters.ts';
 import type { TunQueue } from '../../datapath/ports.ts';
+import { Turn } from '../../datapath/turn.ts';
 import { Arena } from '../../sys/arena.ts';
 import { VXLAN_GPE_BYTES } from '../../wire/vxlan-gpe.ts';
 import type { MicroBenchmark } from './harness.ts';
@@ -52,7 +53,7 @@ function coalesce(name: string, shape: Shape, partial: boolean): MicroBenchmark 
     counters: new WorkerCounters(),
     tcp: true,
     udp: true,
-    waitWritable: () => false,
+    turn: new Turn({ blockForRoom: () => false, nowMs: () => 0 }),
     onOff: () => {},
   });
   const payloadBytes = MTU_BYTES - headerBytes(shape);

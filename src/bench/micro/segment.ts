@@ -6,9 +6,11 @@ import { WorkerCounters } from '../../datapath/counters.ts';
 import { MAPPED_WORD, VTEP_PARTIAL_CHECKSUMS } from '../../datapath/forwarding.ts';
 import { IcmpReplies } from '../../datapath/icmp-replies.ts';
 import { OutboundArena } from '../../datapath/outbound-arena.ts';
+import { PathMtu } from '../../datapath/path-mtu.ts';
 import type { TunQueue, UnderlaySocket } from '../../datapath/ports.ts';
 import { Segmenter, type Superpacket } from '../../datapath/segment.ts';
 import { SendQueue } from '../../datapath/send-queue.ts';
+import { Turn } from '../../datapath/turn.ts';
 import { VtepTable } from '../../datapath/vtep-table.ts';
 import { buildFdbSnapshot } from '../../fdb/snapshot.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../../wire/virtio-net.ts';
@@ -34,7 +36,9 @@ class Sink implements UnderlaySocket {
     return 0;
   }
 
-  allowFragmentation(): void {}
+  allowFragmentation(): boolean {
+    return true;
+  }
 
   pathMtu(): number {
     return 0;
@@ -60,15 +64,15 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
     ownIpv4: undefined,
     ownIpv6: undefined,
   });
+  const nowMs = () => 0;
+  const replies = new IcmpReplies(noTun, nowMs);
   const queue = new SendQueue({
     arena,
     socket,
     vteps,
     counters: new WorkerCounters(),
-    replies: new IcmpReplies(noTun, () => 0),
-    waitWritable: () => false,
-    nowMs: () => 0,
-    overheadBytes: 36,
+    pathMtu: new PathMtu({ arena, socket, vteps, replies, nowMs, overheadBytes: 36 }),
+    turn: new Turn({ blockForRoom: () => false, nowMs }),
     segmentation: true,
     onSegmentationOff: () => {},
   });

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PacketPathHarness, PeerSocket } from '../../helpers/packet-path.ts';
+import { FULL_WAIT_MS, WAKE_GRACE_MS } from '../../../src/datapath/turn.ts';
+import { EAGAIN, EINTR, EMSGSIZE } from '../../../src/sys/constants.ts';
+import {
+  OVERHEAD_BYTES,
+  PacketPathHarness,
+  PeerSocket,
+  type SentMessage,
+} from '../../helpers/packet-path.ts';
 import { ipv4Packet, ipv6Packet, vxlanGpe } from '../../helpers/packets.ts';
 
 // The node under test owns 10.42.1.0/24 and fd42:0:0:1::/64; peer B owns .2, peer C owns .3.
@@ -254,57 +261,276 @@ describe('inbound', () => {
 });
 
 describe('backpressure', () => {
-  const owners = { '10.42.1.0/24': 'local', '10.42.2.0/24': 0 } as const;
+  const owners = { '10.42.1.0/24': 'local', '10.42.2.0/24': 0, '10.42.3.0/24': 1 } as const;
+  const TO_C = ipv4Packet('10.42.1.2', '10.42.3.2');
+  const TOO_LONG_MS = 1000;
 
-  /** A path of its own with a peer at 127.0.0.2, for the time of one test. */
-  function withPath(
-    options: ConstructorParameters<typeof PacketPathHarness>[0],
-    test: (path: PacketPathHarness, peer: PeerSocket) => void,
-  ): void {
-    const own = new PacketPathHarness(options);
-    const peer = new PeerSocket('127.0.0.2', own.node);
-    own.load([{ address: '127.0.0.2', port: peer.port }], owners);
-    test(own, peer);
-    own.close();
-    peer.close();
+  interface Setting {
+    readonly own: PacketPathHarness;
+    readonly peer: PeerSocket;
+    readonly other: PeerSocket;
+    /** Ports whose messages meet a full socket, until they are taken out. */
+    readonly stuck: Set<number>;
   }
+
+  /** A path of its own with peers at 127.0.0.2 and .3, for the time of one test. */
+  function withPath(
+    onWait: (setting: Setting, timeoutMs: number, watchesWake: boolean) => boolean,
+    test: (setting: Setting) => void,
+    options: ConstructorParameters<typeof PacketPathHarness>[0] = {},
+  ): void {
+    const stuck = new Set<number>();
+    const own = new PacketPathHarness({
+      underlay: { refuse: ({ port }) => (stuck.has(port) ? EAGAIN : 0) },
+      onWait: (timeoutMs, watchesWake) => onWait(setting, timeoutMs, watchesWake),
+      ...options,
+    });
+    const peer = new PeerSocket('127.0.0.2', own.node);
+    const other = new PeerSocket('127.0.0.3', own.node);
+    const setting = { own, peer, other, stuck };
+    own.load(
+      [
+        { address: '127.0.0.2', port: peer.port },
+        { address: '127.0.0.3', port: other.port },
+      ],
+      owners,
+    );
+    stuck.add(peer.port);
+    try {
+      test(setting);
+    } finally {
+      for (const one of [own, peer, other]) one.close();
+    }
+  }
+
+  /** Packets to one peer that leave in a message each: the next is longer. */
+  const messagesTo = (destination: string, count: number) =>
+    Array.from({ length: count }, (_, i) => ipv4Packet('10.42.1.2', destination, { bytes: 30 + i }));
 
   it('waits for a full socket and loses nothing', () => {
     let waits = 0;
-    withPath({ fullSends: 3, waitWritable: () => ++waits > 0 }, (own, peer) => {
-      own.fromPods(TO_B, TO_B, TO_B);
-      expect(peer.receiveAll()).toHaveLength(3);
-      expect(waits).toBe(3);
-      expect(own.drops()).toEqual({});
-    });
+    withPath(
+      ({ stuck, peer }) => {
+        if (++waits === 3) stuck.delete(peer.port);
+        return false;
+      },
+      ({ own, peer }) => {
+        own.fromPods(TO_B, TO_B, TO_B);
+        expect(peer.receiveAll()).toHaveLength(3);
+        expect(own.drops()).toEqual({});
+      },
+    );
   });
 
-  it('counts what a socket that stays full did not take', () => {
-    withPath({ fullSends: 1 }, (own, peer) => {
-      own.fromPods(TO_B, TO_B, TO_B);
-      expect(peer.receiveAll()).toHaveLength(0);
-      expect(own.drops()).toEqual({ 'outbound-send-failed': 3 });
-      own.fromPods(TO_B);
-      expect(peer.receiveAll()).toHaveLength(1);
-    });
+  it('waits once in all for a socket that stays full, and counts every packet it did not take', () => {
+    withPath(
+      () => false,
+      ({ own, peer, stuck }) => {
+        own.fromPods(...messagesTo('10.42.2.2', 40));
+        expect(own.nowMs).toBe(FULL_WAIT_MS);
+        expect(own.drops()).toEqual({ 'outbound-send-failed': 40 });
+        stuck.clear();
+        own.fromPods(TO_B);
+        expect(peer.receiveAll()).toHaveLength(1);
+      },
+    );
+  });
+
+  it('keeps the packets to other peers no longer than that one wait, and loses none of them', () => {
+    withPath(
+      () => false,
+      ({ own, other }) => {
+        const mixed = messagesTo('10.42.2.2', 20).flatMap((stuck) => [stuck, TO_C]);
+        own.fromPods(...mixed);
+        expect(other.receiveAll()).toHaveLength(20);
+        expect(own.nowMs).toBe(FULL_WAIT_MS);
+        expect(own.drops()).toEqual({ 'outbound-send-failed': 20 });
+      },
+    );
+  });
+
+  it('leaves in the TUN what it had not read before it had to wait', () => {
+    const large = Array.from({ length: 4 }, () => ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 62_000 }));
+    withPath(
+      ({ stuck }) => {
+        stuck.clear();
+        return false;
+      },
+      ({ own, peer, stuck }) => {
+        own.fromPods(...large.slice(0, 3));
+        stuck.add(peer.port);
+        own.fromPods(large[3]!);
+        expect(own.drops()).toEqual({});
+        expect(peer.receiveAll()).toHaveLength(2);
+      },
+      { mtu: 65_000 },
+    );
+  });
+
+  it('cuts the wait short when the control thread wants to be heard, and asks no more', () => {
+    const watched: boolean[] = [];
+    withPath(
+      (_setting, _timeoutMs, watchesWake) => {
+        watched.push(watchesWake);
+        return watchesWake && watched.length === 10;
+      },
+      ({ own }) => {
+        own.fromPods(...messagesTo('10.42.2.2', 40));
+        expect(watched.indexOf(false)).toBe(10);
+        expect(watched.slice(10)).not.toContain(true);
+        expect(own.nowMs).toBeLessThan(TOO_LONG_MS);
+        expect(own.nowMs).toBeLessThanOrEqual(20 + WAKE_GRACE_MS);
+        expect(own.drops()).toEqual({ 'outbound-send-failed': 40 });
+        own.fromPods(TO_B);
+        expect(watched.at(-1), 'the next turn listens again').toBe(true);
+      },
+    );
   });
 
   it('waits for a full TUN and loses nothing', () => {
     // The socket pair in the TUN's place takes some 200 KB; waiting for it means that the pods read.
     const large = ipv4Packet('10.42.2.2', '10.42.1.2', { bytes: 60_000 });
     let seen = 0;
-    const drain = { now: () => 0 };
-    withPath({ mtu: 65_000, waitWritable: () => drain.now() > 0 }, (own, peer) => {
-      drain.now = () => {
-        const packets = own.toPods().length;
-        seen += packets;
-        return packets;
-      };
-      for (let i = 0; i < 12; i++) peer.send(vxlanGpe(large));
-      for (let i = 0; i < 12; i++) own.receive();
+    withPath(
+      ({ own }) => {
+        seen += own.toPods().length;
+        return false;
+      },
+      ({ own, peer }) => {
+        for (let i = 0; i < 12; i++) peer.send(vxlanGpe(large));
+        for (let i = 0; i < 12; i++) own.receive();
+        seen += own.toPods().length;
+        expect(seen).toBe(12);
+        expect(own.drops()).toEqual({});
+      },
+      { mtu: 65_000 },
+    );
+  });
+
+  it('waits once for a TUN that stays full, however many flows are to be written', () => {
+    withPath(
+      () => false,
+      ({ own, peer }) => {
+        for (let i = 0; i < 10; i++) peer.send(vxlanGpe(FROM_B));
+        own.receive();
+        expect(own.nowMs).toBe(FULL_WAIT_MS);
+        expect(own.drops()).toEqual({ 'inbound-write-failed': 10 });
+      },
+      { refuseWrite: () => EAGAIN },
+    );
+  });
+});
+
+describe('turns', () => {
+  const owners = { '10.42.1.0/24': 'local', '10.42.2.0/24': 0 } as const;
+  /** How many packets of this size make a turn of 256 KB full. */
+  const BYTES = 62_000;
+  const PACKETS = 5;
+
+  it('end outbound after so many bytes, however much there is to read', () => {
+    const packet = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: BYTES });
+    const own = new PacketPathHarness({
+      mtu: 65_000,
+      underlay: {
+        refuse: () => {
+          // Whenever one is sent, there is another to read.
+          own.intoTun({ packet, virtio: {} });
+          return 0;
+        },
+      },
+    });
+    const peer = new PeerSocket('127.0.0.2', own.node);
+    own.load([{ address: '127.0.0.2', port: peer.port }], owners);
+    own.fromPods(packet);
+    expect(peer.receiveAll()).toHaveLength(PACKETS);
+    own.close();
+    peer.close();
+  });
+
+  it('end inbound after so many bytes, received and written one by one', () => {
+    const packet = ipv4Packet('10.42.2.2', '10.42.1.2', { bytes: BYTES });
+    let seen = 0;
+    const own = new PacketPathHarness({
+      mtu: 65_000,
+      refuseWrite: () => {
+        seen += own.toPods().length;
+        return 0;
+      },
+    });
+    const peer = new PeerSocket('127.0.0.2', own.node);
+    own.load([{ address: '127.0.0.2', port: peer.port }], owners);
+    const receive = () => {
+      own.receive();
       seen += own.toPods().length;
-      expect(seen).toBe(12);
+    };
+    // After a large message the next are received one by one.
+    peer.send(vxlanGpe(packet));
+    receive();
+    expect(seen).toBe(1);
+    for (let i = 0; i < PACKETS + 2; i++) peer.send(vxlanGpe(packet));
+    receive();
+    expect(seen).toBe(1 + PACKETS);
+    receive();
+    expect(seen).toBe(1 + PACKETS + 2);
+    own.close();
+    peer.close();
+  });
+});
+
+describe('datagrams over the path MTU', () => {
+  const MAY_FRAGMENT = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400, dontFragment: false });
+  const WHOLE = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400 });
+
+  /** A path of its own with a peer at 127.0.0.2, for the time of one test. */
+  function withKernel(
+    options: ConstructorParameters<typeof PacketPathHarness>[0],
+    test: (own: PacketPathHarness, peer: PeerSocket) => void,
+  ): void {
+    const own = new PacketPathHarness(options);
+    const peer = new PeerSocket('127.0.0.2', own.node);
+    own.load([{ address: '127.0.0.2', port: peer.port }], { '10.42.1.0/24': 'local', '10.42.2.0/24': 0 });
+    try {
+      test(own, peer);
+    } finally {
+      own.close();
+      peer.close();
+    }
+  }
+
+  it('wait for a full socket too where they may be fragmented, in one run for all', () => {
+    const errnos = [EAGAIN, EINTR, EAGAIN];
+    withKernel({ underlay: { refuse: () => errnos.shift() ?? 0 } }, (own, peer) => {
+      own.vteps.lowerMtu(0, 1000, own.nowMs);
+      const before = own.socketCalls.allowFragmentation;
+      own.fromPods(MAY_FRAGMENT, MAY_FRAGMENT, MAY_FRAGMENT, TO_B);
+      expect(peer.receiveAll().map(({ length }) => length)).toEqual([1408, 1408, 1408, 68]);
+      own.fromPods(TO_B);
       expect(own.drops()).toEqual({});
+      expect(own.socketCalls.allowFragmentation).toBe(before + 2);
+    });
+  });
+
+  it('are counted where the kernel will not fragment, and nothing is thrown', () => {
+    const underlay = { allowsFragmentation: false, refuse: () => EMSGSIZE };
+    withKernel({ underlay }, (own) => {
+      own.vteps.lowerMtu(0, 1000, own.nowMs);
+      own.fromPods(MAY_FRAGMENT, MAY_FRAGMENT);
+      expect(own.drops()).toEqual({ 'outbound-send-failed': 2 });
+    });
+  });
+
+  it.each([
+    ['nothing', 0, 1399],
+    ['what would have let them through', 9000, 1399],
+    ['what fits', 1200 + OVERHEAD_BYTES, 1200],
+  ])('lower the MTU when the kernel tells %s', (_what, pathMtu, learned) => {
+    const refuse = ({ bytes }: SentMessage) => (bytes > 1308 ? EMSGSIZE : 0);
+    withKernel({ underlay: { refuse, pathMtu: () => pathMtu } }, (own, peer) => {
+      own.fromPods(WHOLE);
+      expect(own.vteps.mtu(0)).toBe(learned);
+      expect(own.toPods()[0]?.readUInt16BE(26)).toBe(learned);
+      expect(peer.receiveAll()).toHaveLength(0);
+      expect(own.drops()).toEqual({ 'outbound-too-big': 1 });
     });
   });
 });

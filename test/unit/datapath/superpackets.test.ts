@@ -1,6 +1,14 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PacketPathHarness, PeerSocket, type VirtioHeader } from '../../helpers/packet-path.ts';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { addressBytes, parseAddress } from '../../../src/ip/address.ts';
+import { EINVAL, EIO, EMSGSIZE } from '../../../src/sys/constants.ts';
+import { BulkChecksum } from '../../../src/wire/bulk-checksum.ts';
+import {
+  PacketPathHarness,
+  PeerSocket,
+  type SentMessage,
+  type VirtioHeader,
+} from '../../helpers/packet-path.ts';
 import { vxlanGpe } from '../../helpers/packets.ts';
 import {
   ACK,
@@ -185,8 +193,107 @@ describe('outbound superpackets', () => {
     expect(peerB.receive()).toBeUndefined();
   });
 
+  it.each(['tcp', 'udp'] as const)('drops a %s superpacket of headers alone', (protocol) => {
+    setUp(0);
+    const empty = { ...baseSegment, protocol, payload: new Uint8Array(0) };
+    path.fromTun({ packet: buildPacket(empty, 'partial'), virtio: virtioOf(empty, 1400) });
+    expect(path.drops()).toEqual({ 'outbound-malformed': 1 });
+    expect(peerB.receive()).toBeUndefined();
+  });
+
+  it.each([
+    ['whole', 0],
+    ['partial', PARTIAL],
+  ])(
+    'keeps the pseudo-header of the last destination behind a routing header: %s checksums',
+    (_what, flags) => {
+      setUp(flags);
+      // Addressed to the first hop; the pseudo-header has the last one (RFC 8200, section 8.1).
+      const route = ['fd42:0:0:2::2', 'fd42:0:0:2::99'] as const;
+      const segment = v6({ ...baseSegment, payload: bytesOf(5000), flags: ACK | PSH });
+      const packet = routed(buildPacket({ ...segment, destination: route[1] }, 'partial'), route);
+      const virtio = { ...virtioOf(segment, 1400), checksumStart: 64, headerBytes: 84 };
+      path.fromTun({ packet, virtio });
+      const expected = cut({ ...segment, destination: route[1] }, 1400).map((piece) =>
+        routed(buildPacket(piece, flags === PARTIAL ? 'partial' : 'full'), route),
+      );
+      expect(peerB.receiveAll().map((datagram) => datagram.subarray(8).toString('hex'))).toEqual(
+        expected.map((one) => one.toString('hex')),
+      );
+    },
+  );
+
+  /** The packet, which is addressed to the last hop, with a segment routing header (RFC 8754) to it over the first. */
+  function routed(packet: Buffer, [first, last]: readonly [string, string]): Buffer {
+    const header = Buffer.alloc(24);
+    header.set([packet[6]!, 2, 4, 1, 0, 0, 0, 0]);
+    header.set(addressBytes(parseAddress(last)), 8);
+    const whole = Buffer.concat([packet.subarray(0, 40), header, packet.subarray(40)]);
+    whole.writeUInt16BE(whole.length - 40, 4);
+    whole[6] = 43;
+    whole.set(addressBytes(parseAddress(first)), 24);
+    return whole;
+  }
+
+  it('asks once for the MTU of a path that refuses a superpacket, and sends none of its segments in vain', () => {
+    let singles = 0;
+    const refuse = ({ segmentBytes, bytes }: SentMessage) => {
+      if (segmentBytes > 0) return EINVAL;
+      singles++;
+      return bytes > 1300 ? EMSGSIZE : 0;
+    };
+    setUp(0, { underlay: { refuse, pathMtu: () => 1300 + 36 } });
+    const segment = { ...baseSegment, payload: bytesOf(30_000) };
+    path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
+    expect(path.socketCalls.pathMtu).toBe(1);
+    // One that finds out, and the last, which is short.
+    expect(singles).toBe(2);
+    expect(peerB.receiveAll()).toHaveLength(1);
+    expect(path.drops()).toEqual({ 'outbound-too-big': 21 });
+    expect(path.toPods()).toHaveLength(1);
+  });
+
+  describe('when the kernel refuses groups', () => {
+    const segment = { ...baseSegment, payload: bytesOf(20_000) };
+    const superpacket = () => ({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
+
+    it('gives up segmentation where the datagrams pass one by one time after time, and loses none', () => {
+      let groups = 0;
+      const refuse = ({ segmentBytes }: SentMessage) => (segmentBytes > 0 && ++groups ? EINVAL : 0);
+      setUp(0, { underlay: { refuse } });
+      for (let i = 0; i < 20; i++) {
+        path.fromTun(superpacket());
+        expect(peerB.receiveAll()).toHaveLength(15);
+      }
+      expect(path.offloadsOff).toEqual(['udpSegment']);
+      expect(groups).toBeLessThan(12);
+      expect(path.drops()).toEqual({});
+    });
+
+    it('keeps it where the path turns out to be too narrow for them', () => {
+      const refuse = ({ segmentBytes, bytes }: SentMessage) =>
+        segmentBytes > 1300 ? EINVAL : bytes > 1300 && segmentBytes === 0 ? EMSGSIZE : 0;
+      setUp(0, { underlay: { refuse, pathMtu: () => 0 } });
+      for (let i = 0; i < 20; i++) {
+        path.fromTun(superpacket());
+        path.nowMs += 600_000;
+      }
+      expect(path.socketCalls.pathMtu).toBe(20);
+      expect(path.offloadsOff).toEqual([]);
+    });
+
+    it('keeps it where groups pass in between', () => {
+      let groups = 0;
+      const refuse = ({ segmentBytes }: SentMessage) => (segmentBytes > 0 && ++groups % 2 ? EINVAL : 0);
+      setUp(0, { underlay: { refuse } });
+      for (let i = 0; i < 40; i++) path.fromTun(superpacket());
+      expect(path.offloadsOff).toEqual([]);
+      expect(path.drops()).toEqual({});
+    });
+  });
+
   it('goes on datagram by datagram when the kernel cannot segment, and says so once', () => {
-    setUp(0, { refuseOffloads: true });
+    setUp(0, { underlay: { refuse: ({ segmentBytes }) => (segmentBytes > 0 ? EIO : 0) } });
     const segment = { ...baseSegment, payload: bytesOf(20_000) };
     for (let i = 0; i < 2; i++) {
       path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
@@ -457,7 +564,7 @@ describe('inbound coalescing', () => {
   it('goes on packet by packet when the kernel takes no superpackets, and says so once a protocol', () => {
     path.close();
     peerB.close();
-    setUp(PARTIAL, { refuseOffloads: true });
+    setUp(PARTIAL, { refuseWrite: (packets) => (packets > 1 ? EINVAL : 0) });
     for (const protocol of ['tcp', 'udp'] as const) {
       const pieces = cut(fromB({ protocol, payload: bytesOf(5000), flags: ACK | PSH }), 1000).map((piece) =>
         buildPacket(piece),
