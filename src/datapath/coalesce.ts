@@ -1,13 +1,25 @@
 /**
  * Coalescing: consecutive segments of a flow become one superpacket on their way into the TUN, so that the
  * receiving kernel walks its stack once for all of them. What is merged is what the kernel's own GRO would merge
- * (tcp_gro_receive, udp_gro_receive_segment, inet_gro_receive), and no flow is ever reordered:
+ * (tcp_gro_receive, udp_gro_receive_segment, inet_gro_receive) but for two differences, and no flow is ever
+ * reordered:
  *
  *     message from the underlay                            one writev to the TUN
  *     | H1 | payload 1 | H2 | payload 2 | H3 | pay 3 | ->  | virtio | H1' | payload 1 | payload 2 | pay 3 |
  *
  * Nothing is copied: the first packet's headers are rewritten in place, the payloads go out as iovec slices.
  * Several flows may be open in one burst. A packet that cannot join its flow closes it first.
+ *
+ * The differences, both deliberate:
+ *
+ *   CWR    A first segment with CWR leads those without, and the superpacket says so (VIRTIO_NET_HDR_GSO_ECN): it
+ *          is what a sender with TSO made of it (RFC 3168), and segments again into the packets that came. The
+ *          kernel did so up to 6.14. From 6.15 on it keeps such a segment apart and merges runs in which all have
+ *          CWR (as Accurate ECN sends them, RFC 9768) under a type of their own, SKB_GSO_TCP_ACCECN, for which the
+ *          virtio header has no bit; so those go one by one here.
+ *   IPv4   UDP with DF may have any identification: it means nothing there (RFC 6864, section 4), and a sender
+ *          that is faster than its link leaves gaps in it, just when coalescing is needed most. The kernel's GRO
+ *          asks for one that counts on or stays the same.
  *
  * A merged packet has a partial checksum, which the kernel takes as good. So a packet whose checksum is complete
  * is verified before it is merged; a bad one is written alone, as it came, for the receiver to refuse.
@@ -46,6 +58,7 @@ import {
 } from '../wire/tcp.ts';
 import { PROTOCOL_UDP, UDP_CHECKSUM, UDP_HEADER_BYTES, UDP_LENGTH } from '../wire/udp.ts';
 import {
+  VIRTIO_GSO_ECN,
   VIRTIO_GSO_NONE,
   VIRTIO_GSO_TCPV4,
   VIRTIO_GSO_TCPV6,
@@ -78,18 +91,18 @@ const ID_FIXED = 1;
 const ID_COUNTING = 2;
 
 /** Flags that only a packet of its own can carry. */
-const TCP_ALONE_FLAGS = TCP_SYN | TCP_RST | TCP_URG | TCP_CWR;
-/** Flags that end a superpacket. */
+const TCP_ALONE_FLAGS = TCP_SYN | TCP_RST | TCP_URG;
+/** Flags that end a superpacket. CWR is the one that only its first segment can carry. */
 const TCP_CLOSING_FLAGS = TCP_FIN | TCP_PSH;
 /**
  * Which bits of the headers are the same in all packets of a superpacket, a mask per 32-bit word (in network byte
- * order): all but lengths, identification, checksums, the sequence number, FIN and PSH. Everything else that the
+ * order): all but lengths, identification, checksums, the sequence number, CWR, FIN and PSH. Everything else that the
  * kernel's GRO compares is in here: addresses, ports, TTL, type of service, DF, flow label, acknowledgment, the
  * other flags, window, options.
  */
 const IPV4_MASK = [0xffff0000, 0x0000ffff, 0xffff0000, -1, -1];
 const IPV6_MASK = [-1, 0x0000ffff, -1, -1, -1, -1, -1, -1, -1, -1];
-const TCP_MASK = [-1, 0, -1, ~(TCP_CLOSING_FLAGS << 16), 0, ...new Array<number>(10).fill(-1)];
+const TCP_MASK = [-1, 0, -1, ~((TCP_CWR | TCP_CLOSING_FLAGS) << 16), 0, ...new Array<number>(10).fill(-1)];
 const UDP_MASK = [-1, 0];
 /** By shape, see `shapeOf`. */
 const SAME_MASKS: readonly Int32Array[] = [
@@ -179,22 +192,25 @@ export class Coalescer {
     vtep: number,
   ): void {
     const partial = partialStart !== 0;
-    // Mostly a packet goes on where the one before it ended.
-    if (this.#open > 0 && this.#latest < this.#open && this.#joinLatest(packet, bytes, isIpv4, partial))
-      return;
-    if (!this.#parse(packet, bytes, isIpv4)) {
+    let position = -1;
+    if (this.#isOfLatest(packet, bytes, isIpv4)) {
+      // Mostly a packet goes on where the one before it ended.
+      position = this.#latest;
+      if (this.#join(position, packet, bytes, partial)) return;
+    } else if (this.#parse(packet, bytes, isIpv4)) {
+      position = this.#find(packet);
+      if (position >= 0) {
+        this.#latest = position;
+        if (this.#sameHeaders(this.#slots[position]!, packet) && this.#join(position, packet, bytes, partial))
+          return;
+      }
+    } else {
       // Not TCP or UDP, or a fragment of it: which flow it belongs to cannot be told.
       this.flush();
       this.#writePacket(packet, bytes, partial, partialStart, partialIsUdp, vtep);
       return;
     }
-    const position = this.#find(packet);
-    if (position >= 0) {
-      this.#latest = position;
-      if (this.#sameHeaders(this.#slots[position]!, packet) && this.#join(position, packet, bytes, partial))
-        return;
-      this.#close(position);
-    }
+    if (position >= 0) this.#close(position);
     if (this.#canLead(packet, bytes)) this.#lead(packet, bytes, partial, vtep);
     else this.#writePacket(packet, bytes, partial, this.#transport, this.#isUdp, vtep);
   }
@@ -222,10 +238,9 @@ export class Coalescer {
     this.#isUdp = protocol === PROTOCOL_UDP;
     if (this.#isUdp) {
       this.#headerBytes = this.#transport + UDP_HEADER_BYTES;
-      return this.#udp && this.#headerBytes <= bytes;
+      return this.#headerBytes <= bytes;
     }
-    if (protocol !== PROTOCOL_TCP || !this.#tcp || this.#transport + TCP_MIN_HEADER_BYTES > bytes)
-      return false;
+    if (protocol !== PROTOCOL_TCP || this.#transport + TCP_MIN_HEADER_BYTES > bytes) return false;
     const tcpBytes = tcpHeaderBytes(view, packet + this.#transport);
     this.#headerBytes = this.#transport + tcpBytes;
     return tcpBytes >= TCP_MIN_HEADER_BYTES && this.#headerBytes <= bytes;
@@ -266,7 +281,7 @@ export class Coalescer {
 
   /** Whether a superpacket may begin with this packet. */
   #canLead(packet: number, bytes: number): boolean {
-    if (bytes === this.#headerBytes) return false;
+    if (bytes === this.#headerBytes || !(this.#isUdp ? this.#udp : this.#tcp)) return false;
     if (this.#isIpv4 && checksum(this.#view, packet, IPV4_MIN_HEADER_BYTES) !== 0) return false;
     if (this.#isUdp) return this.#isWholeUdp(packet, bytes);
     const transport = packet + this.#transport;
@@ -298,8 +313,9 @@ export class Coalescer {
     }
   }
 
-  /** Adds the packet to the flow that took the last one, if it goes on there. */
-  #joinLatest(packet: number, bytes: number, isIpv4: boolean, partial: boolean): boolean {
+  /** Whether the packet is of the flow that took the last one; then it is parsed too. */
+  #isOfLatest(packet: number, bytes: number, isIpv4: boolean): boolean {
+    if (this.#latest >= this.#open) return false;
     const flow = this.#slots[this.#latest]!;
     if ((this.#flowIsIpv4[flow] === 1) !== isIpv4 || bytes <= this.#flowHeaderBytes[flow]!) return false;
     if (!this.#sameHeaders(flow, packet)) return false;
@@ -307,7 +323,7 @@ export class Coalescer {
     this.#isUdp = this.#flowIsUdp[flow] === 1;
     this.#transport = this.#flowTransport[flow]!;
     this.#headerBytes = this.#flowHeaderBytes[flow]!;
-    return this.#join(this.#latest, packet, bytes, partial);
+    return true;
   }
 
   /** Whether the headers agree with those of the flow's head wherever they must. */
@@ -340,7 +356,9 @@ export class Coalescer {
     } else {
       const tcp = packet + this.#transport;
       if (this.#view.getInt32(tcp + TCP_SEQUENCE) !== this.#nextSequence[flow]) return false;
-      closing = this.#view.getUint8(tcp + TCP_FLAGS) & TCP_CLOSING_FLAGS;
+      const flags = this.#view.getUint8(tcp + TCP_FLAGS);
+      if ((flags & TCP_CWR) !== 0) return false;
+      closing = flags & TCP_CLOSING_FLAGS;
     }
     if (this.#isIpv4 && !this.#ipv4Follows(flow, packet, segments)) return false;
     if (!partial && !this.#verify(flow, packet, bytes)) return false;
@@ -365,9 +383,8 @@ export class Coalescer {
   }
 
   /**
-   * A good header checksum, and an identification that counts on, or that stays the same where DF is set. UDP with
-   * DF may have any: it means nothing there (RFC 6864, section 4), and a sender that is faster than its link leaves
-   * gaps in it, just when coalescing is needed most. The kernel's GRO is stricter here.
+   * A good header checksum, and an identification that counts on, or that stays the same where DF is set; UDP with DF
+   * may have any.
    */
   #ipv4Follows(flow: number, packet: number, segments: number): boolean {
     const view = this.#view;
@@ -478,14 +495,20 @@ export class Coalescer {
       view.setUint16(head + IPV6_PAYLOAD_LENGTH, totalBytes - IPV6_HEADER_BYTES);
     }
     const transportBytes = totalBytes - transportOffset;
-    if (isUdp) view.setUint16(transport + UDP_LENGTH, transportBytes);
-    else view.setUint8(transport + TCP_FLAGS, view.getUint8(transport + TCP_FLAGS) | this.#flags[flow]!);
+    let gsoType: number = VIRTIO_GSO_UDP_L4;
+    if (isUdp) {
+      view.setUint16(transport + UDP_LENGTH, transportBytes);
+    } else {
+      const flags = view.getUint8(transport + TCP_FLAGS) | this.#flags[flow]!;
+      view.setUint8(transport + TCP_FLAGS, flags);
+      gsoType = isIpv4 ? VIRTIO_GSO_TCPV4 : VIRTIO_GSO_TCPV6;
+      if ((flags & TCP_CWR) !== 0) gsoType |= VIRTIO_GSO_ECN;
+    }
     const field = isUdp ? UDP_CHECKSUM : TCP_CHECKSUM;
     view.setUint16(
       transport + field,
       checksumFold(this.#pseudoHeaderSum(head, isIpv4, isUdp) + transportBytes),
     );
-    const gsoType = isUdp ? VIRTIO_GSO_UDP_L4 : isIpv4 ? VIRTIO_GSO_TCPV4 : VIRTIO_GSO_TCPV6;
     writeVirtioHeader(
       this.#scratch.view,
       flow * VIRTIO_STRIDE,
@@ -511,9 +534,10 @@ export class Coalescer {
   /** The kernel takes no superpackets of this protocol: stop making them, and write this one's packets. */
   #writeApart(flow: number): void {
     const isUdp = this.#flowIsUdp[flow] === 1;
+    // Several flows may have been open.
+    if (isUdp ? this.#udp : this.#tcp) this.#parts.onOff(isUdp ? 'udp' : 'tcp');
     if (isUdp) this.#udp = false;
     else this.#tcp = false;
-    this.#parts.onOff(isUdp ? 'udp' : 'tcp');
     const headerBytes = this.#flowHeaderBytes[flow]!;
     for (let i = 0; i < this.#segments[flow]!; i++) {
       const piece = flow * MAX_SEGMENTS + i;

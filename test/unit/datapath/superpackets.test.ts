@@ -29,6 +29,8 @@ import {
 const TCPV4 = 1;
 const TCPV6 = 4;
 const UDP_L4 = 5;
+/** VIRTIO_NET_HDR_GSO_ECN. */
+const ECN = 0x80;
 const PARTIAL = 1;
 
 let path: PacketPathHarness;
@@ -68,9 +70,10 @@ function headerBytes(segment: Segment): number {
 function virtioOf(segment: Segment, gsoBytes: number): VirtioHeader {
   const isIpv4 = segment.source.includes('.');
   const isUdp = segment.protocol === 'udp';
+  const ecn = (segment.flags & CWR) === 0 ? 0 : ECN;
   return {
     needsChecksum: true,
-    gsoType: gsoBytes === 0 ? 0 : isUdp ? UDP_L4 : isIpv4 ? TCPV4 : TCPV6,
+    gsoType: gsoBytes === 0 ? 0 : isUdp ? UDP_L4 : (isIpv4 ? TCPV4 : TCPV6) | ecn,
     headerBytes: headerBytes(segment),
     gsoBytes,
     checksumStart: isIpv4 ? 20 : 40,
@@ -182,6 +185,7 @@ describe('outbound superpackets', () => {
     ['no segment size', { gsoBytes: 0, gsoType: TCPV4 }],
     ['a transport header that is not there', { checksumStart: 24 }],
     ['a field that is no checksum', { gsoType: UDP_L4 }],
+    ['the ECN bit on a type that is none', { gsoType: 2 | ECN }],
   ])('drops a superpacket with %s', (_what, change) => {
     setUp(0);
     const segment = { ...baseSegment, payload: bytesOf(5000) };
@@ -428,6 +432,61 @@ describe('inbound coalescing', () => {
     expect(deliver(pieces.map((piece) => buildPacket(piece)))).toHaveLength(2);
   });
 
+  it.each([
+    ['IPv4', (one: Segment) => one, TCPV4 | ECN],
+    ['IPv6', v6, TCPV6 | ECN],
+  ])('merges behind a first segment with CWR, and says so (RFC 3168): %s', (_what, shape, gsoType) => {
+    const whole = shape(fromB({ payload: bytesOf(5000), flags: ACK | CWR | PSH }));
+    for (const partial of [false, true]) {
+      const pieces = cut(whole, 1000).map((piece) => buildPacket(piece, partial ? 'partial' : 'full'));
+      const frames = deliver(pieces, { partial });
+      expect(frames.map(({ virtio }) => virtio.gsoType)).toEqual([gsoType]);
+      expect(frames.flatMap(expand)).toEqual(cut(whole, 1000).map((piece) => buildPacket(piece)));
+    }
+  });
+
+  it('merges no run in which all have CWR, as Accurate ECN sends them (RFC 9768)', () => {
+    const pieces = cut(fromB({ payload: bytesOf(3000) }), 1000).map((piece) =>
+      buildPacket({ ...piece, flags: ACK | CWR }),
+    );
+    expect(deliver(pieces).map(({ packet }) => packet)).toEqual(pieces);
+  });
+
+  it.each([0, PARTIAL])('is the inverse of segmentation, whatever was segmented (flags %i)', (flags) => {
+    path.close();
+    peerB.close();
+    setUp(flags);
+    fc.assert(
+      fc.property(segments, fc.integer({ min: 1, max: 8800 }), (any, anySize) => {
+        const segment = { ...any, payload: any.payload.subarray(0, 50_000) };
+        const gsoBytes = Math.max(anySize, Math.ceil(segment.payload.length / 50));
+        fc.pre(segment.payload.length > gsoBytes);
+        const packet = buildPacket(segment, 'partial');
+        const virtio = virtioOf(segment, gsoBytes);
+        path.fromTun({ packet, virtio });
+        const datagrams = peerB.receiveAll();
+        peerB.sendSegmented(
+          datagrams.map((one) => Buffer.concat([one.subarray(0, 8), swapped(one.subarray(8))])),
+        );
+        path.receive();
+        const frames = path.toTun();
+        expect(frames.map((frame) => frame.virtio)).toEqual([virtio]);
+        expect(frames[0]!.packet.equals(swapped(packet))).toBe(true);
+      }),
+      { numRuns: 200 },
+    );
+    expect(path.drops()).toEqual({});
+  });
+
+  /** The packet on its way back: source and destination exchanged, which no checksum notices. */
+  function swapped(packet: Buffer): Buffer {
+    const [at, bytes] = packet[0]! >> 4 === 4 ? [12, 4] : [8, 16];
+    const copy = Buffer.from(packet);
+    packet.copy(copy, at, at + bytes, at + 2 * bytes);
+    packet.copy(copy, at + bytes, at, at + bytes);
+    return copy;
+  }
+
   it('merges DF packets whose identification stays the same, as the kernel does', () => {
     const pieces = cut(fromB({ payload: bytesOf(3000), id: 0 }), 1000).map((piece) => ({ ...piece, id: 0 }));
     expect(deliver(pieces.map((piece) => buildPacket(piece)))).toHaveLength(1);
@@ -450,6 +509,34 @@ describe('inbound coalescing', () => {
       const bad = deliver(packets).find(({ packet }) => packet.equals(packets[position]!));
       expect(bad?.virtio).toMatchObject({ needsChecksum: false, gsoType: 0 });
     }
+  });
+
+  it('adds up the payload of a packet that cannot join once', () => {
+    const pieces = cut(fromB({ payload: bytesOf(3000) }), 1000);
+    const packets = pieces.map((piece, i) => buildPacket(piece, i === 2 ? 'bad' : 'full'));
+    const sum = vi.spyOn(BulkChecksum.prototype, 'sum');
+    try {
+      expect(deliver(packets)).toHaveLength(2);
+      expect(sum).toHaveBeenCalledTimes(3);
+    } finally {
+      sum.mockRestore();
+    }
+  });
+
+  it('lets packets of a protocol that is not merged pass by the flows of the other', () => {
+    path.close();
+    peerB.close();
+    setUp(PARTIAL, { coalesceTcp: false });
+    const tcp = cut(fromB({ payload: bytesOf(3000) }), 1000).map((piece) => buildPacket(piece));
+    const udp = cut(fromB({ protocol: 'udp', payload: bytesOf(3000) }), 1000).map((piece) =>
+      buildPacket(piece),
+    );
+    const mixed = tcp.flatMap((packet, i) => [udp[i]!, packet]);
+    for (const packet of mixed) peerB.send(vxlanGpe(packet));
+    path.receive();
+    const frames = path.toTun();
+    expect(frames.map(({ virtio }) => virtio.gsoType)).toEqual([0, 0, 0, UDP_L4]);
+    expect(frames.slice(0, 3).map(({ packet }) => packet)).toEqual(tcp);
   });
 
   it('passes UDP without a checksum on alone (RFC 768)', () => {
