@@ -77,7 +77,7 @@ export class ForwardingTable {
     return { reused, refused };
   }
 
-  /** A copy for one worker. */
+  /** The table as the packet path takes it. */
   state(): ForwardingState {
     const vteps = new Int32Array(this.#next * VTEP_WORDS);
     for (const peer of this.#forwarding.peers) {

@@ -165,7 +165,7 @@ export class Overlay {
       });
       for (const index of reused) this.#datapath?.clearVtep(index);
       for (const peer of refused) this.#options.log.error({ node: peer.name }, 'no room for another peer');
-      await this.#datapath?.update(() => this.#table.state());
+      await this.#datapath?.update(this.#table.state());
     });
   }
 
@@ -250,7 +250,7 @@ export class Overlay {
   async #ensureDatapath(): Promise<void> {
     if (this.#datapath || !this.#sockets) return;
     const datapath = await this.#startDatapath();
-    await datapath.update(() => this.#table.state());
+    await datapath.update(this.#table.state());
     this.#datapath = datapath;
   }
 

@@ -6,7 +6,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { WarrenError } from '../errors.ts';
-import { snapshotBuffers } from '../fdb/snapshot.ts';
 import { Arena } from '../sys/arena.ts';
 import { checked } from '../sys/calls.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
@@ -77,14 +76,12 @@ export class Datapath {
     return this.#workers.length;
   }
 
-  /** Resolves once every worker works by the new state. `build` makes one copy per worker, for transfer. */
-  async update(build: () => ForwardingState): Promise<void> {
+  /** Resolves once every worker works by the new state, each by a copy of its own. */
+  async update(state: ForwardingState): Promise<void> {
     await Promise.all(
       this.#workers.map((worker) => {
-        const state = build();
-        const buffers = [state.vteps.buffer as ArrayBuffer, ...snapshotBuffers(state.fdb)];
         const loaded = new Promise<void>((resolve) => worker.pending.push(resolve));
-        this.#send(worker, { kind: 'forwarding', state }, buffers);
+        this.#send(worker, { kind: 'forwarding', state });
         return loaded;
       }),
     );
@@ -182,8 +179,8 @@ export class Datapath {
     });
   }
 
-  #send(worker: RunningWorker, message: ToWorker, transfer: ArrayBuffer[] = []): void {
-    worker.thread.postMessage(message, transfer);
+  #send(worker: RunningWorker, message: ToWorker): void {
+    worker.thread.postMessage(message);
     libc.write(worker.wakeFd, this.#one.address(0), 8);
   }
 

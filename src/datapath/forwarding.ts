@@ -1,6 +1,6 @@
 /**
  * What the control thread tells the workers: who the peers are, who owns which prefix, and this node's own
- * addresses. Always the whole picture, as flat typed arrays that travel by transfer.
+ * addresses. Always the whole picture, as flat typed arrays, of which each worker gets a copy.
  */
 import type { FdbSnapshot } from '../fdb/snapshot.ts';
 

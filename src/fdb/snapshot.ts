@@ -13,7 +13,7 @@
  * each bucket knows its first interval. In a /16 of /24s a bucket holds one interval, in random prefixes one or
  * two.
  *
- * The tables are plain typed arrays, handed to the workers by transfer, and never change after that.
+ * The tables are plain typed arrays, of which each worker gets a copy, and never change after that.
  */
 
 /** No prefix holds the address. */
@@ -65,16 +65,6 @@ export function buildFdbSnapshot(entries: readonly FdbEntry[]): FdbSnapshot {
       4,
     ),
   };
-}
-
-/** Every buffer of a snapshot, for a transfer to a worker. */
-export function snapshotBuffers(snapshot: FdbSnapshot): ArrayBuffer[] {
-  return [snapshot.ipv4, snapshot.ipv6].flatMap((family) => [
-    family.starts.buffer as ArrayBuffer,
-    family.values.buffer as ArrayBuffer,
-    family.common.buffer as ArrayBuffer,
-    family.buckets.buffer as ArrayBuffer,
-  ]);
 }
 
 interface Span {
