@@ -96,7 +96,8 @@ export class Overlay {
   }
 
   get offloads(): Offloads {
-    const { udpSegment, udpGro } = this.#sockets?.offloads ?? { udpSegment: false, udpGro: false };
+    const udpGro = this.#sockets?.offloads.udpGro ?? false;
+    const udpSegment = (this.#senders ?? this.#sockets)?.offloads.udpSegment ?? false;
     const { coalesceTcp, coalesceUdp } = this.#options.config.datapath.offload;
     const wanted = { udpSegment, coalesceTcp, coalesceUdp };
     return { ...this.#tun.offloads, udpGro, ...(this.#datapath?.offloads ?? wanted) };
@@ -215,9 +216,10 @@ export class Overlay {
       wanted: { udpSegment, udpGro },
       count: this.#workers,
     };
+    const senders = { ...options, port: 0, sendsOnly: true, wanted: { udpSegment, udpGro: false } };
     const sockets = openUnderlaySockets({ ...options, port: encapsulation.port });
     try {
-      this.#senders = this.#workers > 1 ? openUnderlaySockets({ ...options, port: 0 }) : undefined;
+      this.#senders = this.#workers > 1 ? openUnderlaySockets(senders) : undefined;
     } catch (error) {
       closeUnderlaySockets(sockets.descriptors);
       throw error;
@@ -273,16 +275,17 @@ export class Overlay {
     const { config, log } = this.#options;
     const underlay = this.#underlay;
     const sockets = this.#sockets!;
+    const senders = this.#senders ?? sockets;
     const { coalesceTcp, coalesceUdp } = config.datapath.offload;
     return Datapath.start({
       tunFds: this.#tun.descriptors,
       socketFds: sockets.descriptors,
-      sendFds: (this.#senders ?? sockets).descriptors,
+      sendFds: senders.descriptors,
       underlayFamily: underlay.address.family,
       vni: config.encapsulation.vni,
       pathMtu: underlay.mtu - this.overheadBytes,
       overheadBytes: this.overheadBytes,
-      offloads: { udpSegment: sockets.offloads.udpSegment, coalesceTcp, coalesceUdp },
+      offloads: { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp },
       onOffloadOff: (offload) =>
         log.warn({ offload }, 'an offload does not work here and is off from now on'),
       onFailure: (error) => this.#onFailure(error),
