@@ -14,6 +14,8 @@ const link = z.object({
   address: z.string().optional(),
   /** The index of a veth's other end, in its own namespace. */
   link_index: z.number().optional(),
+  /** The most segments of a superpacket that is sent here. */
+  gso_max_segs: z.number().optional(),
   linkinfo: z.object({ info_kind: z.string().optional() }).optional(),
   inet6_addr_gen_mode: z.string().optional(),
 });

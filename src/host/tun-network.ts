@@ -69,7 +69,7 @@ export type TunFault = 'link' | 'address' | 'route';
 
 /** What of `network` is not there, one entry for each piece; undefined if the device itself is gone. */
 export async function inspectTun(network: TunNetwork, where: InNetns = {}): Promise<TunFault[] | undefined> {
-  const { name } = network;
+  const { name, gsoMaxSegments } = network;
   // All looks at once: what is broken should be back soon.
   const [link, all, routes4, routes6] = await Promise.all([
     findLink(name, where),
@@ -79,7 +79,8 @@ export async function inspectTun(network: TunNetwork, where: InNetns = {}): Prom
   ]);
   if (!link) return undefined;
   const faults: TunFault[] = [];
-  if (link.mtu !== network.mtu || !link.flags.includes('UP')) faults.push('link');
+  const isSized = link.mtu === network.mtu && (link.gso_max_segs ?? gsoMaxSegments) === gsoMaxSegments;
+  if (!isSized || !link.flags.includes('UP')) faults.push('link');
   const onLink = all.find(({ ifname }) => ifname === name);
   const present = new Set((onLink?.addresses ?? []).map(({ local, prefixlen }) => `${local}/${prefixlen}`));
   for (const address of network.addresses) {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listAddresses, listRoutes } from '../../../src/host/ip.ts';
-import { configureTun, removeTun, type TunNetwork } from '../../../src/host/tun-network.ts';
+import { configureTun, inspectTun, removeTun, type TunNetwork } from '../../../src/host/tun-network.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
@@ -64,6 +64,17 @@ describe.skipIf(NO_NETNS)(`the TUN device's network${NO_NETNS ? ` (skipped: ${NO
     await configureTun(network, where);
     expect([await addresses(), await routes()]).toEqual(before);
     expect(ns.run('ip', '-o', 'link', 'show', 'dev', 'warren0').split(':')[0]).toBe(index);
+  });
+
+  it.each([
+    ['another limit of superpackets', 'gso_max_segs', '10'],
+    ['another MTU', 'mtu', '1300'],
+  ])('notices %s, and puts it right', async (_what, setting, value) => {
+    expect(await inspectTun(network, where)).toEqual([]);
+    ns.run('ip', 'link', 'set', 'dev', 'warren0', setting, value);
+    expect(await inspectTun(network, where)).toEqual(['link']);
+    await configureTun(network, where);
+    expect(await inspectTun(network, where)).toEqual([]);
   });
 
   it('puts back what was taken away, and takes away what is no longer wanted', async () => {
