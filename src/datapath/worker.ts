@@ -7,38 +7,35 @@
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Fdb } from '../fdb/fdb.ts';
 import { Arena } from '../sys/arena.ts';
-import { EAGAIN, EINTR, POLLIN, POLLOUT } from '../sys/constants.ts';
-import { SysError } from '../sys/errors.ts';
+import { EAGAIN, POLLIN, POLLOUT } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
-import { POLLFD } from '../sys/structs.ts';
 import { LinuxTunQueue } from '../tun/tun-queue.ts';
 import { LinuxUnderlaySocket } from '../underlay/underlay-socket.ts';
 import { WorkerCounters } from './counters.ts';
 import { IcmpReplies } from './icmp-replies.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
+import { PollSet } from './poll-set.ts';
 import { Turn } from './turn.ts';
 import { VtepTable } from './vtep-table.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
-/** What is polled for packets. */
+/** What a worker blocks on. */
 const TUN = 0;
 const SOCKET = 1;
 const WAKE = 2;
-const POLLED = 3;
-/** What is polled while the socket is full. In both vectors the last one is left out if nobody asks for it. */
-const SEND_ROOM = 3;
-const SEND_SOCKET = 4;
-const SEND_WAKE = 5;
-/** What is polled while the TUN is full. */
-const WRITE_ROOM = 6;
-const WRITE_WAKE = 7;
-/** Eight bytes to read the eventfd into. */
-const WAKE_VALUE = 8 * POLLFD.bytes;
+/** What it blocks on while the socket is full; the last one, in both cases, only if it is asked for. */
+const SEND_ROOM = { socket: 1, wake: 2 } as const;
+/** And while the TUN is full. */
+const WRITE_ROOM = { wake: 1 } as const;
 
 class PacketPath {
   readonly #settings: WorkerSettings;
-  readonly #scratch = new Arena(WAKE_VALUE + 8);
+  readonly #packets: PollSet;
+  readonly #sendRoom: PollSet;
+  readonly #writeRoom: PollSet;
+  /** What the eventfd's value is read into. */
+  readonly #wakeValue = new Arena(8);
   readonly #fdb = new Fdb();
   readonly #vteps: VtepTable;
   readonly #replies: IcmpReplies;
@@ -74,24 +71,21 @@ class PacketPath {
       onOff: (protocol) =>
         post({ kind: 'offload-off', offload: protocol === 'tcp' ? 'coalesceTcp' : 'coalesceUdp' }),
     });
-    const { tunFd, socketFd, sendFd, wakeFd } = settings;
-    this.#watch(TUN, tunFd, POLLIN);
-    this.#watch(SOCKET, socketFd, POLLIN);
-    this.#watch(WAKE, wakeFd, POLLIN);
-    this.#watch(SEND_ROOM, sendFd, POLLOUT);
-    this.#watch(SEND_SOCKET, socketFd, POLLIN);
-    this.#watch(SEND_WAKE, wakeFd, POLLIN);
-    this.#watch(WRITE_ROOM, tunFd, POLLOUT);
-    this.#watch(WRITE_WAKE, wakeFd, POLLIN);
+    const tunInput = { fd: settings.tunFd, events: POLLIN };
+    const socketInput = { fd: settings.socketFd, events: POLLIN };
+    const wake = { fd: settings.wakeFd, events: POLLIN };
+    this.#packets = new PollSet([tunInput, socketInput, wake]);
+    this.#sendRoom = new PollSet([{ fd: settings.sendFd, events: POLLOUT }, socketInput, wake]);
+    this.#writeRoom = new PollSet([{ fd: settings.tunFd, events: POLLOUT }, wake]);
   }
 
   run(): void {
     post({ kind: 'ready' });
     while (!this.#stopping) {
-      if (!this.#poll(TUN, POLLED, -1)) continue;
-      if (this.#isReady(WAKE)) this.#takeMessages();
-      if (this.#isReady(TUN)) this.#drainTun();
-      if (this.#isReady(SOCKET)) this.#inbound.drain();
+      if (!this.#packets.wait(-1)) continue;
+      if (this.#packets.isReady(WAKE)) this.#takeMessages();
+      if (this.#packets.isReady(TUN)) this.#drainTun();
+      if (this.#packets.isReady(SOCKET)) this.#inbound.drain();
     }
   }
 
@@ -99,12 +93,12 @@ class PacketPath {
     const errno = this.#outbound.drain();
     if (errno === 0 || errno === EAGAIN) return;
     // The device was deleted under us. Stop watching it, or poll would spin on its error.
-    this.#watch(TUN, -1, POLLIN);
+    this.#packets.forget(TUN);
     post({ kind: 'tun-lost', errno });
   }
 
   #takeMessages(): void {
-    libc.read(this.#settings.wakeFd, this.#scratch.address(WAKE_VALUE), 8);
+    libc.read(this.#settings.wakeFd, this.#wakeValue.address(0), 8);
     for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
       const message = next.message as ToWorker;
       if (message.kind === 'stop') {
@@ -120,33 +114,15 @@ class PacketPath {
 
   /** A full socket holds up its own direction alone: what came from the underlay is dealt with meanwhile. */
   readonly #blockForSendRoom = (timeoutMs: number, watchesWake: boolean): boolean => {
-    if (!this.#poll(SEND_ROOM, watchesWake ? 3 : 2, timeoutMs)) return false;
-    if (this.#isReady(SEND_SOCKET)) this.#inbound.drain();
-    return watchesWake && this.#isReady(SEND_WAKE);
+    if (!this.#sendRoom.wait(timeoutMs, SEND_ROOM.wake + (watchesWake ? 1 : 0))) return false;
+    if (this.#sendRoom.isReady(SEND_ROOM.socket)) this.#inbound.drain();
+    return watchesWake && this.#sendRoom.isReady(SEND_ROOM.wake);
   };
 
-  readonly #blockForWriteRoom = (timeoutMs: number, watchesWake: boolean): boolean =>
-    this.#poll(WRITE_ROOM, watchesWake ? 2 : 1, timeoutMs) && watchesWake && this.#isReady(WRITE_WAKE);
-
-  /** poll(2) of `count` descriptors from `first` on; false if a signal came in between. */
-  #poll(first: number, count: number, timeoutMs: number): boolean {
-    if (libc.poll(this.#scratch.address(first * POLLFD.bytes), count, timeoutMs) >= 0) return true;
-    const errno = libc.errno();
-    if (errno === EINTR) return false;
-    throw new SysError('poll', errno, 'waiting for packets');
-  }
-
-  #isReady(index: number): boolean {
-    return this.#scratch.view.getInt16(index * POLLFD.bytes + POLLFD.revents, true) !== 0;
-  }
-
-  /** poll(2) passes over a negative descriptor. */
-  #watch(index: number, fd: number, events: number): void {
-    const at = index * POLLFD.bytes;
-    this.#scratch.view.setInt32(at + POLLFD.fd, fd, true);
-    this.#scratch.view.setInt16(at + POLLFD.events, events, true);
-    this.#scratch.view.setInt16(at + POLLFD.revents, 0, true);
-  }
+  readonly #blockForWriteRoom = (timeoutMs: number, watchesWake: boolean): boolean => {
+    if (!this.#writeRoom.wait(timeoutMs, WRITE_ROOM.wake + (watchesWake ? 1 : 0))) return false;
+    return watchesWake && this.#writeRoom.isReady(WRITE_ROOM.wake);
+  };
 }
 
 if (!parentPort) throw new Error('datapath/worker runs as a worker thread');
