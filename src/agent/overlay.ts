@@ -103,7 +103,12 @@ export class Overlay {
     return { ...this.#tun.offloads, udpGro, ...(this.#datapath?.offloads ?? wanted) };
   }
 
-  /** Segments in a superpacket that just fills one send: what TCP of pods and node is told to make. */
+  /**
+   * Segments in a superpacket that just fills one send: what TCP of pods and node is told to make. A limit in bytes
+   * (`gso_max_size`) would let a run of more but shorter UDP datagrams through whole, and would be wrong for TCP:
+   * how many of its segments fill a send depends on their headers, which grow with the address family and options,
+   * and the kernel takes a room for headers off such a limit that is not the same in every kernel.
+   */
   get gsoMaxSegments(): number {
     const segments = Math.floor(MAX_SEND_BYTES / (this.mtu + VXLAN_GPE_BYTES));
     return Math.min(MAX_SEGMENTS_PER_SEND, Math.max(1, segments));
