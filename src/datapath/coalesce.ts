@@ -27,7 +27,6 @@
 import { Arena } from '../sys/arena.ts';
 import { EAGAIN, EINTR, EINVAL } from '../sys/constants.ts';
 import { IOVEC } from '../sys/structs.ts';
-import { BulkChecksum } from '../wire/bulk-checksum.ts';
 import { checksum, checksumFold, pseudoHeaderSum4, pseudoHeaderSum6 } from '../wire/checksum.ts';
 import {
   IPV4_CHECKSUM,
@@ -41,6 +40,7 @@ import {
   IPV4_TOTAL_LENGTH,
 } from '../wire/ipv4.ts';
 import { IPV6_HEADER_BYTES, IPV6_NEXT_HEADER, IPV6_PAYLOAD_LENGTH, IPV6_SOURCE } from '../wire/ipv6.ts';
+import { type PayloadChecksum, payloadChecksum } from '../wire/payload-checksum.ts';
 import {
   PROTOCOL_TCP,
   TCP_CHECKSUM,
@@ -129,7 +129,7 @@ export class Coalescer {
   readonly #parts: CoalescerParts;
   readonly #packets: Arena;
   readonly #view: DataView;
-  readonly #sums: BulkChecksum;
+  readonly #sums: PayloadChecksum;
   readonly #scratch = new Arena(IOVECS + (MAX_FLOWS + 1) * IOVECS_PER_FLOW * IOVEC.bytes);
   #tcp: boolean;
   #udp: boolean;
@@ -169,7 +169,7 @@ export class Coalescer {
     this.#parts = parts;
     this.#packets = parts.packets;
     this.#view = parts.packets.view;
-    this.#sums = new BulkChecksum(parts.packets.buffer);
+    this.#sums = payloadChecksum(parts.packets.summable);
     this.#tcp = parts.tcp;
     this.#udp = parts.udp;
     for (let flow = 0; flow <= ALONE; flow++) {

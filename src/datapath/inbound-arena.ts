@@ -24,7 +24,7 @@ const CONTROLS = SOCKADDRS + RECEIVE_MESSAGES * SOCKADDR_STRIDE;
 const TOTAL_BYTES = CONTROLS + RECEIVE_MESSAGES * CONTROL_STRIDE;
 
 export class InboundArena {
-  readonly arena = new Arena(TOTAL_BYTES);
+  readonly arena = new Arena(TOTAL_BYTES, 'wasm');
   readonly view: DataView = this.arena.view;
 
   constructor(underlayFamily: 4 | 6) {

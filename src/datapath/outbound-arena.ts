@@ -40,7 +40,7 @@ const CONTROLS = MESSAGES + MAX_MESSAGES * MMSGHDR.bytes;
 const TOTAL_BYTES = CONTROLS + MAX_MESSAGES * CONTROL_STRIDE;
 
 export class OutboundArena {
-  readonly arena = new Arena(TOTAL_BYTES);
+  readonly arena = new Arena(TOTAL_BYTES, 'wasm');
   readonly view: DataView = this.arena.view;
   /** The lower halves of 64-bit fields are written through this; the upper ones stay zero. */
   readonly #words = new Int32Array(this.arena.buffer);

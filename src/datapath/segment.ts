@@ -12,10 +12,10 @@
  * The transport checksum comes partial, as the pseudo-header's sum with the superpacket's length. For a peer that
  * takes it so, the length is exchanged (as tcp_gso_segment does); for any other the checksum is computed over header and payload.
  */
-import { BulkChecksum } from '../wire/bulk-checksum.ts';
 import { checksumAdd, checksumFinish, checksumFold } from '../wire/checksum.ts';
 import { IPV4_CHECKSUM, IPV4_ID, IPV4_TOTAL_LENGTH } from '../wire/ipv4.ts';
 import { IPV6_HEADER_BYTES, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
+import { type PayloadChecksum, payloadChecksum } from '../wire/payload-checksum.ts';
 import { TCP_CHECKSUM, TCP_CWR, TCP_FIN, TCP_FLAGS, TCP_PSH, TCP_SEQUENCE } from '../wire/tcp.ts';
 import { UDP_CHECKSUM, UDP_LENGTH } from '../wire/udp.ts';
 import { VXLAN_GPE_BYTES, writeVxlanGpe } from '../wire/vxlan-gpe.ts';
@@ -40,14 +40,14 @@ export interface Superpacket {
 export class Segmenter {
   readonly #view: DataView;
   readonly #words: Int32Array;
-  readonly #sums: BulkChecksum;
+  readonly #sums: PayloadChecksum;
   readonly #queue: SendQueue;
   readonly #model: number;
 
   constructor(arena: OutboundArena, queue: SendQueue) {
     this.#view = arena.view;
     this.#words = new Int32Array(arena.arena.buffer);
-    this.#sums = new BulkChecksum(arena.arena.buffer);
+    this.#sums = payloadChecksum(arena.arena.summable);
     this.#queue = queue;
     this.#model = arena.headerModel;
   }

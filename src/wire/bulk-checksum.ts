@@ -1,13 +1,15 @@
 /**
- * The Internet checksum's sum over payloads, as fast as JavaScript adds. Three properties of that sum make it
+ * The Internet checksum's sum over payloads, as fast as JavaScript adds: for memory that WebAssembly does not reach,
+ * or where it has no SIMD. Three properties of that sum make it
  * so (RFC 1071, section 2): it may be taken in 32-bit words, since 2^32 = 2^16 = 1 modulo 65535; in the machine's
  * own byte order, swapping the bytes of the result; and from an odd address, swapping them once more.
  *
  * Four accumulators keep the adder busy; each stays exact for 2^21 words.
  */
 import { checksumFold } from './checksum.ts';
+import type { PayloadChecksum } from './payload-checksum.ts';
 
-export class BulkChecksum {
+export class BulkChecksum implements PayloadChecksum {
   readonly #bytes: Uint8Array;
   readonly #halves: Uint16Array;
   readonly #words: Uint32Array;
@@ -18,7 +20,6 @@ export class BulkChecksum {
     this.#words = new Uint32Array(buffer, 0, buffer.byteLength >>> 2);
   }
 
-  /** The sum of `bytes` bytes at `offset`, folded to 16 bits; an odd last byte is padded with zero. */
   sum(offset: number, bytes: number): number {
     if (bytes === 0) return 0;
     if ((offset & 1) === 0) return swapped(checksumFold(this.#evenSum(offset, bytes)));

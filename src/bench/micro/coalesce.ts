@@ -45,7 +45,7 @@ export function benchmarks(): MicroBenchmark[] {
 }
 
 function coalesce(name: string, shape: Shape, partial: boolean): MicroBenchmark {
-  const packets = new Arena(FIRST + SEGMENTS * STRIDE);
+  const packets = new Arena(FIRST + SEGMENTS * STRIDE, 'wasm');
   const tun = new Sink();
   const coalescer = new Coalescer({
     packets,

@@ -522,11 +522,17 @@ describe('inbound coalescing', () => {
     const pieces = cut(fromB({ payload: bytesOf(3000) }), 1000);
     const packets = pieces.map((piece, i) => buildPacket(piece, i === 2 ? 'bad' : 'full'));
     const sum = vi.spyOn(BulkChecksum.prototype, 'sum');
+    // Without SIMD it is added up in JavaScript, where calls can be counted.
+    const validate = vi.spyOn(WebAssembly, 'validate').mockReturnValue(false);
     try {
+      path.close();
+      peerB.close();
+      setUp(PARTIAL);
       expect(deliver(packets)).toHaveLength(2);
       expect(sum).toHaveBeenCalledTimes(3);
     } finally {
       sum.mockRestore();
+      validate.mockRestore();
     }
   });
 
