@@ -20,6 +20,7 @@ export const SHAPES: readonly (Shape & { readonly name: string })[] = [
   { name: 'TCP over IPv4', isIpv4: true, isUdp: false },
   { name: 'TCP over IPv6', isIpv4: false, isUdp: false },
   { name: 'UDP over IPv4', isIpv4: true, isUdp: true },
+  { name: 'UDP over IPv6', isIpv4: false, isUdp: true },
 ];
 
 const TCP_ACK = 0x10;
