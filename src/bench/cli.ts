@@ -1,14 +1,11 @@
 /** `warren bench`. */
-import { accessSync, constants, writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { errorMessage, WarrenError } from '../errors.ts';
 import { Interrupted, interruptible } from '../lab/interrupt.ts';
 import { requireForLab } from '../lab/program.ts';
 import { runBench } from './bench.ts';
 import { LiveLine } from './live-line.ts';
 import { MEASURES, type MeasureId } from './metrics.ts';
-import { renderPage } from './page.ts';
+import { checkWritable, outputFiles, writeReport } from './output.ts';
 import type { BenchReport } from './report.ts';
 import type { System } from './system.ts';
 import { SYSTEMS, selectSystems } from './systems/catalogue.ts';
@@ -31,6 +28,7 @@ const SYSTEM_IDS = SYSTEMS.map((system) => system.id).join(', ');
 const MEASURE_IDS = MEASURES.map((measure) => measure.id);
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 3600;
+const DEFAULT_FILES = outputFiles({});
 
 /** Adds `bench` to `program`. Failures are thrown as WarrenError. */
 export function registerBenchCommands(program: Command): void {
@@ -59,8 +57,8 @@ export function registerBenchCommands(program: Command): void {
     )
     .option('--seconds <number>', `of each measurement (default: ${FULL.seconds})`, upTo(MAX_SECONDS))
     .option('--quick', `${QUICK.rounds} round of ${QUICK.seconds} s: to see that it works, not how fast`)
-    .option('--json <file>', 'write all figures to this file')
-    .option('--html <file>', 'write a page with plots to this file')
+    .option('--json <file>', `where to write all figures (default: ${DEFAULT_FILES.json})`)
+    .option('--html <file>', `where to write a page with plots (default: ${DEFAULT_FILES.html})`)
     .addHelpText(
       'after',
       `\nSystems: ${SYSTEM_IDS}.\nFrom a full run: docs/benchmarks.md says how to read it.`,
@@ -78,8 +76,8 @@ export function registerBenchCommands(program: Command): void {
 
 async function bench(options: Options, signal: AbortSignal): Promise<void> {
   requireForLab('a benchmark', ['ip', 'nsenter', 'tee', 'ping', 'iperf3']);
-  // That a file cannot be written must not show after half an hour.
-  for (const file of [options.json, options.html]) if (file !== undefined) checkFolder(file);
+  const files = outputFiles(options);
+  checkWritable(files);
   const preset = options.quick ? QUICK : FULL;
   const line = new LiveLine(process.stderr);
   const report = await runBench({
@@ -93,9 +91,9 @@ async function bench(options: Options, signal: AbortSignal): Promise<void> {
     line,
     signal,
   });
-  if (options.json !== undefined) writeOutput(options.json, `${JSON.stringify(report, null, 2)}\n`);
-  if (options.html !== undefined) writeOutput(options.html, renderPage(report));
   process.stdout.write(`\n${renderReport(report)}`);
+  writeReport(report, files);
+  process.stdout.write(`\nAll figures: ${files.json}\nWith plots:  ${files.html}\n`);
   if (!isComplete(report)) process.exitCode = 1;
 }
 
@@ -107,29 +105,6 @@ function isComplete({ systems, lanes }: BenchReport): boolean {
     ours.every((system) => system.skipped === undefined) &&
     lanes.every((lane) => !isOurs.has(lane.system) || lane.failures.length === 0)
   );
-}
-
-function checkFolder(file: string): void {
-  try {
-    accessSync(dirname(resolve(file)), constants.W_OK);
-  } catch (error) {
-    throw unwritable(file, error);
-  }
-}
-
-function writeOutput(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (error) {
-    throw unwritable(file, error);
-  }
-}
-
-function unwritable(file: string, cause: unknown): WarrenError {
-  return new WarrenError('BENCH_OUTPUT_FAILED', `cannot write ${file}: ${errorMessage(cause)}`, {
-    hint: 'Give a file in a folder that exists and that this user may write to.',
-    cause,
-  });
 }
 
 function upTo(most: number): (text: string) => number {
