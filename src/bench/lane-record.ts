@@ -1,6 +1,5 @@
 /** What has been measured of one lane so far. */
 import { isRunning, type ProcessId } from '../lab/process.ts';
-import type { Sample } from './measure.ts';
 import { METRIC_IDS, METRICS, type MetricId } from './metrics.ts';
 import { peakMemoryMb } from './processes.ts';
 import type { LaneReport, MeasureFailure, MetricReport } from './report.ts';
@@ -14,13 +13,14 @@ export class LaneRecord {
   readonly title: string;
   readonly path: Path;
   readonly processes: readonly ProcessId[];
-  readonly #system: System;
-  /** One entry per metric, one sample per round. */
+  /** Its system's id. */
+  readonly system: string;
+  /** One entry per metric, one sample per round; of a peak the highest alone. */
   readonly #samples = new Map<MetricId, number[]>();
   readonly #failures: MeasureFailure[] = [];
 
   constructor(system: System, path: Path, processes: readonly ProcessId[]) {
-    this.#system = system;
+    this.system = system.id;
     this.path = path;
     this.processes = processes;
     this.id = path.kind === 'node' ? system.id : `${system.id}/${path.kind}`;
@@ -32,13 +32,13 @@ export class LaneRecord {
     return this.processes.every(isRunning);
   }
 
-  add(sample: Sample): void {
+  /** What is undefined was not measured. */
+  add(sample: Readonly<Partial<Record<MetricId, number | undefined>>>): void {
     for (const id of METRIC_IDS) {
       const value = sample[id];
       if (value === undefined) continue;
-      const samples = this.#samples.get(id);
-      if (samples === undefined) this.#samples.set(id, [value]);
-      else samples.push(value);
+      const before = this.#samples.get(id) ?? [];
+      this.#samples.set(id, METRICS[id].isPeak ? [Math.max(value, ...before)] : [...before, value]);
     }
   }
 
@@ -50,10 +50,12 @@ export class LaneRecord {
     return this.#failures.filter((failure) => failure.round === round);
   }
 
-  /** The peak so far of the larger agent; a system of the kernel has none. */
+  /** The agents' peaks so far; a system of the kernel has none, nor has an agent that has ended. */
   addMemory(): void {
-    const peaks = this.processes.flatMap((process) => peakMemoryMb(process) ?? []);
-    if (peaks.length > 0) this.add({ memory: Math.max(...peaks) });
+    const [memorySender, memoryReceiver] = this.processes.map(peakMemoryMb);
+    const known = [memorySender, memoryReceiver].filter((peak) => peak !== undefined);
+    const memory = known.length === 0 ? undefined : Math.max(...known);
+    this.add({ memory, memorySender, memoryReceiver });
   }
 
   report(): LaneReport {
@@ -61,7 +63,7 @@ export class LaneRecord {
     for (const [id, samples] of this.#samples) {
       metrics[id] = { unit: METRICS[id].unit, ...summarise(samples)! };
     }
-    const { id, title, path } = this;
-    return { id, system: this.#system.id, path: path.kind, title, metrics, failures: this.#failures };
+    const { id, title, path, system } = this;
+    return { id, system, path: path.kind, title, metrics, failures: this.#failures };
   }
 }

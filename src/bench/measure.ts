@@ -42,14 +42,20 @@ export async function measure(id: MeasureId, context: MeasureContext): Promise<S
 
 /** The machine's share holds iperf3 itself, which is the same program for every system. */
 async function tcpWithCpu({ path, processes, seconds }: MeasureContext): Promise<Sample> {
-  const agents = (): number => processes.reduce((sum, process) => sum + cpuSeconds(process), 0);
-  const before = { agents: agents(), machine: machineBusySeconds() };
+  const read = (): { agents: number[]; machine: number } => ({
+    agents: processes.map(cpuSeconds),
+    machine: machineBusySeconds(),
+  });
+  const before = read();
   const { bitsPerSecond, bytes } = await measureTcp(path, 1, seconds);
-  const after = { agents: agents(), machine: machineBusySeconds() };
+  const after = read();
   const gigabytes = bytes / GIGA;
+  const [cpuSender, cpuReceiver] = after.agents.map((cpu, i) => (cpu - before.agents[i]!) / gigabytes);
   return {
     tcp1: bitsPerSecond / GIGA,
     cpuMachine: (after.machine - before.machine) / gigabytes,
-    ...(processes.length > 0 ? { cpuAgents: (after.agents - before.agents) / gigabytes } : {}),
+    ...(cpuSender === undefined || cpuReceiver === undefined
+      ? {}
+      : { cpuAgents: cpuSender + cpuReceiver, cpuSender, cpuReceiver }),
   };
 }

@@ -10,8 +10,12 @@ export const METRIC_IDS = [
   'rttP50',
   'rttP99',
   'cpuAgents',
+  'cpuSender',
+  'cpuReceiver',
   'cpuMachine',
   'memory',
+  'memorySender',
+  'memoryReceiver',
 ] as const;
 export type MetricId = (typeof METRIC_IDS)[number];
 
@@ -21,6 +25,8 @@ export interface Metric {
   readonly short: string;
   readonly unit: string;
   readonly better: 'more' | 'less';
+  /** What was reached so far, and can only grow: of all rounds the last counts, and there is no median. */
+  readonly isPeak?: true;
 }
 
 export const METRICS: Readonly<Record<MetricId, Metric>> = {
@@ -38,18 +44,54 @@ export const METRICS: Readonly<Record<MetricId, Metric>> = {
     unit: 's/GB',
     better: 'less',
   },
+  cpuSender: {
+    title: "CPU of the sender's agent, per gigabyte of TCP",
+    short: 'CPU SENDER',
+    unit: 's/GB',
+    better: 'less',
+  },
+  cpuReceiver: {
+    title: "CPU of the receiver's agent, per gigabyte of TCP",
+    short: 'CPU RECEIVER',
+    unit: 's/GB',
+    better: 'less',
+  },
   cpuMachine: {
     title: 'CPU of the whole machine, per gigabyte of TCP',
     short: 'CPU MACHINE',
     unit: 's/GB',
     better: 'less',
   },
-  memory: { title: 'Peak memory of the larger agent', short: 'MEMORY', unit: 'MB', better: 'less' },
+  memory: {
+    title: 'Peak memory of the larger agent',
+    short: 'MEMORY',
+    unit: 'MB',
+    better: 'less',
+    isPeak: true,
+  },
+  memorySender: {
+    title: "Peak memory of the sender's agent",
+    short: 'MEMORY SENDER',
+    unit: 'MB',
+    better: 'less',
+    isPeak: true,
+  },
+  memoryReceiver: {
+    title: "Peak memory of the receiver's agent",
+    short: 'MEMORY RECEIVER',
+    unit: 'MB',
+    better: 'less',
+    isPeak: true,
+  },
 };
 
 /** One run of a tool, and the metrics that it gives. */
 export const MEASURES = [
-  { id: 'tcp1', title: 'TCP 1 stream', metrics: ['tcp1', 'cpuAgents', 'cpuMachine'] },
+  {
+    id: 'tcp1',
+    title: 'TCP 1 stream',
+    metrics: ['tcp1', 'cpuAgents', 'cpuSender', 'cpuReceiver', 'cpuMachine'],
+  },
   { id: 'tcp4', title: 'TCP 4 streams', metrics: ['tcp4'] },
   { id: 'udp64', title: 'UDP 64 B', metrics: ['udp64', 'udp64Loss'] },
   { id: 'udp1200', title: 'UDP 1200 B', metrics: ['udp1200', 'udp1200Loss'] },

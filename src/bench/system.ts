@@ -29,7 +29,7 @@ export interface StageWishes {
 export interface RunningSystem {
   readonly version: string;
   readonly settings: string;
-  /** Its daemons on both nodes; none for a system of the kernel. */
+  /** Its daemons: the first node's, which is the sender's, then the second's. None for a system of the kernel. */
   readonly processes: readonly ProcessId[];
   readonly paths: readonly Path[];
 }
