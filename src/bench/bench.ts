@@ -2,7 +2,7 @@
  * `warren bench`: every system side by side, measured in interleaved rounds.
  *
  *     compile -> set up each system on a stage of its own -> warm up -> watch them idle
- *             -> round 1: every lane, every measure -> round 2 ... -> FDB -> report
+ *             -> round 1: every lane, every measure -> round 2 ... -> soak -> FDB -> report
  *
  * All systems stand all the time; one is measured at a time. Each round begins with another lane, so that no
  * system always has the same neighbour or the same minute of a machine whose speed drifts.
@@ -23,10 +23,11 @@ import { cpuSeconds } from './processes.ts';
 import { ratiosOf } from './ratios.ts';
 import type { BenchReport, SystemReport } from './report.ts';
 import { roundTripMethod } from './round-trip.ts';
+import { type SoakReport, soak } from './soak.ts';
 import { Stage } from './stage.ts';
 import type { RunningSystem, System } from './system.ts';
 import { evaluateTargets } from './targets.ts';
-import { roundLine } from './text.ts';
+import { roundLine, soakLine } from './text.ts';
 
 export interface BenchOptions {
   readonly systems: readonly System[];
@@ -38,9 +39,14 @@ export interface BenchOptions {
   /** After the warm-up, before idle is idle: garbage collectors tidy up for some seconds. */
   readonly coolDownSeconds: number;
   readonly idleSeconds: number;
+  /** How long to watch warren's memory under load; 0: not at all. */
+  readonly soakSeconds: number;
   readonly line: LiveLine;
   readonly signal: AbortSignal;
 }
+
+/** Id of the system whose memory is watched. */
+const SOAKED_SYSTEM = 'warren';
 
 /** Between two measurements: what is still on its way may arrive. */
 const SETTLE_MS = 100;
@@ -64,6 +70,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     await warmUp(lanes, options);
     const systems = await watchIdle(attempts, options);
     await runRounds(lanes, options, programs);
+    const soaked = await runSoak(lanes, options);
     line.show('looking addresses up in the FDB');
     const wantsFdb = options.systems.some((system) => system.role === 'warren');
     const fdbLookupsPerSecond = wantsFdb ? await orAborted(measureFdb(), signal) : undefined;
@@ -79,8 +86,9 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
       tools: { iperf3: await iperfVersion(), roundTrip: roundTripMethod(programs.roundTrip) },
       systems,
       lanes: reports,
+      ...(soaked === undefined ? {} : { soak: soaked }),
       ratios: ratiosOf(reports, systems),
-      targets: evaluateTargets({ lanes: reports, systems, fdbLookupsPerSecond }),
+      targets: evaluateTargets({ lanes: reports, systems, soak: soaked, fdbLookupsPerSecond }),
     };
   } finally {
     line.show('removing what was made');
@@ -215,6 +223,23 @@ async function runRounds(
       for (const { measure, reason } of lane.failuresOf(round)) line.print(`  failed  ${measure}: ${reason}`);
     }
   }
+}
+
+/** Through warren as shipped, on the first of its ways that is measured. */
+async function runSoak(
+  lanes: readonly LaneRecord[],
+  { soakSeconds, line, signal }: BenchOptions,
+): Promise<SoakReport | undefined> {
+  const lane = lanes.find(({ system }) => system === SOAKED_SYSTEM);
+  if (soakSeconds === 0) return undefined;
+  if (lane === undefined) {
+    line.print(`soak: ${SOAKED_SYSTEM} is not among what was measured`);
+    return undefined;
+  }
+  line.show(`soak: ${lane.title}, watching its memory under load for ${soakSeconds} s`);
+  const report = await orAborted(soak(lane, soakSeconds), signal);
+  line.print(soakLine(report));
+  return report;
 }
 
 /** "  (4 min left)", once there is something to reckon from. */

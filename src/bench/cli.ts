@@ -18,6 +18,7 @@ interface Options {
   readonly rounds?: number;
   readonly seconds?: number;
   readonly quick?: true;
+  readonly soak?: number;
   readonly json?: string;
   readonly html?: string;
 }
@@ -28,6 +29,7 @@ const SYSTEM_IDS = SYSTEMS.map((system) => system.id).join(', ');
 const MEASURE_IDS = MEASURES.map((measure) => measure.id);
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 3600;
+const MAX_SOAK_SECONDS = 86_400;
 const DEFAULT_FILES = outputFiles({});
 
 /** Adds `bench` to `program`. Failures are thrown as WarrenError. */
@@ -57,6 +59,11 @@ export function registerBenchCommands(program: Command): void {
     )
     .option('--seconds <number>', `of each measurement (default: ${FULL.seconds})`, upTo(MAX_SECONDS))
     .option('--quick', `${QUICK.rounds} round of ${QUICK.seconds} s: to see that it works, not how fast`)
+    .option(
+      '--soak <seconds>',
+      'then watch the memory of warren under load for so long (default: not)',
+      upTo(MAX_SOAK_SECONDS),
+    )
     .option('--json <file>', `where to write all figures (default: ${DEFAULT_FILES.json})`)
     .option('--html <file>', `where to write a page with plots (default: ${DEFAULT_FILES.html})`)
     .addHelpText(
@@ -88,6 +95,7 @@ async function bench(options: Options, signal: AbortSignal): Promise<void> {
     seconds: options.seconds ?? preset.seconds,
     coolDownSeconds: preset.coolDownSeconds,
     idleSeconds: preset.idleSeconds,
+    soakSeconds: options.soak ?? 0,
     line,
     signal,
   });
@@ -98,10 +106,11 @@ async function bench(options: Options, signal: AbortSignal): Promise<void> {
 }
 
 /** Others may be missing; warren itself and its baselines must have been measured wherever they were asked for. */
-function isComplete({ systems, lanes }: BenchReport): boolean {
+function isComplete({ systems, lanes, soak }: BenchReport): boolean {
   const ours = systems.filter(({ role }) => role === 'warren' || role === 'bare' || role === 'kernel');
   const isOurs = new Set(ours.map((system) => system.id));
   return (
+    soak?.failure === undefined &&
     ours.every((system) => system.skipped === undefined) &&
     lanes.every((lane) => !isOurs.has(lane.system) || lane.failures.length === 0)
   );

@@ -1,10 +1,13 @@
 /** A report as one HTML page that needs nothing else: no script, no font, no request. */
+import { type Line, renderLinePlot } from './line-plot.ts';
 import { formatFigure, METRICS, type MetricId } from './metrics.ts';
 import { PAGE_STYLE } from './page-style.ts';
 import { type Bar, escapeText, renderPlot, scaleFor } from './plot.ts';
 import { RATIO_METRICS } from './ratios.ts';
 import type { BenchReport, LaneReport } from './report.ts';
-import { cellText, count, failureLines, machineText, ratioText } from './text.ts';
+import type { SoakReport } from './soak.ts';
+import { MEMORY_TARGET_MB } from './targets.ts';
+import { cellText, count, failureLines, machineText, ratioText, soakLine } from './text.ts';
 
 const PLOTS: readonly MetricId[] = [
   'tcp1',
@@ -13,16 +16,29 @@ const PLOTS: readonly MetricId[] = [
   'udp1200',
   'rttP50',
   'rttP99',
-  'cpuAgents',
+  'cpuSender',
+  'cpuReceiver',
   'cpuMachine',
-  'memory',
+  'memorySender',
+  'memoryReceiver',
 ];
-const TABLE: readonly MetricId[] = [
-  ...PLOTS.slice(0, 3),
+const SPEED_TABLE: readonly MetricId[] = [
+  'tcp1',
+  'tcp4',
+  'udp64',
   'udp64Loss',
   'udp1200',
   'udp1200Loss',
-  ...PLOTS.slice(4),
+  'rttP50',
+  'rttP99',
+];
+const COST_TABLE: readonly MetricId[] = [
+  'cpuSender',
+  'cpuReceiver',
+  'cpuAgents',
+  'cpuMachine',
+  'memorySender',
+  'memoryReceiver',
 ];
 
 export function renderPage(report: BenchReport): string {
@@ -34,7 +50,9 @@ export function renderPage(report: BenchReport): string {
     `<p>${escapeText(HOW_TO_READ(report))}</p>`,
     section('Targets', targetTable(report)),
     section('Plots', legend(report) + PLOTS.map((metric) => plot(report, metric)).join('')),
-    section('Figures', figureTable(lanes)),
+    ...(report.soak === undefined ? [] : [section('Memory under load', soakPlot(report.soak))]),
+    section('Speed', figureTable(lanes, SPEED_TABLE)),
+    section('Cost', figureTable(lanes, COST_TABLE)),
     section('warren to others', `<p>${escapeText(RATIO_NOTE)}</p>${ratioTable(report)}`),
     section('Systems', systemTable(report)),
     ...(failures.length === 0
@@ -71,9 +89,10 @@ const ROLES = {
   bare: 'no overlay',
 } as const;
 
-function legend({ systems }: BenchReport): string {
+function legend({ systems, lanes }: BenchReport): string {
   const present = Object.entries(ROLES).filter(([role]) => systems.some((system) => system.role === role));
   const items = present.map(([role, title]) => `<span><i class="swatch bar-${role}"></i>${title}</span>`);
+  if (lanes.some((lane) => lane.path === 'pod')) items.push('<span>paler: pod to pod</span>');
   return `<p class="legend">${items.join('')}</p>`;
 }
 
@@ -83,7 +102,14 @@ function plot({ lanes, systems }: BenchReport, metric: MetricId): string {
     const found = lane.metrics[metric];
     return found === undefined
       ? []
-      : [{ label: lane.title, role: roles.get(lane.system) ?? 'bare', ...found }];
+      : [
+          {
+            label: lane.title,
+            role: roles.get(lane.system) ?? 'bare',
+            isPale: lane.path === 'pod',
+            ...found,
+          },
+        ];
   });
   if (bars.length === 0) return '';
   const { title, unit, better } = METRICS[metric];
@@ -98,15 +124,30 @@ function targetTable({ targets }: BenchReport): string {
     const mark = `<td class="${verdict === 'not measured' ? 'none' : verdict}">${verdict}</td>`;
     return `<tr>${mark}${cell(name)}${number(shown)}${number(target)}</tr>`;
   });
-  return table(['', 'For', 'Figure', 'Target'], rows);
+  return table(['', 'For', 'Figure', 'Target'], 2, rows);
 }
 
-function figureTable(lanes: readonly LaneReport[]): string {
-  const header = ['', ...TABLE.map((id) => `${METRICS[id].short}, ${METRICS[id].unit}`)];
+function soakPlot(soak: SoakReport): string {
+  const lines = soak.agents.flatMap(({ side, atSeconds, residentMb, anonymousMb }): Line[] => [
+    { label: `${side}'s`, style: side, x: atSeconds, y: residentMb },
+    { label: `${side}'s own`, style: `${side} faint`, x: atSeconds, y: anonymousMb },
+  ]);
+  const caption = escapeText(soakLine(soak).replace(/^soak +/, ''));
+  if (lines.length === 0) return `<p>${caption}</p>`;
+  const plotted = renderLinePlot('Resident memory', 'MB', lines, MEMORY_TARGET_MB);
+  const note =
+    `MB resident, every second, and how much of it is the agent's own (anonymous), by which its growth is reckoned; ` +
+    `the dashed line is the target, ${MEMORY_TARGET_MB} MB.`;
+  return `<figure><figcaption>${caption}. ${note}</figcaption>${plotted}</figure>`;
+}
+
+function figureTable(lanes: readonly LaneReport[], wanted: readonly MetricId[]): string {
+  const metrics = wanted.filter((id) => lanes.some((lane) => lane.metrics[id] !== undefined));
+  const header = ['', ...metrics.map((id) => `${METRICS[id].short}, ${METRICS[id].unit}`)];
   const rows = lanes.map(
-    (lane) => `<tr>${cell(lane.title)}${TABLE.map((id) => number(cellText(lane, id))).join('')}</tr>`,
+    (lane) => `<tr>${cell(lane.title)}${metrics.map((id) => figure(cellText(lane, id))).join('')}</tr>`,
   );
-  return table(header, rows);
+  return table(header, 1, rows);
 }
 
 function ratioTable({ ratios, lanes }: BenchReport): string {
@@ -115,7 +156,7 @@ function ratioTable({ ratios, lanes }: BenchReport): string {
     const figures = RATIO_METRICS.map((id) => number(ratioText(ratio, id))).join('');
     return `<tr>${cell(titles.get(ratio.lane) ?? ratio.lane)}${cell(ratio.to)}${figures}</tr>`;
   });
-  return table(['', 'To', ...RATIO_METRICS.map((id) => METRICS[id].short)], rows);
+  return table(['', 'To', ...RATIO_METRICS.map((id) => METRICS[id].short)], 2, rows);
 }
 
 function systemTable({ systems }: BenchReport): string {
@@ -125,20 +166,30 @@ function systemTable({ systems }: BenchReport): string {
     const cells = [system.title, what, system.skipped ?? system.settings ?? ''].map(cell);
     return `<tr>${cells.join('')}${number(idle)}</tr>`;
   });
-  return table(['System', 'Version', 'Settings', 'Idle CPU of one agent'], rows);
+  return table(['System', 'Version', 'Settings', 'Idle CPU of one agent'], 3, rows);
 }
 
 function section(title: string, content: string): string {
   return `<section><h2>${escapeText(title)}</h2>${content}</section>`;
 }
 
-function table(header: readonly string[], rows: readonly string[]): string {
-  const head = header.map((text) => `<th>${escapeText(text)}</th>`).join('');
+/** From column `firstNumber` (0 is the first) on there are numbers. */
+function table(header: readonly string[], firstNumber: number, rows: readonly string[]): string {
+  const head = header
+    .map((text, i) => `<th${i < firstNumber ? '' : ' class="number"'}>${escapeText(text)}</th>`)
+    .join('');
   return `<div class="wide"><table><thead><tr>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
 function cell(text: string): string {
   return `<td>${escapeText(text)}</td>`;
+}
+
+/** A median, and below it the least and the most. */
+function figure(text: string): string {
+  const [median, range] = text.split(' (');
+  const below = range === undefined ? '' : `<br><small>(${escapeText(range)}</small>`;
+  return `<td class="number">${escapeText(median!)}${below}</td>`;
 }
 
 function number(text: string): string {

@@ -5,6 +5,8 @@ export interface Bar {
   readonly label: string;
   /** Becomes a CSS class, `bar-ROLE`. */
   readonly role: string;
+  /** Drawn paler: of two bars of one role that stand side by side, the second. */
+  readonly isPale: boolean;
   readonly median: number;
   readonly min: number;
   readonly max: number;
@@ -58,11 +60,15 @@ function renderBar(bar: Bar, top: number, x: (value: number) => string): string 
   const text = `${bar.label}: ${formatFigure(bar.median)} (${formatFigure(bar.min)} to ${formatFigure(bar.max)})`;
   const end = (at: string): string =>
     `<line class="whisker" x1="${at}" x2="${at}" y1="${middle - 4}" y2="${middle + 4}"/>`;
+  // The half of a whisker that lies over its bar would vanish in a dark one.
+  const along = (name: string): string =>
+    `<line class="${name}" x1="${low}" x2="${high}" y1="${middle}" y2="${middle}"/>`;
+  const colour = `bar-${escapeText(bar.role)}${bar.isPale ? ' pale' : ''}`;
   return (
     `<g><title>${escapeText(text)}</title>` +
     `<text class="label" x="${LABEL_WIDTH - 8}" y="${middle + 4}">${escapeText(bar.label)}</text>` +
-    `<rect class="bar-${escapeText(bar.role)}" x="${LABEL_WIDTH}" y="${barTop}" width="${width}" height="${BAR_HEIGHT}"/>` +
-    `<line class="whisker" x1="${low}" x2="${high}" y1="${middle}" y2="${middle}"/>${end(low)}${end(high)}` +
+    `<rect class="${colour}" x="${LABEL_WIDTH}" y="${barTop}" width="${width}" height="${BAR_HEIGHT}"/>` +
+    `${along('halo')}${along('whisker')}${end(low)}${end(high)}` +
     `<text class="value" x="${(Number(high) + 6).toFixed(1)}" y="${middle + 4}">${formatFigure(bar.median)}</text></g>`
   );
 }
@@ -73,6 +79,11 @@ export function scaleFor(bars: readonly Bar[]): Scale {
   const positive = bars.map((bar) => bar.median).filter((median) => median > 0);
   const least = Math.min(...positive);
   if (positive.length > 1 && Math.max(...positive) / least > LOG_SPREAD) return logScale(least, most);
+  return linearScale(most);
+}
+
+/** From 0 to the first round figure that is not less than `most`. */
+export function linearScale(most: number): Scale {
   const step = niceStep(most / 4);
   const end = most === 0 ? 1 : Math.ceil(most / step) * step;
   const ticks = Array.from({ length: Math.round(end / step) + 1 }, (_, i) => i * step);
@@ -98,7 +109,7 @@ function niceStep(value: number): number {
 }
 
 /** Without the digits that adding floats leaves behind. */
-function formatTick(tick: number): string {
+export function formatTick(tick: number): string {
   return String(Number(tick.toPrecision(6)));
 }
 

@@ -1,4 +1,4 @@
-/** CPU time and memory of processes and of the machine, from /proc (proc_pid_schedstat, proc_pid_status, proc_stat). */
+/** CPU time and memory of processes and of the machine, from /proc (schedstat, status, smaps_rollup, stat). */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { ProcessId } from '../lab/process.ts';
 
@@ -27,12 +27,41 @@ export function machineBusySeconds(): number {
 
 /** The most memory that a process has had resident, in MB (10^6); undefined if it is gone. */
 export function peakMemoryMb({ pid }: ProcessId): number | undefined {
+  return fieldMb(readProc(pid, 'status'), 'VmHWM');
+}
+
+/** Memory of a process, all of its threads, in MB. */
+export interface Memory {
+  readonly residentMb: number;
+  /**
+   * The part with no file behind it: heaps, buffers, stacks. The rest is mostly the Node program itself, whose pages the
+   * kernel drops and reads again as it likes.
+   */
+  readonly anonymousMb: number;
+}
+
+/**
+ * What a process has now; undefined if it is gone. Counted from the page tables: VmRSS is summed up from a counter per
+ * CPU, and wrong by some hundred pages.
+ */
+export function currentMemory({ pid }: ProcessId): Memory | undefined {
+  const text = readProc(pid, 'smaps_rollup');
+  const residentMb = fieldMb(text, 'Rss');
+  const anonymousMb = fieldMb(text, 'Anonymous');
+  return residentMb === undefined || anonymousMb === undefined ? undefined : { residentMb, anonymousMb };
+}
+
+function readProc(pid: number, file: string): string {
   try {
-    const match = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    return match === null ? undefined : (Number(match[1]) * 1024) / 1e6;
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    return undefined;
+    return '';
   }
+}
+
+function fieldMb(text: string, field: string): number | undefined {
+  const match = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(text);
+  return match === null ? undefined : (Number(match[1]) * 1024) / 1e6;
 }
 
 function threads(pid: number): string[] {

@@ -1,6 +1,7 @@
 /** What a run of `warren bench` comes to: the shape of `--json`, from which the tables and the page are made. */
 import type { MeasureId, MetricId } from './metrics.ts';
 import type { Ratio } from './ratios.ts';
+import type { SoakReport } from './soak.ts';
 import type { Summary } from './statistics.ts';
 import type { SystemRole } from './system.ts';
 import type { TargetResult } from './targets.ts';
@@ -20,6 +21,8 @@ export interface BenchReport {
   readonly systems: readonly SystemReport[];
   /** What was measured: each system, once for every way through it. */
   readonly lanes: readonly LaneReport[];
+  /** Absent: not asked for, or warren was not there. */
+  readonly soak?: SoakReport;
   readonly ratios: readonly Ratio[];
   readonly targets: readonly TargetResult[];
 }

@@ -2,6 +2,7 @@
 import { formatFigure, type MetricId } from './metrics.ts';
 import { bestOf } from './ratios.ts';
 import { type LaneReport, medianOf, type SystemReport } from './report.ts';
+import type { SoakReport } from './soak.ts';
 
 export interface TargetResult {
   readonly name: string;
@@ -15,11 +16,17 @@ export interface TargetResult {
 export interface TargetInput {
   readonly lanes: readonly LaneReport[];
   readonly systems: readonly SystemReport[];
+  /** Undefined: not measured. */
+  readonly soak: SoakReport | undefined;
   /** Look-ups per second in an FDB of 100,000 prefixes, the slower family; undefined: not measured. */
   readonly fdbLookupsPerSecond: number | undefined;
 }
 
 const OURS = 'warren';
+/** Resident, of one agent. */
+export const MEMORY_TARGET_MB = 110;
+/** Flat: after ten minutes, less than what one garbage collection more or less makes. */
+const FLAT_MB_PER_MINUTE = 0.5;
 
 export function evaluateTargets(input: TargetInput): TargetResult[] {
   const lane = (id: string): LaneReport | undefined => input.lanes.find((candidate) => candidate.id === id);
@@ -32,7 +39,9 @@ export function evaluateTargets(input: TargetInput): TargetResult[] {
     );
     return figure === undefined || best === undefined ? undefined : figure / best.median;
   };
-  const memory = [lane(OURS), lane(`${OURS}/pod`)].flatMap((found) => medianOf(found, 'memory') ?? []);
+  const memory = [lane(OURS), lane(`${OURS}/pod`)].flatMap((found) => found?.metrics.memory?.max ?? []);
+  const soaked = input.soak?.failure === undefined ? (input.soak?.agents ?? []) : [];
+  const load = input.soak === undefined ? '--soak' : `${input.soak.seconds} s of load`;
   const tincs = ['tinc', 'tinc-plain'];
   const idle = input.systems.find((system) => system.id === OURS)?.idlePercent;
   const millions = input.fdbLookupsPerSecond === undefined ? undefined : input.fdbLookupsPerSecond / 1e6;
@@ -50,10 +59,26 @@ export function evaluateTargets(input: TargetInput): TargetResult[] {
     atLeast('UDP 64 B received, of kernel VXLAN', 0.9, '', ratio(OURS, 'udp64', ['vxlan'])),
     atMost('RTT p50, of tinc as shipped', 0.8, '', ratio(OURS, 'rttP50', ['tinc'])),
     atMost('RTT p50, of tinc without cipher', 0.8, '', ratio(OURS, 'rttP50', ['tinc-plain'])),
-    atMost('peak memory of one agent', 110, ' MB', memory.length === 0 ? undefined : Math.max(...memory)),
+    atMost('peak memory of one agent', MEMORY_TARGET_MB, ' MB', greatest(memory)),
+    atMost(
+      `resident memory of one agent, ${load}`,
+      MEMORY_TARGET_MB,
+      ' MB',
+      greatest(soaked.map(({ maxMb }) => maxMb)),
+    ),
+    atMost(
+      `growth of its own memory, second half of ${load}`,
+      FLAT_MB_PER_MINUTE,
+      ' MB/min',
+      greatest(soaked.map(({ growthMbPerMinute }) => growthMbPerMinute)),
+    ),
     atMost('idle agent', 0.2, ' % of one core', idle),
     atLeast('FDB look-ups, 100,000 prefixes', 20, ' million/s', millions),
   ];
+}
+
+function greatest(figures: readonly number[]): number | undefined {
+  return figures.length === 0 ? undefined : Math.max(...figures);
 }
 
 function atLeast(name: string, target: number, unit: string, figure: number | undefined): TargetResult {

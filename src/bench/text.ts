@@ -4,6 +4,7 @@ import type { Sample } from './measure.ts';
 import { formatFigure, METRICS, type MetricId } from './metrics.ts';
 import { RATIO_METRICS, type Ratio } from './ratios.ts';
 import type { BenchReport, LaneReport, SystemReport } from './report.ts';
+import type { SoakReport } from './soak.ts';
 import { targetText } from './targets.ts';
 
 const SPEED: readonly MetricId[] = ['tcp1', 'tcp4', 'udp64', 'udp64Loss', 'udp1200', 'udp1200Loss'];
@@ -42,6 +43,7 @@ export function renderReport(report: BenchReport): string {
     const rows = targets.map((target) => [target.verdict, target.name, targetText(target)]);
     sections.push(plainTable(['TARGET', 'FOR', 'FIGURE'], rows));
   }
+  if (report.soak !== undefined) sections.push(`${soakLine(report.soak)}\n`);
   const failures = failureLines(lanes);
   if (failures.length > 0) sections.push(`Failed:\n${failures.map((text) => `  ${text}\n`).join('')}`);
   return sections.filter((text) => text !== '').join('\n');
@@ -57,6 +59,20 @@ export function failureLines(lanes: readonly LaneReport[]): string[] {
     }
     return [...times].map(([text, n]) => (n === 1 ? text : `${text} (${n} times)`));
   });
+}
+
+/** What a soak came to, on one line. */
+export function soakLine({ title, seconds, failure, gigabitsPerSecond, agents }: SoakReport): string {
+  const memory = agents.map(
+    ({ side, maxMb, growthMbPerMinute }) =>
+      `${side}'s agent at most ${formatFigure(maxMb)} MB, its own in the second half ${growth(growthMbPerMinute)} MB/min`,
+  );
+  const load = failure ?? `${formatFigure(gigabitsPerSecond ?? 0)} Gbit/s`;
+  return [`soak  ${title}, ${seconds} s of TCP: ${load}`, ...memory].join('; ');
+}
+
+function growth(mbPerMinute: number): string {
+  return `${mbPerMinute < 0 ? '-' : '+'}${formatFigure(Math.abs(mbPerMinute))}`;
 }
 
 /** "11.5 (10.9 - 12.1)"; with one sample just the figure. */

@@ -13,7 +13,9 @@ import { describeUnless, lacking } from '../helpers/requirements.ts';
 let folder: string;
 
 function bench(...args: string[]): Promise<CommandResult> {
-  return runCommand([process.execPath, WARREN_PROGRAM, 'bench', ...args], { timeoutMs: 110_000 });
+  // Files that are not asked for by name go to the working folder.
+  const argv = ['env', `--chdir=${folder}`, process.execPath, WARREN_PROGRAM, 'bench', ...args];
+  return runCommand(argv, { timeoutMs: 110_000 });
 }
 
 /** What a benchmark makes outside of its own folder. */
@@ -33,18 +35,20 @@ afterEach(() => {
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'iperf3'), 'warren bench', () => {
   test('measures what is there, and leaves a table, JSON and a page', async () => {
-    const [json, html] = [join(folder, 'bench.json'), join(folder, 'bench.html')];
+    const html = join(folder, 'bench.html');
     const systems = 'veth,roofline,warren';
     const { code, stdout, stderr } = await bench(
       ...['--quick', '--paths', 'node', '--measures', 'tcp1,rtt', '--systems', systems],
-      ...['--json', json, '--html', html],
+      ...['--soak', '4', '--html', html],
     );
     expect(code, stdout + stderr).toBe(0);
     expect(stderr).toMatch(/^round 1 of 1 {2}warren, node to node: TCP [\d.]+ Gbit\/s/m);
     expect(stdout).toMatch(/^warren, node to node +[\d.]+$/m);
     expect(stdout).toMatch(/^(met|missed) +peak memory of one agent +[\d.]+ \(<= 110 MB\)$/m);
 
-    const report = JSON.parse(readFileSync(json, 'utf8')) as BenchReport;
+    expect(stdout).toContain(`All figures: bench-results/report.json\nWith plots:  ${html}\n`);
+    const json = readFileSync(join(folder, 'bench-results', 'report.json'), 'utf8');
+    const report = JSON.parse(json) as BenchReport;
     const measured = systems.split(',').filter((id) => id !== 'roofline' || findProgram('gcc') !== undefined);
     expect(report.lanes.map((lane) => lane.id)).toEqual(measured);
     for (const { id, metrics, failures } of report.lanes) {
@@ -55,10 +59,22 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'iperf3'), 'warren bench
       expect(metrics.cpuMachine?.median, id).toBeGreaterThan(0);
     }
     const warren = report.lanes.find((lane) => lane.id === 'warren')!.metrics;
-    expect(warren.memory?.median).toBeGreaterThan(20);
-    expect(warren.cpuAgents?.median).toBeGreaterThan(0);
+    expect(warren.memorySender?.median).toBeGreaterThan(20);
+    expect(warren.memoryReceiver?.median).toBeGreaterThan(20);
+    expect(warren.cpuSender?.median).toBeGreaterThan(0);
+    expect(warren.cpuReceiver?.median).toBeGreaterThan(0);
     expect(warren.cpuAgents!.median).toBeLessThan(warren.cpuMachine!.median * 1.1);
     expect(report.targets.filter((target) => target.figure !== undefined).length).toBeGreaterThanOrEqual(3);
+
+    const { soak } = report;
+    expect(soak).toMatchObject({ lane: 'warren', seconds: 4 });
+    expect(soak?.gigabitsPerSecond).toBeGreaterThan(0.01);
+    expect(soak?.agents.map(({ side }) => side)).toEqual(['sender', 'receiver']);
+    for (const { residentMb, maxMb } of soak!.agents) {
+      expect(residentMb.length).toBeGreaterThanOrEqual(3);
+      expect(maxMb).toBe(Math.max(...residentMb));
+      expect(maxMb).toBeGreaterThan(20);
+    }
 
     expect(readFileSync(html, 'utf8')).toMatch(/<svg.*<\/html>\n$/s);
     expect(leftOvers()).toEqual([]);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type Bar, renderPlot, scaleFor } from '../../../src/bench/plot.ts';
 
 function bar(median: number, min = median, max = median): Bar {
-  return { label: `bar ${median}`, role: 'warren', median, min, max };
+  return { label: `bar ${median}`, role: 'warren', isPale: false, median, min, max };
 }
 
 describe('the scale', () => {

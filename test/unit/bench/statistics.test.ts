@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { formatFigure } from '../../../src/bench/metrics.ts';
-import { quantile, summarise } from '../../../src/bench/statistics.ts';
+import { quantile, slope, summarise } from '../../../src/bench/statistics.ts';
 
 describe('summarise', () => {
   test('gives the middle of an odd number, the mean of the two middles of an even one', () => {
@@ -42,4 +42,21 @@ test.each([
   [1234.5, '1235'],
 ])('formats %d as %s', (value, text) => {
   expect(formatFigure(value)).toBe(text);
+});
+
+describe('the slope', () => {
+  test('is that of a straight line', () => {
+    const line = fc.tuple(fc.integer({ min: -100, max: 100 }), fc.integer({ min: -100, max: 100 }));
+    fc.assert(
+      fc.property(line, ([a, b]) => {
+        expect(slope([1, 2, 5, 9].map((x) => [x, a * x + b]))).toBeCloseTo(a);
+      }),
+    );
+  });
+
+  test('goes through the middle of points beside it', () => {
+    expect(slope([-1, 1, -1, 1].flatMap((d, x) => [[x, 2 * x + d] as const, [x, 2 * x - d] as const]))).toBe(
+      2,
+    );
+  });
 });
