@@ -263,8 +263,8 @@ export class Overlay {
 
   /** The device counts as lost from here on, and its descriptors are nobody's. */
   #closeTun(): void {
-    closeTunDevice(this.#tun.descriptors);
-    this.#tun = { ...this.#tun, descriptors: [] };
+    closeTunDevice(this.#tun);
+    this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
     this.#isTunLost = true;
   }
 
@@ -283,7 +283,8 @@ export class Overlay {
     const senders = this.#senders ?? sockets;
     const { coalesceTcp, coalesceUdp } = config.datapath.offload;
     return Datapath.start({
-      tunFds: this.#tun.descriptors,
+      tunReadFds: this.#tun.readFds,
+      tunWriteFds: this.#tun.writeFds,
       socketFds: sockets.descriptors,
       sendFds: senders.descriptors,
       underlayFamily: underlay.address.family,

@@ -17,10 +17,11 @@ import type { ForwardingState } from './forwarding.ts';
 import type { FromWorker, ToWorker, WorkerOffloads, WorkerSettings } from './worker-messages.ts';
 
 export interface DatapathOptions {
-  /** One TUN queue and one underlay socket per worker. */
-  readonly tunFds: readonly number[];
+  /** One TUN queue and one underlay socket per worker: where it reads and receives. */
+  readonly tunReadFds: readonly number[];
   readonly socketFds: readonly number[];
-  /** The sockets to send from, one per worker; the same as `socketFds` if there is one. */
+  /** Where it writes and sends; the same as those if there is one worker. */
+  readonly tunWriteFds: readonly number[];
   readonly sendFds: readonly number[];
   readonly underlayFamily: 4 | 6;
   readonly vni: number;
@@ -33,6 +34,8 @@ export interface DatapathOptions {
   /** The packet path cannot go on: the TUN device vanished, or a worker died. Called at most once. */
   readonly onFailure: (error: Error) => void;
 }
+
+type WorkerDescriptors = Pick<WorkerSettings, 'tunReadFd' | 'tunWriteFd' | 'socketFd' | 'sendFd'>;
 
 interface RunningWorker {
   readonly thread: Worker;
@@ -60,8 +63,13 @@ export class Datapath {
   /** Resolves once every worker polls. */
   static async start(options: DatapathOptions): Promise<Datapath> {
     const datapath = new Datapath(options.offloads, options.onFailure);
-    const starting = options.tunFds.map((tunFd, i) =>
-      datapath.#startWorker(options, tunFd, options.socketFds[i]!, options.sendFds[i]!),
+    const starting = options.tunReadFds.map((tunReadFd, i) =>
+      datapath.#startWorker(options, {
+        tunReadFd,
+        tunWriteFd: options.tunWriteFds[i]!,
+        socketFd: options.socketFds[i]!,
+        sendFd: options.sendFds[i]!,
+      }),
     );
     try {
       await Promise.all(starting);
@@ -128,21 +136,14 @@ export class Datapath {
     );
   }
 
-  async #startWorker(
-    options: DatapathOptions,
-    tunFd: number,
-    socketFd: number,
-    sendFd: number,
-  ): Promise<void> {
+  async #startWorker(options: DatapathOptions, descriptors: WorkerDescriptors): Promise<void> {
     const wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), {
       call: 'eventfd',
       doing: 'starting a packet path worker',
     });
     const counters = new WorkerCounters();
     const settings: WorkerSettings = {
-      tunFd,
-      socketFd,
-      sendFd,
+      ...descriptors,
       wakeFd,
       underlayFamily: options.underlayFamily,
       vni: options.vni,

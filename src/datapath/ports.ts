@@ -7,7 +7,6 @@
  */
 
 export interface TunQueue {
-  readonly fd: number;
   /** Reads one packet, virtio header first; returns its bytes. */
   read(address: number, capacityBytes: number): number;
   /** Writes one packet, virtio header first. */

@@ -2,7 +2,10 @@
 import type { ForwardingState } from './forwarding.ts';
 
 export interface WorkerSettings {
-  readonly tunFd: number;
+  /** A queue of the TUN device; from here the kernel's packets come. */
+  readonly tunReadFd: number;
+  /** The same one, or with several workers one that the kernel puts no packets into (tun/tun-device.ts). */
+  readonly tunWriteFd: number;
   /** Receives; sends too, unless there are several workers. */
   readonly socketFd: number;
   /** Sends. A port of its own for each worker lets the peer's kernel spread flows over the peer's workers. */

@@ -45,7 +45,7 @@ class PacketPath {
 
   constructor(settings: WorkerSettings) {
     this.#settings = settings;
-    const tun = new LinuxTunQueue(settings.tunFd);
+    const tun = new LinuxTunQueue(settings.tunReadFd, settings.tunWriteFd);
     const socket = new LinuxUnderlaySocket(settings.socketFd, settings.underlayFamily);
     const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
@@ -71,12 +71,12 @@ class PacketPath {
       onOff: (protocol) =>
         post({ kind: 'offload-off', offload: protocol === 'tcp' ? 'coalesceTcp' : 'coalesceUdp' }),
     });
-    const tunInput = { fd: settings.tunFd, events: POLLIN };
+    const tunInput = { fd: settings.tunReadFd, events: POLLIN };
     const socketInput = { fd: settings.socketFd, events: POLLIN };
     const wake = { fd: settings.wakeFd, events: POLLIN };
     this.#packets = new PollSet([tunInput, socketInput, wake]);
     this.#sendRoom = new PollSet([{ fd: settings.sendFd, events: POLLOUT }, socketInput, wake]);
-    this.#writeRoom = new PollSet([{ fd: settings.tunFd, events: POLLOUT }, wake]);
+    this.#writeRoom = new PollSet([{ fd: settings.tunWriteFd, events: POLLOUT }, wake]);
   }
 
   run(): void {

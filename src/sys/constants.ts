@@ -16,8 +16,9 @@ export const EFD_NONBLOCK = O_NONBLOCK;
 // linux/if_tun.h
 export const TUNSETIFF = 0x400454ca;
 export const TUNSETPERSIST = 0x400454cb;
-export const TUNSETVNETHDRSZ = 0x400454d8;
 export const TUNSETOFFLOAD = 0x400454d0;
+export const TUNSETVNETHDRSZ = 0x400454d8;
+export const TUNSETQUEUE = 0x400454d9;
 export const TUN_F_CSUM = 0x01;
 export const TUN_F_TSO4 = 0x02;
 export const TUN_F_TSO6 = 0x04;
@@ -27,6 +28,7 @@ export const TUN_F_USO4 = 0x20;
 export const TUN_F_USO6 = 0x40;
 export const IFF_TUN = 0x0001;
 export const IFF_MULTI_QUEUE = 0x0100;
+export const IFF_DETACH_QUEUE = 0x0400;
 export const IFF_NO_PI = 0x1000;
 export const IFF_VNET_HDR = 0x4000;
 
@@ -42,7 +44,25 @@ export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+export const SO_ATTACH_REUSEPORT_CBPF = 51;
 export const MSG_DONTWAIT = 0x40;
+
+// linux/bpf_common.h, linux/filter.h
+export const BPF_LD = 0x00;
+export const BPF_LDX = 0x01;
+export const BPF_ALU = 0x04;
+export const BPF_RET = 0x06;
+export const BPF_H = 0x08;
+export const BPF_B = 0x10;
+export const BPF_ABS = 0x20;
+export const BPF_IND = 0x40;
+/** Four times the lower half of a byte: the length of an IPv4 header. */
+export const BPF_MSH = 0xa0;
+export const BPF_MOD = 0x90;
+export const BPF_K = 0x00;
+export const BPF_A = 0x10;
+/** Offsets from here on count from the network header. */
+export const SKF_NET_OFF = -0x100000;
 
 // linux/in.h, linux/in6.h
 export const IPPROTO_IP = 0;

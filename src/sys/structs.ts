@@ -39,3 +39,9 @@ export const POLLFD = { bytes: 8, fd: 0, events: 4, revents: 6 } as const;
 
 /** linux/if.h, struct ifreq; IFNAMSIZ is 16 with the closing NUL */
 export const IFREQ = { bytes: 40, name: 0, flags: 16, nameBytes: 16 } as const;
+
+/** linux/filter.h, struct sock_filter: one instruction of classic BPF */
+export const SOCK_FILTER = { bytes: 8, code: 0, operand: 4 } as const;
+
+/** linux/filter.h, struct sock_fprog: how many instructions, and where they are */
+export const SOCK_FPROG = { bytes: 16, length: 0, filter: 8 } as const;

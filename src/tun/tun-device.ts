@@ -1,15 +1,23 @@
 /**
- * The Linux TUN device (Documentation/networking/tuntap.rst, linux/if_tun.h): created or taken over, one file
- * descriptor per queue, with a virtio header before each packet.
+ * The Linux TUN device (Documentation/networking/tuntap.rst, linux/if_tun.h): created or taken over, with one or
+ * more queues, and with a virtio header before each packet.
  *
  * The device is persistent: it outlives the agent with its addresses and routes, so that the connections of
  * pods survive an agent's restart. `ip link delete` removes it (host/tun-network.ts).
+ *
+ * With several queues each has two descriptors, one to read from and one to write to. The kernel spreads packets
+ * over the queues by a hash of the flow, but for a flow of which it has lately seen packets the other way: that
+ * flow goes to the queue through which those were written (tun_flow_update in drivers/net/tun.c). Which one that
+ * is depends on the peer, whose choice depends on ours, and a flow that is moved from queue to queue is reordered
+ * between their workers. A queue that has been detached can still be written to, and the kernel learns nothing
+ * from it. So all writes go through detached queues, and a flow's queue never changes.
  */
 import { WarrenError } from '../errors.ts';
 import { Arena } from '../sys/arena.ts';
 import { type CallContext, checked } from '../sys/calls.ts';
 import {
   EINVAL,
+  IFF_DETACH_QUEUE,
   IFF_MULTI_QUEUE,
   IFF_NO_PI,
   IFF_TUN,
@@ -26,6 +34,7 @@ import {
   TUNSETIFF,
   TUNSETOFFLOAD,
   TUNSETPERSIST,
+  TUNSETQUEUE,
   TUNSETVNETHDRSZ,
 } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
@@ -58,8 +67,10 @@ export interface TunOffloads {
 }
 
 export interface TunDevice {
-  /** One per queue; `closeTunDevice` closes them. */
-  readonly descriptors: readonly number[];
+  /** One per queue, as in `writeFds`; `closeTunDevice` closes them all. */
+  readonly readFds: readonly number[];
+  /** The same as `readFds` if there is one queue. */
+  readonly writeFds: readonly number[];
   /** What of the wanted offloads the kernel has. */
   readonly offloads: TunOffloads;
 }
@@ -72,20 +83,30 @@ export function openTunDevice(name: string, queues: number, wanted: TunOffloads)
       `"${name}" is not an interface name: it has 1 to 15 characters`,
     );
   }
-  const descriptors: number[] = [];
+  const opened: number[] = [];
+  const open = (): number => {
+    const fd = openQueue(name);
+    opened.push(fd);
+    return fd;
+  };
   try {
-    for (let queue = 0; queue < queues; queue++) descriptors.push(openQueue(name));
+    const writers = queues > 1 ? Array.from({ length: queues }, open) : [];
+    // The last one first, so that none takes the number of another. They keep their numbers, and the kernel
+    // takes what is written for received on the queue of that number: it has to be one that exists.
+    for (const fd of writers.toReversed()) detachQueue(name, fd);
+    const readFds = Array.from({ length: queues }, open);
     // Offloads belong to the device: the first queue sets them for all.
-    return { descriptors, offloads: setOffloads(name, descriptors[0]!, wanted) };
+    const offloads = setOffloads(name, readFds[0]!, wanted);
+    return { readFds, writeFds: queues > 1 ? writers : readFds, offloads };
   } catch (error) {
-    closeTunDevice(descriptors);
+    for (const fd of opened) libc.close(fd);
     throw error;
   }
 }
 
 /** Lets go of the device; it stays, without a carrier, until the next agent takes it. */
-export function closeTunDevice(descriptors: readonly number[]): void {
-  for (const descriptor of descriptors) libc.close(descriptor);
+export function closeTunDevice({ readFds, writeFds }: TunDevice): void {
+  for (const fd of new Set([...readFds, ...writeFds])) libc.close(fd);
 }
 
 function openQueue(name: string): number {
@@ -109,6 +130,16 @@ function openQueue(name: string): number {
     libc.close(fd);
     throw error;
   }
+}
+
+/** The device's packets are no longer put into this queue, and it can still be written to. */
+function detachQueue(name: string, fd: number): void {
+  const request = new Arena(IFREQ.bytes);
+  request.view.setUint16(IFREQ.flags, IFF_DETACH_QUEUE, true);
+  checked(libc.ioctl(fd, TUNSETQUEUE, request.address(0)), {
+    call: 'ioctl(TUNSETQUEUE)',
+    doing: `detaching a queue of the TUN device ${name}`,
+  });
 }
 
 /** An older kernel refuses the flags that it does not know: ask for less until it agrees. */

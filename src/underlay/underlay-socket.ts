@@ -28,13 +28,18 @@ import {
   UDP_GRO,
   UDP_SEGMENT,
 } from '../sys/constants.ts';
+import { SysError } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
 import { sockaddrPort, writeSockaddr } from '../sys/sockaddr.ts';
+import { steerBySourcePort } from './port-steering.ts';
 
 /** A burst of superpackets in each direction; the default of 208 KiB holds three. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
 /** The kernel makes as much of it as it must (SOCK_MIN_RCVBUF, some 2 KB). */
 const LEAST_BUFFER_BYTES = 1;
+
+/** How often to look for free ports in a row. */
+const ROW_ATTEMPTS = 16;
 
 const BIND_HINTS = {
   EADDRINUSE: 'another program uses this port; stop it, or set another encapsulation.port',
@@ -45,11 +50,11 @@ const BIND_HINTS = {
 export interface UnderlaySocketOptions {
   /** The local address as one int32 (IPv4) or four (IPv6). */
   readonly words: Int32Array;
-  /** 0: the kernel chooses one for each socket. */
+  /** What the sockets share. 0: each has one of its own, in a row if that can be had. */
   readonly port: number;
   /** How an error names the address. */
   readonly displayName: string;
-  /** One per packet path thread; they share the port. */
+  /** One per packet path thread. */
   readonly count: number;
   /** Nobody will read from them: what strangers send there must not lie in memory for good. */
   readonly sendsOnly?: boolean;
@@ -72,19 +77,59 @@ export interface UnderlaySockets {
 
 /** Opens and binds the sockets. */
 export function openUnderlaySockets(options: UnderlaySocketOptions): UnderlaySockets {
+  const descriptors = options.port === 0 ? openInARow(options) : openOnOnePort(options);
+  const udpGro = descriptors.map((fd) => options.wanted.udpGro && enableGro(fd)).every(Boolean);
+  const udpSegment = options.wanted.udpSegment && hasSegmentation(descriptors[0]!);
+  return { descriptors, offloads: { udpSegment, udpGro } };
+}
+
+function openOnOnePort(options: UnderlaySocketOptions): number[] {
+  const isShared = options.count > 1;
+  // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
+  if (isShared) closeUnderlaySockets([openSocket(options, options.port, false)]);
+  const ports = Array.from({ length: options.count }, () => options.port);
+  const descriptors = openAll(options, ports, isShared);
+  if (isShared) steerBySourcePort(descriptors[0]!, familyOf(options), options.count);
+  return descriptors;
+}
+
+/**
+ * Ports in a row come to sockets in a row at a peer that spreads by port (port-steering.ts), however many it has.
+ * With others in between it will do without: any ports keep the order, they only spread less evenly.
+ */
+function openInARow(options: UnderlaySocketOptions): number[] {
+  for (let attempt = 0; attempt < ROW_ATTEMPTS; attempt++) {
+    const first = openSocket(options, 0, false);
+    const port = boundPort(first);
+    const others = Array.from({ length: options.count - 1 }, (_, i) => port + 1 + i);
+    try {
+      return [first, ...openAll(options, others, false)];
+    } catch (error) {
+      closeUnderlaySockets([first]);
+      if (!(error instanceof SysError && error.code === 'EADDRINUSE')) throw error;
+    }
+  }
+  return openAll(
+    options,
+    Array.from({ length: options.count }, () => 0),
+    false,
+  );
+}
+
+/** A socket on each of `ports`, or none. */
+function openAll(options: UnderlaySocketOptions, ports: readonly number[], sharePort: boolean): number[] {
   const descriptors: number[] = [];
   try {
-    const isShared = options.count > 1 && options.port !== 0;
-    // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
-    if (isShared) closeUnderlaySockets([openSocket(options, false)]);
-    for (let i = 0; i < options.count; i++) descriptors.push(openSocket(options, isShared));
-    const udpGro = descriptors.map((fd) => options.wanted.udpGro && enableGro(fd)).every(Boolean);
-    const udpSegment = options.wanted.udpSegment && hasSegmentation(descriptors[0]!);
-    return { descriptors, offloads: { udpSegment, udpGro } };
+    for (const port of ports) descriptors.push(openSocket(options, port, sharePort));
+    return descriptors;
   } catch (error) {
     closeUnderlaySockets(descriptors);
     throw error;
   }
+}
+
+function familyOf({ words }: UnderlaySocketOptions): 4 | 6 {
+  return words.length === 1 ? 4 : 6;
 }
 
 export function closeUnderlaySockets(descriptors: readonly number[]): void {
@@ -115,8 +160,8 @@ export function boundPort(fd: number): number {
   return sockaddrPort(scratch.view, 0);
 }
 
-function openSocket(options: UnderlaySocketOptions, sharePort: boolean): number {
-  const isV4 = options.words.length === 1;
+function openSocket(options: UnderlaySocketOptions, port: number, sharePort: boolean): number {
+  const isV4 = familyOf(options) === 4;
   const doing = `binding the underlay socket to ${options.displayName}`;
   const context = (call: string): CallContext => ({ call, doing, hints: call === 'bind' ? BIND_HINTS : {} });
   const scratch = new Arena(64);
@@ -134,7 +179,7 @@ function openSocket(options: UnderlaySocketOptions, sharePort: boolean): number 
     growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, scratch);
     const [level, discover] = isV4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
     set(level, discover, IP_PMTUDISC_DO, 'MTU_DISCOVER');
-    const sockaddrBytes = writeSockaddr(scratch.view, 0, options.words, options.port);
+    const sockaddrBytes = writeSockaddr(scratch.view, 0, options.words, port);
     checked(libc.bind(fd, scratch.address(0), sockaddrBytes), context('bind'));
     return fd;
   } catch (error) {

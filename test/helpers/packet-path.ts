@@ -106,7 +106,7 @@ class TunInTest extends LinuxTunQueue {
   readonly #refuse: (packets: number) => number;
 
   constructor(fd: number, refuse: (packets: number) => number) {
-    super(fd);
+    super(fd, fd);
     this.#refuse = refuse;
   }
 

@@ -45,7 +45,7 @@ class Sink implements UnderlaySocket {
   }
 }
 
-const noTun: TunQueue = { fd: -1, read: () => 0, write: () => 0, writev: () => 0 };
+const noTun: TunQueue = { read: () => 0, write: () => 0, writev: () => 0 };
 
 export function benchmarks(): MicroBenchmark[] {
   return SHAPES.flatMap((shape) => [

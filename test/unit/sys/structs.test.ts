@@ -11,6 +11,8 @@ import {
   MMSGHDR,
   MSGHDR,
   POLLFD,
+  SOCK_FILTER,
+  SOCK_FPROG,
   SOCKADDR_IN,
   SOCKADDR_IN6,
 } from '../../../src/sys/structs.ts';
@@ -103,6 +105,24 @@ const LAYOUTS: readonly [string, object, Record<string, string>][] = [
       nameBytes: 'IFNAMSIZ',
     },
   ],
+  [
+    'SOCK_FILTER',
+    SOCK_FILTER,
+    {
+      bytes: 'sizeof(struct sock_filter)',
+      code: 'offsetof(struct sock_filter, code)',
+      operand: 'offsetof(struct sock_filter, k)',
+    },
+  ],
+  [
+    'SOCK_FPROG',
+    SOCK_FPROG,
+    {
+      bytes: 'sizeof(struct sock_fprog)',
+      length: 'offsetof(struct sock_fprog, len)',
+      filter: 'offsetof(struct sock_fprog, filter)',
+    },
+  ],
 ];
 
 const HEADERS = [
@@ -118,6 +138,7 @@ const HEADERS = [
   'netinet/in.h',
   'net/if.h',
   'netinet/udp.h',
+  'linux/filter.h',
   'linux/if_tun.h',
 ];
 
