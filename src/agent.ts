@@ -36,6 +36,7 @@ import { timingPresets } from './membership/timing.ts';
 import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import { makeStateFolder } from './state/state-file.ts';
+import { lockTun } from './tun/tun-lock.ts';
 import { VERSION } from './version.ts';
 
 /**
@@ -75,6 +76,16 @@ export async function cleanupNode(config: Config): Promise<void> {
       hint: 'Stop it first; it would put everything back.',
     });
   }
+  // Nor one that has another socket; and none may start meanwhile.
+  const lock = lockTun(config.tun.name);
+  try {
+    await removeAll(config);
+  } finally {
+    lock.release();
+  }
+}
+
+async function removeAll(config: Config): Promise<void> {
   const log = createLogger(config.log);
   const identity = loadIdentity(config.node.stateDir);
   // Without an identity no agent ever ran from this state folder, and it has no pods.

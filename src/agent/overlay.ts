@@ -18,6 +18,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { nodeAddress } from '../pod/addresses.ts';
 import { closeTunDevice, openTunDevice, type TunDevice } from '../tun/tun-device.ts';
+import { lockTun, type TunLock } from '../tun/tun-lock.ts';
 import {
   closeUnderlaySockets,
   openUnderlaySockets,
@@ -45,6 +46,7 @@ export interface Offloads extends WorkerOffloads {
 
 export class Overlay {
   readonly #options: OverlayOptions;
+  readonly #lock: TunLock;
   #tun: TunDevice;
   #sockets: UnderlaySockets | undefined;
   #underlay: Underlay;
@@ -73,11 +75,13 @@ export class Overlay {
     const workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
     this.#underlay = underlay;
     this.#workers = workers;
-    this.#openSockets();
+    this.#lock = lockTun(config.tun.name);
     try {
+      this.#openSockets();
       this.#tun = this.#openTun();
     } catch (error) {
       this.#closeSockets();
+      this.#lock.release();
       throw error;
     }
   }
@@ -181,6 +185,7 @@ export class Overlay {
     await this.#stopDatapath();
     this.#closeTun();
     this.#closeSockets();
+    this.#lock.release();
   }
 
   /** One after the other, whatever became of the one before. */

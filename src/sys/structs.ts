@@ -34,6 +34,9 @@ export const SOCKADDR_IN = { bytes: 16, family: 0, port: 2, address: 4 } as cons
 /** linux/in6.h; port and address in network byte order */
 export const SOCKADDR_IN6 = { bytes: 28, family: 0, port: 2, flowInfo: 4, address: 8, scopeId: 24 } as const;
 
+/** linux/un.h */
+export const SOCKADDR_UN = { bytes: 110, family: 0, path: 2 } as const;
+
 /** asm-generic/poll.h */
 export const POLLFD = { bytes: 8, fd: 0, events: 4, revents: 6 } as const;
 

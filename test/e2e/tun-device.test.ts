@@ -134,6 +134,32 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'the TUN device', () =>
     expect((await pod.exec(['cat', '/proc/sys/net/ipv6/conf/eth0/accept_ra'])).stdout.trim()).toBe('0');
   });
 
+  it('has one agent: a second one of that network namespace is refused, and so is its --cleanup', async () => {
+    const node = lab.node(0);
+    const folder = mkdtempSync(join(tmpdir(), 'warren-tun-test-'));
+    try {
+      const file = join(folder, 'config.yaml');
+      // All its own, but for the name of the device.
+      const config = [
+        `node: {name: second, stateDir: ${folder}/state, socket: ${folder}/agent.sock}`,
+        'cluster: {podCidrs: [10.99.0.0/16]}',
+        'underlay: {gossipPort: 7999}',
+        'encapsulation: {type: vxlan-gpe, port: 4999}',
+      ];
+      writeFileSync(file, `${config.join('\n')}\n`);
+      const before = await link();
+      for (const flags of [[], ['--cleanup']]) {
+        const second = await node.exec([process.execPath, warren, 'agent', '-c', file, ...flags]);
+        expect(second.stderr).toMatch(/another agent holds the TUN device warren0/);
+        expect(second.stderr).toMatch(/tun\.name/);
+        expect(second.code).toBe(1);
+      }
+      expect(await link()).toEqual(before);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('stays when the agent ends, with addresses and routes, and is taken over by the next one', async () => {
     const node = lab.node(0);
     const before = await link();

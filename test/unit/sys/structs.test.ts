@@ -15,6 +15,7 @@ import {
   SOCK_FPROG,
   SOCKADDR_IN,
   SOCKADDR_IN6,
+  SOCKADDR_UN,
 } from '../../../src/sys/structs.ts';
 import { describeUnless, lacking } from '../../helpers/requirements.ts';
 
@@ -86,6 +87,15 @@ const LAYOUTS: readonly [string, object, Record<string, string>][] = [
     },
   ],
   [
+    'SOCKADDR_UN',
+    SOCKADDR_UN,
+    {
+      bytes: 'sizeof(struct sockaddr_un)',
+      family: 'offsetof(struct sockaddr_un, sun_family)',
+      path: 'offsetof(struct sockaddr_un, sun_path)',
+    },
+  ],
+  [
     'POLLFD',
     POLLFD,
     {
@@ -132,6 +142,7 @@ const HEADERS = [
   'fcntl.h',
   'errno.h',
   'sys/socket.h',
+  'sys/un.h',
   'sys/uio.h',
   'sys/eventfd.h',
   'sys/ioctl.h',
