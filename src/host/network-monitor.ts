@@ -9,6 +9,8 @@ import type { Logger } from '../log/logger.ts';
 import { argvInNetns, type InNetns, SBIN } from './command.ts';
 
 const ARGV = ['ip', '-json', 'monitor', 'link', 'address', 'route'];
+/** Makes it end with an agent that is killed (PR_SET_PDEATHSIG in prctl(2)). util-linux 2.34; busybox has it not. */
+const TIED = ['setpriv', '--pdeathsig', 'KILL', '--'];
 const RESTART_MS = 1000;
 
 export interface NetworkMonitorOptions extends InNetns {
@@ -21,6 +23,7 @@ export class NetworkMonitor {
   #child: ChildProcessByStdio<null, Readable, null> | undefined;
   #restart: NodeJS.Timeout | undefined;
   #isStopped = false;
+  #canTie = true;
 
   constructor(options: NetworkMonitorOptions) {
     this.#options = options;
@@ -29,18 +32,28 @@ export class NetworkMonitor {
   start(): void {
     if (this.#isStopped) return;
     const { netns, onChange, log } = this.#options;
-    const [program, ...args] = argvInNetns(netns, ARGV);
+    const isTied = this.#canTie;
+    const [program, ...args] = argvInNetns(netns, isTied ? [...TIED, ...ARGV] : ARGV);
     const child = spawn(program!, args, {
       stdio: ['ignore', 'pipe', 'ignore'],
       env: { ...process.env, PATH: `${process.env.PATH ?? ''}:${SBIN}`, LC_ALL: 'C' },
     });
     this.#child = child;
-    child.stdout.on('data', () => onChange());
+    let hasSpoken = false;
+    child.stdout.on('data', () => {
+      hasSpoken = true;
+      onChange();
+    });
     let hasEnded = false;
-    const ended = (reason: string) => {
+    const ended = (reason: string, wasKilled = false) => {
       if (hasEnded || this.#isStopped) return;
       hasEnded = true;
       this.#child = undefined;
+      if (isTied && !hasSpoken && !wasKilled) {
+        // Most likely there is no such setpriv. If it was `ip` after all, that shows now.
+        this.#canTie = false;
+        return this.start();
+      }
       log.warn({ reason }, '`ip monitor` ended; starting it again');
       this.#restart = setTimeout(() => {
         this.start();
@@ -49,7 +62,7 @@ export class NetworkMonitor {
       }, RESTART_MS);
     };
     child.on('error', (error) => ended(errorMessage(error)));
-    child.on('exit', (code, signal) => ended(signal ?? `exit code ${code}`));
+    child.on('exit', (code, signal) => ended(signal ?? `exit code ${code}`, signal !== null));
   }
 
   /** The process that watches; undefined between its end and its restart. */

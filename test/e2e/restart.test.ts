@@ -1,6 +1,6 @@
 /** Agents that die and come back: what the others notice, and what the pods do not. */
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LabPod } from '../../src/lab/host.ts';
@@ -50,6 +50,8 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'an agent that ends', (
       FAMILIES.map((family) => startProbe(target).receiver(target.address(family))),
     );
 
+    const monitors = childrenOf(before.status.node.pid).filter((pid) => commandOf(pid).includes('monitor'));
+    expect(monitors.map(commandOf)).toEqual(['ip -json monitor link address route']);
     await b.kill('SIGKILL');
     const killedMs = performance.now();
     const isGone = ({ peers, routes }: NodeView) =>
@@ -62,6 +64,8 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'an agent that ends', (
       }),
     );
     console.info(`a killed node lost its routes on the two others after ${noticedMs.join(' and ')} ms`);
+
+    expect(monitors.map(commandOf), 'programs of the killed agent').toEqual(['']);
 
     const pod = await lab.pod(a.name, 'pod-1');
     expect((await ping(pod, target.address(4))).stdout).toContain('Destination Net Unreachable');
@@ -143,6 +147,19 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'an agent that ends', (
     },
   );
 });
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
+/** Empty for a process that has ended. */
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim();
+  } catch {
+    return '';
+  }
+}
 
 /** The TUN device's number, which a device made anew would not have. */
 async function tunIndex(node: LabNode): Promise<number> {
