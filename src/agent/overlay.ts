@@ -42,6 +42,8 @@ export interface Offloads extends WorkerOffloads {
   readonly tso: boolean;
   readonly uso: boolean;
   readonly udpGro: boolean;
+  /** Checksums stay partial towards peers that take them so, each of which is told apart in its own report. */
+  readonly checksum: boolean;
 }
 
 export class Overlay {
@@ -102,9 +104,9 @@ export class Overlay {
   get offloads(): Offloads {
     const udpGro = this.#sockets?.offloads.udpGro ?? false;
     const udpSegment = (this.#senders ?? this.#sockets)?.offloads.udpSegment ?? false;
-    const { coalesceTcp, coalesceUdp } = this.#options.config.datapath.offload;
+    const { coalesceTcp, coalesceUdp, checksum } = this.#options.config.datapath.offload;
     const wanted = { udpSegment, coalesceTcp, coalesceUdp };
-    return { ...this.#tun.offloads, udpGro, ...(this.#datapath?.offloads ?? wanted) };
+    return { ...this.#tun.offloads, udpGro, ...(this.#datapath?.offloads ?? wanted), checksum };
   }
 
   /**

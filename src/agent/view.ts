@@ -143,7 +143,7 @@ function gossipPeers({ membership, leases, overlay }: ViewParts): PeerReport[] {
       status: member.status,
       endpoint: formatEndpoint(member.vtep),
       subnets: (subnets.get(member.id) ?? []).map(formatPrefix),
-      ...peerTraffic(overlay, member.id),
+      ...forwardingReport(overlay, member.id),
     }))
     .sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id));
 }
@@ -156,7 +156,7 @@ function staticPeers({ config, overlay }: ViewParts): PeerReport[] {
     status: 'static' as const,
     endpoint: formatEndpoint(peer.endpoint),
     subnets: peer.subnets.map(formatPrefix),
-    ...peerTraffic(overlay, staticPeerKey(peer.name)),
+    ...forwardingReport(overlay, staticPeerKey(peer.name)),
   }));
 }
 
@@ -208,10 +208,19 @@ function isReachable(member: Member): boolean {
   return member.status === 'alive' || member.status === 'suspect';
 }
 
-function peerTraffic(overlay: Overlay, key: string): { outbound: DirectionReport; inbound: DirectionReport } {
-  const index = overlay.table.index(key);
-  const total = (index === undefined ? undefined : overlay.datapath?.vtepTotals(index)) ?? addTraffic([]);
-  return { outbound: outbound(total), inbound: inbound(total) };
+/** How packets are sent to a peer, and how many. */
+function forwardingReport(
+  overlay: Overlay,
+  key: string,
+): Pick<PeerReport, 'partialChecksums' | 'outbound' | 'inbound'> {
+  const { table, datapath } = overlay;
+  const index = table.index(key);
+  const total = (index === undefined ? undefined : datapath?.vtepTotals(index)) ?? addTraffic([]);
+  return {
+    partialChecksums: table.forwarding.peers.some((peer) => peer.key === key && peer.partialChecksums),
+    outbound: outbound(total),
+    inbound: inbound(total),
+  };
 }
 
 function outbound(total: TrafficTotals): DirectionReport {

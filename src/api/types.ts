@@ -64,6 +64,8 @@ export interface PeerReport {
   readonly status: MemberStatus | 'static';
   readonly endpoint: string;
   readonly subnets: readonly string[];
+  /** Whether inner checksums are left partial towards it: both nodes want that. Else they are computed. */
+  readonly partialChecksums: boolean;
   readonly outbound: DirectionReport;
   readonly inbound: DirectionReport;
 }

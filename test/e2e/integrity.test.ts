@@ -129,6 +129,9 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of tw
       for (const [name, isOn] of Object.entries(offloads)) {
         expect([name, isOn]).toEqual([name, variant !== 'all' && variant !== name]);
       }
+      const { peers } = await lab.node(0).view();
+      const peer = peers.find(({ name }) => name === lab.node(index).name);
+      expect(peer?.partialChecksums).toBe(variant !== 'all' && variant !== 'checksum');
       for (const family of FAMILIES) {
         await expectStreams(
           [

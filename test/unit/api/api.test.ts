@@ -202,8 +202,8 @@ describe('health and metrics over TCP', () => {
     expect({ status, type }).toEqual({ status: 200, type: 'text/plain; version=0.0.4; charset=utf-8' });
     for (const line of [
       'warren_datapath_packets_total{direction="outbound"} 1200',
-      'warren_datapath_drops_total{reason="unknownSource"} 3',
-      'warren_datapath_drops_total{reason="noRoute"} 0',
+      'warren_datapath_drops_total{reason="inbound-unknown-source"} 3',
+      'warren_datapath_drops_total{reason="outbound-no-route"} 0',
       'warren_cluster_members{status="dead"} 1',
       'warren_lease_active 1',
       'warren_peer_bytes_total{peer="node-b",id="b2",direction="inbound"} 600',

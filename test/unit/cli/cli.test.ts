@@ -64,7 +64,7 @@ pods      1
 repairs   route 2
 outbound  1200 packets, 1.5 MB
 inbound   7 packets, 588 B
-drops     unknownSource 3
+drops     inbound-unknown-source 3
 `,
     );
   });
