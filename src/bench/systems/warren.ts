@@ -12,9 +12,16 @@ interface Mode {
   readonly settings: string;
 }
 
-/** Another mode (an encrypted one, several workers) is one more entry here. */
+/** Another mode (an encrypted one) is one more entry here. */
 const MODES: readonly Mode[] = [
   { id: 'warren', title: 'warren', encrypted: false, config: {}, settings: 'as shipped' },
+  {
+    id: 'warren-two-workers',
+    title: 'warren, two workers',
+    encrypted: false,
+    config: { datapath: { workers: 2 } },
+    settings: 'datapath.workers: 2',
+  },
   {
     id: 'warren-full-checksums',
     title: 'warren, checksum offload off',
