@@ -42,7 +42,7 @@ export interface Offloads extends WorkerOffloads {
   readonly tso: boolean;
   readonly uso: boolean;
   readonly udpGro: boolean;
-  /** Checksums stay partial towards peers that take them so, each of which is told apart in its own report. */
+  /** By configuration; `partialChecksums` in the report of a peer says whether it takes them so. */
   readonly checksum: boolean;
 }
 

@@ -143,7 +143,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'the TUN device', () =>
       const config = [
         `node: {name: second, stateDir: ${folder}/state, socket: ${folder}/agent.sock}`,
         'cluster: {podCidrs: [10.99.0.0/16]}',
-        'underlay: {gossipPort: 7999}',
+        'underlay: {address: 192.0.2.1, gossipPort: 7999}',
         'encapsulation: {type: vxlan-gpe, port: 4999}',
       ];
       writeFileSync(file, `${config.join('\n')}\n`);
