@@ -7,7 +7,7 @@
 import { WarrenError } from '../errors.ts';
 import { Arena } from '../sys/arena.ts';
 import { checked } from '../sys/calls.ts';
-import { AF_UNIX, EADDRINUSE, SOCK_CLOEXEC, SOCK_DGRAM } from '../sys/constants.ts';
+import { AF_UNIX, EADDRINUSE, SOCK_CLOEXEC, SOCK_STREAM } from '../sys/constants.ts';
 import { SysError } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
 import { SOCKADDR_UN } from '../sys/structs.ts';
@@ -19,7 +19,7 @@ export interface TunLock {
 /** Throws TUN_TAKEN if an agent of this network namespace has the device `name`. */
 export function lockTun(name: string): TunLock {
   const doing = `locking the TUN device ${name}`;
-  const fd = checked(libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), { call: 'socket', doing });
+  const fd = checked(libc.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), { call: 'socket', doing });
   // An abstract name begins with a zero byte, and ends where the length says.
   const path = Buffer.from(`\0warren/tun/${name}`);
   const address = new Arena(SOCKADDR_UN.path + path.length);
