@@ -43,6 +43,12 @@ export interface VirtioHeader {
   readonly checksumOffset: number;
 }
 
+/** What is handed to the TUN, or comes out of it. */
+export interface TunFrame {
+  readonly packet: Uint8Array;
+  readonly virtio: Partial<VirtioHeader>;
+}
+
 /** A datagram, or a group of them (UDP_SEGMENT), that is to be sent. */
 export interface SentMessage {
   /** Of the peer. */
@@ -276,13 +282,18 @@ export class PacketPathHarness {
   }
 
   /** The TUN hands over these packets with their virtio headers, and the outbound path runs once. */
-  fromTun(...frames: { packet: Uint8Array; virtio: Partial<VirtioHeader> }[]): void {
+  fromTun(...frames: TunFrame[]): void {
     this.intoTun(...frames);
-    this.#outbound.drain();
+    this.drainTun();
+  }
+
+  /** The outbound path runs once; the errno that ended its turn, 0 if the turn was over. */
+  drainTun(): number {
+    return this.#outbound.drain();
   }
 
   /** The TUN has these packets to hand over. */
-  intoTun(...frames: { packet: Uint8Array; virtio: Partial<VirtioHeader> }[]): void {
+  intoTun(...frames: TunFrame[]): void {
     for (const { packet, virtio } of frames) {
       const framed = new Arena(VIRTIO_NET_HEADER_BYTES + packet.length);
       framed.view.setUint8(0, virtio.needsChecksum ? 1 : 0);
@@ -292,7 +303,8 @@ export class PacketPathHarness {
       framed.view.setUint16(6, virtio.checksumStart ?? 0, true);
       framed.view.setUint16(8, virtio.checksumOffset ?? 0, true);
       framed.bytes.set(packet, VIRTIO_NET_HEADER_BYTES);
-      libc.write(this.#podFd, framed.address(0), framed.bytes.length);
+      if (libc.write(this.#podFd, framed.address(0), framed.bytes.length) < 0)
+        throw new Error(`the socket pair in the TUN's place is full: errno ${libc.errno()}`);
     }
   }
 

@@ -58,12 +58,21 @@ describe('outbound', () => {
     expect(path.counters.vtep(0)).toMatchObject({ outboundPackets: 2, outboundBytes: 140 });
   });
 
-  it('sends full bursts and more in order', () => {
+  it('reads at most 64 packets in a turn, the rest in the next, and keeps the order', () => {
     const packets = Array.from({ length: 150 }, (_, i) =>
       ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 30 + i }),
     );
-    for (let i = 0; i < packets.length; i += 10) path.fromPods(...packets.slice(i, i + 10));
-    for (const packet of packets) expect(peerB.receive()?.subarray(8)).toEqual(Buffer.from(packet));
+    path.intoTun(...packets.map((packet) => ({ packet, virtio: {} })));
+    const turns: number[] = [];
+    const sent: Buffer[] = [];
+    for (let errno = 0; errno === 0; ) {
+      errno = path.drainTun();
+      const datagrams = peerB.receiveAll();
+      turns.push(datagrams.length);
+      sent.push(...datagrams);
+    }
+    expect(turns).toEqual([64, 64, 22]);
+    expect(sent.map((datagram) => datagram.subarray(8))).toEqual(packets.map((one) => Buffer.from(one)));
   });
 
   it('answers a packet that nobody owns with "unreachable"', () => {
@@ -172,6 +181,34 @@ describe('inbound', () => {
     path.receive();
     otherPort.close();
     expect(path.toPods()).toHaveLength(1);
+  });
+
+  it('takes at most 64 messages in a turn, so one direction does not wait for the end of the other', () => {
+    const outbound = Array.from({ length: 70 }, (_, i) =>
+      ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 60 + i }),
+    );
+    const inbound = Array.from({ length: 140 }, (_, i) =>
+      ipv4Packet('10.42.2.2', '10.42.1.2', { bytes: 60 + i }),
+    );
+    path.intoTun(...outbound.map((packet) => ({ packet, virtio: {} })));
+    for (const packet of inbound) peerB.send(vxlanGpe(packet));
+    const turns: [number, number][] = [];
+    const [sent, written]: [Buffer[], Buffer[]] = [[], []];
+    for (let turn = 0; turn < 3; turn++) {
+      path.drainTun();
+      path.receive();
+      const [out, into] = [peerB.receiveAll(), path.toPods()];
+      turns.push([out.length, into.length]);
+      sent.push(...out);
+      written.push(...into);
+    }
+    expect(turns).toEqual([
+      [64, 64],
+      [6, 64],
+      [0, 12],
+    ]);
+    expect(sent.map((datagram) => datagram.subarray(8))).toEqual(outbound.map((one) => Buffer.from(one)));
+    expect(written).toEqual(inbound.map((one) => Buffer.from(one)));
   });
 
   it('drops what is truncated, at every length', () => {
