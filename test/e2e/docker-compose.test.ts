@@ -100,9 +100,10 @@ describeUnless(typeof found === 'string' ? found : undefined, 'docker-compose', 
     expect(check.results.filter((result) => !result.ok)).toEqual([]);
     expect(check.unreachable).toEqual([]);
     expect(check.ok).toBe(true);
-    // Itself, or at least the two other nodes with two pods each, in both families, from the node and its pods.
+    // Every node, itself included, and the two pods of each, in both families, from the node and both its pods.
     const targets = new Set(check.results.map(({ toNode, toPod }) => `${toNode}/${toPod}`));
-    expect(targets.size).toBeGreaterThanOrEqual(6);
+    expect(targets.size).toBe(3 * (1 + 2));
+    expect(check.results).toHaveLength(3 * targets.size * 2);
     const { code, stdout } = await inNode(node, 'warren', 'check');
     expect({ code, stdout }).toMatchObject({ code: 0 });
   });

@@ -3,6 +3,7 @@
  * a path that carries less the agent does.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { setSysctls } from '../../src/host/sysctl.ts';
 import type { CommandResult } from '../../src/lab/command.ts';
 import type { LabHost, LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
@@ -192,14 +193,10 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
       beforeAll(async () => {
         const target = lab.node(2).underlayAddress;
         const host = `${target}/${underlay === 'ipv4' ? 32 : 128}`;
-        for (const setting of [
-          'net.ipv4.ip_forward=1',
-          'net.ipv6.conf.all.forwarding=1',
-          'net.ipv4.conf.all.send_redirects=0',
-          'net.ipv4.conf.eth0.send_redirects=0',
-        ]) {
-          await mustRun(router, ['sysctl', '-q', '-w', setting]);
-        }
+        const where = { netns: router.netns };
+        await setSysctls(['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'], '1', where);
+        const redirects = ['net/ipv4/conf/all/send_redirects', 'net/ipv4/conf/eth0/send_redirects'] as const;
+        await setSysctls(redirects, '0', where);
         await mustRun(router, [
           'ip',
           'route',
