@@ -2,6 +2,9 @@
  * Runs every test: unit and simulation first, then, as root, end to end. Ends with the failures, every
  * skipped test with its reason, and one line `N passed, N failed[, N skipped]`. Further arguments go to
  * vitest (`npm test -- test/e2e/lab.test.ts`).
+ *
+ * The environment variable WARREN_TEST_SCALE, 1 to 100, multiplies what the end-to-end tests send in bulk:
+ * 1, the default, is 2 GB; .ci/nightly sets 10.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -9,9 +12,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { NEEDS_ROOT } from './system-tools.mjs';
+import { testScale } from './test-scale.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IS_ROOT = process.getuid?.() === 0;
+
+// A mistake in it shows now, not after minutes.
+testScale();
 
 const folder = mkdtempSync(join(tmpdir(), 'warren-test-'));
 try {

@@ -1,10 +1,14 @@
-/** What goes in comes out: streams by their SHA-256, datagrams byte by byte, with offloads, without, and with loss. */
+/**
+ * What goes in comes out: streams by their SHA-256, datagrams byte by byte, with offloads, without, and with loss.
+ * In bulk 2 GB, times WARREN_TEST_SCALE.
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { loseUdp } from '../helpers/packet-filter.ts';
-import { Probe } from '../helpers/probe.ts';
+import { type Bulk, type BulkReport, Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
+import { testScale } from '../helpers/scale.ts';
 
 const VXLAN_GPE_PORT = 4790;
 const FAMILIES = [4, 6] as const;
@@ -19,6 +23,27 @@ const TWO_WORKERS = FIRST_VARIANT + VARIANTS.length;
 /** Every size up to a full datagram, then such as the pod has to fragment, up to the longest there is. */
 const UDP_SIZES = [...Array.from({ length: 1450 }, (_, i) => i + 1), 1473, 2000, 4001, 9000, 30_000, 65_507];
 const FEW_UDP_SIZES = [1, 2, 17, 100, 577, 1200, 1399, 1400, 1436, 1437, 3000, 20_001];
+
+/** Of each family: streams one way and the other, datagrams without loss, datagrams with loss. */
+const SCALE = testScale();
+const BULK_STREAM_BYTES = 300_000_000 * SCALE;
+const BULK_DATAGRAMS = 125_000 * SCALE;
+const LOSSY_DATAGRAMS = 70_000 * SCALE;
+/** 1003 bytes on average: full ones, full but for a byte, odd, small. */
+const BULK_SIZES = [1416, 1415, 1416, 601, 1001, 1400, 13, 1416, 350];
+const BULK_TIMEOUT_MS = 60_000 * SCALE;
+/**
+ * Two flows, and in all fewer datagrams on the way than any queue on it holds: a packet that no one loses on purpose
+ * must arrive.
+ */
+const BULK: Bulk = {
+  flows: 2,
+  datagrams: BULK_DATAGRAMS,
+  sizes: BULK_SIZES,
+  segments: 44,
+  window: 400,
+  patienceMs: 5000,
+};
 
 describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of two nodes', () => {
   let lab: Lab;
@@ -51,11 +76,12 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of tw
     streams: readonly (readonly [number, number])[],
     family: 4 | 6,
     bytes: number,
+    timeoutMs = 60_000,
   ): Promise<void> {
     const transfers = await Promise.all(
       streams.map(async ([from, to], i) => {
         const listener = await probes[to]!.receiver(pods[to]!.address(family));
-        return probes[from]!.transfer(listener, bytes, `${family} ${from} ${to} ${i}`, 60_000);
+        return probes[from]!.transfer(listener, bytes, `${family} ${from} ${to} ${i}`, timeoutMs);
       }),
     );
     for (const [i, { sha256, receipt }] of transfers.entries()) {
@@ -75,11 +101,24 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of tw
     expect(outcome).toEqual({ wrong: [], lost: [] });
   }
 
-  /** A superpacket that the sender's program makes itself. */
+  /** Superpackets that the sender's program makes itself, the second one of as many segments as reach the TUN. */
   async function expectSegments(from: number, to: number, family: 4 | 6): Promise<void> {
     const echo = await probes[to]!.udpEcho(pods[to]!.address(family));
     expect(await probes[from]!.udpSegments(pods[from]!.address(family), echo, 40, 1400)).toBe(40);
-    expect(await probes[from]!.udpSegments(pods[from]!.address(family), echo, 50, 100)).toBe(50);
+    expect(await probes[from]!.udpSegments(pods[from]!.address(family), echo, 44, 100)).toBe(44);
+  }
+
+  function sendBulk(from: number, to: number, family: 4 | 6, bulk: Bulk): Promise<BulkReport> {
+    const address = pods[to]!.address(family);
+    return probes[from]!.udpBulk(pods[from]!.address(family), probes[to]!, address, bulk, BULK_TIMEOUT_MS);
+  }
+
+  /** What arrived is as it was sent, once, and in its flow's order; answers how many datagrams that were. */
+  function expectIntact({ flows, stray }: BulkReport, bulk: Bulk): number {
+    expect(flows).toHaveLength(bulk.flows);
+    for (const flow of flows) expect(flow).toMatchObject({ wrong: 0, disordered: 0, repeated: 0 });
+    expect(stray).toBe(0);
+    return flows.reduce((sum, { received }) => sum + received, 0);
   }
 
   describe.each(FAMILIES)('over IPv%i', (family) => {
@@ -95,6 +134,56 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of tw
         32_000_000,
       );
     });
+
+    test(
+      'streams in bulk arrive whole',
+      async () => {
+        await expectStreams(
+          [
+            [0, 1],
+            [1, 0],
+          ],
+          family,
+          BULK_STREAM_BYTES,
+          BULK_TIMEOUT_MS,
+        );
+      },
+      BULK_TIMEOUT_MS,
+    );
+
+    test(
+      'datagrams in bulk arrive, each as it was, once, in order',
+      async () => {
+        const report = await sendBulk(0, 1, family, BULK);
+        expect(expectIntact(report, BULK)).toBe(BULK.flows * BULK.datagrams);
+        expect(report.lostPatience).toBe(0);
+      },
+      BULK_TIMEOUT_MS,
+    );
+
+    test(
+      'datagrams in bulk of which the underlay loses 1 %: the others arrive as they were, once, in order',
+      async () => {
+        const bulk = { ...BULK, datagrams: LOSSY_DATAGRAMS, patienceMs: 1000 };
+        // Each by itself, from a node without offloads.
+        const single = { ...bulk, flows: 1, datagrams: LOSSY_DATAGRAMS / 2, segments: 1 };
+        const loss = await loseUdp(lab.node(1), VXLAN_GPE_PORT, 1);
+        try {
+          for (const [from, what] of [
+            [0, bulk],
+            [WITHOUT_OFFLOADS, single],
+          ] as const) {
+            const received = expectIntact(await sendBulk(from, 1, family, what), what);
+            // A loss takes all that went out in one send, so few of them are many datagrams.
+            expect(received).toBeLessThan(what.flows * what.datagrams);
+            expect(received).toBeGreaterThan(0.95 * what.flows * what.datagrams);
+          }
+        } finally {
+          expect(await loss.stop()).toBeGreaterThan(0);
+        }
+      },
+      BULK_TIMEOUT_MS,
+    );
 
     test('40 MB in five streams arrive whole although the underlay loses 1 %', async () => {
       const receivers = [lab.node(0), lab.node(1)];
@@ -126,6 +215,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of tw
 
     test('it is off, and data arrives as it was', async () => {
       const { offloads } = (await lab.node(index).view()).status.datapath;
+      expect(Object.keys(offloads).toSorted()).toEqual(SWITCHES.toSorted());
       for (const [name, isOn] of Object.entries(offloads)) {
         expect([name, isOn]).toEqual([name, variant !== 'all' && variant !== name]);
       }

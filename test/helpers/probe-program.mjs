@@ -6,6 +6,7 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { createServer, connect as tcpConnect } from 'node:net';
 import koffi from 'koffi';
+import { collectDatagrams, growReceiveBuffer, streamDatagrams } from './udp-bulk.mjs';
 
 const CHUNK_BYTES = 64 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
@@ -20,6 +21,8 @@ const IFNAMSIZ = 16;
 
 /** Connections that stay open between requests, by number; bounded by what one test opens. */
 const connections = new Map();
+/** Sockets that wait for their datagrams to be collected, by port; the same bound. */
+const sinks = new Map();
 
 /** A stream of bytes that looks random and depends on `seed` alone. */
 function contentOf(seed) {
@@ -252,6 +255,37 @@ const operations = {
     await batch.done;
     socket.close();
     return { returned: returned.size };
+  },
+
+  /** Binds a socket for `udpCollect`. */
+  async udpSink({ host }) {
+    const socket = await udpSocket({ address: host, port: 0 });
+    growReceiveBuffer(socket);
+    const { port } = socket.address();
+    sinks.set(port, socket);
+    return { port };
+  },
+
+  /** Takes what `udpStream` sends to a sink, see udp-bulk.mjs; nothing else runs here meanwhile. */
+  udpCollect({ port, ...request }) {
+    const socket = sinks.get(port);
+    const report = collectDatagrams(socket, request);
+    sinks.delete(port);
+    socket.close();
+    return report;
+  },
+
+  /** Sends `flows` flows to a sink, from a port each; nothing else runs here meanwhile. */
+  async udpStream({ localAddress, host, port, flows, ...request }) {
+    const sockets = [];
+    for (let i = 0; i < flows; i++) {
+      const socket = await udpSocket({ address: localAddress, port: 0 });
+      await new Promise((resolve) => socket.connect(port, host, resolve));
+      sockets.push(socket);
+    }
+    const report = streamDatagrams(sockets, request);
+    for (const socket of sockets) socket.close();
+    return report;
   },
 
   /** Makes the kernel compute checksums, and segment, before it hands packets to `device`. */

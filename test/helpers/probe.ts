@@ -34,6 +34,38 @@ export interface Exchange {
   readonly echoedSha256: string;
 }
 
+/** What udp-bulk.mjs sends, and how. */
+export interface Bulk {
+  readonly flows: number;
+  /** Of each flow. */
+  readonly datagrams: number;
+  /** Each send has the next of these, at least 12; all datagrams of a superpacket are of one size. */
+  readonly sizes: readonly number[];
+  /** Datagrams of one superpacket; 1: each is sent by itself. */
+  readonly segments: number;
+  /** Datagrams that may be on the way in each flow. */
+  readonly window: number;
+  /** After so long without an acknowledgment, what is on the way counts as lost. */
+  readonly patienceMs: number;
+}
+
+/** What came of one flow; of the datagrams that were received, how many were not as they should be. */
+export interface FlowReport {
+  readonly received: number;
+  readonly bytes: number;
+  readonly wrong: number;
+  readonly disordered: number;
+  readonly repeated: number;
+}
+
+export interface BulkReport {
+  readonly flows: readonly FlowReport[];
+  /** Datagrams that were of no flow. */
+  readonly stray: number;
+  /** How often a sender has lost its patience. */
+  readonly lostPatience: number;
+}
+
 interface Waiting {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -110,6 +142,33 @@ export class Probe {
     const seed = `${from} ${to.host} ${to.port}`;
     const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs: 3_000 };
     return (await this.#ask<{ returned: number }>('udpSegments', request)).returned;
+  }
+
+  /** Sends flows of numbered datagrams from `from` to `receiver`, which is in another process, at `host`. */
+  async udpBulk(
+    from: string,
+    receiver: Probe,
+    host: string,
+    bulk: Bulk,
+    timeoutMs = DEFAULT_TIMEOUT_MS,
+  ): Promise<BulkReport> {
+    const seed = `${from} ${host}`;
+    const { port } = await receiver.#ask<{ port: number }>('udpSink', { host });
+    const { flows, datagrams, ...rest } = bulk;
+    const idleMs = 2 * bulk.patienceMs + 500;
+    const [{ lostPatience }, collected] = await Promise.all([
+      this.#ask<{ lostPatience: number }>(
+        'udpStream',
+        { localAddress: from, host, port, flows, datagrams, ...rest, seed },
+        timeoutMs,
+      ),
+      receiver.#ask<Omit<BulkReport, 'lostPatience'>>(
+        'udpCollect',
+        { port, flows, datagrams, idleMs, seed },
+        timeoutMs,
+      ),
+    ]);
+    return { ...collected, lostPatience };
   }
 
   /** Sends `payloads` as they are, one datagram each, from `from` (port 0: any). */
