@@ -23,7 +23,7 @@ import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
 import { LinuxTunQueue } from '../../src/tun/tun-queue.ts';
 import { boundPort, LinuxUnderlaySocket, openUnderlaySockets } from '../../src/underlay/underlay-socket.ts';
-import { VIRTIO_NET_HEADER_BYTES } from '../../src/wire/virtio-net.ts';
+import { type Frame, PLAIN, readFrame, VIRTIO_BYTES, type VirtioHeader, writeFrame } from './tun-frame.ts';
 
 const AF_UNIX = 1;
 /** Keeps the borders of packets, and is bounded by bytes, not by ten packets as datagrams are. */
@@ -33,17 +33,7 @@ const socketpair = koffi.load(null).func('int socketpair(int domain, int type, i
 export const VNI = 42;
 export const OVERHEAD_BYTES = 36;
 
-/** struct virtio_net_hdr (linux/virtio_net.h). */
-export interface VirtioHeader {
-  readonly needsChecksum: boolean;
-  readonly gsoType: number;
-  readonly headerBytes: number;
-  readonly gsoBytes: number;
-  readonly checksumStart: number;
-  readonly checksumOffset: number;
-}
-
-/** What is handed to the TUN, or comes out of it. */
+/** What is handed to the TUN; the default is a plain packet. */
 export interface TunFrame {
   readonly packet: Uint8Array;
   readonly virtio: Partial<VirtioHeader>;
@@ -295,14 +285,8 @@ export class PacketPathHarness {
   /** The TUN has these packets to hand over. */
   intoTun(...frames: TunFrame[]): void {
     for (const { packet, virtio } of frames) {
-      const framed = new Arena(VIRTIO_NET_HEADER_BYTES + packet.length);
-      framed.view.setUint8(0, virtio.needsChecksum ? 1 : 0);
-      framed.view.setUint8(1, virtio.gsoType ?? 0);
-      framed.view.setUint16(2, virtio.headerBytes ?? 0, true);
-      framed.view.setUint16(4, virtio.gsoBytes ?? 0, true);
-      framed.view.setUint16(6, virtio.checksumStart ?? 0, true);
-      framed.view.setUint16(8, virtio.checksumOffset ?? 0, true);
-      framed.bytes.set(packet, VIRTIO_NET_HEADER_BYTES);
+      const framed = new Arena(VIRTIO_BYTES + packet.length);
+      framed.bytes.set(writeFrame(packet, { ...PLAIN, ...virtio }));
       if (libc.write(this.#podFd, framed.address(0), framed.bytes.length) < 0)
         throw new Error(`the socket pair in the TUN's place is full: errno ${libc.errno()}`);
     }
@@ -324,19 +308,9 @@ export class PacketPathHarness {
   }
 
   /** What was written to the TUN since the last call. */
-  toTun(): { packet: Buffer; virtio: VirtioHeader }[] {
-    const frames: { packet: Buffer; virtio: VirtioHeader }[] = [];
-    for (let next = receive(this.#podFd); next; next = receive(this.#podFd)) {
-      const virtio = {
-        needsChecksum: next[0] === 1,
-        gsoType: next[1]!,
-        headerBytes: next.readUInt16LE(2),
-        gsoBytes: next.readUInt16LE(4),
-        checksumStart: next.readUInt16LE(6),
-        checksumOffset: next.readUInt16LE(8),
-      };
-      frames.push({ packet: next.subarray(VIRTIO_NET_HEADER_BYTES), virtio });
-    }
+  toTun(): Frame[] {
+    const frames: Frame[] = [];
+    for (let next = receive(this.#podFd); next; next = receive(this.#podFd)) frames.push(readFrame(next));
     return frames;
   }
 

@@ -3,13 +3,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { addressBytes, parseAddress } from '../../../src/ip/address.ts';
 import { EINVAL, EIO, EMSGSIZE } from '../../../src/sys/constants.ts';
 import { BulkChecksum } from '../../../src/wire/bulk-checksum.ts';
-import {
-  PacketPathHarness,
-  PeerSocket,
-  type SentMessage,
-  type VirtioHeader,
-} from '../../helpers/packet-path.ts';
+import { PacketPathHarness, PeerSocket, type SentMessage } from '../../helpers/packet-path.ts';
 import { vxlanGpe } from '../../helpers/packets.ts';
+import { bytesOf, overIpv6, superpacketSegments, virtioOf } from '../../helpers/superpackets.ts';
 import {
   ACK,
   baseSegment,
@@ -25,12 +21,8 @@ import {
   SYN,
   URG,
 } from '../../helpers/transport-packets.ts';
+import { type Frame, GSO_ECN, TCPV4, TCPV6, UDP_L4 } from '../../helpers/tun-frame.ts';
 
-const TCPV4 = 1;
-const TCPV6 = 4;
-const UDP_L4 = 5;
-/** VIRTIO_NET_HDR_GSO_ECN. */
-const ECN = 0x80;
 const PARTIAL = 1;
 
 /** Hundreds of random bursts: about a second on a machine that has nothing else to do. */
@@ -56,69 +48,6 @@ afterEach(() => {
   peerB.close();
 });
 
-const bytesOf = (count: number, seed = 1) =>
-  Uint8Array.from({ length: count }, (_, i) => (i * 31 + seed) & 0xff);
-const v6 = (segment: Segment): Segment => ({
-  ...segment,
-  source: segment.source.replace(/^10\.42\.(\d+)\.(\d+)$/, 'fd42:0:0:$1::$2'),
-  destination: segment.destination.replace(/^10\.42\.(\d+)\.(\d+)$/, 'fd42:0:0:$1::$2'),
-  id: 0,
-  dontFragment: true,
-});
-
-function headerBytes(segment: Segment): number {
-  return buildPacket({ ...segment, payload: new Uint8Array(0) }).length;
-}
-
-function virtioOf(segment: Segment, gsoBytes: number): VirtioHeader {
-  const isIpv4 = segment.source.includes('.');
-  const isUdp = segment.protocol === 'udp';
-  const ecn = (segment.flags & CWR) === 0 ? 0 : ECN;
-  return {
-    needsChecksum: true,
-    gsoType: gsoBytes === 0 ? 0 : isUdp ? UDP_L4 : (isIpv4 ? TCPV4 : TCPV6) | ecn,
-    headerBytes: headerBytes(segment),
-    gsoBytes,
-    checksumStart: isIpv4 ? 20 : 40,
-    checksumOffset: isUdp ? 6 : 16,
-  };
-}
-
-/** TCP or UDP, either family, any flags that a superpacket can have, options or none. */
-const segments: fc.Arbitrary<Segment> = fc
-  .record({
-    isIpv6: fc.boolean(),
-    isUdp: fc.boolean(),
-    payloadBytes: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 60_000 })),
-    seed: fc.nat(255),
-    id: fc.nat(0xffff),
-    dontFragment: fc.boolean(),
-    ttl: fc.integer({ min: 1, max: 255 }),
-    trafficClass: fc.nat(255),
-    flowLabel: fc.nat(0xfffff),
-    sequence: fc.nat(0xffffffff),
-    acknowledgment: fc.nat(0xffffffff),
-    flags: fc.constantFrom(ACK, ACK | PSH, ACK | FIN, ACK | PSH | FIN, ACK | CWR, ACK | CWR | PSH),
-    window: fc.nat(0xffff),
-    options: fc.constantFrom(0, 12, 20, 40),
-  })
-  .map(({ isIpv6, isUdp, payloadBytes, seed, options, ...fields }) => {
-    const isTcp = !isUdp;
-    const segment: Segment = {
-      ...baseSegment,
-      ...fields,
-      protocol: isUdp ? 'udp' : 'tcp',
-      payload: bytesOf(payloadBytes, seed),
-      flowLabel: isIpv6 ? fields.flowLabel : 0,
-      sequence: isTcp ? fields.sequence : 0,
-      acknowledgment: isTcp ? fields.acknowledgment : 0,
-      flags: isTcp ? fields.flags : 0,
-      window: isTcp ? fields.window : 0,
-      options: isTcp ? bytesOf(options, seed) : new Uint8Array(0),
-    };
-    return isIpv6 ? v6(segment) : segment;
-  });
-
 describe('outbound superpackets', () => {
   it.each([
     ['a peer that wants whole checksums', 0],
@@ -126,7 +55,7 @@ describe('outbound superpackets', () => {
   ])('to %s are cut as the kernel cuts them', RANDOM, (_what, flags) => {
     setUp(flags);
     fc.assert(
-      fc.property(segments, fc.integer({ min: 1, max: 8800 }), (segment, anySize) => {
+      fc.property(superpacketSegments, fc.integer({ min: 1, max: 8800 }), (segment, anySize) => {
         const gsoBytes = Math.max(anySize, Math.ceil(segment.payload.length / 100));
         path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, gsoBytes) });
         const datagrams = peerB.receiveAll();
@@ -188,7 +117,7 @@ describe('outbound superpackets', () => {
     ['no segment size', { gsoBytes: 0, gsoType: TCPV4 }],
     ['a transport header that is not there', { checksumStart: 24 }],
     ['a field that is no checksum', { gsoType: UDP_L4 }],
-    ['the ECN bit on a type that is none', { gsoType: 2 | ECN }],
+    ['the GSO_ECN bit on a type that is none', { gsoType: 2 | GSO_ECN }],
   ])('drops a superpacket with %s', (_what, change) => {
     setUp(0);
     const segment = { ...baseSegment, payload: bytesOf(5000) };
@@ -217,7 +146,7 @@ describe('outbound superpackets', () => {
       setUp(flags);
       // Addressed to the first hop; the pseudo-header has the last one (RFC 8200, section 8.1).
       const route = ['fd42:0:0:2::2', 'fd42:0:0:2::99'] as const;
-      const segment = v6({ ...baseSegment, payload: bytesOf(5000), flags: ACK | PSH });
+      const segment = overIpv6({ ...baseSegment, payload: bytesOf(5000), flags: ACK | PSH });
       const packet = routed(buildPacket({ ...segment, destination: route[1] }, 'partial'), route);
       const virtio = { ...virtioOf(segment, 1400), checksumStart: 64, headerBytes: 84 };
       path.fromTun({ packet, virtio });
@@ -334,7 +263,7 @@ describe('inbound coalescing', () => {
     const total = datagrams.reduce((sum, one) => sum + one.length, 0);
     if (isUniform && total < 65_000) peerB.sendSegmented(datagrams);
     else for (const datagram of datagrams) peerB.send(datagram);
-    const frames: ReturnType<PacketPathHarness['toTun']> = [];
+    const frames: Frame[] = [];
     for (let i = 0; i < packets.length; i++) {
       path.receive();
       frames.push(...path.toTun());
@@ -343,11 +272,11 @@ describe('inbound coalescing', () => {
   }
 
   /** The packets that a frame stands for, checksums completed: what a pod sees. */
-  function expand({ packet, virtio }: { packet: Buffer; virtio: VirtioHeader }): Buffer[] {
+  function expand({ packet, virtio }: Frame): Buffer[] {
     if (!virtio.needsChecksum) return [packet];
     const segment = parsePacket(packet);
     const expected = virtioOf(segment, virtio.gsoBytes);
-    expect(virtio).toEqual(virtio.gsoType === 0 ? { ...expected, headerBytes: 0 } : expected);
+    expect(virtio).toEqual(expected);
     // The checksum's field holds the pseudo-header's sum.
     expect(packet).toEqual(buildPacket(segment, 'partial'));
     if (virtio.gsoType === 0) return [buildPacket(segment)];
@@ -358,9 +287,9 @@ describe('inbound coalescing', () => {
 
   it.each([
     ['TCP, IPv4', (one: Segment) => one, TCPV4],
-    ['TCP, IPv6', v6, TCPV6],
+    ['TCP, IPv6', overIpv6, TCPV6],
     ['UDP, IPv4', (one: Segment): Segment => ({ ...one, protocol: 'udp' }), UDP_L4],
-    ['UDP, IPv6', (one: Segment): Segment => v6({ ...one, protocol: 'udp' }), UDP_L4],
+    ['UDP, IPv6', (one: Segment): Segment => overIpv6({ ...one, protocol: 'udp' }), UDP_L4],
   ])('makes one superpacket of a run: %s', (_what, shape, gsoType) => {
     const whole = shape(fromB({ payload: bytesOf(40_000), flags: ACK | PSH }));
     for (const partial of [false, true]) {
@@ -431,13 +360,15 @@ describe('inbound coalescing', () => {
     ['another traffic class', { trafficClass: 4 }],
     ['another hop limit', { ttl: 9 }],
   ])('does not merge over %s (IPv6)', (_what, change) => {
-    const pieces = second(change).map((one, i) => (i === 0 ? v6(one) : { ...v6(one), ...change }));
+    const pieces = second(change).map((one, i) =>
+      i === 0 ? overIpv6(one) : { ...overIpv6(one), ...change },
+    );
     expect(deliver(pieces.map((piece) => buildPacket(piece)))).toHaveLength(2);
   });
 
   it.each([
-    ['IPv4', (one: Segment) => one, TCPV4 | ECN],
-    ['IPv6', v6, TCPV6 | ECN],
+    ['IPv4', (one: Segment) => one, TCPV4 | GSO_ECN],
+    ['IPv6', overIpv6, TCPV6 | GSO_ECN],
   ])('merges behind a first segment with CWR, and says so (RFC 3168): %s', (_what, shape, gsoType) => {
     const whole = shape(fromB({ payload: bytesOf(5000), flags: ACK | CWR | PSH }));
     for (const partial of [false, true]) {
@@ -454,45 +385,6 @@ describe('inbound coalescing', () => {
     );
     expect(deliver(pieces).map(({ packet }) => packet)).toEqual(pieces);
   });
-
-  it.each([0, PARTIAL])(
-    'is the inverse of segmentation, whatever was segmented (flags %i)',
-    RANDOM,
-    (flags) => {
-      path.close();
-      peerB.close();
-      setUp(flags);
-      fc.assert(
-        fc.property(segments, fc.integer({ min: 1, max: 8800 }), (any, anySize) => {
-          const segment = { ...any, payload: any.payload.subarray(0, 50_000) };
-          const gsoBytes = Math.max(anySize, Math.ceil(segment.payload.length / 50));
-          fc.pre(segment.payload.length > gsoBytes);
-          const packet = buildPacket(segment, 'partial');
-          const virtio = virtioOf(segment, gsoBytes);
-          path.fromTun({ packet, virtio });
-          const datagrams = peerB.receiveAll();
-          peerB.sendSegmented(
-            datagrams.map((one) => Buffer.concat([one.subarray(0, 8), swapped(one.subarray(8))])),
-          );
-          path.receive();
-          const frames = path.toTun();
-          expect(frames.map((frame) => frame.virtio)).toEqual([virtio]);
-          expect(frames[0]!.packet.equals(swapped(packet))).toBe(true);
-        }),
-        { numRuns: 200 },
-      );
-      expect(path.drops()).toEqual({});
-    },
-  );
-
-  /** The packet on its way back: source and destination exchanged, which no checksum notices. */
-  function swapped(packet: Buffer): Buffer {
-    const [at, bytes] = packet[0]! >> 4 === 4 ? [12, 4] : [8, 16];
-    const copy = Buffer.from(packet);
-    packet.copy(copy, at, at + bytes, at + 2 * bytes);
-    packet.copy(copy, at + bytes, at, at + bytes);
-    return copy;
-  }
 
   it('merges DF packets whose identification stays the same, as the kernel does', () => {
     const pieces = cut(fromB({ payload: bytesOf(3000), id: 0 }), 1000).map((piece) => ({ ...piece, id: 0 }));
@@ -619,7 +511,7 @@ describe('inbound coalescing', () => {
               return cut(whole, Math.max(segmentBytes, Math.ceil(bytes / 12))).map((piece, i) => {
                 const changed = { ...piece, ...changes[i] };
                 return buildPacket(
-                  isIpv6 ? v6(changed) : changed,
+                  isIpv6 ? overIpv6(changed) : changed,
                   partial ? 'partial' : i === bad ? 'bad' : 'full',
                 );
               });
