@@ -138,8 +138,13 @@ export class Probe {
   }
 
   /** One UDP superpacket of `segments` datagrams to a `udpEcho`; how many came back as they were. */
-  async udpSegments(from: string, to: Listener, segments: number, segmentBytes: number): Promise<number> {
-    const seed = `${from} ${to.host} ${to.port}`;
+  async udpSegments(
+    from: string,
+    to: Listener,
+    segments: number,
+    segmentBytes: number,
+    seed = `${from} ${to.host} ${to.port}`,
+  ): Promise<number> {
     const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs: 3_000 };
     return (await this.#ask<{ returned: number }>('udpSegments', request)).returned;
   }
