@@ -12,9 +12,21 @@ export async function stackCounters(
 
 /** Packets that `device` has received; for a TUN device those that its owner has written. */
 export async function receivedPackets(namespace: LabNamespace, device: string): Promise<number> {
+  return (await linkCounters(namespace, device)).rx.packets;
+}
+
+/** Packets that `device` has sent; for a TUN device those that its owner has read, superpackets as one. */
+export async function sentPackets(namespace: LabNamespace, device: string): Promise<number> {
+  return (await linkCounters(namespace, device)).tx.packets;
+}
+
+async function linkCounters(
+  namespace: LabNamespace,
+  device: string,
+): Promise<Record<'rx' | 'tx', { packets: number }>> {
   const report = await mustRun(namespace, ['ip', '-json', '-stats', 'link', 'show', 'dev', device]);
-  const [link] = JSON.parse(report) as { stats64: { rx: { packets: number } } }[];
-  return link!.stats64.rx.packets;
+  const [link] = JSON.parse(report) as { stats64: Record<'rx' | 'tx', { packets: number }> }[];
+  return link!.stats64;
 }
 
 /** Runs `argv` in a lab's namespace; its standard output. Throws with all that it said if it fails. */
