@@ -73,6 +73,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   #status: LeaseStatus = 'joining';
   #index: number | undefined;
   #sinceSeconds = 0;
+  #reclaims = 0;
   #settle: Timer | undefined;
   #isEvaluating = false;
   #isEvaluationDue = false;
@@ -100,6 +101,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     if (stored) {
       this.#index = this.#space.indexOf(stored.prefixes);
       if (this.#index === undefined) throw this.#misfit(stored.prefixes);
+      this.#reclaims = stored.reclaims;
       this.#announce(stored.state);
     }
     for (const member of this.#membership.members()) this.#noteClaim(member);
@@ -290,6 +292,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
       this.#options.logger.error(this.problems()[0] ?? 'no subnet is free');
       return;
     }
+    this.#reclaims = this.#reclaimsOf(index);
     if (!this.#save('claiming', index, () => this.#claim(index))) return;
     this.#index = index;
     this.#sinceSeconds = Math.floor(this.#clock.wallTime() / 1000);
@@ -356,14 +359,26 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
         prefixes: this.#space.prefixes(this.#index!),
         sinceSeconds: this.#sinceSeconds,
         inUse: this.#options.hasPods(),
+        reclaims: this.#reclaims,
       },
     });
+  }
+
+  /** More than any lease on this subnet had that ran out while its owner was away. */
+  #reclaimsOf(index: number): number {
+    const expired = this.#membership.expiredLeases();
+    const sameSubnet = expired.filter(({ prefixes }) => this.#space.touched(prefixes).has(index));
+    return Math.max(0, ...sameSubnet.map(({ reclaims }) => reclaims + 1));
   }
 
   /** False if the disk refuses: nothing is announced that is not written. `retry` is called later then. */
   #save(state: LeaseClaim['state'], index: number, retry: () => void): boolean {
     try {
-      this.#options.store.save({ state, prefixes: this.#space.prefixes(index) });
+      this.#options.store.save({
+        state,
+        prefixes: this.#space.prefixes(index),
+        reclaims: this.#reclaims,
+      });
       return true;
     } catch (error) {
       this.#options.logger.error({ reason: errorMessage(error) }, 'cannot write the lease; trying again');

@@ -9,6 +9,8 @@ export interface StoredLease {
   /** `claiming`: announced, and not settled when the agent ended. */
   readonly state: 'claiming' | 'active';
   readonly prefixes: readonly Prefix[];
+  /** LeaseClaim.reclaims. */
+  readonly reclaims: number;
 }
 
 export interface LeaseStore {
@@ -24,6 +26,7 @@ const storedSchema = z.object({
     .array(z.string().transform((text) => parsePrefix(text)))
     .min(1)
     .max(MAX_PREFIXES),
+  reclaims: z.number().int().min(0),
 });
 
 /** Keeps it in `stateDir`/lease.json. */
@@ -31,7 +34,7 @@ export function fileLeaseStore(stateDir: string): LeaseStore {
   const path = join(stateDir, 'lease.json');
   return {
     load: () => readStateFile<StoredLease>(path, storedSchema, "this node's lease"),
-    save: ({ state, prefixes }) => writeStateFile(path, { state, prefixes: prefixes.map(formatPrefix) }),
+    save: (lease) => writeStateFile(path, { ...lease, prefixes: lease.prefixes.map(formatPrefix) }),
     clear: () => removeStateFile(path),
   };
 }

@@ -87,9 +87,11 @@ export interface SyncResponse {
 export interface MemberState {
   readonly kind: 'memberState';
   readonly signed: SignedRecord;
-  readonly status: MemberStatus;
+  readonly status: StateStatus;
   readonly statusAgeSeconds: number;
 }
+/** `remembered`: of an entry that is only a memory (entry-store.ts). */
+export type StateStatus = MemberStatus | 'remembered';
 export interface TargetsRequest {
   readonly kind: 'targetsRequest';
   readonly target: string;
@@ -154,7 +156,7 @@ export interface Digest {
 const UINT32_MAX = 0xffff_ffff;
 const MAX_TARGET_ADDRESSES = 8;
 /** Wire values are the index plus 1: 0 is what a missing field reads as. */
-const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left'] as const;
+const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left', 'remembered'] as const;
 const SYNC_MODE_NAMES = ['full', 'compare', 'buckets', 'claim'] as const;
 
 export function decodeMessage(bytes: Uint8Array): Decoded<Message> {
@@ -214,7 +216,7 @@ const decoders = {
     return {
       kind: 'memberState',
       signed: signedRecordField(raw.record),
-      status: STATUS_NAMES[integerField(raw.status, 1, 4) - 1]!,
+      status: STATUS_NAMES[integerField(raw.status, 1, STATUS_NAMES.length) - 1]!,
       statusAgeSeconds: integerField(raw.statusAge, 0, UINT32_MAX),
     };
   },

@@ -15,7 +15,18 @@ export interface MemberEntry {
   readonly statusSinceMs: number;
   /** Set while the status is `suspect`. */
   readonly suspicion: Suspicion | undefined;
+  /**
+   * Set while the entry is no more than a memory of a node that is gone: whoever hears that the node is there
+   * takes it for alive at once, and nobody is told that it is dead.
+   */
+  readonly memory: Memory | undefined;
 }
+
+/**
+ * `restored`: from before this node started, and not heard of since (persistence.ts). `expired`: gone for longer
+ * than its lease is kept; not shown any more, and remembered for what its lease was (lease/conflict-rule.ts).
+ */
+export type Memory = 'restored' | 'expired';
 
 export interface EntryStore {
   readonly size: number;

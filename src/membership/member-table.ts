@@ -16,6 +16,7 @@ export class MemberTable {
   #order = new Uint16Array(16);
   #length = 0;
   readonly #counts: Record<MemberStatus, number> = { alive: 0, suspect: 0, dead: 0, left: 0 };
+  readonly #expired: Record<MemberStatus, number> = { alive: 0, suspect: 0, dead: 0, left: 0 };
   /** Equal on two nodes that know the same members at the same incarnations, and which of them are gone. */
   readonly digest = new TableDigest();
 
@@ -33,6 +34,7 @@ export class MemberTable {
     table.#order = other.#order.slice();
     table.#length = other.#length;
     Object.assign(table.#counts, other.#counts);
+    Object.assign(table.#expired, other.#expired);
     table.digest.copyFrom(other.digest);
     table.reshuffle();
     return table;
@@ -49,6 +51,11 @@ export class MemberTable {
 
   count(status: MemberStatus): number {
     return this.#counts[status];
+  }
+
+  /** The same without those that are remembered only. */
+  countShown(status: MemberStatus): number {
+    return this.#counts[status] - this.#expired[status];
   }
 
   get(id: string): MemberEntry | undefined {
@@ -88,7 +95,7 @@ export class MemberTable {
     const before = this.#store.get(id)!;
     const entry: MemberEntry = { ...before, ...change };
     this.#store.replace(entry);
-    const isSameState = stateOf(before) === stateOf(entry);
+    const isSameState = stateOf(before) === stateOf(entry) && before.memory === entry.memory;
     if (before.status === entry.status && isSameState) return entry;
     this.#count(before, -1);
     this.#count(entry, 1);
@@ -118,6 +125,7 @@ export class MemberTable {
 
   #count(entry: MemberEntry, by: 1 | -1): void {
     this.#counts[entry.status] += by;
+    if (entry.memory === 'expired') this.#expired[entry.status] += by;
     this.digest.toggle(entry.id, stateOf(entry));
   }
 }

@@ -42,7 +42,7 @@ import { Synchronizer } from './sync.ts';
 import { requestTargets } from './targets.ts';
 import { type MembershipTiming, pushPullDelayMs, timingPresets } from './timing.ts';
 import type { Transport } from './transport.ts';
-import type { Member, NodeRecord } from './types.ts';
+import type { LeaseClaim, Member, NodeRecord } from './types.ts';
 
 export interface MembershipOptions {
   readonly identity: Identity;
@@ -230,17 +230,28 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Every member that is remembered, dead ones included, and this node. */
   members(): Member[] {
-    return Array.from(this.#roster.table, (entry) => this.#roster.member(entry));
+    const members: Member[] = [];
+    for (const entry of this.#roster.table) if (isShown(entry)) members.push(this.#roster.member(entry));
+    return members;
   }
 
   /** How many members have this status, this node included. */
   count(status: MemberStatus): number {
-    return this.#roster.table.count(status);
+    return this.#roster.table.countShown(status);
   }
 
   member(id: string): Member | undefined {
     const entry = this.#roster.table.get(id);
-    return entry && this.#roster.member(entry);
+    return entry && isShown(entry) ? this.#roster.member(entry) : undefined;
+  }
+
+  /** The leases of those who have been gone for so long that others may take them. */
+  expiredLeases(): LeaseClaim[] {
+    const leases: LeaseClaim[] = [];
+    for (const { memory, record } of this.#roster.table) {
+      if (memory === 'expired' && record.lease) leases.push(record.lease);
+    }
+    return leases;
   }
 
   /** This node. */
@@ -384,7 +395,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   }
 
   #onChange(member: Member, previous: Member | undefined): void {
-    if (member.id === this.id || previous?.status !== member.status) this.#persistence.changed();
+    const isKept = previous?.status !== member.status || previous?.lease !== member.lease;
+    if (member.id === this.id || isKept) this.#persistence.changed();
     if (member.id !== this.id && previous?.status !== member.status) {
       const fields = { node: member.name, id: member.id, gossip: formatEndpoint(member.gossip) };
       if (member.status === 'alive' && previous?.status !== 'suspect')
@@ -424,4 +436,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
     if (!this.#twin || nowMs - this.#twin.atMs > TWIN_SHOWN_MS) this.#options.logger.error(text);
     this.#twin = { text, atMs: nowMs };
   }
+}
+
+function isShown(entry: MemberEntry): boolean {
+  return entry.memory !== 'expired';
 }

@@ -7,6 +7,7 @@
  * exactly the incarnation that is known: a lower one is out of date, and a higher one has no signed record to
  * stand on (were it believed, one false accusation at the highest number could never be refuted).
  */
+import type { StateStatus } from './codec.ts';
 import type { MemberStatus } from './types.ts';
 
 export interface KnownState {
@@ -36,6 +37,6 @@ export function deathIsNews(known: KnownState | undefined, incarnation: number):
  * What a state heard in a push-pull means for a member that was already known: a death is only a reason to
  * suspect, so that a member that this node can hear gets the chance to refute.
  */
-export function judgeRemoteStatus(status: MemberStatus): 'suspect' | 'nothing' {
+export function judgeRemoteStatus(status: StateStatus): 'suspect' | 'nothing' {
   return status === 'suspect' || status === 'dead' ? 'suspect' : 'nothing';
 }

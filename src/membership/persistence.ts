@@ -1,4 +1,7 @@
-/** Writes what membership keeps across restarts (store.ts): a little after it changes, and when the agent stops. */
+/**
+ * Writes what membership keeps across restarts (store.ts): a little after it changes, and when the agent stops.
+ * And puts it back: members that had leases as `restored`, which is dead for everyone but those who hear of them.
+ */
 import { errorMessage } from '../errors.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
@@ -20,33 +23,65 @@ export interface PersistenceOptions {
   readonly stored: StoredMembership | undefined;
 }
 
-/** Incarnation and members are written at most this often. */
+/** Changes are written at most this often; in a large cluster less often, since all of it is written. */
 const SAVE_DELAY_MS = 1000;
+const SAVE_DELAY_PER_MEMBER_MS = 2;
+const RETRY_MS = 10_000;
 
 export class Persistence {
   readonly #options: PersistenceOptions;
   #members: readonly Endpoint[];
   #isDue = false;
+  #problem: string | undefined;
 
   constructor(options: PersistenceOptions) {
     this.#options = options;
-    this.#members = options.stored?.members ?? [];
-    const nowMs = options.clock.wallTime();
-    for (const { id, generation, at } of options.stored?.tombstones ?? []) {
-      options.roster.tombstones.add(id, generation, Math.max(0, nowMs - at));
+    const { clock, roster, stored } = options;
+    this.#members = stored?.members ?? [];
+    // A clock that was set back since makes nothing younger than new.
+    const ageMs = (at: number) => Math.max(0, clock.wallTime() - at);
+    for (const { id, generation, at } of stored?.tombstones ?? []) {
+      roster.tombstones.add(id, generation, ageMs(at));
     }
+    // Who was there when this node stopped may have gone at any time since: its time runs from now.
+    for (const { signed, goneAt } of stored?.lessees ?? []) {
+      roster.restore(signed, goneAt === undefined ? 0 : ageMs(goneAt));
+    }
+  }
+
+  /** Why the disk does not hold what it should. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   /** To be called when something that is kept has changed. */
   changed(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    this.#options.timers.after(SAVE_DELAY_MS, () => this.write());
+    this.#writeAfter(SAVE_DELAY_MS + SAVE_DELAY_PER_MEMBER_MS * this.#options.roster.table.length);
   }
 
   write(): void {
     this.#isDue = false;
-    const { store, self, roster, clock, random, logger } = this.#options;
+    try {
+      this.#options.store.save(() => this.#state());
+      this.#problem = undefined;
+    } catch (error) {
+      const text = `cannot write the known members: ${errorMessage(error)}`;
+      if (this.#problem !== text) this.#options.logger.error(`${text}; trying again`);
+      this.#problem = text;
+      this.#writeAfter(RETRY_MS);
+    }
+  }
+
+  #writeAfter(delayMs: number): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    this.#options.timers.after(delayMs, () => {
+      if (this.#isDue) this.write();
+    });
+  }
+
+  #state(): StoredMembership {
+    const { self, roster, clock, random } = this.#options;
     const others = sample(
       random,
       roster.table,
@@ -56,19 +91,20 @@ export class Persistence {
     // A node that lost everyone keeps what it remembers.
     if (others.length > 0) this.#members = others.map((entry) => entry.record.gossip);
     const startMs = clock.wallTime() - clock.now();
-    try {
-      store.save({
-        incarnation: self.record.incarnation,
-        generation: self.record.generation,
-        members: this.#members,
-        tombstones: [...roster.tombstones].map(({ id, generation, sinceMs }) => ({
-          id,
-          generation,
-          at: Math.round(startMs + sinceMs),
-        })),
-      });
-    } catch (error) {
-      logger.error({ reason: errorMessage(error) }, 'cannot write the known members');
-    }
+    const lessees = [...roster.table].filter(({ id, record }) => record.lease && id !== self.id);
+    return {
+      incarnation: self.record.incarnation,
+      generation: self.record.generation,
+      members: this.#members,
+      tombstones: [...roster.tombstones].map(({ id, generation, sinceMs }) => ({
+        id,
+        generation,
+        at: Math.round(startMs + sinceMs),
+      })),
+      lessees: lessees.map(({ signed, status, statusSinceMs }) => {
+        const isGone = status === 'dead' || status === 'left';
+        return { signed, goneAt: isGone ? Math.round(startMs + statusSinceMs) : undefined };
+      }),
+    };
   }
 }

@@ -127,6 +127,7 @@ function leaseField(value: unknown): LeaseClaim | undefined {
     prefixes,
     sinceSeconds: integerField(raw.since, 0, 0xffff_ffff),
     inUse: raw.inUse === true,
+    reclaims: integerField(raw.reclaims, 0, 0xffff_ffff),
   };
 }
 
@@ -136,6 +137,7 @@ function rawLease(lease: LeaseClaim): Raw {
     prefixes: lease.prefixes.map(rawPrefix),
     since: lease.sinceSeconds,
     inUse: lease.inUse,
+    reclaims: lease.reclaims,
   };
 }
 

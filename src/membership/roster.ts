@@ -14,7 +14,7 @@ import { sameSignedRecord } from './record.ts';
 import type { RecordReader } from './record-reader.ts';
 import type { SelfRecord } from './self.ts';
 import { Suspicion, suspicionBounds } from './suspicion.ts';
-import type { MembershipTiming } from './timing.ts';
+import { type MembershipTiming, memoryMs } from './timing.ts';
 import { Tombstones } from './tombstones.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
@@ -58,7 +58,7 @@ export class Roster {
     this.#options = options;
     this.table = options.table;
     const { self, clock, timing } = options;
-    this.tombstones = new Tombstones(this.table.digest, clock, timing.tombstoneRetentionMs);
+    this.tombstones = new Tombstones(this.table.digest, clock, memoryMs(timing));
     if (this.table.get(self.id)) {
       this.table.change(self.id, { record: self.record, signed: self.signed });
       return;
@@ -70,7 +70,20 @@ export class Roster {
       status: 'alive',
       statusSinceMs: clock.now(),
       suspicion: undefined,
+      memory: undefined,
     });
+  }
+
+  /** What this node knew of a member `ageMs` ago, before it started. */
+  restore(received: SignedRecord, ageMs: number): void {
+    const { self, records, timing } = this.#options;
+    const { decoded, signed } = records.read(received);
+    if (!decoded.ok || !records.verify(signed) || ageMs >= memoryMs(timing)) return;
+    const { id, generation, left } = decoded.value;
+    const isKnown =
+      id === self.id || this.table.get(id) !== undefined || this.tombstones.voids(id, generation);
+    if (isKnown || this.table.length >= MAX_MEMBERS) return;
+    this.#add(decoded.value, signed, left ? 'left' : 'dead', ageMs, 'restored');
   }
 
   member(entry: MemberEntry): Member {
@@ -104,15 +117,15 @@ export class Roster {
   /** One member of another node's table. */
   mergeState(state: MemberState, spread: Spread): void {
     const { self, timing } = this.#options;
-    const isGone = state.status === 'dead' || state.status === 'left';
-    const ageMs = isGone ? state.statusAgeSeconds * 1000 : 0;
+    const isThere = state.status === 'alive' || state.status === 'suspect';
+    const ageMs = isThere ? 0 : state.statusAgeSeconds * 1000;
     // Long gone: the other node is about to forget it.
-    if (ageMs >= timing.deadRetentionMs && !this.#isKnown(state.signed)) return;
-    const news = this.#merge(state.signed, { status: isGone ? 'dead' : 'alive', ageMs });
+    if (ageMs >= memoryMs(timing) && !this.#isKnown(state.signed)) return;
+    const news = this.#merge(state.signed, { status: isThere ? 'alive' : 'dead', ageMs });
     if (!news?.isSame) return;
     const { entry } = news;
     // A newcomer learns of the dead, for their leases; nobody else needs to hear of it.
-    if (news.isTaken && spread === 'broadcast' && !isGone) this.#broadcastRecord(entry);
+    if (news.isTaken && spread === 'broadcast' && isThere) this.#broadcastRecord(entry);
     if (judgeRemoteStatus(state.status) === 'suspect') {
       this.suspect({
         kind: 'suspect',
@@ -200,15 +213,21 @@ export class Roster {
     return true;
   }
 
-  /** Removes those who have been dead or gone for longer than they are remembered. */
+  /** Shows those no more whose leases have run out, and later forgets them. */
   reap(): void {
-    const { clock, timing, self } = this.#options;
+    const { clock, timing, self, broadcasts, onRemoved } = this.#options;
     this.tombstones.reap();
-    const before = clock.now() - timing.deadRetentionMs;
-    if (this.table.count('dead') + this.table.count('left') === 0) return;
-    const isOver = (entry: MemberEntry) =>
-      (entry.status === 'dead' || entry.status === 'left') && entry.statusSinceMs <= before;
-    for (const entry of [...this.table]) if (isOver(entry) && entry.id !== self.id) this.#remove(entry);
+    if (this.table.reachable === this.table.length) return;
+    for (const entry of [...this.table]) {
+      const ageMs = clock.now() - entry.statusSinceMs;
+      if (!isGone(entry.status) || entry.id === self.id || ageMs < timing.deadRetentionMs) continue;
+      if (ageMs >= memoryMs(timing)) this.#remove(entry);
+      else if (entry.memory !== 'expired') {
+        broadcasts.remove(entry.id);
+        this.table.change(entry.id, { memory: 'expired' });
+        onRemoved(this.member(entry));
+      }
+    }
   }
 
   /** The message that tells a node what is believed of it, if it is anything but that it is there. */
@@ -218,7 +237,7 @@ export class Roster {
       const forget = this.tombstones.message(id);
       return forget && encodeMessage(forget);
     }
-    if (entry.status !== 'suspect' && entry.status !== 'dead') return undefined;
+    if (entry.memory || (entry.status !== 'suspect' && entry.status !== 'dead')) return undefined;
     if (!this.#options.timing.tellsSuspects) return undefined;
     return encodeMessage({
       kind: entry.status,
@@ -269,7 +288,7 @@ export class Roster {
     received: SignedRecord,
     ifUnknown: { readonly status: MemberStatus; readonly ageMs: number },
   ): Merged | undefined {
-    const { self, counters, records, clock } = this.#options;
+    const { self, counters, records } = this.#options;
     const { decoded, signed } = records.read(received);
     if (!decoded.ok) {
       counters.add(MESSAGE_COUNTER[decoded.reason]);
@@ -286,9 +305,13 @@ export class Roster {
       };
     }
     if (entry && !recordIsNews(knownState(entry), record.incarnation)) {
-      return { entry, isTaken: false, isSame: entry.record.incarnation === record.incarnation };
+      const isSame = entry.record.incarnation === record.incarnation;
+      if (!isSame || !entry.memory || ifUnknown.status !== 'alive' || entry.record.left) {
+        return { entry, isTaken: false, isSame };
+      }
+      return { entry: this.#update(entry.id, { status: 'alive' }), isTaken: true, isSame };
     }
-    if (!entry && this.table.length >= MAX_MEMBERS) {
+    if (!entry && this.table.length >= MAX_MEMBERS && !this.#makeRoom()) {
       counters.add('refusedFull');
       return undefined;
     }
@@ -306,17 +329,41 @@ export class Roster {
       const status = record.left ? 'left' : 'alive';
       return { entry: this.#update(entry.id, { record, signed, status }), isTaken: true, isSame: true };
     }
-    const added: MemberEntry = {
+    const added = this.#add(record, signed, record.left ? 'left' : ifUnknown.status, ifUnknown.ageMs);
+    if (added.memory !== 'expired') this.#options.onChange(this.member(added), undefined);
+    return { entry: added, isTaken: true, isSame: true };
+  }
+
+  #add(
+    record: NodeRecord,
+    signed: SignedRecord,
+    status: MemberStatus,
+    ageMs: number,
+    memory?: 'restored',
+  ): MemberEntry {
+    const { clock, timing } = this.#options;
+    const entry: MemberEntry = {
       id: record.id,
       record,
       signed,
-      status: record.left ? 'left' : ifUnknown.status,
-      statusSinceMs: clock.now() - ifUnknown.ageMs,
+      status,
+      statusSinceMs: clock.now() - ageMs,
       suspicion: undefined,
+      memory: isGone(status) && ageMs >= timing.deadRetentionMs ? 'expired' : memory,
     };
-    this.table.add(added);
-    this.#options.onChange(this.member(added), undefined);
-    return { entry: added, isTaken: true, isSame: true };
+    this.table.add(entry);
+    return entry;
+  }
+
+  /** A newcomer counts more than a node that is long gone. */
+  #makeRoom(): boolean {
+    let oldest: MemberEntry | undefined;
+    for (const entry of this.table) {
+      const isOlder = !oldest || entry.statusSinceMs < oldest.statusSinceMs;
+      if (entry.memory === 'expired' && isOlder) oldest = entry;
+    }
+    if (oldest) this.#remove(oldest);
+    return oldest !== undefined;
   }
 
   #update(id: string, change: Partial<Omit<MemberEntry, 'id'>>): MemberEntry {
@@ -324,10 +371,13 @@ export class Roster {
     const status = change.status ?? before.status;
     const isSuspect = status === 'suspect';
     if (!isSuspect) before.suspicion?.cancel();
-    const previous = this.member(before);
+    // What is not shown is new to everyone when it is there again.
+    const previous = before.memory === 'expired' ? undefined : this.member(before);
+    const isSame = status === before.status && before.memory === undefined;
     const entry = this.table.change(id, {
-      statusSinceMs: status === before.status ? before.statusSinceMs : this.#options.clock.now(),
+      statusSinceMs: isSame ? before.statusSinceMs : this.#options.clock.now(),
       ...(isSuspect ? {} : { suspicion: undefined }),
+      memory: undefined,
       ...change,
     });
     this.#options.onChange(this.member(entry), previous);
@@ -338,7 +388,7 @@ export class Roster {
     entry.suspicion?.cancel();
     this.table.remove(entry.id);
     this.#options.broadcasts.remove(entry.id);
-    this.#options.onRemoved(this.member(entry));
+    if (entry.memory !== 'expired') this.#options.onRemoved(this.member(entry));
   }
 
   #broadcastRecord(entry: MemberEntry): void {
@@ -360,6 +410,10 @@ interface Merged {
   readonly isTaken: boolean;
   /** What is known is what the record says. */
   readonly isSame: boolean;
+}
+
+function isGone(status: MemberStatus): boolean {
+  return status === 'dead' || status === 'left';
 }
 
 function knownState(entry: MemberEntry) {

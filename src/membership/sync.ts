@@ -46,8 +46,8 @@ export class Synchronizer {
 
   /** Exchanges everything; what a join does. */
   full(to: Endpoint, done: SyncDone): Exchange {
-    // The table of a node that knows only itself is no news to anyone: what it learns now is not passed on.
-    const spread = this.#options.roster.table.length <= 1 ? 'quiet' : 'broadcast';
+    // A node that has nobody to tell anything: what it learns now is not passed on.
+    const spread = this.#options.roster.table.reachable <= 1 ? 'quiet' : 'broadcast';
     return this.#request(to, 'full', undefined, spread, (result) => {
       done('error' in result ? result : { peer: result.source });
     });
@@ -178,7 +178,7 @@ export class Synchronizer {
     return encodeMessage({
       kind: 'memberState',
       signed: entry.signed,
-      status: entry.status,
+      status: entry.memory ? 'remembered' : entry.status,
       statusAgeSeconds: Math.max(0, Math.floor(ageMs / 1000)),
     });
   }

@@ -50,9 +50,13 @@ export interface MembershipTiming {
   readonly joinRetryMaxMs: number;
   /** Once per interval a lost seed and, with probability dead / alive, a dead member are tried again. */
   readonly reconnectIntervalMs: number;
-  /** How long dead and left nodes, and with them their leases, are remembered. */
+  /** How long dead and left nodes are shown, and their leases kept for them (cluster.leaseTtl). */
   readonly deadRetentionMs: number;
-  /** How long a node that was forgotten on purpose is kept from coming back with an old record. */
+  /**
+   * How long nodes that are forgotten are remembered as such, on purpose or because they were gone for too long:
+   *   max(tombstoneRetention, 2 * deadRetention)
+   * Until then a late copy of what they said is known to be one.
+   */
   readonly tombstoneRetentionMs: number;
   /**
    * A suspicion that ends this late tells of a stalled host (this one), which may not have heard a refutation
@@ -144,4 +148,8 @@ export function retransmitLimit(timing: MembershipTiming, nodes: number): number
 export function pushPullDelayMs(timing: MembershipTiming, nodes: number): number {
   const scale = nodes <= 32 ? 1 : Math.ceil(Math.log2(nodes / 32)) + 1;
   return timing.pushPullIntervalMs * scale;
+}
+
+export function memoryMs(timing: MembershipTiming): number {
+  return Math.max(timing.tombstoneRetentionMs, 2 * timing.deadRetentionMs);
 }

@@ -28,6 +28,8 @@ export interface LeaseClaim {
   readonly sinceSeconds: number;
   /** Whether pods run in it. */
   readonly inUse: boolean;
+  /** How often the subnet has been taken over from a node that was gone for too long (lease/conflict-rule.ts). */
+  readonly reclaims: number;
 }
 
 /** What a node says of itself. Only the holder of its key can make a new one. */

@@ -142,8 +142,8 @@ export class SimulatedNode {
       transport: this.host.transport(),
       store: {
         load: () => this.storedMembership,
-        save: (state) => {
-          this.storedMembership = state;
+        save: (take) => {
+          this.storedMembership = take();
         },
       },
       logger: silentLogger,

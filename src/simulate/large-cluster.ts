@@ -60,6 +60,7 @@ export class LargeCluster {
         status: 'alive' as const,
         statusSinceMs: 0,
         suspicion: undefined,
+        memory: undefined,
       };
     });
     this.#roll = new Roll(entries);
@@ -124,7 +125,7 @@ export class LargeCluster {
       gossip: endpointOf(number),
       vtep: { address, port: 4790 },
       encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: true },
-      lease: { state: 'active', prefixes: [subnet], sinceSeconds: 1_767_225_600, inUse: true },
+      lease: { state: 'active', prefixes: [subnet], sinceSeconds: 1_767_225_600, inUse: true, reclaims: 0 },
       left: false,
       session: number.toString(16).padStart(16, '0'),
       generation: 0,

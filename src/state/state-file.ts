@@ -26,8 +26,8 @@ import { errorMessage, WarrenError } from '../errors.ts';
 
 const FORMAT = 'warren-state';
 const VERSION = 1;
-/** No state file comes near this; a larger one is not ours, and is not read into memory. */
-const MAX_FILE_BYTES = 16 * 1024 * 1024;
+/** The members of the largest cluster take half of it; a larger file is not ours, and is not read into memory. */
+const MAX_FILE_BYTES = 32 * 1024 * 1024;
 
 const headerSchema = z.object({
   format: z.literal(FORMAT),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { formatPrefix } from '../../src/ip/prefix.ts';
+import { timingPresets } from '../../src/membership/timing.ts';
 import { podRange, SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
 
 const seeds = [1, 2, 3];
@@ -107,7 +108,8 @@ describe.each(seeds)('leases, seed %i', (seed) => {
     const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/23', 24)] });
     const a = cluster.add([1]);
     const b = cluster.add([0]);
-    a.storedLease = b.storedLease = { state: 'active', prefixes: [podRange('10.42.1.0/24', 24).range] };
+    const prefixes = [podRange('10.42.1.0/24', 24).range];
+    a.storedLease = b.storedLease = { state: 'active', prefixes, reclaims: 0 };
     a.podCount = b.podCount = 1;
     cluster.network.partition([a.host], [b.host]);
     await a.start();
@@ -130,7 +132,155 @@ describe.each(seeds)('leases, seed %i', (seed) => {
   it('a stored lease outside the configured ranges is an error, not another lease', async () => {
     const cluster = new SimulatedCluster({ seed });
     const a = cluster.add([]);
-    a.storedLease = { state: 'active', prefixes: [podRange('10.9.0.0/24', 24).range] };
+    a.storedLease = { state: 'active', prefixes: [podRange('10.9.0.0/24', 24).range], reclaims: 0 };
     await expect(a.start()).rejects.toThrow(/10\.9\.0\.0\/24 is no subnet of cluster\.podCidrs/);
+  });
+
+  it("a dead node's lease outlives a restart of the last node that knows of it", async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/23', 24)] });
+    const [a, b] = await cluster.startAll(2);
+    cluster.clock.advance(10_000);
+    const subnet = b!.subnets;
+    await b!.kill();
+    cluster.clock.advance(20_000);
+    await a!.kill();
+    cluster.clock.advance(60_000);
+    await a!.start();
+    const c = cluster.add();
+    const d = cluster.add();
+    await Promise.all([c.start(), d.start()]);
+    cluster.clock.advance(30_000);
+    for (const node of [c, d]) expect(node.leases.state()).toEqual({ status: 'exhausted', prefixes: [] });
+    expect(a!.named('dead')).toEqual(['node-1']);
+    await b!.start();
+    cluster.clock.advance(10_000);
+    expect(b!.leases.state().status).toBe('active');
+    expect(b!.subnets).toBe(subnet);
+    expect(cluster.agreesOnAlive([a!, b!, c, d])).toBe(true);
+  });
+
+  it('a restarted node takes nobody for dead who is there, and the rest for dead from when they died', async () => {
+    const timing = { ...timingPresets.lan, deadRetentionMs: 600_000 };
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/22', 24)], timing });
+    const [a, b, c, d] = await cluster.startAll(4);
+    cluster.clock.advance(10_000);
+    await d!.kill();
+    cluster.clock.advance(300_000);
+    await a!.kill();
+    await a!.start();
+    cluster.clock.advance(10_000);
+    expect(cluster.agreesOnAlive([a!, b!, c!])).toBe(true);
+    for (const node of [a!, b!, c!]) expect(node.membership.counters().refutations).toBe(0);
+    expect(a!.named('dead')).toEqual(['node-3']);
+    cluster.clock.advance(280_000);
+    expect(a!.named('dead')).toEqual(['node-3']);
+    // Where the date is lost with the power, what is known is not younger than new.
+    for (const node of [a!, b!, c!]) await node.kill();
+    a!.wallSkewMs = -365 * 24 * 3600_000;
+    await a!.start();
+    cluster.clock.advance(590_000);
+    expect(a!.named('dead')).toContain('node-3');
+    cluster.clock.advance(20_000);
+    expect(a!.named('dead')).toEqual([]);
+  });
+
+  describe('a lease that ran out while its owner was cut off, and was taken by another', () => {
+    const timing = { ...timingPresets.lan, deadRetentionMs: 60_000 };
+
+    /** Both sides of a partition outlast the retention; on the side of a, `taker` takes what b has. */
+    async function taken(companions: number) {
+      const podCidrs = [podRange(companions > 0 ? '10.42.0.0/22' : '10.42.0.0/23', 24)];
+      const cluster = new SimulatedCluster({ seed, podCidrs, timing });
+      const nodes = await cluster.startAll(2 + companions);
+      const [a, b, ...others] = nodes as SimulatedNode[];
+      cluster.clock.advance(10_000);
+      const away = [b!, ...others];
+      for (const node of nodes) node.setPods(1);
+      cluster.network.partition(
+        [a!.host],
+        away.map(({ host }) => host),
+      );
+      cluster.clock.advance(90_000);
+      const takers: SimulatedNode[] = [];
+      // As many newcomers as there are subnets to take, and b's among them.
+      for (let i = 0; i < (companions > 0 ? 3 : 1); i++) takers.push(cluster.add());
+      cluster.network.partition(
+        [a!, ...takers].map(({ host }) => host),
+        away.map(({ host }) => host),
+      );
+      for (const taker of takers) await taker.start();
+      cluster.clock.advance(10_000);
+      const taker = takers.find((node) => node.subnets === b!.subnets);
+      for (const node of takers) node.setPods(1);
+      return { cluster, a: a!, b: b!, others, takers, taker: taker! };
+    }
+
+    it('stays with the taker: the late returner keeps its pods and raises an alarm', async () => {
+      const { cluster, a, b, taker } = await taken(0);
+      const subnet = b.subnets;
+      cluster.network.heal();
+      cluster.clock.advance(30_000);
+      expect(taker.leases.state().status).toBe('active');
+      expect(b.leases.state().status).toBe('lost');
+      expect([taker.subnets, b.subnets]).toEqual([subnet, subnet]);
+      expect(b.leases.problems()[0]).toMatch(/also leased by node-2/);
+      for (const node of [a, b, taker]) expect(ownersText(node)).toEqual(ownersText(taker));
+      expect(ownersText(b)).toContain(`${subnet} node-2`);
+      expect(a.leases.state().status).toBe('active');
+    });
+
+    it('stays with the taker when the returner has no pods, and when it restarts with the date of last year', async () => {
+      const { cluster, b, taker } = await taken(0);
+      b.setPods(0);
+      await b.kill();
+      b.wallSkewMs = -365 * 24 * 3600_000;
+      await b.start();
+      cluster.clock.advance(5_000);
+      b.setPods(1);
+      cluster.network.heal();
+      cluster.clock.advance(30_000);
+      expect(taker.leases.state().status).toBe('active');
+      expect(b.leases.state().status).toBe('lost');
+      // And over a restart of the taker, which is now the younger by far.
+      await taker.kill();
+      taker.podCount = 1;
+      await taker.start();
+      cluster.clock.advance(10_000);
+      expect(taker.leases.state().status).toBe('active');
+      expect(b.leases.state().status).toBe('lost');
+      b.setPods(0);
+      cluster.clock.advance(10_000);
+      expect(b.leases.state().status).toBe('exhausted');
+    });
+
+    it('costs nobody else a lease, though each side let the leases of the other run out', async () => {
+      const { cluster, a, b, others, takers, taker } = await taken(2);
+      expect(takers.map((node) => node.leases.state().status)).toEqual(['active', 'active', 'active']);
+      const changes: string[] = [];
+      a.leases.on('change', () => changes.push(a.leases.state().status));
+      cluster.network.heal();
+      cluster.clock.advance(30_000);
+      expect(new Set(changes)).toEqual(new Set(['active']));
+      expect(taker.leases.state().status).toBe('active');
+      for (const node of [b, ...others]) expect(node.leases.state().status).toBe('lost');
+      for (const node of cluster.nodes) expect(ownersText(node)).toEqual(ownersText(a));
+    });
+
+    it('is settled in favour of the later of two takers in a row', async () => {
+      const { cluster, a, b, taker } = await taken(0);
+      await taker.kill();
+      cluster.clock.advance(120_000);
+      const next = cluster.add();
+      cluster.network.partition([a.host, next.host, taker.host], [b.host]);
+      await next.start();
+      cluster.clock.advance(10_000);
+      next.setPods(1);
+      expect(next.subnets).toBe(b.subnets);
+      cluster.network.heal();
+      await taker.start();
+      cluster.clock.advance(30_000);
+      expect(next.leases.state().status).toBe('active');
+      for (const node of [b, taker]) expect(node.leases.state().status).toBe('lost');
+    });
   });
 });

@@ -14,9 +14,10 @@ describe('conflict rule', () => {
     state: 'active' | 'claiming',
     sinceSeconds: number,
     inUse: boolean,
+    reclaims = 0,
   ): Claimant => ({
     id,
-    lease: { state, prefixes, sinceSeconds, inUse },
+    lease: { state, prefixes, sinceSeconds, inUse, reclaims },
   });
 
   it.each([
@@ -26,6 +27,9 @@ describe('conflict rule', () => {
       claim('b', 'active', 9, false),
       claim('a', 'claiming', 1, false),
     ],
+    ['pods win over reclaims', claim('b', 'active', 9, true), claim('a', 'active', 1, false, 3)],
+    ['active wins over reclaims', claim('b', 'active', 9, false), claim('a', 'claiming', 1, false, 3)],
+    ['more reclaims win over age', claim('b', 'active', 9, true, 2), claim('a', 'active', 1, true, 1)],
     ['the older of two active ones wins', claim('b', 'active', 1, false), claim('a', 'active', 9, false)],
     ['the older of two with pods wins', claim('b', 'active', 1, true), claim('a', 'active', 9, true)],
     ['the older of two claims wins', claim('b', 'claiming', 1, false), claim('a', 'claiming', 9, false)],
@@ -44,6 +48,7 @@ describe('conflict rule', () => {
           prefixes: fc.constant(prefixes),
           sinceSeconds: fc.nat(3),
           inUse: fc.boolean(),
+          reclaims: fc.nat(2),
         }),
       }),
       { selector: (each) => each.id, minLength: 1, maxLength: 8 },

@@ -40,6 +40,7 @@ const samples: readonly Message[] = [
   { kind: 'syncResponse', source: idB, same: true, bucketDigests: undefined },
   { kind: 'syncResponse', source: idB, same: false, bucketDigests: new Uint8Array(2048).fill(9) },
   { kind: 'memberState', signed: golden.signed, status: 'suspect', statusAgeSeconds: 12 },
+  { kind: 'memberState', signed: golden.signed, status: 'remembered', statusAgeSeconds: 86_400 },
   { kind: 'targetsRequest', target: idA },
   { kind: 'targetsResponse', node: 'node-a', addresses: [parseAddress('10.42.0.1')] },
   { kind: 'podTarget', name: 'web', addresses: [parseAddress('fd42::2'), parseAddress('10.42.0.2')] },
@@ -156,7 +157,7 @@ describe('gossip messages', () => {
     ['a sync mode of the future', { syncRequest: { source: id, mode: 5 } }],
     [
       'a status of the future',
-      { memberState: { record: { record: new Uint8Array(3), signature: new Uint8Array(64) }, status: 5 } },
+      { memberState: { record: { record: new Uint8Array(3), signature: new Uint8Array(64) }, status: 6 } },
     ],
     ['a signature of 63 bytes', { record: { record: new Uint8Array(3), signature: new Uint8Array(63) } }],
     ['an empty record', { record: { signature: new Uint8Array(64) } }],

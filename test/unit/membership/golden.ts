@@ -19,6 +19,7 @@ export const golden = signRecord(goldenIdentity, {
     state: 'active',
     prefixes: [parsePrefix('10.42.7.0/24'), parsePrefix('fd42:0:0:7::/64')],
     sinceSeconds: 1_767_225_600,
+    reclaims: 0,
     inUse: true,
   },
   left: false,
