@@ -51,6 +51,8 @@ export const GOSSIP_COUNTERS = [
   'refusedMisdirected',
   /** More members, or more requests for indirect probes, than there is room for. */
   'refusedFull',
+  /** What could not be handled because of a bug in warren. */
+  'bugs',
 ] as const;
 
 export type GossipCounter = (typeof GOSSIP_COUNTERS)[number];

@@ -63,6 +63,8 @@ export interface LinkOptions {
   readonly streamTimeoutMs: number;
   /** Whether a member runs under this session (hexadecimal) now. */
   readonly isCurrentSession: (session: string) => boolean;
+  /** Something was thrown while a frame was handled. What others send must never end the agent. */
+  readonly onBug: (error: unknown) => void;
 }
 
 /** The most that one side may send in a stream: the largest table, and some to spare. */
@@ -88,8 +90,13 @@ export class Link {
   async open(handlers: LinkHandlers): Promise<void> {
     this.#handlers = handlers;
     await this.#options.transport.open({
-      datagram: (from, bytes) => this.#receiveDatagram(from, bytes),
-      accept: (from) => this.#accept(from),
+      datagram: (from, bytes) => {
+        this.#guarded(() => this.#receiveDatagram(from, bytes), undefined);
+      },
+      accept: (from) => {
+        const inbound = this.#accept(from);
+        return { frame: (bytes) => this.#guarded(() => inbound.frame(bytes), [refusalFrame('invalid')]) };
+      },
     });
   }
 
@@ -133,34 +140,51 @@ export class Link {
     let index = 0;
     let streamBytes = 0;
     let failure: Error | undefined;
+    const read = (bytes: Uint8Array): boolean => {
+      counters.add('receivedStreamBytes', bytes.length);
+      streamBytes += bytes.length;
+      const opened = sealer.open(bytes);
+      if (!opened.ok) {
+        failure =
+          opened.reason === 'refused'
+            ? new PeerRefusedError(opened.code)
+            : new Error(`${formatEndpoint(to)} answered with something that is not ours`);
+        if (opened.reason !== 'refused') counters.add(FRAME_COUNTER[opened.reason]);
+        return true;
+      }
+      const { header, payload } = opened;
+      const isNext =
+        header.kind === 'response' &&
+        header.number === number &&
+        header.index === index++ &&
+        Buffer.compare(header.session, session) === 0;
+      if (!isNext || streamBytes > MAX_STREAM_BYTES || !this.#readMessages(payload, receive)) {
+        counters.add('refusedStream');
+        failure = new Error(`the answer of ${formatEndpoint(to)} makes no sense`);
+        return true;
+      }
+      return header.last;
+    };
     return transport.exchange(to, frames, streamTimeoutMs, {
       frame: (bytes) => {
-        counters.add('receivedStreamBytes', bytes.length);
-        streamBytes += bytes.length;
-        const opened = sealer.open(bytes);
-        if (!opened.ok) {
-          failure =
-            opened.reason === 'refused'
-              ? new PeerRefusedError(opened.code)
-              : new Error(`${formatEndpoint(to)} answered with something that is not ours`);
-          if (opened.reason !== 'refused') counters.add(FRAME_COUNTER[opened.reason]);
-          return true;
-        }
-        const { header, payload } = opened;
-        const isNext =
-          header.kind === 'response' &&
-          header.number === number &&
-          header.index === index++ &&
-          Buffer.compare(header.session, session) === 0;
-        if (!isNext || streamBytes > MAX_STREAM_BYTES || !this.#readMessages(payload, receive)) {
-          counters.add('refusedStream');
-          failure = new Error(`the answer of ${formatEndpoint(to)} makes no sense`);
-          return true;
-        }
-        return header.last;
+        const ended = 'ended';
+        const isLast = this.#guarded(() => read(bytes), ended);
+        if (isLast !== ended) return isLast;
+        failure = new Error(`the answer of ${formatEndpoint(to)} could not be handled`);
+        return true;
       },
-      closed: (error) => done(failure ?? error),
+      closed: (error) => this.#guarded(() => done(failure ?? error), undefined),
     });
+  }
+
+  #guarded<T, U>(work: () => T, otherwise: U): T | U {
+    try {
+      return work();
+    } catch (error) {
+      this.#options.counters.add('bugs');
+      this.#options.onBug(error);
+      return otherwise;
+    }
   }
 
   #receiveDatagram(from: Endpoint, bytes: Uint8Array): void {

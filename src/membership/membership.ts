@@ -62,6 +62,8 @@ export interface MembershipOptions {
   readonly records?: RecordReader;
   /** Members that are known from the start. */
   readonly table?: MemberTable;
+  /** Something was thrown where what others sent was handled; it is logged unless tests want it otherwise. */
+  readonly onBug?: (error: unknown) => void;
 }
 
 interface MembershipEvents {
@@ -76,6 +78,8 @@ interface MembershipEvents {
 }
 
 const TWIN_SHOWN_MS = 60_000;
+/** Bugs are counted each, and logged at most this often. */
+const BUG_LOG_INTERVAL_MS = 60_000;
 /** For so long after the start, newer records of this node can stem from its earlier run. */
 const TWIN_GRACE_MS = 10_000;
 /** How many others hear of a leave at once, without waiting for gossip. */
@@ -103,6 +107,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #targets: (() => NodeTargets) | undefined;
   #phase: 'new' | 'running' | 'stopped' = 'new';
   #startedAtMs = 0;
+  #bugLoggedAtMs = Number.NEGATIVE_INFINITY;
   #twin: { readonly text: string; readonly atMs: number } | undefined;
 
   /** Reads the store, and may throw its errors (STATE_CORRUPT). Nothing is bound or sent before `start`. */
@@ -146,6 +151,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       counters: this.#counters,
       isCurrentSession: (one) => table.hasSession(one),
       streamTimeoutMs: this.#timing.streamTimeoutMs,
+      onBug: options.onBug ?? ((error) => this.#logBug(error)),
     });
     this.#roster = new Roster({
       ...shared,
@@ -160,6 +166,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         const accusation = this.#roster.accusationOf(id);
         if (accusation) this.#link.send(record.gossip, [accusation]);
       },
+      onTombstone: () => this.#persistence.changed(),
       onForgotten: (record) => this.#tellForgotten(record),
       onSelfForgotten: () => this.#onSelfForgotten(),
       onStale: (accuserId) => this.#tellSelf(accuserId),
@@ -336,6 +343,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const { generation } = this.#roster.table.get(member.id)!.record;
     this.#roster.forgotten({ kind: 'forget', member: member.id, generation, ageSeconds: 0 });
     this.#options.logger.warn({ node: member.name, id: member.id }, 'node is forgotten; its lease is free');
+    // The command is answered once this node cannot lose it any more.
+    this.#persistence.write();
     this.#gossiper.wake();
     return member;
   }
@@ -376,6 +385,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = this.#joiner.problems();
+    if (this.#persistence.problem) problems.push(this.#persistence.problem);
     if (this.#twin && this.#clock.now() - this.#twin.atMs < TWIN_SHOWN_MS) problems.push(this.#twin.text);
     return problems;
   }
@@ -427,6 +437,16 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.emit('forgotten');
     if (this.#phase === 'running') this.#persistence.write();
     this.#gossiper.wake();
+  }
+
+  #logBug(error: unknown): void {
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#bugLoggedAtMs < BUG_LOG_INTERVAL_MS) return;
+    this.#bugLoggedAtMs = nowMs;
+    this.#options.logger.error(
+      { err: error },
+      'a bug in warren: gossip from another node could not be handled',
+    );
   }
 
   #onTwin(record: NodeRecord): void {

@@ -37,6 +37,8 @@ export interface RosterOptions {
   readonly onLastCall: (entry: MemberEntry) => void;
   /** A node says something that is void since it was forgotten. */
   readonly onForgotten: (record: NodeRecord) => void;
+  /** There is one more to remember. */
+  readonly onTombstone: () => void;
   /** This node has been forgotten; it has taken up its next generation, without a lease. */
   readonly onSelfForgotten: () => void;
   /** Another agent, alive at the same time, uses this node's key. */
@@ -201,8 +203,8 @@ export class Roster {
       return true;
     }
     const entry = this.table.get(id);
-    // Nobody can void what a node has yet to say.
-    if (entry && generation > entry.record.generation) return false;
+    // Nobody can void what a node has yet to say; one that is gone may have said it elsewhere.
+    if (entry && !isGone(entry.status) && generation > entry.record.generation) return false;
     if (!this.tombstones.add(id, generation, ageSeconds * 1000)) return false;
     if (entry && entry.record.generation <= generation) {
       this.#remove(entry);
@@ -210,6 +212,7 @@ export class Roster {
       if (entry.status === 'alive' || entry.status === 'suspect') this.#options.onForgotten(entry.record);
     }
     broadcasts.put(id, encodeMessage(this.tombstones.message(id)!));
+    this.#options.onTombstone();
     return true;
   }
 

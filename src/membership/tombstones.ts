@@ -16,7 +16,7 @@ export interface Tombstone {
   readonly sinceMs: number;
 }
 
-/** The oldest makes way for a new one. */
+/** The oldest makes way for a younger one. */
 export const MAX_TOMBSTONES = 1024;
 
 export class Tombstones {
@@ -44,13 +44,18 @@ export class Tombstones {
     return tombstone !== undefined && generation <= tombstone.generation;
   }
 
-  /** False if it is no news, or too old to be kept. */
+  /** False if it is no news, too old to be kept, or older than all of as many as there is room for. */
   add(id: string, generation: number, ageMs: number): boolean {
     if (this.voids(id, generation) || ageMs >= this.#retentionMs) return false;
+    const sinceMs = this.#clock.now() - ageMs;
+    if (this.#byId.size >= MAX_TOMBSTONES && !this.#byId.has(id)) {
+      const oldest = this.#oldest();
+      if (sinceMs <= oldest.sinceMs) return false;
+      this.#remove(oldest.id);
+    }
     this.#remove(id);
-    this.#byId.set(id, { id, generation, sinceMs: this.#clock.now() - ageMs });
+    this.#byId.set(id, { id, generation, sinceMs });
     this.#digest.toggle(id, digestState(generation));
-    if (this.#byId.size > MAX_TOMBSTONES) this.#remove(this.#oldest());
     return true;
   }
 
@@ -67,12 +72,12 @@ export class Tombstones {
     return { kind: 'forget', member: id, generation: tombstone.generation, ageSeconds };
   }
 
-  #oldest(): string {
+  #oldest(): Tombstone {
     let oldest: Tombstone | undefined;
     for (const tombstone of this.#byId.values()) {
       if (!oldest || tombstone.sinceMs < oldest.sinceMs) oldest = tombstone;
     }
-    return oldest!.id;
+    return oldest!;
   }
 
   #remove(id: string): void {

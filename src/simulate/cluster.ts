@@ -151,6 +151,7 @@ export class SimulatedNode {
       clock,
       random: seededRandom(this.#options.seed * 1000 + this.#number),
       records: cluster.records,
+      onBug: rethrow,
     });
     this.leases = new LeaseManager({
       membership: this.membership,
@@ -229,6 +230,11 @@ export class SimulatedNode {
 
 export function endpointOf(number: number): Endpoint {
   return { address: { family: 4, value: 0x0a00_0001n + BigInt(number) }, port: 7946 };
+}
+
+/** In an agent what others send must not end it; here it must not go unseen. */
+export function rethrow(error: unknown): never {
+  throw error;
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

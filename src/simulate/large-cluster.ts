@@ -15,7 +15,7 @@ import { signRecord } from '../membership/record.ts';
 import { RecordReader } from '../membership/record-reader.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { NodeRecord, SignedRecord } from '../membership/types.ts';
-import { endpointOf } from './cluster.ts';
+import { endpointOf, rethrow } from './cluster.ts';
 import { Roll, SharedEntryStore } from './shared-entry-store.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { type LinkQuality, type VirtualHost, VirtualNetwork } from './virtual-network.ts';
@@ -107,6 +107,7 @@ export class LargeCluster {
       clock: host.clock,
       random: seededRandom(this.#options.seed * 104_729 + number),
       records: this.#records,
+      onBug: rethrow,
       ...(table && { table }),
     });
     if (!table) membership.updateSelf({ lease });

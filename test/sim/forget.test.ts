@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { encodeMessage } from '../../src/membership/codec.ts';
+import { pack } from '../../src/membership/packing.ts';
+import { Sealer } from '../../src/membership/seal.ts';
 import { podRange, SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const twoSubnets = [podRange('10.42.0.0/23', 24)];
@@ -79,6 +82,74 @@ describe.each([1, 2, 3])('a node forgotten on purpose, seed %i', (seed) => {
     expect(b!.leases.state().status).toBe('active');
     expect([...seen]).toEqual([subnet]);
     expect(a!.leases.owners().some(({ memberId }) => memberId === b!.id)).toBe(true);
+  });
+
+  it('is forgotten by one that missed an earlier time, too', async () => {
+    const cluster = new SimulatedCluster({ seed });
+    const [a, b, c] = await cluster.startAll(3);
+    cluster.clock.advance(10_000);
+    cluster.network.partition([a!.host, b!.host], [c!.host]);
+    cluster.clock.advance(30_000);
+    // Behind the back of c: b is forgotten, returns in its next generation, and is forgotten again.
+    for (let time = 0; time < 2; time++) {
+      await b!.kill();
+      cluster.clock.advance(30_000);
+      a!.membership.forget('node-1');
+      if (time > 0) break;
+      await b!.start();
+      cluster.clock.advance(15_000);
+      expect(b!.leases.state().status).toBe('active');
+    }
+    expect(c!.named('dead')).toContain('node-1');
+    cluster.network.heal();
+    cluster.clock.advance(60_000);
+    expect(c!.membership.member(b!.id)).toBeUndefined();
+    expect(cluster.agreesOnAlive([a!, c!])).toBe(true);
+    const before = c!.membership.counters();
+    cluster.clock.advance(200_000);
+    const { pushPulls, pushPullsSame } = c!.membership.counters();
+    expect(pushPulls! - before.pushPulls!).toBe(pushPullsSame! - before.pushPullsSame!);
+  });
+
+  it('stays so though the one that was told, or the one that heard of it, restarts at once', async () => {
+    const { cluster, a, b, c } = await withDeadNode();
+    cluster.network.partition([a.host], [c.host]);
+    a.membership.forget('node-1');
+    await a.kill();
+    await a.start();
+    expect(a.membership.member(b.id)).toBeUndefined();
+    cluster.network.heal();
+    cluster.clock.advance(30_000);
+    // A newcomer hears of the tombstone of a node that it never knew, and keeps it.
+    const d = cluster.add();
+    await d.start();
+    cluster.clock.advance(5_000);
+    const e = cluster.add([3]);
+    await Promise.all([a, c, d].map((node) => node.kill()));
+    await d.start();
+    await e.start();
+    await b.start();
+    cluster.clock.advance(20_000);
+    expect(e.membership.member(b.id)).toBeUndefined();
+  });
+
+  it('is one of many: a flood of tombstones, old and new, does no harm', async () => {
+    const { cluster, a, b, c } = await withDeadNode();
+    const forget = (member: string, ageSeconds: number) =>
+      a.host.handlers!.datagram(
+        c.host.endpoint,
+        new Sealer('simulated', undefined).seal(
+          { kind: 'datagram', last: true, session: new Uint8Array(8), number: 0, index: 1 },
+          pack([encodeMessage({ kind: 'forget', member, generation: 0, ageSeconds })]),
+        ),
+      );
+    for (let i = 0; i < 1024; i++) forget((i + 1).toString(16).padStart(32, '0'), 0);
+    forget('f'.repeat(32), 10);
+    expect(a.membership.counters().bugs).toBe(0);
+    forget(b.id, 0);
+    cluster.clock.advance(1_000);
+    forget(b.id, 0);
+    expect(a.membership.member(b.id)).toBeUndefined();
   });
 
   it('is refused for a node that is alive, unknown or not the only one of its name', async () => {
