@@ -13,6 +13,7 @@ import {
   type KeyRingState,
   keyRingDigest,
   MAX_KEYS,
+  MAX_REMOVED,
   mergeKeyRings,
   nextVersion,
   noKeyChanges,
@@ -142,7 +143,7 @@ const storedSchema = z.object({
         key: z.base64().optional(),
       }),
     )
-    .max(64),
+    .max(MAX_KEYS + MAX_REMOVED),
 });
 
 /** Keeps the changes in `stateDir`/keys.json, which only its owner can read. */

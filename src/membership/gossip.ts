@@ -2,13 +2,13 @@
  * Sends datagrams, each filled up with news, and while there is news tells it to random others once per
  * gossip interval.
  */
-import type { Endpoint } from '../ip/endpoint.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
 import type { Clock, TimerGroup } from './clock.ts';
-import type { Link } from './link.ts';
+import type { Link, Peer } from './link.ts';
 import type { MemberEntry, MemberTable } from './member-table.ts';
 import { LENGTH_BYTES, packedBytes } from './packing.ts';
 import { type Random, sample } from './random.ts';
+import type { ClusterKeyBytes } from './seal.ts';
 import { type MembershipTiming, retransmitLimit } from './timing.ts';
 
 export interface GossiperOptions {
@@ -31,10 +31,10 @@ export class Gossiper {
   }
 
   /** Sends `messages` to the member `id`, with as much news as fits behind them. */
-  send(to: Endpoint, id: string, messages: readonly Uint8Array[]): void {
+  send(to: Peer, id: string, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
     const { link } = this.#options;
     const news = this.#takeNews(id, link.datagramBytes - packedBytes(messages));
-    link.send(to, news.length === 0 ? messages : [...messages, ...news]);
+    link.send(to, news.length === 0 ? messages : [...messages, ...news], key);
   }
 
   /** To be called when there may be news: starts the rounds, which end by themselves. */
@@ -58,7 +58,7 @@ export class Gossiper {
     for (const target of targets) {
       const news = this.#takeNews(target.id, link.datagramBytes);
       if (news.length === 0) continue;
-      link.send(target.record.gossip, news);
+      link.send(target.record, news);
       hasSent = true;
     }
     return hasSent;

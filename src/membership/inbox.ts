@@ -1,12 +1,11 @@
 /** Hands each message to the part of membership that it is for. */
 import type { NodeTargets } from '../api/types.ts';
-import type { Endpoint } from '../ip/endpoint.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
 import { encodeMessage, type Message } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
 import type { KeyRotation } from './key-rotation.ts';
-import type { LinkHandlers, StreamReader } from './link.ts';
+import type { LinkHandlers, Sender, StreamReader } from './link.ts';
 import type { Prober } from './probe.ts';
 import type { Roster } from './roster.ts';
 import type { Synchronizer } from './sync.ts';
@@ -33,23 +32,23 @@ export class Inbox implements LinkHandlers {
   }
 
   /**
-   * What comes under no member's present session is answered (a newcomer's first pings are such) and not
-   * believed, but for records, which speak for themselves.
+   * What was sent to an earlier run of this node is answered (not all know that it has restarted) and not
+   * believed; what comes under no member's present session is believed as far as records go, which speak for
+   * themselves (a newcomer's are such).
    */
-  datagram(from: Endpoint, message: Message, isCurrent: boolean): void {
+  datagram(sender: Sender, message: Message): void {
     const { isRunning, roster, prober, gossiper, counters, rotation } = this.#options;
     if (!isRunning()) return;
-    const { kind } = message;
-    if (!isCurrent && (kind === 'suspect' || kind === 'dead' || kind === 'forget' || kind === 'keyRing')) {
+    if (!isBelieved(sender, message)) {
       counters.add('refusedSession');
       return;
     }
-    switch (kind) {
+    switch (message.kind) {
       case 'ping':
-        prober.answer(message, from);
+        prober.answer(message, sender, rotation.lessonFor(sender.key));
         break;
       case 'pingRequest':
-        prober.relay(message, from);
+        prober.relay(message, sender);
         break;
       case 'ack':
         prober.ack(message.sequence);
@@ -111,5 +110,19 @@ export class Inbox implements LinkHandlers {
     }
     ignore();
     return undefined;
+  }
+}
+
+function isBelieved(sender: Sender, { kind }: Message): boolean {
+  switch (kind) {
+    case 'suspect':
+    case 'dead':
+    case 'forget':
+    case 'keyRing':
+      return sender.isCurrent;
+    case 'record':
+      return sender.isAddressed;
+    default:
+      return true;
   }
 }

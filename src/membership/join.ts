@@ -11,7 +11,7 @@ import {
 } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Clock, TimerGroup } from './clock.ts';
-import { PeerRefusedError } from './link.ts';
+import { type Peer, PeerRefusedError } from './link.ts';
 import { type Random, randomIndex, sample, shuffle } from './random.ts';
 import { literalAddress, type Resolve } from './resolve.ts';
 import type { Roster } from './roster.ts';
@@ -120,9 +120,7 @@ export class Joiner {
     if (dead > 0 && random() < dead / roster.table.reachable) {
       const [member] = sample(random, roster.table, 1, (entry) => entry.status === 'dead');
       if (member)
-        this.#options.synchronizer.full(member.record.gossip, (result) =>
-          this.#followUp(result, member.record.gossip),
-        );
+        this.#options.synchronizer.full(member.record, (result) => this.#followUp(result, member.record));
     }
     timers.after(timing.reconnectIntervalMs * (1 + random() / 4), () => this.#reconnectRound());
   }
@@ -131,11 +129,11 @@ export class Joiner {
    * Where both sides hold each other for dead, the first exchange makes the living refute. Further ones a
    * little later carry the refutations over; between nodes that agree they cost next to nothing.
    */
-  #followUp(result: { readonly peer: string } | { readonly error: Error }, endpoint: Endpoint): void {
+  #followUp(result: { readonly peer: string } | { readonly error: Error }, peer: Peer): void {
     const { roster, synchronizer, timers, timing } = this.#options;
     if ('error' in result || roster.table.count('dead') + roster.table.count('suspect') === 0) return;
     for (const intervals of FOLLOW_UP_INTERVALS) {
-      timers.after(intervals * timing.gossipIntervalMs, () => synchronizer.compare(endpoint, () => {}));
+      timers.after(intervals * timing.gossipIntervalMs, () => synchronizer.compare(peer, () => {}));
     }
   }
 
@@ -183,7 +181,8 @@ export class Joiner {
 
   #sync(target: Target, endpoint: Endpoint): void {
     const { synchronizer, selfId, logger } = this.#options;
-    synchronizer.full(endpoint, (result) => {
+    const peer = { gossip: endpoint };
+    synchronizer.full(peer, (result) => {
       if ('error' in result) {
         target.hasRefused = result.error instanceof PeerRefusedError && result.error.code !== 'busy';
         this.#fail(target, `${target.label} ${describe(result.error)}`);
@@ -198,7 +197,7 @@ export class Joiner {
         this.#checkAlone();
         return;
       }
-      this.#followUp(result, endpoint);
+      this.#followUp(result, peer);
       if (this.#outcome !== 'joined') {
         logger.info({ through: formatEndpoint(endpoint) }, 'joined the cluster');
         this.#outcome = 'joined';

@@ -12,8 +12,13 @@ export const KEY_BYTES = 32;
 export const FINGERPRINT_BYTES = 8;
 /** Each key is tried on a frame that does not open. */
 export const MAX_KEYS = 8;
-/** Removed keys are remembered, so that a node that was away does not bring them back. */
-const MAX_REMOVED = 24;
+/**
+ * Removed keys are remembered, so that a node that was away does not bring them back, nor a key file in which one
+ * still stands: more than a cluster will ever have had.
+ */
+export const MAX_REMOVED = 1024;
+/** As many as fit a datagram. */
+const LATEST_REMOVED = 24;
 const UINT32_MAX = 0xffff_ffff;
 
 export interface ClusterKey {
@@ -62,6 +67,14 @@ export function mergeKeyRings(a: KeyRingState, b: KeyRingState): KeyRingState {
       ? b
       : a;
   return { keys, primary: primary.primary, primaryVersion: primary.primaryVersion };
+}
+
+/** What fits a datagram: the keys, and the latest of those removed. Push-pulls have the rest. */
+export function latestChanges(state: KeyRingState): KeyRingState {
+  const present = state.keys.filter(({ key }) => key);
+  const removed = state.keys.filter(({ key }) => !key);
+  removed.sort((a, b) => b.version - a.version);
+  return { ...state, keys: [...present, ...removed.slice(0, LATEST_REMOVED)] };
 }
 
 /** The version of the next change. */

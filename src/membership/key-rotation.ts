@@ -8,10 +8,11 @@ import type { Logger } from '../log/logger.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
 import { encodeMessage } from './codec.ts';
-import { type KeyRingState, keyRingDigest } from './key-ring-state.ts';
+import { type KeyRingState, keyRingDigest, latestChanges } from './key-ring-state.ts';
 import type { Link } from './link.ts';
 import type { MemberEntry } from './member-table.ts';
 import type { Roster } from './roster.ts';
+import type { ClusterKeyBytes } from './seal.ts';
 
 export interface KeyRotationOptions {
   readonly selfId: string;
@@ -51,6 +52,16 @@ export class KeyRotation {
     if (!keys?.merge(ring)) return;
     logger.info({ keys: keys.fingerprints.join(' ') }, "the cluster's keys have changed");
     this.#announce();
+  }
+
+  /**
+   * For a node whose frames came under `key`: the present keys, where that is not the one that seals. A node that
+   * was cut off while the keys changed can open nothing else; under its own key it learns them.
+   */
+  lessonFor(key: ClusterKeyBytes | undefined): Uint8Array[] {
+    const { keys } = this.#options;
+    if (!keys || key === undefined || key === keys.keys[0]) return [];
+    return [encodeMessage({ kind: 'keyRing', ring: latestChanges(keys.state) })];
   }
 
   add(key: Uint8Array): string {
@@ -116,7 +127,7 @@ export class KeyRotation {
     const { keys, broadcasts, wake } = this.#options;
     if (!keys) return;
     this.#noteDigest();
-    broadcasts.put(BROADCAST_KEY, encodeMessage({ kind: 'keyRing', ring: keys.state }));
+    broadcasts.put(BROADCAST_KEY, encodeMessage({ kind: 'keyRing', ring: latestChanges(keys.state) }));
     wake();
   }
 
@@ -154,7 +165,7 @@ export class KeyRotation {
     return new Promise((resolve) => {
       let answer: NodeKeys | undefined;
       this.#options.link.exchange(
-        record.gossip,
+        record,
         [encodeMessage({ kind: 'keysRequest', target: id })],
         (message) => {
           if (message.kind === 'keysResponse') answer = { ...message, name: record.name };

@@ -9,7 +9,7 @@ import { FRAME_COUNTER, type GossipCounters, MESSAGE_COUNTER } from './counters.
 import { pack, packGroups, unpack } from './packing.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import {
-  type FrameHeader,
+  type ClusterKeyBytes,
   type FrameKind,
   type FrameRefusal,
   MAX_FRAME_BYTES,
@@ -22,9 +22,12 @@ import { type Exchange, type InboundExchange, MAX_DATAGRAM_BYTES, type Transport
 /** The other side answered, and does not talk to us. */
 export class PeerRefusedError extends Error {
   readonly code: RefusalCode;
-  constructor(code: RefusalCode) {
+  /** Of the node that refused, where the code is `session`. */
+  readonly session: string;
+  constructor(code: RefusalCode, session: string) {
     super(REFUSAL_TEXT[code]);
     this.code = code;
+    this.session = session;
   }
 }
 
@@ -36,6 +39,7 @@ const REFUSAL_TEXT: Record<RefusalCode, string> = {
   version: 'refused us: it speaks another version of the gossip protocol',
   busy: 'refused us: it serves too many streams at the moment',
   invalid: 'refused us: it could not read what this node sent',
+  session: 'refused us: it restarted at this very moment',
 };
 
 /** The receiving end of another node's request. */
@@ -45,12 +49,25 @@ export interface StreamReader {
   end(): readonly Uint8Array[];
 }
 
+/** Where to send, and the run of the agent there, if it is known: a member's record is one. */
+export interface Peer {
+  readonly gossip: Endpoint;
+  /** Hexadecimal. */
+  readonly session?: string | undefined;
+}
+
+/** Whom a datagram came from: a peer to answer to. */
+export interface Sender extends Peer {
+  /** It was sent to this very run of this agent. What was not may have been recorded long ago. */
+  readonly isAddressed: boolean;
+  /** And it comes from the present run of a member that this node knows. */
+  readonly isCurrent: boolean;
+  /** The key it was sealed with: what the sender is sure to have. */
+  readonly key: ClusterKeyBytes | undefined;
+}
+
 export interface LinkHandlers {
-  /**
-   * `isCurrent`: it comes from the present run of a member that this node knows. What is not may be a stale
-   * datagram that somebody recorded earlier.
-   */
-  datagram(from: Endpoint, message: Message, isCurrent: boolean): void;
+  datagram(sender: Sender, message: Message): void;
   stream(from: Endpoint): StreamReader;
 }
 
@@ -105,29 +122,47 @@ export class Link {
     return this.#options.transport.close();
   }
 
-  /** `messages` together fit `datagramBytes`; each costs `LENGTH_BYTES` besides its own. */
-  send(to: Endpoint, messages: readonly Uint8Array[]): void {
+  /**
+   * `messages` together fit `datagramBytes`; each costs `LENGTH_BYTES` besides its own. Sealed under the primary
+   * key, or under `key`.
+   */
+  send(to: Peer, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
     const { transport, sealer, session, counters } = this.#options;
     const number = ++this.#datagramNumber;
-    const header: FrameHeader = {
+    const header = {
       kind: 'datagram',
       last: true,
       session,
+      receiver: this.#receiver(to),
       number: Math.floor(number / 0x1_0000_0000),
       index: number >>> 0,
-    };
-    const frame = sealer.seal(header, pack(messages));
+    } as const;
+    const frame = sealer.seal(header, pack(messages), key);
     counters.add('sentDatagrams');
     counters.add('sentBytes', frame.length);
-    transport.send(to, frame);
+    transport.send(to.gossip, frame);
   }
 
   /**
    * Sends `messages` in a stream and hands over the answer message by message. `done` is called once, with
-   * an error (a PeerRefusedError where the other side refuses us) unless the answer was complete.
+   * an error (a PeerRefusedError where the other side refuses us) unless the answer was complete. A node whose
+   * run is not known, or another by now, says which it is, and is asked again.
    */
   exchange(
-    to: Endpoint,
+    to: Peer,
+    messages: readonly Uint8Array[],
+    receive: (message: Message) => void,
+    done: (error: Error | undefined) => void,
+  ): Exchange {
+    let current = this.#attempt(to, messages, receive, (error) => {
+      if (!(error instanceof PeerRefusedError) || error.code !== 'session') done(error);
+      else current = this.#attempt({ ...to, session: error.session }, messages, receive, done);
+    });
+    return { cancel: () => current.cancel() };
+  }
+
+  #attempt(
+    to: Peer,
     messages: readonly Uint8Array[],
     receive: (message: Message) => void,
     done: (error: Error | undefined) => void,
@@ -135,7 +170,8 @@ export class Link {
     const { transport, sealer, session, counters, streamTimeoutMs } = this.#options;
     this.#exchangeNumber = (this.#exchangeNumber + 1) >>> 0;
     const number = this.#exchangeNumber;
-    const frames = this.#sealStream('request', session, number, messages);
+    const header = { kind: 'request', session, receiver: this.#receiver(to), number } as const;
+    const frames = this.#sealStream(header, messages);
     counters.add('sentStreams');
     let index = 0;
     let streamBytes = 0;
@@ -147,8 +183,8 @@ export class Link {
       if (!opened.ok) {
         failure =
           opened.reason === 'refused'
-            ? new PeerRefusedError(opened.code)
-            : new Error(`${formatEndpoint(to)} answered with something that is not ours`);
+            ? new PeerRefusedError(opened.code, hexText(opened.session))
+            : new Error(`${formatEndpoint(to.gossip)} answered with something that is not ours`);
         if (opened.reason !== 'refused') counters.add(FRAME_COUNTER[opened.reason]);
         return true;
       }
@@ -160,17 +196,17 @@ export class Link {
         Buffer.compare(header.session, session) === 0;
       if (!isNext || streamBytes > MAX_STREAM_BYTES || !this.#readMessages(payload, receive)) {
         counters.add('refusedStream');
-        failure = new Error(`the answer of ${formatEndpoint(to)} makes no sense`);
+        failure = new Error(`the answer of ${formatEndpoint(to.gossip)} makes no sense`);
         return true;
       }
       return header.last;
     };
-    return transport.exchange(to, frames, streamTimeoutMs, {
+    return transport.exchange(to.gossip, frames, streamTimeoutMs, {
       frame: (bytes) => {
         const ended = 'ended';
         const isLast = this.#guarded(() => read(bytes), ended);
         if (isLast !== ended) return isLast;
-        failure = new Error(`the answer of ${formatEndpoint(to)} could not be handled`);
+        failure = new Error(`the answer of ${formatEndpoint(to.gossip)} could not be handled`);
         return true;
       },
       closed: (error) => this.#guarded(() => done(failure ?? error), undefined),
@@ -202,16 +238,18 @@ export class Link {
       return;
     }
     // In clear text anyone can make up sessions and numbers; refusing repetitions would protect nothing.
-    let isCurrent = true;
+    let sender: Sender = { gossip: from, isAddressed: true, isCurrent: true, key: undefined };
     if (sealer.sealed) {
       const session = hexText(header.session);
       if (!this.#replays.accept(session, header.number * 0x1_0000_0000 + header.index)) {
         counters.add('refusedReplay');
         return;
       }
-      isCurrent = this.#options.isCurrentSession(session);
+      const isAddressed = this.#isForUs(header);
+      const isCurrent = isAddressed && this.#options.isCurrentSession(session);
+      sender = { gossip: from, session, isAddressed, isCurrent, key: opened.key };
     }
-    this.#readMessages(payload, (message) => this.#handlers?.datagram(from, message, isCurrent));
+    this.#readMessages(payload, (message) => this.#handlers?.datagram(sender, message));
   }
 
   #accept(from: Endpoint): InboundExchange {
@@ -232,6 +270,10 @@ export class Link {
         }
         const { header, payload } = opened;
         if (!expected) {
+          if (sealer.sealed && !this.#isForUs(header)) {
+            counters.add('refusedSession');
+            return [refusalFrame('session', this.#options.session)];
+          }
           if (sealer.sealed && !this.#streamReplays.accept(hexText(header.session), header.number)) {
             counters.add('refusedReplay');
             return [refusalFrame('invalid')];
@@ -249,22 +291,36 @@ export class Link {
           return [refusalFrame('invalid')];
         }
         if (!header.last) return undefined;
-        return this.#sealStream('response', header.session, header.number, reader.end());
+        const { session, number } = header;
+        return this.#sealStream({ kind: 'response', session, number }, reader.end(), opened.key);
       },
     };
   }
 
+  /** Recorded frames are for another run, or for another node. */
+  #isForUs({ receiver }: { readonly receiver?: Uint8Array | undefined }): boolean {
+    return receiver !== undefined && Buffer.compare(receiver, this.#options.session) === 0;
+  }
+
+  #receiver({ session }: Peer): Uint8Array | undefined {
+    return session !== undefined && this.#options.sealer.sealed ? Buffer.from(session, 'hex') : undefined;
+  }
+
   #sealStream(
-    kind: FrameKind,
-    session: Uint8Array,
-    number: number,
+    header: {
+      readonly kind: FrameKind;
+      readonly session: Uint8Array;
+      readonly receiver?: Uint8Array | undefined;
+      readonly number: number;
+    },
     messages: readonly Uint8Array[],
+    key?: ClusterKeyBytes,
   ): Uint8Array[] {
     const { sealer, counters } = this.#options;
     const groups = packGroups(messages, MAX_FRAME_BYTES - sealer.overheadBytes);
     return groups.map((payload, index) => {
       const last = index === groups.length - 1;
-      const frame = sealer.seal({ kind, last, session, number, index }, payload);
+      const frame = sealer.seal({ ...header, last, index }, payload, key);
       counters.add('sentStreamBytes', frame.length);
       return frame;
     });

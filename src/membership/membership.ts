@@ -164,7 +164,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       },
       onLastCall: ({ id, record }) => {
         const accusation = this.#roster.accusationOf(id);
-        if (accusation) this.#link.send(record.gossip, [accusation]);
+        if (accusation) this.#link.send(record, [accusation]);
       },
       onTombstone: () => this.#persistence.changed(),
       onForgotten: (record) => this.#tellForgotten(record),
@@ -208,6 +208,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   get id(): string {
     return this.#self.id;
+  }
+
+  /** Of this run of the agent: what others send to it names it, hexadecimal. */
+  get session(): string {
+    return this.#self.record.session;
   }
 
   /** The way joining has come out so far. */
@@ -292,7 +297,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     let open = chosen.size;
     if (open === 0) this.#timers.after(0, () => done(result));
     for (const { record } of chosen) {
-      this.#synchronizer.claim(record.gossip, (outcome) => {
+      this.#synchronizer.claim(record, (outcome) => {
         if (!('error' in outcome)) result.answered++;
         if (--open === 0) done(result);
       });
@@ -306,11 +311,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Rejects with GOSSIP_REQUEST: no such member, it does not answer, or it refuses. */
   request(memberId: string, _kind: 'targets'): Promise<NodeTargets> {
-    const member = this.member(memberId);
-    if (!member || this.#phase !== 'running') {
+    const member = this.#roster.table.get(memberId);
+    if (!member || !isShown(member) || this.#phase !== 'running') {
       return Promise.reject(new WarrenError('GOSSIP_REQUEST', `no member has the id ${memberId}`));
     }
-    return requestTargets(this.#link, member.id, member.name, member.gossip);
+    return requestTargets(this.#link, member.id, member.record.name, member.record);
   }
 
   /**
@@ -362,7 +367,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       LEAVE_DIRECT,
       (entry) => entry.status === 'alive' && entry.id !== this.id,
     );
-    for (const other of others) this.#link.send(other.record.gossip, news);
+    for (const other of others) this.#link.send(other.record, news);
     if (others.length === 0) return;
     this.#gossiper.wake();
     await new Promise<void>((resolve) => this.#timers.after(this.#timing.leaveMs, resolve));
@@ -399,7 +404,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         1,
         (entry) => entry.status === 'alive' && entry.id !== this.id,
       );
-      if (other) this.#synchronizer.compare(other.record.gossip, () => {});
+      if (other) this.#synchronizer.compare(other.record, () => {});
       this.#schedulePushPull();
     });
   }
@@ -421,13 +426,13 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const other = this.#roster.table.get(id);
     if (!other || this.#phase !== 'running') return;
     const record = encodeMessage({ kind: 'record', signed: this.#self.signed });
-    this.#link.send(other.record.gossip, [record]);
+    this.#link.send(other.record, [record]);
   }
 
   /** A node that does not know that it was forgotten hears it from whoever hears of it. */
-  #tellForgotten({ id, gossip }: NodeRecord): void {
-    const forget = this.#roster.tombstones.message(id);
-    if (forget && this.#phase === 'running') this.#link.send(gossip, [encodeMessage(forget)]);
+  #tellForgotten(record: NodeRecord): void {
+    const forget = this.#roster.tombstones.message(record.id);
+    if (forget && this.#phase === 'running') this.#link.send(record, [encodeMessage(forget)]);
   }
 
   #onSelfForgotten(): void {

@@ -3,14 +3,13 @@
  * asked to ping it and it is tried over TCP; when nothing came by the end of the interval, it is suspect
  * (SWIM section 4.1; memberlist state.go, probeNode).
  */
-import type { Endpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Awareness } from './awareness.ts';
 import type { Clock, Timer, TimerGroup } from './clock.ts';
 import { encodeMessage, type Ping, type PingRequest } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
-import type { Link } from './link.ts';
+import type { Link, Peer, Sender } from './link.ts';
 import type { MemberEntry } from './member-table.ts';
 import { type Random, randomIndex, sample } from './random.ts';
 import type { Roster } from './roster.ts';
@@ -66,30 +65,34 @@ export class Prober {
     this.#waiting.get(sequence)?.onNack();
   }
 
-  /** Answers a ping; with it goes what this node wrongly or rightly believes of the one who asks. */
-  answer(ping: Ping, from: Endpoint): void {
+  /**
+   * Answers a ping under the key that it came under; with it goes what this node wrongly or rightly believes of
+   * the one who asks, and a `lesson` where that is behind with the cluster's keys.
+   */
+  answer(ping: Ping, sender: Sender, lesson: readonly Uint8Array[]): void {
     const { selfId, gossiper, counters, roster } = this.#options;
     if (ping.target !== selfId) {
       counters.add('refusedMisdirected');
       return;
     }
-    const messages: Uint8Array[] = [encodeMessage({ kind: 'ack', sequence: ping.sequence })];
+    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence }), ...lesson];
     const accusation = roster.accusationOf(ping.source);
     if (accusation) messages.push(accusation);
-    gossiper.send(from, ping.source, messages);
+    gossiper.send(sender, ping.source, messages, sender.key);
   }
 
   /** Pings for another node. */
-  relay(request: PingRequest, from: Endpoint): void {
+  relay(request: PingRequest, asker: Sender): void {
     const { selfId, gossiper, timers, timing, counters, roster } = this.#options;
     if (this.#waiting.size >= MAX_RELAYS) {
       counters.add('refusedFull');
       return;
     }
     const sequence = this.#nextSequence();
+    const tell = (message: Uint8Array) => gossiper.send(asker, request.source, [message], asker.key);
     const leftMs = Math.max(0, timing.probeIntervalMs - timing.probeTimeoutMs);
     const nackTimer = timers.after(leftMs * NACK_SHARE, () => {
-      gossiper.send(from, request.source, [encodeMessage({ kind: 'nack', sequence: request.sequence })]);
+      tell(encodeMessage({ kind: 'nack', sequence: request.sequence }));
     });
     const endTimer = timers.after(timing.probeIntervalMs, () => this.#waiting.delete(sequence));
     this.#waiting.set(sequence, {
@@ -97,12 +100,12 @@ export class Prober {
         this.#waiting.delete(sequence);
         nackTimer.cancel();
         endTimer.cancel();
-        gossiper.send(from, request.source, [encodeMessage({ kind: 'ack', sequence: request.sequence })]);
+        tell(encodeMessage({ kind: 'ack', sequence: request.sequence }));
       },
       onNack: () => {},
     });
-    const known = roster.table.get(request.target)?.record.gossip;
-    gossiper.send(known ?? request.endpoint, request.target, [
+    const known: Peer | undefined = roster.table.get(request.target)?.record;
+    gossiper.send(known ?? { gossip: request.endpoint }, request.target, [
       encodeMessage({ kind: 'ping', sequence, target: request.target, source: selfId }),
     ]);
   }
@@ -176,10 +179,7 @@ export class Prober {
 
     const accusation = roster.accusationOf(target.id);
     // The accusation first: the answer then brings the refutation along.
-    gossiper.send(target.record.gossip, target.id, [
-      ...(accusation ? [accusation] : []),
-      encodeMessage(ping),
-    ]);
+    gossiper.send(target.record, target.id, [...(accusation ? [accusation] : []), encodeMessage(ping)]);
   }
 
   #askHelpers(target: MemberEntry, sequence: number): number {
@@ -197,7 +197,7 @@ export class Prober {
       source: selfId,
       endpoint: target.record.gossip,
     });
-    for (const helper of helpers) gossiper.send(helper.record.gossip, helper.id, [request]);
+    for (const helper of helpers) gossiper.send(helper.record, helper.id, [request]);
     return helpers.length;
   }
 
@@ -205,7 +205,7 @@ export class Prober {
   #tryStream(target: MemberEntry, ping: Ping) {
     const state = { answered: false, cancel: () => {} };
     const exchange = this.#options.link.exchange(
-      target.record.gossip,
+      target.record,
       [encodeMessage(ping)],
       (message) => {
         if (message.kind === 'ack' && message.sequence === ping.sequence) state.answered = true;

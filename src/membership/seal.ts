@@ -9,6 +9,9 @@
  *     |                           session                             |
  *     |                                                               |
  *     +---------------------------------------------------------------+
+ *     |                           receiver                            |
+ *     |                                                               |
+ *     +---------------------------------------------------------------+
  *     |                           number                              |
  *     +---------------------------------------------------------------+
  *     |                           index                               |
@@ -20,6 +23,8 @@
  * kind: 1 datagram, 2 request, 3 response, 4 refusal (always clear, its payload is one reason byte).
  * flags: 1 sealed, 2 last frame of a request or response.
  * session: 8 random bytes per run of an agent; a response repeats its request's.
+ * receiver: the session of the run that the frame is for, as far as the sender knows it; zero in clear text, in
+ * responses and where it is not known.
  * number, index: of a datagram, the high and low half of its number in the session; of a stream, the
  * exchange's number in the session and the frame's index in its direction.
  *
@@ -33,8 +38,9 @@ import type { KeyRing } from './key-ring.ts';
 export const FRAME_KIND = { datagram: 1, request: 2, response: 3, refusal: 4 } as const;
 export type FrameKind = keyof typeof FRAME_KIND;
 
-export const HEADER_BYTES = 20;
+export const HEADER_BYTES = 28;
 export const SESSION_BYTES = 8;
+const NO_SESSION = new Uint8Array(SESSION_BYTES);
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const MAGIC = 0x57;
@@ -60,7 +66,16 @@ export const FRAME_REFUSALS = [
 export type FrameRefusal = (typeof FRAME_REFUSALS)[number];
 
 /** Why another node refused ours, as it says in a refusal frame. Only append. */
-export const REFUSAL_CODES = ['key', 'clear', 'sealed', 'cluster', 'version', 'busy', 'invalid'] as const;
+export const REFUSAL_CODES = [
+  'key',
+  'clear',
+  'sealed',
+  'cluster',
+  'version',
+  'busy',
+  'invalid',
+  'session',
+] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 
 export interface FrameHeader {
@@ -68,15 +83,31 @@ export interface FrameHeader {
   readonly last: boolean;
   /** 8 bytes. */
   readonly session: Uint8Array;
+  /** 8 bytes; undefined where it is not known. */
+  readonly receiver?: Uint8Array | undefined;
   /** 0 to 2^32-1. */
   readonly number: number;
   readonly index: number;
 }
 
 export type OpenResult =
-  | { readonly ok: true; readonly header: FrameHeader; readonly payload: Uint8Array }
+  | {
+      readonly ok: true;
+      readonly header: FrameHeader;
+      readonly payload: Uint8Array;
+      readonly key?: ClusterKeyBytes;
+    }
   | { readonly ok: false; readonly reason: FrameRefusal }
-  | { readonly ok: false; readonly reason: 'refused'; readonly code: RefusalCode };
+  /** `session`: of the node that refuses, if it says so. */
+  | {
+      readonly ok: false;
+      readonly reason: 'refused';
+      readonly code: RefusalCode;
+      readonly session: Uint8Array;
+    };
+
+/** The key that opened a frame. */
+export type ClusterKeyBytes = Uint8Array;
 
 const KIND_NAMES = [undefined, 'datagram', 'request', 'response', 'refusal'] as const;
 
@@ -105,13 +136,16 @@ export class Sealer {
     return HEADER_BYTES + (this.sealed ? NONCE_BYTES + TAG_BYTES : 1 + this.#clusterName.length);
   }
 
-  seal(header: FrameHeader, payload: Uint8Array): Uint8Array {
+  /** Under the primary key, or under `key` for as long as it is in the ring. */
+  seal(header: FrameHeader, payload: Uint8Array, key?: ClusterKeyBytes): Uint8Array {
     const head = encodeHeader(header, this.sealed);
     if (this.#keyRing === undefined) {
       return Buffer.concat([head, Buffer.of(this.#clusterName.length), this.#clusterName, payload]);
     }
     const nonce = this.#nonce();
-    const cipher = createCipheriv('aes-256-gcm', this.#keyRing.keys[0]!, nonce);
+    const { keys } = this.#keyRing;
+    const sealing = key !== undefined && keys.includes(key) ? key : keys[0]!;
+    const cipher = createCipheriv('aes-256-gcm', sealing, nonce);
     cipher.setAAD(Buffer.concat([head, this.#clusterName]));
     return Buffer.concat([head, nonce, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
   }
@@ -138,7 +172,7 @@ export class Sealer {
     const associated = Buffer.concat([frame.subarray(0, HEADER_BYTES), this.#clusterName]);
     for (const key of this.#keyRing?.keys ?? []) {
       const payload = decrypt(key, nonce, associated, text, tag);
-      if (payload) return { ok: true, header, payload };
+      if (payload) return { ok: true, header, payload, key };
     }
     return { ok: false, reason: 'key' };
   }
@@ -155,12 +189,15 @@ export class Sealer {
   }
 }
 
-/** A refusal: clear text, since the other side has no key of ours. It carries nothing but its reason. */
-export function refusalFrame(code: RefusalCode): Uint8Array {
+/**
+ * A refusal: clear text, since the other side has no key of ours. It carries nothing but its reason, and where
+ * that is the session, the right one.
+ */
+export function refusalFrame(code: RefusalCode, session: Uint8Array = NO_SESSION): Uint8Array {
   const header = {
     kind: 'refusal',
     last: true,
-    session: new Uint8Array(SESSION_BYTES),
+    session,
     number: 0,
     index: 0,
   } as const;
@@ -170,7 +207,12 @@ export function refusalFrame(code: RefusalCode): Uint8Array {
 function openRefusal(frame: Uint8Array): OpenResult {
   const code = REFUSAL_CODES[(frame[HEADER_BYTES] ?? 0) - 1];
   if (code === undefined) return { ok: false, reason: 'kind' };
-  return { ok: false, reason: 'refused', code };
+  return {
+    ok: false,
+    reason: 'refused',
+    code,
+    session: new Uint8Array(frame.subarray(4, 4 + SESSION_BYTES)),
+  };
 }
 
 function encodeHeader(header: FrameHeader, sealed: boolean): Buffer {
@@ -180,8 +222,9 @@ function encodeHeader(header: FrameHeader, sealed: boolean): Buffer {
   head[2] = FRAME_KIND[header.kind];
   head[3] = (sealed ? FLAG_SEALED : 0) | (header.last ? FLAG_LAST : 0);
   head.set(header.session, 4);
-  head.writeUInt32BE(header.number, 12);
-  head.writeUInt32BE(header.index, 16);
+  if (header.receiver) head.set(header.receiver, 12);
+  head.writeUInt32BE(header.number, 20);
+  head.writeUInt32BE(header.index, 24);
   return head;
 }
 
@@ -192,8 +235,9 @@ function decodeHeader(frame: Uint8Array, kind: FrameKind): FrameHeader {
     last: (frame[3]! & FLAG_LAST) !== 0,
     // A copy: a Buffer's own slice would be a view.
     session: new Uint8Array(frame.subarray(4, 4 + SESSION_BYTES)),
-    number: view.getUint32(12),
-    index: view.getUint32(16),
+    receiver: new Uint8Array(frame.subarray(12, 12 + SESSION_BYTES)),
+    number: view.getUint32(20),
+    index: view.getUint32(24),
   };
 }
 

@@ -4,13 +4,12 @@
  * differ, only the parts of the tables that differ travel (table-digest.ts). A node that claims a lease shows
  * only its own state.
  */
-import type { Endpoint } from '../ip/endpoint.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
 import type { Clock } from './clock.ts';
 import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
 import type { KeyRingState } from './key-ring-state.ts';
-import type { Link, StreamReader } from './link.ts';
+import type { Link, Peer, StreamReader } from './link.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
 import type { Roster, Spread } from './roster.ts';
 import { inMask } from './table-digest.ts';
@@ -45,7 +44,7 @@ export class Synchronizer {
   }
 
   /** Exchanges everything; what a join does. */
-  full(to: Endpoint, done: SyncDone): Exchange {
+  full(to: Peer, done: SyncDone): Exchange {
     // A node that has nobody to tell anything: what it learns now is not passed on.
     const spread = this.#options.roster.table.reachable <= 1 ? 'quiet' : 'broadcast';
     return this.#request(to, 'full', undefined, spread, (result) => {
@@ -54,7 +53,7 @@ export class Synchronizer {
   }
 
   /** Exchanges the parts of the tables that differ; the periodic one. */
-  compare(to: Endpoint, done: SyncDone): Exchange {
+  compare(to: Peer, done: SyncDone): Exchange {
     const { counters, roster } = this.#options;
     let second: Exchange | undefined;
     const first = this.#request(to, 'compare', undefined, 'broadcast', (result) => {
@@ -81,7 +80,7 @@ export class Synchronizer {
    * Shows this node's own state, with the lease it claims, and learns whose lease overlaps it. Of two nodes
    * that claim the same and ask the same third, the second to ask always hears of the first.
    */
-  claim(to: Endpoint, done: SyncDone): Exchange {
+  claim(to: Peer, done: SyncDone): Exchange {
     return this.#request(to, 'claim', undefined, 'broadcast', (result) => {
       done('error' in result ? result : { peer: result.source });
     });
@@ -108,7 +107,7 @@ export class Synchronizer {
   }
 
   #request(
-    to: Endpoint,
+    to: Peer,
     mode: SyncMode,
     buckets: Uint8Array | undefined,
     spread: Spread,

@@ -2,9 +2,8 @@
 import type { NodeTargets } from '../api/types.ts';
 import { WarrenError } from '../errors.ts';
 import { formatAddress, parseAddress } from '../ip/address.ts';
-import type { Endpoint } from '../ip/endpoint.ts';
 import { encodeMessage } from './codec.ts';
-import type { Link } from './link.ts';
+import type { Link, Peer } from './link.ts';
 import { isName } from './proto.ts';
 
 /** More pods than this are not listed, and not accepted. */
@@ -30,18 +29,13 @@ export function encodeTargets(targets: NodeTargets): Uint8Array[] {
   ];
 }
 
-/** Asks the node `id` at `endpoint`; rejects with GOSSIP_REQUEST. */
-export function requestTargets(
-  link: Link,
-  id: string,
-  name: string,
-  endpoint: Endpoint,
-): Promise<NodeTargets> {
+/** Asks the node `id`; rejects with GOSSIP_REQUEST. */
+export function requestTargets(link: Link, id: string, name: string, peer: Peer): Promise<NodeTargets> {
   return new Promise((resolve, reject) => {
     let node: { name: string; addresses: string[] } | undefined;
     const pods: { name: string; addresses: string[] }[] = [];
     link.exchange(
-      endpoint,
+      peer,
       [encodeMessage({ kind: 'targetsRequest', target: id })],
       (message) => {
         if (message.kind === 'targetsResponse') {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
 import { fingerprintOf } from '../../src/membership/key-ring-state.ts';
+import { timingPresets } from '../../src/membership/timing.ts';
 import { SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
 
 const newKey = () => new Uint8Array(randomBytes(32));
@@ -76,6 +77,54 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
     });
   });
 
+  it('reaches a node that was cut off while the key was changed, and leaves one out that came too late', async () => {
+    const { cluster, nodes, oldKey } = await sealedCluster(seed, 6);
+    const hosts = nodes.map((node) => node.host);
+    const [a, , , , e, f] = nodes;
+    cluster.network.partition(hosts.slice(0, 4), [e!.host], [f!.host]);
+    cluster.clock.advance(30_000);
+    const key = a!.membership.keys.add(newKey());
+    cluster.clock.advance(3_000);
+    await inTime(cluster, a!.membership.keys.use(key, { force: false }));
+    cluster.clock.advance(3_000);
+    cluster.network.partition(hosts.slice(0, 5), [f!.host]);
+    const healed = nodes.slice(0, 5);
+    expect(cluster.clock.advanceUntil(() => cluster.agreesOnAlive(healed), 60_000)).toBeLessThan(30_000);
+    expect((await list(cluster, e!)).keys.find((one) => one.primary)).toMatchObject({
+      fingerprint: key,
+      primaryOn: 5,
+    });
+    const { suspicions } = e!.membership.counters();
+    cluster.clock.advance(60_000);
+    expect(cluster.agreesOnAlive(healed)).toBe(true);
+    expect(e!.membership.counters().suspicions).toBe(suspicions);
+    // Without its key nobody understands f any more, and it is told why.
+    await inTime(cluster, a!.membership.keys.remove(oldKey, { force: false }));
+    cluster.clock.advance(3_000);
+    cluster.network.heal();
+    cluster.clock.advance(60_000);
+    expect(cluster.agreesOnAlive(healed)).toBe(true);
+    expect(f!.membership.count('alive')).toBe(1);
+    expect(f!.membership.problems()[0]).toMatch(/its cluster key or cluster name differs from ours/);
+  });
+
+  it('never brings a removed key back, however many were removed since', async () => {
+    const { cluster, nodes, oldKey } = await sealedCluster(seed, 2);
+    const { keys } = nodes[0]!.membership;
+    await nodes[1]!.kill();
+    let last = '';
+    for (let round = 0; round < 40; round++) {
+      const next = keys.add(newKey());
+      await inTime(cluster, keys.use(next, { force: true }));
+      await inTime(cluster, keys.remove(round === 0 ? oldKey : last, { force: true }));
+      last = next;
+    }
+    // Its key file still has the first one.
+    await nodes[0]!.kill();
+    await nodes[0]!.start();
+    expect((await list(cluster, nodes[0]!)).keys.map(({ fingerprint }) => fingerprint)).toEqual([last]);
+  });
+
   it('does not use a key that a member lacks, nor remove one that is in use', async () => {
     const { cluster, nodes, oldKey } = await sealedCluster(seed, 3);
     const [a] = nodes;
@@ -98,6 +147,81 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
     const a = cluster.add([]);
     await a.start();
     expect(() => a.membership.keys.add(newKey())).toThrow(/has no key/);
+  });
+});
+
+/** What a host has received, to be sent again. */
+function recorder(node: SimulatedNode) {
+  const datagrams: Uint8Array[] = [];
+  const streams: Uint8Array[][] = [];
+  const { handlers } = node.host;
+  node.host.handlers = {
+    datagram: (from, bytes) => {
+      datagrams.push(new Uint8Array(bytes));
+      handlers!.datagram(from, bytes);
+    },
+    accept: (from) => {
+      const inbound = handlers!.accept(from);
+      const frames: Uint8Array[] = [];
+      streams.push(frames);
+      return {
+        frame: (bytes) => {
+          frames.push(new Uint8Array(bytes));
+          return inbound.frame(bytes);
+        },
+      };
+    },
+  };
+  return (to: SimulatedNode, from: SimulatedNode) => {
+    // What is replayed to the same host is recorded again.
+    for (const bytes of [...datagrams]) to.host.handlers!.datagram(from.host.endpoint, bytes);
+    for (const frames of [...streams]) {
+      const inbound = to.host.handlers!.accept(from.host.endpoint);
+      for (const bytes of frames) if (inbound.frame(bytes)) break;
+    }
+  };
+}
+
+describe('recorded frames', () => {
+  /** Node 2 dies, and its time runs out on nodes 0 and 1. */
+  async function withGhost() {
+    const keyRing = parseKeyRing(generateClusterKey(), 'test');
+    const timing = { ...timingPresets.lan, deadRetentionMs: 60_000, tombstoneRetentionMs: 1 };
+    const cluster = new SimulatedCluster({ seed: 4, keyRing, timing });
+    const [a, b, c] = await cluster.startAll(2);
+    const joining = cluster.add();
+    const replay = recorder(a!);
+    await joining.start();
+    joining.membership.updateSelf({});
+    cluster.clock.advance(20_000);
+    expect(a!.membership.member(joining.id)?.status).toBe('alive');
+    await joining.kill();
+    cluster.clock.advance(200_000);
+    expect(a!.membership.member(joining.id)).toBeUndefined();
+    expect(c).toBeUndefined();
+    return { cluster, a: a!, b: b!, ghost: joining, replay };
+  }
+
+  it('do not bring a node back that is long gone: not on who received them, before or after a restart', async () => {
+    const { cluster, a, b, ghost, replay } = await withGhost();
+    replay(a, ghost);
+    expect(a.membership.member(ghost.id)).toBeUndefined();
+    await a.kill();
+    await a.start();
+    cluster.clock.advance(5_000);
+    replay(a, ghost);
+    cluster.clock.advance(5_000);
+    for (const node of [a, b]) expect(node.membership.member(ghost.id)).toBeUndefined();
+    expect(cluster.agreesOnAlive([a, b])).toBe(true);
+  });
+
+  it('do not bring it back on another node', async () => {
+    const { cluster, a, b, ghost, replay } = await withGhost();
+    const before = b.membership.counters().refusedSession!;
+    replay(b, ghost);
+    cluster.clock.advance(5_000);
+    for (const node of [a, b]) expect(node.membership.member(ghost.id)).toBeUndefined();
+    expect(b.membership.counters().refusedSession).toBeGreaterThan(before);
   });
 });
 

@@ -177,10 +177,10 @@ describe('gossip messages', () => {
       },
     ],
     [
-      '33 keys',
+      '1,033 keys',
       {
         keyRing: {
-          keys: Array(33).fill({ fingerprint: new Uint8Array(8), version: 1 }),
+          keys: Array(1033).fill({ fingerprint: new Uint8Array(8), version: 1 }),
           primary: new Uint8Array(8),
         },
       },

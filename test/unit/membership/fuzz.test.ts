@@ -41,7 +41,14 @@ describe.each(['clear', 'sealed'])('a %s node that is sent', (kind) => {
   let number = 1;
   const frame = (frameKind: FrameKind, payload: Uint8Array) =>
     sealer.seal(
-      { kind: frameKind, last: true, session: new Uint8Array(8).fill(7), number: 0, index: number++ },
+      {
+        kind: frameKind,
+        last: true,
+        session: new Uint8Array(8).fill(7),
+        receiver: Buffer.from(node.membership.session, 'hex'),
+        number: 0,
+        index: number++,
+      },
       payload,
     );
 

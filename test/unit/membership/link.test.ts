@@ -43,10 +43,10 @@ it('a failure in handling a datagram or a stream is counted, told of, and ends n
     stream: () => ({ message: () => {}, end: () => [ack] }),
   });
   const to = { gossip: endpointOf(0) };
-  other.link.send(to.gossip, [ack]);
+  other.link.send(to, [ack]);
   const results: (string | undefined)[] = [];
   other.link.exchange(
-    to.gossip,
+    to,
     [ack],
     () => {},
     (error) => results.push(error?.message),
@@ -56,7 +56,7 @@ it('a failure in handling a datagram or a stream is counted, told of, and ends n
   expect(broken.counters.get('bugs')).toBe(2);
   expect(results).toEqual(['refused us: it could not read what this node sent']);
   // Where the answer cannot be handled, the exchange is over with an error.
-  broken.link.exchange(endpointOf(1), [ack], fail, (error) => results.push(error?.message));
+  broken.link.exchange({ gossip: endpointOf(1) }, [ack], fail, (error) => results.push(error?.message));
   clock.advance(100);
   expect(broken.counters.get('bugs')).toBe(3);
   expect(results[1]).toMatch(/could not be handled/);

@@ -22,6 +22,7 @@ const header: FrameHeader = {
   kind: 'datagram',
   last: true,
   session: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+  receiver: Uint8Array.of(11, 12, 13, 14, 15, 16, 17, 18),
   number: 9,
   index: 0xfffffffe,
 };
@@ -30,7 +31,13 @@ const payload = Buffer.from('hello');
 describe('frames', () => {
   it('clear ones have the golden bytes', () => {
     expect(hex(new Sealer('warren', undefined).seal(header, payload))).toBe(
-      '57010102' + '0102030405060708' + '00000009' + 'fffffffe' + '06' + hex(Buffer.from('warrenhello')),
+      '57010102' +
+        '0102030405060708' +
+        '0b0c0d0e0f101112' +
+        '00000009' +
+        'fffffffe' +
+        '06' +
+        hex(Buffer.from('warrenhello')),
     );
   });
 
@@ -39,11 +46,12 @@ describe('frames', () => {
     expect(hex(sealer.seal(header, payload))).toBe(
       '57010103' +
         '0102030405060708' +
+        '0b0c0d0e0f101112' +
         '00000009' +
         'fffffffe' +
         '030303030303030303030303' +
         '4d9bcf6f35' +
-        '26482fa3e04a19c00c9ace8959670da4',
+        'de8cfc227cd72d739c89bff20ddc6da2',
     );
   });
 
@@ -64,8 +72,14 @@ describe('frames', () => {
   it('open under any key of the ring, and are sealed under the first', () => {
     const frame = new Sealer('warren', ringOf(2)).seal(header, payload);
     expect(new Sealer('warren', ringOf(1, 2)).open(frame).ok).toBe(true);
-    const newer = new Sealer('warren', ringOf(1, 2)).seal(header, payload);
+    const ring = ringOf(1, 2);
+    const newer = new Sealer('warren', ring).seal(header, payload);
     expect(new Sealer('warren', ringOf(2)).open(newer)).toEqual({ ok: false, reason: 'key' });
+    // Where the other side may know no more than an older key, under that one, while it is in the ring.
+    const older = new Sealer('warren', ring).seal(header, payload, ring.keys[1]);
+    expect(new Sealer('warren', ringOf(2)).open(older).ok).toBe(true);
+    const gone = new Sealer('warren', ring).seal(header, payload, new Uint8Array(32).fill(3));
+    expect(new Sealer('warren', ringOf(1)).open(gone).ok).toBe(true);
   });
 
   it('are refused with the reason', () => {
@@ -79,8 +93,13 @@ describe('frames', () => {
       ok: false,
       reason: 'cluster',
     });
-    expect(sealed.open(refusalFrame('key'))).toEqual({ ok: false, reason: 'refused', code: 'key' });
-    expect(sealed.open(Buffer.alloc(19))).toEqual({ ok: false, reason: 'short' });
+    expect(sealed.open(refusalFrame('session', header.session))).toEqual({
+      ok: false,
+      reason: 'refused',
+      code: 'session',
+      session: header.session,
+    });
+    expect(sealed.open(Buffer.alloc(27))).toEqual({ ok: false, reason: 'short' });
     expect(sealed.open(Buffer.alloc(60))).toEqual({ ok: false, reason: 'magic' });
     expect(sealed.open(Buffer.concat([Buffer.of(0x57, 2), frame.subarray(2)])).ok).toBe(false);
   });
