@@ -75,6 +75,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   #sinceSeconds = 0;
   #reclaims = 0;
   #settle: Timer | undefined;
+  #diskProblem: string | undefined;
   #isEvaluating = false;
   #isEvaluationDue = false;
   #isStopped = false;
@@ -163,6 +164,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
         `${claim.name} leases ${prefixes}, which is no subnet of cluster.podCidrs here: compare the configurations`,
       );
     }
+    if (this.#diskProblem) problems.push(this.#diskProblem);
     return problems;
   }
 
@@ -285,7 +287,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     const index = pinned ?? free ?? preferredSubnet(this.#membership.id, this.#space.count, isTaken);
     if (index === undefined) {
       this.#index = undefined;
-      this.#options.store.clear();
+      this.#clear();
       if (this.#ownClaim()) this.#membership.updateSelf({ lease: undefined });
       if (this.#status === 'exhausted') return;
       this.#setStatus('exhausted');
@@ -379,13 +381,33 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
         prefixes: this.#space.prefixes(index),
         reclaims: this.#reclaims,
       });
+      this.#diskProblem = undefined;
       return true;
     } catch (error) {
-      this.#options.logger.error({ reason: errorMessage(error) }, 'cannot write the lease; trying again');
+      this.#noteDiskProblem(error);
       this.#settle?.cancel();
       this.#settle = this.#timers.after(this.#timing.reconnectIntervalMs, retry);
       return false;
     }
+  }
+
+  /** A lease that stays on the disk is asked for again after a restart, which harms nobody. */
+  #clear(): void {
+    try {
+      this.#options.store.clear();
+      this.#diskProblem = undefined;
+    } catch (error) {
+      this.#noteDiskProblem(error);
+      this.#timers.after(this.#timing.reconnectIntervalMs, () => {
+        if (this.#index === undefined) this.#clear();
+      });
+    }
+  }
+
+  #noteDiskProblem(error: unknown): void {
+    const text = `cannot write the lease: ${errorMessage(error)}`;
+    if (this.#diskProblem !== text) this.#options.logger.error(`${text}; trying again`);
+    this.#diskProblem = text;
   }
 
   #setStatus(status: LeaseStatus): void {

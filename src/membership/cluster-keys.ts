@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { WarrenError } from '../errors.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
 import type { KeyRing } from './key-ring.ts';
 import {
@@ -30,6 +30,7 @@ export class ClusterKeys implements KeyRing {
   readonly #store: KeyChangeStore;
   #state: KeyRingState;
   #keys: readonly Uint8Array[];
+  #problem: string | undefined;
 
   /** May throw the store's errors (STATE_CORRUPT), and KEY_INVALID if the file's keys have all been removed. */
   constructor(fromFile: KeyRing, store: KeyChangeStore = volatileKeyChanges()) {
@@ -62,16 +63,50 @@ export class ClusterKeys implements KeyRing {
     return this.#keys.map(fingerprintOf);
   }
 
-  /** Takes over what another node knows; false if it is no news. A change that would leave no key is refused. */
+  /** Why what other nodes have told of is not on the disk. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /**
+   * Takes over what another node knows; false if it is no news. A change that would leave no key is refused. Where
+   * the disk refuses, the keys count all the same: see `problem`, and `save` again.
+   */
   merge(other: KeyRingState): boolean {
-    const merged = mergeKeyRings(this.#state, other);
-    if (keyRingDigest(merged) === this.digest) return false;
-    const keys = effectiveKeys(this.#fromFile, merged);
-    if (!keys) return false;
-    this.#store.save(merged);
-    this.#state = merged;
-    this.#keys = keys;
+    const merged = this.#merged(other);
+    if (!merged) return false;
+    this.#take(merged);
+    this.save();
     return true;
+  }
+
+  save(): void {
+    try {
+      this.#store.save(this.#state);
+      this.#problem = undefined;
+    } catch (error) {
+      this.#problem = `cannot write the cluster's keys: ${errorMessage(error)}`;
+    }
+  }
+
+  /** What a command here does is on the disk before it counts, and the command fails where that is not possible. */
+  #change(change: KeyRingState): void {
+    const merged = this.#merged(change);
+    if (!merged) return;
+    this.#store.save(merged.state);
+    this.#take(merged);
+  }
+
+  #merged(other: KeyRingState): Merged | undefined {
+    const state = mergeKeyRings(this.#state, other);
+    if (keyRingDigest(state) === this.digest) return undefined;
+    const keys = effectiveKeys(this.#fromFile, state);
+    return keys && { state, keys };
+  }
+
+  #take({ state, keys }: Merged): void {
+    this.#state = state;
+    this.#keys = keys;
   }
 
   /** The fingerprint of the key, which from now on opens frames. */
@@ -88,14 +123,14 @@ export class ClusterKeys implements KeyRing {
       });
     }
     const version = nextVersion(this.#state);
-    this.merge({ ...noKeyChanges, keys: [{ fingerprint, version, key }] });
+    this.#change({ ...noKeyChanges, keys: [{ fingerprint, version, key }] });
     return fingerprint;
   }
 
   use(fingerprint: string): void {
     const key = this.find(fingerprint);
     const version = nextVersion(this.#state);
-    this.merge({ keys: [{ fingerprint, version, key }], primary: fingerprint, primaryVersion: version });
+    this.#change({ keys: [{ fingerprint, version, key }], primary: fingerprint, primaryVersion: version });
   }
 
   remove(fingerprint: string): void {
@@ -106,7 +141,7 @@ export class ClusterKeys implements KeyRing {
       });
     }
     const version = nextVersion(this.#state);
-    this.merge({ ...noKeyChanges, keys: [{ fingerprint, version, key: undefined }] });
+    this.#change({ ...noKeyChanges, keys: [{ fingerprint, version, key: undefined }] });
   }
 
   find(fingerprint: string): Uint8Array {
@@ -116,6 +151,11 @@ export class ClusterKeys implements KeyRing {
       hint: '`warren key list` shows the fingerprints.',
     });
   }
+}
+
+interface Merged {
+  readonly state: KeyRingState;
+  readonly keys: readonly Uint8Array[];
 }
 
 /** Primary first, then the latest; undefined if none is left. */

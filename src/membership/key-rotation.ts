@@ -6,6 +6,7 @@ import type { KeyListReport } from '../api/types.ts';
 import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
+import type { TimerGroup } from './clock.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
 import { encodeMessage } from './codec.ts';
 import { type KeyRingState, keyRingDigest, latestChanges } from './key-ring-state.ts';
@@ -21,6 +22,7 @@ export interface KeyRotationOptions {
   readonly roster: Roster;
   readonly broadcasts: BroadcastQueue;
   readonly logger: Logger;
+  readonly timers: TimerGroup;
   /** There is news to tell. */
   readonly wake: () => void;
 }
@@ -35,10 +37,13 @@ interface NodeKeys {
 const BROADCAST_KEY = 'keys';
 /** Members that are asked at the same time. */
 const REQUESTS = 16;
+/** After the disk refused. */
+const RETRY_MS = 10_000;
 
 export class KeyRotation {
   readonly #options: KeyRotationOptions;
   #digest: number;
+  #isSaveDue = false;
 
   constructor(options: KeyRotationOptions) {
     this.#options = options;
@@ -51,7 +56,19 @@ export class KeyRotation {
     const { keys, logger } = this.#options;
     if (!keys?.merge(ring)) return;
     logger.info({ keys: keys.fingerprints.join(' ') }, "the cluster's keys have changed");
+    if (keys.problem) this.#saveLater(keys);
     this.#announce();
+  }
+
+  #saveLater(keys: ClusterKeys): void {
+    if (this.#isSaveDue) return;
+    this.#isSaveDue = true;
+    this.#options.logger.error(`${keys.problem}; trying again`);
+    this.#options.timers.after(RETRY_MS, () => {
+      this.#isSaveDue = false;
+      keys.save();
+      if (keys.problem) this.#saveLater(keys);
+    });
   }
 
   /**

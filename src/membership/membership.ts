@@ -82,6 +82,7 @@ const TWIN_SHOWN_MS = 60_000;
 const BUG_LOG_INTERVAL_MS = 60_000;
 /** For so long after the start, newer records of this node can stem from its earlier run. */
 const TWIN_GRACE_MS = 10_000;
+const NO_KEYS: { readonly problem?: string } = {};
 /** How many others hear of a leave at once, without waiting for gossip. */
 const LEAVE_DIRECT = 8;
 
@@ -390,7 +391,9 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = this.#joiner.problems();
-    if (this.#persistence.problem) problems.push(this.#persistence.problem);
+    for (const { problem } of [this.#persistence, this.#options.keyRing ?? NO_KEYS]) {
+      if (problem) problems.push(problem);
+    }
     if (this.#twin && this.#clock.now() - this.#twin.atMs < TWIN_SHOWN_MS) problems.push(this.#twin.text);
     return problems;
   }

@@ -147,7 +147,9 @@ export class Roster {
       return;
     }
     const verdict = judgeSuspect(knownState(entry), accusation.incarnation);
-    if (verdict === 'confirm' && entry.suspicion?.confirm(accusation.from)) this.#broadcast(accusation);
+    if (verdict === 'confirm' && this.#isWitness(accusation) && entry.suspicion?.confirm(accusation.from)) {
+      this.#broadcast(accusation);
+    }
     if (verdict !== 'suspect') return;
     counters.add('suspicions');
     logger.debug({ node: entry.record.name, from: this.#nameOf(accusation.from) }, 'node is suspect');
@@ -157,6 +159,12 @@ export class Roster {
     );
     this.#update(entry.id, { status: 'suspect', suspicion });
     this.#broadcast(accusation);
+  }
+
+  /** Only who is there can have seen it, and not the suspect itself. */
+  #isWitness({ from, member }: Accusation): boolean {
+    const witness = this.table.get(from);
+    return witness !== undefined && from !== member && !isGone(witness.status);
   }
 
   declareDead(accusation: Accusation): void {

@@ -90,12 +90,21 @@ export class SimulatedNode {
   /** What is on the node's disk; it outlives a crash. */
   storedMembership: StoredMembership | undefined;
   storedLease: StoredLease | undefined;
-  readonly storedKeys: KeyChangeStore = volatileKeyChanges();
+  readonly #keyDisk = volatileKeyChanges();
+  readonly storedKeys: KeyChangeStore = {
+    load: () => this.#keyDisk.load(),
+    save: (state) => {
+      this.#writeDisk();
+      this.#keyDisk.save(state);
+    },
+  };
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
   /** The agent dies at its next write of a lease: just before it, or just after. */
   crashAtSave: 'before' | 'after' | undefined;
+  /** The disk is full, or can only be read. */
+  isDiskFull = false;
   isRunning = false;
   membership!: Membership;
   leases!: LeaseManager;
@@ -143,6 +152,7 @@ export class SimulatedNode {
       store: {
         load: () => this.storedMembership,
         save: (take) => {
+          this.#writeDisk();
           this.storedMembership = take();
         },
       },
@@ -159,10 +169,12 @@ export class SimulatedNode {
       store: {
         load: () => this.storedLease,
         save: (lease) => {
+          this.#writeDisk();
           if (this.crashAtSave !== 'before') this.storedLease = lease;
           this.#crashIfDue();
         },
         clear: () => {
+          this.#writeDisk();
           if (this.crashAtSave !== 'before') this.storedLease = undefined;
           this.#crashIfDue();
         },
@@ -189,6 +201,10 @@ export class SimulatedNode {
     this.isRunning = false;
     this.leases.stop();
     await this.membership.stop();
+  }
+
+  #writeDisk(): void {
+    if (this.isDiskFull) throw new Error('no space left on device');
   }
 
   /** The power goes off in the middle of a write: what the code does after it reaches nobody. */

@@ -1,5 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { encodeMessage } from '../../src/membership/codec.ts';
 import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
+import { pack } from '../../src/membership/packing.ts';
+import { Sealer } from '../../src/membership/seal.ts';
 import { SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const seeds = [1, 2, 3];
@@ -99,6 +102,31 @@ describe.each(seeds)('membership, seed %i', (seed) => {
     expect(a.membership.members()).toHaveLength(2);
     expect(a.membership.counters().refusedKey).toBeGreaterThan(0);
     expect(a.membership.problems()).toEqual([]);
+  });
+
+  it('believes no witness that it does not know: a suspect has its whole time', async () => {
+    const cluster = new SimulatedCluster({ seed });
+    const nodes = await cluster.startAll(6);
+    cluster.clock.advance(5_000);
+    const [a, ...others] = nodes;
+    cluster.network.partition([a!.host]);
+    cluster.clock.advanceUntil(() => a!.named('suspect').length > 0, 10_000);
+    const suspect = others.find((node) => node.name === a!.named('suspect')[0])!;
+    const { incarnation } = a!.membership.member(suspect.id)!;
+    const froms = [suspect.id, ...Array.from({ length: 9 }, (_, i) => `${i}`.padStart(32, '0'))];
+    for (const from of froms) {
+      a!.host.handlers!.datagram(
+        others[0]!.host.endpoint,
+        new Sealer('simulated', undefined).seal(
+          { kind: 'datagram', last: true, session: new Uint8Array(8), number: 0, index: 1 },
+          pack([encodeMessage({ kind: 'suspect', member: suspect.id, incarnation, from })]),
+        ),
+      );
+    }
+    cluster.clock.advance(10_000);
+    expect(a!.membership.member(suspect.id)!.status).toBe('suspect');
+    cluster.clock.advance(10_000);
+    expect(a!.membership.member(suspect.id)!.status).toBe('dead');
   });
 
   it('a node paused for 30 s neither stays dead nor takes others with it', async () => {
