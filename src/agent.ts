@@ -41,31 +41,33 @@ import { VERSION } from './version.ts';
 
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
- * told nothing, and keep this node's routes until they miss it. SIGINT leaves the cluster.
+ * told nothing, and keep this node's routes until they miss it. SIGINT and `warren leave` leave the cluster.
  */
 export async function runAgent(config: Config): Promise<number> {
   const log = createLogger(config.log);
   const stopping = new AbortController();
   const ended = new Promise<number>((resolve) => {
-    const stop = (signal: string) => {
-      log.info({ signal }, 'stopping');
-      // First: to abort resolves to a failure what has not been resolved by then.
-      resolve(0);
-      stopping.abort(signal);
-    };
-    process.once('SIGTERM', () => stop('SIGTERM'));
-    process.once('SIGINT', () => stop('SIGINT'));
-    stopping.signal.addEventListener('abort', () => resolve(1));
+    // Whoever stops it says so in a word; an error is a failure.
+    stopping.signal.addEventListener('abort', () =>
+      resolve(typeof stopping.signal.reason === 'string' ? 0 : 1),
+    );
   });
-  const agent = new Agent(config, log, (error) => {
+  const stop = (why: 'SIGTERM' | 'SIGINT' | 'leave') => {
+    log.info({ why }, 'stopping');
+    stopping.abort(why);
+  };
+  process.once('SIGTERM', () => stop('SIGTERM'));
+  process.once('SIGINT', () => stop('SIGINT'));
+  const onFailure = (error: Error) => {
     log.fatal({ err: error }, 'the agent cannot go on');
     stopping.abort(error);
-  });
+  };
+  const agent = new Agent(config, log, onFailure, () => stop('leave'));
   try {
     await agent.start();
     return await ended;
   } finally {
-    await agent.stop({ leave: stopping.signal.reason === 'SIGINT' });
+    await agent.stop({ leave: ['SIGINT', 'leave'].includes(stopping.signal.reason) });
   }
 }
 
@@ -107,10 +109,14 @@ async function removeAll(config: Config): Promise<void> {
   );
 }
 
+/** For the answer to `warren leave` to get through before the control socket goes. */
+const LEAVE_ANSWER_MS = 100;
+
 class Agent {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #onFailure: (error: Error) => void;
+  readonly #onLeave: () => void;
   /** What has been started, in order; stopped in reverse. */
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   #membership: Membership | undefined;
@@ -121,10 +127,11 @@ class Agent {
   #isApplyDue = false;
   #activeSubnets = '';
 
-  constructor(config: Config, log: Logger, onFailure: (error: Error) => void) {
+  constructor(config: Config, log: Logger, onFailure: (error: Error) => void, onLeave: () => void) {
     this.#config = config;
     this.#log = log;
     this.#onFailure = onFailure;
+    this.#onLeave = onLeave;
   }
 
   async start(): Promise<void> {
@@ -197,6 +204,7 @@ class Agent {
         return currentUnderlay();
       },
       repairs: () => guard.counts,
+      onLeave: () => setTimeout(this.#onLeave, LEAVE_ANSWER_MS),
       membership,
       leases,
       overlay,

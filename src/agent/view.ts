@@ -3,6 +3,7 @@ import type { AgentView, AllTargets, PodsView } from '../api/agent-view.ts';
 import type {
   DirectionReport,
   KeyChange,
+  LeaveReport,
   NodeTargets,
   PeerReport,
   RouteReport,
@@ -11,7 +12,7 @@ import type {
 import type { Config } from '../config/config.ts';
 import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
 import { DROP_NAMES } from '../datapath/drops.ts';
-import { errorMessage } from '../errors.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { formatAddress } from '../ip/address.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
@@ -35,6 +36,8 @@ export interface ViewParts {
   readonly leases: LeaseManager;
   readonly overlay: Overlay;
   readonly pods: PodsView;
+  /** This node has left for good. */
+  readonly onLeave: () => void;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
 }
@@ -58,9 +61,26 @@ export function agentView(parts: ViewParts): AgentView {
       const { name, id, lease } = membership.forget(node);
       return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
     },
+    leave: (options) => leave(parts, options.force),
     listKeys: () => membership.keys.list(),
     changeKeys: (change) => changeKeys(membership, change),
   };
+}
+
+/** For good: pods go first, then the lease; the agent ends when this has been answered. */
+async function leave({ config, leases, pods, onLeave }: ViewParts, force: boolean): Promise<LeaveReport> {
+  const names = pods.list().map(({ name }) => name);
+  if (names.length > 0 && !force) {
+    const shown = names.slice(0, 10).join(', ') + (names.length > 10 ? ', ...' : '');
+    throw new WarrenError('LEAVE_PODS', `this node has ${names.length} pods: ${shown}`, {
+      hint: 'Remove them first (warren pod rm NAME); or with --force, which removes them.',
+    });
+  }
+  for (const name of names) await pods.remove(name);
+  const subnets = leases.state().prefixes.map(formatPrefix);
+  leases.release();
+  onLeave();
+  return { name: config.node.name, subnets };
 }
 
 async function changeKeys(membership: Membership, change: KeyChange): Promise<{ fingerprint: string }> {

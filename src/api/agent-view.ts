@@ -3,6 +3,7 @@ import type {
   ForgetReport,
   KeyChange,
   KeyListReport,
+  LeaveReport,
   NodeTargets,
   PeerReport,
   PodReport,
@@ -21,6 +22,8 @@ export interface AgentView {
   allTargets(): Promise<AllTargets>;
   /** Forgets a dead node, by name or id, on the whole cluster. */
   forget(node: string): ForgetReport;
+  /** Gives the subnets back, and has the agent end once this is answered. Refused while there are pods, unless forced. */
+  leave(options: { readonly force: boolean }): Promise<LeaveReport>;
   listKeys(): Promise<KeyListReport>;
   /** The fingerprint of the key. */
   changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;

@@ -8,6 +8,7 @@ import type {
   ForgetReport,
   KeyChange,
   KeyListReport,
+  LeaveReport,
   NodeTargets,
   PeerReport,
   PodReport,
@@ -71,6 +72,11 @@ export class AgentClient {
   /** `node`: name or id. */
   forget(node: string): Promise<ForgetReport> {
     return this.#ask('DELETE', `/v1/peers/${encodeURIComponent(node)}`, ANSWER_TIMEOUT_MS);
+  }
+
+  /** The agent ends soon after it has answered. */
+  leave(options: { readonly force: boolean }): Promise<LeaveReport> {
+    return this.#ask('POST', '/v1/leave', POD_TIMEOUT_MS, options);
   }
 
   listKeys(): Promise<KeyListReport> {

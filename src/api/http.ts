@@ -40,6 +40,7 @@ const STATUS_OF_CODE: Readonly<Record<string, number>> = {
   KEY_INVALID: 400,
   MEMBER_ALIVE: 409,
   MEMBER_AMBIGUOUS: 409,
+  LEAVE_PODS: 409,
   KEY_NONE: 409,
   KEY_EXISTS: 409,
   KEY_PRIMARY: 409,

@@ -5,6 +5,7 @@
  *     POST   /v1/pods              {"name": "web", "netns": "/run/netns/blue"}   netns may be absent
  *     DELETE /v1/pods/NAME
  *     DELETE /v1/peers/NODE        forgets a dead node, by name or id
+ *     POST   /v1/leave             {"force": true}: gives the subnets back and ends the agent; force removes its pods
  *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
  *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
  *     GET    /v1/targets           this node's addresses and pods
@@ -73,6 +74,7 @@ const keyRequest = z.strictObject({
   fingerprint: z.string().optional(),
   force: z.boolean().optional(),
 });
+const leaveRequest = z.strictObject({ force: z.boolean().optional() });
 const podRequest = z.strictObject({ name: z.string(), netns: z.string().optional() });
 
 async function route(view: AgentView, request: ApiRequest): Promise<Answer> {
@@ -101,6 +103,11 @@ async function route(view: AgentView, request: ApiRequest): Promise<Answer> {
     }
     case 'DELETE peers/…':
       return jsonAnswer(view.forget(item!));
+    case 'POST leave': {
+      const leave = leaveRequest.safeParse(await request.json());
+      if (!leave.success) throw new WarrenError('BAD_REQUEST', 'the body must be {}, or {"force": true}');
+      return jsonAnswer(await view.leave({ force: leave.data.force === true }));
+    }
     case 'GET keys':
       return jsonAnswer(await view.listKeys());
     case 'POST keys': {
@@ -114,7 +121,7 @@ async function route(view: AgentView, request: ApiRequest): Promise<Answer> {
   }
   if (
     item === undefined &&
-    ['status', 'peers', 'routes', 'pods', 'targets', 'keys'].includes(collection ?? '')
+    ['status', 'peers', 'routes', 'pods', 'targets', 'keys', 'leave'].includes(collection ?? '')
   ) {
     throw new WarrenError('METHOD_NOT_ALLOWED', `${request.method} is not possible on ${collection}`);
   }

@@ -4,7 +4,7 @@
  */
 
 export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
-export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted';
+export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted' | 'released';
 
 export interface StatusReport {
   readonly version: string;
@@ -119,6 +119,12 @@ export interface CheckResult {
 export interface ForgetReport {
   readonly name: string;
   readonly id: string;
+  /** What is free again. */
+  readonly subnets: readonly string[];
+}
+
+export interface LeaveReport {
+  readonly name: string;
   /** What is free again. */
   readonly subnets: readonly string[];
 }

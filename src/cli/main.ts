@@ -9,6 +9,7 @@ import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from 
 import { registerCheckCommand } from './commands/check.ts';
 import { registerForgetCommand } from './commands/forget.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
+import { registerLeaveCommand } from './commands/leave.ts';
 import { registerPodCommands } from './commands/pod.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from './io.ts';
@@ -51,6 +52,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerPodCommands(program, context);
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);
+  registerLeaveCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
   // The lab and the simulator are loaded only for their own commands, and for help that lists them.

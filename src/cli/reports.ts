@@ -15,6 +15,7 @@ const LEASE_COLOURS: Readonly<Record<LeaseStatus, Colour>> = {
   active: 'green',
   lost: 'red',
   exhausted: 'red',
+  released: 'dim',
 };
 
 const PEER_COLOURS: Readonly<Record<PeerReport['status'], Colour>> = {

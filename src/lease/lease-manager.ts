@@ -9,7 +9,8 @@
  *        +--> active                               exhausted             beaten: with pods, lost;
  *                                                                        without, claiming anew
  *
- * A node that was forgotten (membership/tombstones.ts) goes back from wherever it is to claiming.
+ * A node that was forgotten (membership/tombstones.ts) goes back from wherever it is to claiming. One that leaves
+ * for good (`warren leave`) has released its subnet, which is free at once.
  *
  * A claim is written to disk, then announced, then shown to the nodes this one joined through and to some
  * more; it settles when that is done, the news had time to spread, and nobody with a better claim
@@ -173,12 +174,17 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     this.#evaluate();
   }
 
-  /** Gives the subnet back for good; the node that does this is about to leave. */
+  /**
+   * Gives the subnet back for good; the node that does this is about to leave. Throws STATE_UNWRITABLE, and has
+   * kept it then: it would come back with the next start.
+   */
   release(): void {
     this.#options.store.clear();
+    this.#settle?.cancel();
     this.#index = undefined;
     this.#isStopped = true;
     this.#membership.updateSelf({ lease: undefined });
+    this.#setStatus('released');
   }
 
   readonly #onChange = (member: Member, previous: Member | undefined) => {
@@ -246,6 +252,8 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
         break;
       case 'exhausted':
         this.#claim(undefined);
+        break;
+      case 'released':
         break;
     }
   }

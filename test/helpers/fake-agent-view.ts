@@ -99,6 +99,11 @@ export class FakeAgentView implements AgentView {
     return { name: 'node-b', id: 'b2', subnets: ['10.42.7.0/24'] };
   }
 
+  async leave({ force }: { readonly force: boolean }) {
+    if (this.podReports.length > 0 && !force) throw new WarrenError('LEAVE_PODS', 'this node has pods');
+    return { name: 'node-a', subnets: ['10.42.3.0/24'] };
+  }
+
   keyChanges: KeyChange[] = [];
 
   async listKeys() {

@@ -136,6 +136,40 @@ describe.each(seeds)('leases, seed %i', (seed) => {
     await expect(a.start()).rejects.toThrow(/10\.9\.0\.0\/24 is no subnet of cluster\.podCidrs/);
   });
 
+  it('a node that leaves keeps its subnet; one that releases it first frees it at once', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/23', 24)] });
+    const [a, b] = await cluster.startAll(2);
+    cluster.clock.advance(10_000);
+    const subnet = b!.subnets;
+    const leave = async () => {
+      const leaving = b!.membership.leave();
+      cluster.clock.advance(2_000);
+      await leaving;
+      await b!.stop();
+    };
+    await leave();
+    const c = cluster.add();
+    await c.start();
+    cluster.clock.advance(10_000);
+    expect(a!.named('left')).toEqual(['node-1']);
+    expect(c.leases.state().status).toBe('exhausted');
+    await b!.start();
+    cluster.clock.advance(5_000);
+    expect(b!.subnets).toBe(subnet);
+    b!.leases.release();
+    expect(b!.leases.state()).toEqual({ status: 'released', prefixes: [] });
+    expect(b!.leases.owners().some(({ memberId }) => memberId === b!.id)).toBe(false);
+    await leave();
+    const tookMs = cluster.clock.advanceUntil(() => c.leases.state().status === 'active', 10_000);
+    expect(tookMs).toBeLessThan(2_000);
+    expect(c.subnets).toBe(subnet);
+    // If it is started again after all, it is a newcomer.
+    expect(b!.storedLease).toBeUndefined();
+    await b!.start();
+    cluster.clock.advance(10_000);
+    expect(b!.leases.state().status).toBe('exhausted');
+  });
+
   it("a dead node's lease outlives a restart of the last node that knows of it", async () => {
     const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/23', 24)] });
     const [a, b] = await cluster.startAll(2);

@@ -60,6 +60,7 @@ describe('the control API', () => {
       netns: '/run/netns/blue',
     });
     expect(await client.removePod('db')).toMatchObject({ name: 'db' });
+    expect(await client.leave({ force: true })).toEqual({ name: 'node-a', subnets: ['10.42.3.0/24'] });
   });
 
   it('is for its owner alone', async () => {
@@ -95,6 +96,9 @@ describe('the control API', () => {
     ['POST', '/v1/pods', '{"name":"web"}', 409, 'POD_EXISTS'],
     ['POST', '/v1/pods', `"${'x'.repeat(70_000)}"`, 413, 'BODY_TOO_LARGE'],
     ['DELETE', '/v1/pods/nobody', '', 404, 'POD_UNKNOWN'],
+    ['GET', '/v1/leave', '', 405, 'METHOD_NOT_ALLOWED'],
+    ['POST', '/v1/leave', '{"force":"yes"}', 400, 'BAD_REQUEST'],
+    ['POST', '/v1/leave', '{}', 409, 'LEAVE_PODS'],
   ])('%s %s %.12s is %i %s', async (method, url, body, status, code) => {
     await start();
     expect(await raw(method, url, body)).toMatchObject({ status, body: { code } });

@@ -302,6 +302,20 @@ describe('without an agent', () => {
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'warren: there is no node nobody\n' });
   });
 
+  it('leave tells what is free again, and is refused while there are pods', async () => {
+    const refused = await cli(['leave', '-s', socket]);
+    expect(refused).toEqual({ code: 1, stdout: '', stderr: 'warren: this node has pods\n' });
+    const { code, stdout } = await cli(['leave', '--force', '-s', socket]);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: 'node-a leaves the cluster; free again: 10.42.3.0/24\n',
+    });
+    expect(JSON.parse((await cli(['leave', '--force', '--json', '-s', socket])).stdout)).toEqual({
+      name: 'node-a',
+      subnets: ['10.42.3.0/24'],
+    });
+  });
+
   it('key list, add, use and remove ask the agent', async () => {
     expect((await cli(['key', 'list', '-s', socket])).stdout).toBe(
       `KEY                        NODES   SEALED BY
