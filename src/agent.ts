@@ -169,7 +169,7 @@ class Agent {
     const leases = new LeaseManager({
       membership,
       podCidrs: cluster.podCidrs,
-      store: fileLeaseStore(node.stateDir),
+      store: fileLeaseStore(node.stateDir, identity.id),
       hasPods: () => pods.list().length > 0,
       logger: log,
     });
@@ -279,7 +279,7 @@ class Agent {
       },
       seeds: cluster.seeds,
       transport,
-      store: fileMembershipStore(node.stateDir),
+      store: fileMembershipStore(node.stateDir, identity.id),
       logger: this.#log,
       timing: { ...timingPresets.lan, deadRetentionMs: cluster.leaseTtlSeconds * 1000 },
     });

@@ -29,12 +29,12 @@ const storedSchema = z.object({
   reclaims: z.number().int().min(0),
 });
 
-/** Keeps it in `stateDir`/lease.json. */
-export function fileLeaseStore(stateDir: string): LeaseStore {
+/** Keeps it in `stateDir`/lease.json, for the node of that id. */
+export function fileLeaseStore(stateDir: string, nodeId: string): LeaseStore {
   const path = join(stateDir, 'lease.json');
   return {
-    load: () => readStateFile<StoredLease>(path, storedSchema, "this node's lease"),
-    save: (lease) => writeStateFile(path, { ...lease, prefixes: lease.prefixes.map(formatPrefix) }),
+    load: () => readStateFile<StoredLease>(path, storedSchema, "this node's lease", nodeId),
+    save: (lease) => writeStateFile(path, { ...lease, prefixes: lease.prefixes.map(formatPrefix) }, nodeId),
     clear: () => removeStateFile(path),
   };
 }

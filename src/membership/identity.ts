@@ -12,10 +12,14 @@ import {
   sign,
   verify,
 } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WarrenError } from '../errors.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
+
+/** Beside the identity: what only the node that wrote it can use. */
+const OF_ONE_NODE = ['lease.json', 'membership.json', 'pods.json'];
 
 export const ID_BYTES = 16;
 export const PUBLIC_KEY_BYTES = 32;
@@ -37,12 +41,25 @@ const identitySchema = z.object({
 });
 
 /**
- * The identity kept in `stateDir`/identity.json; made there if the folder has none yet. A file that is
- * damaged is an error (STATE_CORRUPT): a node never changes its identity silently.
+ * The identity kept in `stateDir`/identity.json; made there if the folder is new. A file that is damaged
+ * (STATE_CORRUPT), or missing beside others that were written under it (STATE_INCOMPLETE), is an error: a node
+ * never changes its identity silently.
  */
 export function loadOrCreateIdentity(stateDir: string): Identity {
   const stored = loadIdentity(stateDir);
   if (stored !== undefined) return stored;
+  const others = OF_ONE_NODE.filter((name) => existsSync(join(stateDir, name)));
+  if (others.length > 0) {
+    throw new WarrenError(
+      'STATE_INCOMPLETE',
+      `${identityFile(stateDir)} is missing, and ${others.join(', ')} of the node that it was for are there`,
+      {
+        hint:
+          'Put back a copy of it. Or, to start as a new node, move the others away; the subnet of the old one is ' +
+          'free after `warren forget` on another node.',
+      },
+    );
+  }
   const { privateKey } = generateKeyPairSync('ed25519');
   const identity = identityFromKey(privateKey);
   writeStateFile(identityFile(stateDir), {

@@ -64,22 +64,19 @@ const storedSchema = z.object({
     .max(MAX_MEMBERS),
 });
 
-/** Keeps it in `stateDir`/membership.json. */
-export function fileMembershipStore(stateDir: string): MembershipStore {
+/** Keeps it in `stateDir`/membership.json, for the node of that id. */
+export function fileMembershipStore(stateDir: string, nodeId: string): MembershipStore {
   const path = join(stateDir, 'membership.json');
   return {
-    load: () => readStateFile<StoredMembership>(path, storedSchema, 'the known members'),
+    load: () => readStateFile<StoredMembership>(path, storedSchema, 'the known members', nodeId),
     save: (take) => {
       const state = take();
-      writeStateFile(path, {
-        ...state,
-        members: state.members.map(formatEndpoint),
-        lessees: state.lessees.map(({ signed, goneAt }) => ({
-          record: base64(signed.bytes),
-          signature: base64(signed.signature),
-          goneAt,
-        })),
-      });
+      const lessees = state.lessees.map(({ signed, goneAt }) => ({
+        record: base64(signed.bytes),
+        signature: base64(signed.signature),
+        goneAt,
+      }));
+      writeStateFile(path, { ...state, members: state.members.map(formatEndpoint), lessees }, nodeId);
     },
   };
 }

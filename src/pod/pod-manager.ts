@@ -52,7 +52,7 @@ export class PodManager {
     this.#options = options;
     this.#host = { netns: options.netns };
     this.#subnets = options.subnets;
-    this.#state = readPodState(options.stateDir);
+    this.#state = readPodState(options.stateDir, options.nodeId);
   }
 
   /** For a node that got other subnets while it runs; pods that exist keep their addresses. */
@@ -344,7 +344,7 @@ export class PodManager {
   }
 
   #save(state: PodState): void {
-    writePodState(this.#options.stateDir, state);
+    writePodState(this.#options.stateDir, this.#options.nodeId, state);
     this.#state = state;
   }
 }

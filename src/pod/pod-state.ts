@@ -52,16 +52,15 @@ export function podStatePath(stateDir: string): string {
 }
 
 /** Throws STATE_CORRUPT and the like, see `readStateFile`; an absent file is no pods. */
-export function readPodState(stateDir: string): PodState {
-  const state = readStateFile<z.output<typeof schema>>(podStatePath(stateDir), schema, "this node's pods");
+export function readPodState(stateDir: string, nodeId: string): PodState {
+  const path = podStatePath(stateDir);
+  const state = readStateFile<z.output<typeof schema>>(path, schema, "this node's pods", nodeId);
   if (state === undefined) return EMPTY;
   return { last: state.last, pods: state.pods.map((pod) => ({ ...pod, external: pod.external })) };
 }
 
 /** Throws STATE_UNWRITABLE. */
-export function writePodState(stateDir: string, state: PodState): void {
-  writeStateFile(podStatePath(stateDir), {
-    pods: state.pods.map((pod) => ({ ...pod, addresses: pod.addresses.map(formatAddress) })),
-    last: state.last.map(formatAddress),
-  });
+export function writePodState(stateDir: string, nodeId: string, state: PodState): void {
+  const pods = state.pods.map((pod) => ({ ...pod, addresses: pod.addresses.map(formatAddress) }));
+  writeStateFile(podStatePath(stateDir), { pods, last: state.last.map(formatAddress) }, nodeId);
 }

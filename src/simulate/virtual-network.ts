@@ -26,8 +26,11 @@ export class VirtualNetwork {
   readonly #random: Random;
   readonly #hosts = new Map<string, VirtualHost>();
   quality: LinkQuality;
-  /** Whether `from` reaches `to`; one direction. Replace it to make partitions and one-way links. */
-  reaches: (from: VirtualHost, to: VirtualHost) => boolean = () => true;
+  /**
+   * Whether `from` reaches `to`; one direction. Replace it to make partitions, one-way links, and hosts that
+   * datagrams do not reach and streams do.
+   */
+  reaches: (from: VirtualHost, to: VirtualHost, via: 'datagram' | 'stream') => boolean = () => true;
 
   constructor(clock: VirtualClock, random: Random, quality: LinkQuality = perfectLan) {
     this.clock = clock;
@@ -167,7 +170,7 @@ class VirtualTransport implements Transport {
       if (network.isLost()) continue;
       network.clock.after(network.delayMs(), () => {
         const target = network.find(to);
-        if (!target || !network.reaches(from, target)) return;
+        if (!target || !network.reaches(from, target, 'datagram')) return;
         target.run(() => target.handlers?.datagram(from.endpoint, datagram));
       });
     }
@@ -193,7 +196,7 @@ class VirtualTransport implements Transport {
     const answerLater = (callback: () => void) => {
       network.clock.after(this.#streamDelayMs(), () => {
         const target = network.find(to);
-        if (target && !network.reaches(target, from)) return;
+        if (target && !network.reaches(target, from, 'stream')) return;
         from.run(() => {
           // An agent that has stopped hears nothing any more.
           if (!isOver && from.handlers === this.#handlers && this.#handlers) callback();
@@ -202,7 +205,7 @@ class VirtualTransport implements Transport {
     };
     network.clock.after(this.#streamDelayMs(), () => {
       const target = network.find(to);
-      if (!target || from.isDown || !network.reaches(from, target)) return;
+      if (!target || from.isDown || !network.reaches(from, target, 'stream')) return;
       target.run(() => {
         if (!target.handlers) {
           answerLater(() => finish(coded('connection refused', 'ECONNREFUSED')));

@@ -1,12 +1,16 @@
 /**
  * State that must survive a crash at any byte: a node's identity, its lease, its pods.
  *
- *     {"format":"warren-state","version":1,"sha256":"<of the content, hex>"}\n    first line
- *     { ... }\n                                                                  content: JSON, indented
+ *     {"format":"warren-state","version":2,"kind":"lease","node":"<id>","sha256":"<hex>"}\n    first line
+ *     { ... }\n                                                                              content: JSON, indented
+ *
+ * kind is the file's name without `.json`; node is there where the content is one node's own. The checksum is over
+ * kind, node and content. A file of another kind or node is as wrong as a damaged one: a lease that came along with
+ * a copied folder is somebody else's.
  *
  * A write goes to a temporary file in the same folder, is flushed, and renamed over the old one; then the
  * folder is flushed. So a reader sees the old state or the new one, and a file that is neither (cut short,
- * edited, from something else) is an error: a node must never take a new identity because of a bad disk.
+ * edited, from something or somebody else) is an error: a node must never take a new identity because of a bad disk.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -20,18 +24,22 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
 
 const FORMAT = 'warren-state';
-const VERSION = 1;
+const VERSION = 2;
 /** The members of the largest cluster take half of it; a larger file is not ours, and is not read into memory. */
 const MAX_FILE_BYTES = 32 * 1024 * 1024;
+
+const versionSchema = z.object({ format: z.literal(FORMAT), version: z.number().int().positive() });
 
 const headerSchema = z.object({
   format: z.literal(FORMAT),
   version: z.number().int().positive(),
+  kind: z.string(),
+  node: z.string().optional(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
@@ -53,26 +61,38 @@ export function makeStateFolder(path: string): void {
 
 /**
  * Reads `path` and checks its content with `schema`; undefined if the file does not exist.
- * `what` names the content in messages, such as `this node's identity`.
- * Throws STATE_UNREADABLE (permissions, I/O), STATE_VERSION (written by a later warren) or STATE_CORRUPT.
+ * `what` names the content in messages, such as `this node's identity`; `node` is the id of the node that must have
+ * written it. Throws STATE_UNREADABLE (permissions, I/O), STATE_VERSION (written by another warren), STATE_CORRUPT,
+ * or STATE_FOREIGN (another node's, or another file).
  */
-export function readStateFile<T>(path: string, schema: z.ZodType<T>, what: string): T | undefined {
+export function readStateFile<T>(
+  path: string,
+  schema: z.ZodType<T>,
+  what: string,
+  node?: string,
+): T | undefined {
   const text = readText(path, what);
   if (text === undefined) return undefined;
   const lineEnd = text.indexOf(0x0a);
-  const header = headerSchema.safeParse(parseJson(text.subarray(0, Math.max(lineEnd, 0))));
-  if (!header.success) throw corrupt(path, what, 'it does not start with a warren state header');
-  if (header.data.version !== VERSION) {
+  const firstLine = parseJson(text.subarray(0, Math.max(lineEnd, 0)));
+  const version = versionSchema.safeParse(firstLine);
+  if (version.success && version.data.version !== VERSION) {
     throw new WarrenError(
       'STATE_VERSION',
-      `${path} (${what}) has format version ${header.data.version}, and this warren reads version ${VERSION}`,
-      { hint: 'Run the warren version that wrote it, or a later one.' },
+      `${path} (${what}) has format version ${version.data.version}, and this warren reads version ${VERSION}`,
+      { hint: `Run the warren version that wrote it, or move it away to start without ${what}.` },
     );
   }
+  const header = headerSchema.safeParse(firstLine);
+  if (!header.success) throw corrupt(path, what, 'it does not start with a warren state header');
   const content = text.subarray(lineEnd + 1);
-  if (sha256(content) !== header.data.sha256) {
+  if (checksum(header.data, content) !== header.data.sha256) {
     throw corrupt(path, what, 'its content does not match its checksum: it was cut short or changed');
   }
+  if (header.data.kind !== kindOf(path)) {
+    throw foreign(path, what, `it is a file ${header.data.kind}.json that was renamed`);
+  }
+  if (header.data.node !== node) throw foreign(path, what, `node ${header.data.node ?? '?'} wrote it`);
   const value = schema.safeParse(parseJson(content));
   if (!value.success) {
     const issue = value.error.issues[0];
@@ -83,11 +103,13 @@ export function readStateFile<T>(path: string, schema: z.ZodType<T>, what: strin
 
 /**
  * Replaces `path` with `value` (anything JSON can hold), atomically and durably: when this returns, the
- * state is on the disk. The file is 0600; a missing folder is made, 0700. Throws STATE_UNWRITABLE.
+ * state is on the disk. The file is 0600; a missing folder is made, 0700. `node`: as for reading. Throws
+ * STATE_UNWRITABLE.
  */
-export function writeStateFile(path: string, value: unknown): void {
+export function writeStateFile(path: string, value: unknown, node?: string): void {
   const content = Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
-  const header = { format: FORMAT, version: VERSION, sha256: sha256(content) };
+  const origin = { kind: kindOf(path), ...(node !== undefined && { node }) };
+  const header = { format: FORMAT, version: VERSION, ...origin, sha256: checksum(origin, content) };
   const temporary = `${path}.tmp`;
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -155,8 +177,26 @@ function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+interface Origin {
+  readonly kind: string;
+  readonly node?: string | undefined;
+}
+
+function checksum({ kind, node }: Origin, content: Uint8Array): string {
+  return createHash('sha256')
+    .update(`${JSON.stringify([kind, node ?? null])}\n`)
+    .update(content)
+    .digest('hex');
+}
+
+function kindOf(path: string): string {
+  return basename(path, '.json');
+}
+
+function foreign(path: string, what: string, reason: string): WarrenError {
+  return new WarrenError('STATE_FOREIGN', `${path} is not ${what}: ${reason}`, {
+    hint: `Was the state folder copied from another node? Put the right file back, or move this one away to start without ${what}.`,
+  });
 }
 
 function corrupt(path: string, what: string, reason: string): WarrenError {

@@ -1,7 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parsePrefix } from '../../../src/ip/prefix.ts';
+import { fileLeaseStore } from '../../../src/lease/lease-store.ts';
 import { Awareness } from '../../../src/membership/awareness.ts';
 import { BroadcastQueue } from '../../../src/membership/broadcast-queue.ts';
 import { TimerGroup } from '../../../src/membership/clock.ts';
@@ -182,6 +184,21 @@ describe('identity', () => {
       writeFileSync(path, text.slice(0, -20));
       expect(() => loadOrCreateIdentity(folder)).toThrow(/damaged/);
       expect(readFileSync(path, 'utf8')).toBe(text.slice(0, -20));
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('is not made anew beside what a node has written under another', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'warren-identity-test-'));
+    try {
+      const { id } = loadOrCreateIdentity(folder);
+      fileLeaseStore(folder, id).save({ state: 'active', prefixes: [parsePrefix('10.42.7.0/24')], reclaims: 0 });
+      rmSync(join(folder, 'identity.json'));
+      expect(() => loadOrCreateIdentity(folder)).toThrow(/identity\.json is missing, and lease\.json of the node/);
+      expect(readdirSync(folder)).toEqual(['lease.json']);
+      rmSync(join(folder, 'lease.json'));
+      expect(loadOrCreateIdentity(folder).id).not.toBe(id);
     } finally {
       rmSync(folder, { recursive: true });
     }

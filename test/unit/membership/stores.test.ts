@@ -1,5 +1,5 @@
 /** What membership and leases keep on disk comes back as it was. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +10,8 @@ import { MAX_MEMBERS } from '../../../src/membership/member-table.ts';
 import { MAX_RECORD_BYTES } from '../../../src/membership/record.ts';
 import { fileMembershipStore, type StoredMembership } from '../../../src/membership/store.ts';
 import { golden } from './golden.ts';
+
+const NODE = golden.record.id;
 
 describe('the stores', () => {
   let folder: string;
@@ -30,22 +32,33 @@ describe('the stores', () => {
   };
 
   it('give back members, tombstones and the records of those with leases', () => {
-    const store = fileMembershipStore(folder);
+    const store = fileMembershipStore(folder, NODE);
     expect(store.load()).toBeUndefined();
     store.save(() => membership);
     expect(store.load()).toEqual(membership);
   });
 
   it('hold the records of the largest cluster', () => {
-    const store = fileMembershipStore(folder);
+    const store = fileMembershipStore(folder, NODE);
     const signed = { bytes: new Uint8Array(MAX_RECORD_BYTES), signature: new Uint8Array(64) };
     const lessees = Array.from({ length: MAX_MEMBERS }, () => ({ signed, goneAt: 1_767_225_600_000 }));
     store.save(() => ({ ...membership, lessees }));
     expect(store.load()!.lessees).toHaveLength(MAX_MEMBERS);
   });
 
+  it("take no other node's state for their own, nor one file for another", () => {
+    fileLeaseStore(folder, 'f'.repeat(32)).save({ state: 'active', prefixes: [], reclaims: 0 });
+    expect(() => fileLeaseStore(folder, NODE).load()).toThrow(
+      /lease\.json is not this node's lease: node f+ wrote it/,
+    );
+    renameSync(join(folder, 'lease.json'), join(folder, 'membership.json'));
+    expect(() => fileMembershipStore(folder, 'f'.repeat(32)).load()).toThrow(
+      /it is a file lease\.json that was renamed/,
+    );
+  });
+
   it('give back the lease, until it is cleared', () => {
-    const store = fileLeaseStore(folder);
+    const store = fileLeaseStore(folder, NODE);
     const lease: StoredLease = {
       state: 'active',
       prefixes: [parsePrefix('10.42.7.0/24'), parsePrefix('fd42:0:0:7::/64')],

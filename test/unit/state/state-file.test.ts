@@ -87,7 +87,7 @@ describe('state file', () => {
     }
     writeStateFile(path, { pods: 'none' });
     expect(() => readStateFile(path, schema, 'pods')).toThrow(/name/);
-    writeFileSync(path, readFileSync(path, 'utf8').replace('"version":1', '"version":2'));
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"version":2', '"version":3'));
     expect(codeOf(() => readStateFile(path, schema, 'pods'))).toBe('STATE_VERSION');
   });
 
