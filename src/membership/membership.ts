@@ -95,6 +95,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #counters = new GossipCounters();
   readonly #broadcasts = new BroadcastQueue();
   readonly #self: SelfRecord;
+  readonly #awareness: Awareness;
   readonly #link: Link;
   readonly #roster: Roster;
   readonly #gossiper: Gossiper;
@@ -131,7 +132,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         session: session.toString('hex'),
       },
     );
-    const awareness = new Awareness(this.#timing.awarenessMaxMultiplier);
+    this.#awareness = new Awareness(this.#timing.awarenessMaxMultiplier);
     const table = options.table ?? new MemberTable(this.#random);
     const shared = {
       selfId: identity.id,
@@ -142,7 +143,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       random: this.#random,
       counters: this.#counters,
       logger,
-      awareness,
+      awareness: this.#awareness,
       table,
     };
     this.#link = new Link({
@@ -239,6 +240,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#schedulePushPull();
     this.#joiner.start();
     this.#persistence.changed();
+  }
+
+  /** What this node thinks of its own health (awareness.ts): 0 is healthy. */
+  get health(): number {
+    return this.#awareness.score;
   }
 
   /** Every member that is remembered, dead ones included, and this node. */

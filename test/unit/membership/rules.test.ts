@@ -193,9 +193,15 @@ describe('identity', () => {
     const folder = mkdtempSync(join(tmpdir(), 'warren-identity-test-'));
     try {
       const { id } = loadOrCreateIdentity(folder);
-      fileLeaseStore(folder, id).save({ state: 'active', prefixes: [parsePrefix('10.42.7.0/24')], reclaims: 0 });
+      fileLeaseStore(folder, id).save({
+        state: 'active',
+        prefixes: [parsePrefix('10.42.7.0/24')],
+        reclaims: 0,
+      });
       rmSync(join(folder, 'identity.json'));
-      expect(() => loadOrCreateIdentity(folder)).toThrow(/identity\.json is missing, and lease\.json of the node/);
+      expect(() => loadOrCreateIdentity(folder)).toThrow(
+        /identity\.json is missing, and lease\.json of the node/,
+      );
       expect(readdirSync(folder)).toEqual(['lease.json']);
       rmSync(join(folder, 'lease.json'));
       expect(loadOrCreateIdentity(folder).id).not.toBe(id);
