@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
@@ -6,6 +8,7 @@ import { ClusterKeys } from '../../../src/membership/cluster-keys.ts';
 import { identityFromSeed } from '../../../src/membership/identity.ts';
 import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
 import { Membership } from '../../../src/membership/membership.ts';
+import { Sealer } from '../../../src/membership/seal.ts';
 import { timingPresets } from '../../../src/membership/timing.ts';
 import { UdpTcpTransport } from '../../../src/membership/udp-tcp-transport.ts';
 
@@ -124,5 +127,69 @@ describe('membership over UDP and TCP on loopback', () => {
       logger: silentLogger,
     });
     await expect(elsewhere.open(handlers)).rejects.toThrow(/no such address/);
+  });
+});
+
+describe('streams from others', () => {
+  const PER_ADDRESS = 16;
+  const sockets: Socket[] = [];
+  afterEach(() => {
+    for (const socket of sockets.splice(0)) socket.destroy();
+  });
+
+  /** Connects and says nothing. Resolves to what it is refused with, or undefined once `accepted` has grown. */
+  async function connect(
+    port: number,
+    from: string,
+    accepted: { count: number },
+  ): Promise<string | undefined> {
+    const before = accepted.count;
+    const socket = new Socket();
+    sockets.push(socket);
+    socket.connect({ host: '127.0.0.1', port, localAddress: from });
+    const answer = once(socket, 'data').then(([bytes]) => bytes as Buffer);
+    for (;;) {
+      const bytes = await Promise.race([
+        answer,
+        new Promise<undefined>((resolve) => setImmediate(resolve, undefined)),
+      ]);
+      if (bytes) {
+        const opened = new Sealer('test', undefined).open(bytes.subarray(4));
+        return !opened.ok && opened.reason === 'refused' ? opened.code : 'something else';
+      }
+      if (accepted.count > before) return undefined;
+    }
+  }
+
+  it('are bounded from one address and in all, and the next is refused as busy until one is over', async () => {
+    const accepted = { count: 0 };
+    const transport = new UdpTcpTransport({ bind: { address: loopback, port: 0 }, logger: silentLogger });
+    await transport.open({
+      datagram: () => {},
+      accept: () => {
+        accepted.count++;
+        return { frame: () => [] };
+      },
+    });
+    const { port } = transport.local!;
+    try {
+      for (let address = 1; address <= 4; address++) {
+        for (let i = 0; i < PER_ADDRESS; i++) {
+          expect(await connect(port, `127.0.0.${address}`, accepted)).toBeUndefined();
+        }
+        expect(await connect(port, `127.0.0.${address}`, accepted)).toBe('busy');
+      }
+      expect(accepted.count).toBe(64);
+      expect(await connect(port, '127.0.0.9', accepted)).toBe('busy');
+      sockets[0]!.destroy();
+      // Its end has to reach the other side.
+      let refusal: string | undefined = 'busy';
+      for (let tries = 0; tries < 100 && refusal === 'busy'; tries++) {
+        refusal = await connect(port, '127.0.0.9', accepted);
+      }
+      expect(refusal).toBeUndefined();
+    } finally {
+      await transport.close();
+    }
   });
 });
