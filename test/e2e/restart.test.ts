@@ -13,7 +13,7 @@ import { Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 /**
- * A node of three that is killed is declared dead in 2.75 to 4 s (src/membership/timing.ts); the rest is for a
+ * A node of three that is killed is declared dead in 3.4 to 4.9 s (src/membership/timing.ts); the rest is for a
  * machine that is busy.
  */
 const DETECTION_LIMIT_MS = 15_000;
