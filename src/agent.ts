@@ -12,6 +12,7 @@
 import { HostGuard } from './agent/host-guard.ts';
 import { Overlay } from './agent/overlay.ts';
 import { forwardingPeers } from './agent/peers.ts';
+import { timingOf } from './agent/timing.ts';
 import { agentView } from './agent/view.ts';
 import { agentIsRunning } from './api/client.ts';
 import { type ApiServer, startApiServer } from './api/server.ts';
@@ -32,7 +33,7 @@ import { loadKeyRing } from './membership/key-ring.ts';
 import { Membership } from './membership/membership.ts';
 import { MovableTransport } from './membership/movable-transport.ts';
 import { fileMembershipStore } from './membership/store.ts';
-import { timingPresets } from './membership/timing.ts';
+import type { MembershipTiming } from './membership/timing.ts';
 import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import { makeStateFolder } from './state/state-file.ts';
@@ -162,8 +163,13 @@ class Agent {
     });
     this.#push('overlay', () => overlay.close());
     const gossip = { address: underlay.address, port: this.#config.underlay.gossipPort };
-    const transport = new MovableTransport(gossip, (bind) => new UdpTcpTransport({ bind, logger: log }));
-    const membership = this.#buildMembership(identity, keyRing, overlay, transport, gossip);
+    const timing = timingOf(cluster);
+    const { streamTimeoutMs } = timing;
+    const transport = new MovableTransport(
+      gossip,
+      (bind) => new UdpTcpTransport({ bind, logger: log, streamTimeoutMs }),
+    );
+    const membership = this.#buildMembership(identity, keyRing, overlay, transport, gossip, timing);
     this.#membership = membership;
     const pods = this.#buildPods(identity, overlay);
     const leases = new LeaseManager({
@@ -172,6 +178,7 @@ class Agent {
       store: fileLeaseStore(node.stateDir, identity.id),
       hasPods: () => pods.list().length > 0,
       logger: log,
+      timing,
     });
     const apply = () => this.#applySoon(overlay, membership, leases, pods);
     const guard = new HostGuard({
@@ -261,6 +268,7 @@ class Agent {
     overlay: Overlay,
     transport: MovableTransport,
     gossip: Endpoint,
+    timing: MembershipTiming,
   ): Membership {
     const { node, cluster, encapsulation, datapath } = this.#config;
     return new Membership({
@@ -281,7 +289,7 @@ class Agent {
       transport,
       store: fileMembershipStore(node.stateDir, identity.id),
       logger: this.#log,
-      timing: { ...timingPresets.lan, deadRetentionMs: cluster.leaseTtlSeconds * 1000 },
+      timing,
     });
   }
 

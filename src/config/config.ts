@@ -25,6 +25,11 @@ export interface Config {
     readonly seeds: readonly HostPort[];
     /** File that holds the cluster key (`warren key generate`); absent: gossip is not sealed. */
     readonly keyFile: string | undefined;
+    /**
+     * How fast nodes are probed and missed, and news is told (src/membership/timing.ts): in one data centre,
+     * between several, or on one machine; default lan.
+     */
+    readonly timing: 'lan' | 'wan' | 'local';
     /** How long the lease of a node that is dead or has left is kept for it; default 24 h. */
     readonly leaseTtlSeconds: number;
   };

@@ -138,6 +138,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       podCidrs,
       seeds: cluster.seeds,
       keyFile: cluster.keyFile,
+      timing: cluster.timing,
       leaseTtlSeconds: cluster.leaseTtl,
     },
     underlay: parsed.underlay,

@@ -17,6 +17,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
       nodePrefixLengths: cluster.podCidrs.map(({ nodePrefixLength }) => nodePrefixLength),
       seeds: cluster.seeds.map(formatHostPort),
       ...(cluster.keyFile === undefined ? {} : { keyFile: cluster.keyFile }),
+      timing: cluster.timing,
       leaseTtl: formatDuration(cluster.leaseTtlSeconds),
     },
     underlay: {

@@ -39,6 +39,7 @@ export const sections = {
     nodePrefixLengths: z.array(wholeNumber(1, 126)).optional(),
     seeds: z.array(seed).default([]),
     keyFile: absolutePath.optional(),
+    timing: z.enum(['lan', 'wan', 'local']).default('lan'),
     leaseTtl: duration(1, 365 * 24 * 3600).default(24 * 3600),
   }),
   underlay: z.strictObject({

@@ -32,6 +32,7 @@ describe('a valid file', () => {
         podCidrs: [{ range: { family: 4, value: 0x0a2a0000n, length: 16 }, nodePrefixLength: 24 }],
         seeds: [],
         keyFile: undefined,
+        timing: 'lan',
         leaseTtlSeconds: 86_400,
       },
       underlay: { address: 'auto', gossipPort: 7946 },
@@ -200,6 +201,11 @@ describe('a wrong file says where and what', () => {
       'a lease time without a unit',
       'cluster: {podCidrs: [10.42.0.0/16], leaseTtl: "90"}\n',
       /leaseTtl: must be a time such as 90s, 30m, 24h or 7d, from 1s to 365d/,
+    ],
+    [
+      'a timing that is none',
+      'cluster: {podCidrs: [10.42.0.0/16], timing: wann}\n',
+      'c.yaml:1:45: cluster.timing: must be one of lan, wan, local, not "wann" (did you mean wan?)',
     ],
     [
       'lengths for other ranges',
