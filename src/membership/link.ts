@@ -4,7 +4,7 @@
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
-import { decodeMessage, type Message } from './codec.ts';
+import type { decodeMessage, Message } from './codec.ts';
 import { FRAME_COUNTER, type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
 import { pack, packGroups, unpack } from './packing.ts';
 import { ReplayGuard } from './replay-guard.ts';
@@ -77,6 +77,7 @@ export interface LinkOptions {
   /** 8 random bytes, new for each run. */
   readonly session: Uint8Array;
   readonly counters: GossipCounters;
+  readonly decode: typeof decodeMessage;
   readonly streamTimeoutMs: number;
   /** Whether a member runs under this session (hexadecimal) now. */
   readonly isCurrentSession: (session: string) => boolean;
@@ -328,9 +329,9 @@ export class Link {
 
   /** False when the payload is cut short; messages that break a bound are counted and skipped. */
   #readMessages(payload: Uint8Array, receive: (message: Message) => void): boolean {
-    const { counters } = this.#options;
+    const { counters, decode } = this.#options;
     const isWhole = unpack(payload, (bytes) => {
-      const decoded = decodeMessage(bytes);
+      const decoded = decode(bytes);
       if (decoded.ok) receive(decoded.value);
       else counters.add(MESSAGE_COUNTER[decoded.reason]);
     });

@@ -20,7 +20,7 @@ import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
 import { type Clock, realClock, TimerGroup } from './clock.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
-import { encodeMessage } from './codec.ts';
+import { decodeMessage, encodeMessage } from './codec.ts';
 import { GossipCounters } from './counters.ts';
 import { Gossiper } from './gossip.ts';
 import type { Identity } from './identity.ts';
@@ -58,8 +58,9 @@ export interface MembershipOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly resolve?: Resolve;
-  /** Shared by nodes that the simulator runs in one process. */
+  /** These two are shared by nodes that the simulator runs in one process. */
   readonly records?: RecordReader;
+  readonly decode?: typeof decodeMessage;
   /** Members that are known from the start. */
   readonly table?: MemberTable;
   /** Something was thrown where what others sent was handled; it is logged unless tests want it otherwise. */
@@ -151,6 +152,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       sealer: new Sealer(options.clusterName, keyRing),
       session,
       counters: this.#counters,
+      decode: options.decode ?? decodeMessage,
       isCurrentSession: (one) => table.hasSession(one),
       streamTimeoutMs: this.#timing.streamTimeoutMs,
       onBug: options.onBug ?? ((error) => this.#logBug(error)),

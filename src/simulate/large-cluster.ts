@@ -16,6 +16,7 @@ import { RecordReader } from '../membership/record-reader.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { NodeRecord, SignedRecord } from '../membership/types.ts';
 import { endpointOf, rethrow } from './cluster.ts';
+import { SharedDecoder } from './shared-decoder.ts';
 import { Roll, SharedEntryStore } from './shared-entry-store.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { type LinkQuality, type VirtualHost, VirtualNetwork } from './virtual-network.ts';
@@ -43,6 +44,7 @@ export class LargeCluster {
   readonly nodes: LargeNode[] = [];
   readonly #options: LargeClusterOptions;
   readonly #records: RecordReader;
+  readonly #decoder = new SharedDecoder();
   readonly #roll: Roll;
   readonly #template: MemberTable;
 
@@ -66,6 +68,10 @@ export class LargeCluster {
     this.#roll = new Roll(entries);
     this.#template = new MemberTable(seededRandom(seed));
     for (const entry of entries) this.#template.add(entry);
+  }
+
+  get seed(): number {
+    return this.#options.seed;
   }
 
   /** All nodes run and know each other. */
@@ -107,6 +113,7 @@ export class LargeCluster {
       clock: host.clock,
       random: seededRandom(this.#options.seed * 104_729 + number),
       records: this.#records,
+      decode: (bytes) => this.#decoder.decode(bytes),
       onBug: rethrow,
       ...(table && { table }),
     });

@@ -17,10 +17,13 @@ export class Roll {
   }
 }
 
+/** In place of the entry of one that was in the roll and is not here any more. */
+const MISSING = null;
+
 export class SharedEntryStore implements EntryStore {
   readonly #roll: Roll;
-  /** By slot of the roll: another entry, or none any more. */
-  readonly #changed = new Map<number, MemberEntry | undefined>();
+  /** By slot of the roll: another entry, or `MISSING`. */
+  readonly #changed = new Map<number, MemberEntry | typeof MISSING>();
   readonly #added = new ArrayEntryStore();
   #missing = 0;
 
@@ -35,15 +38,16 @@ export class SharedEntryStore implements EntryStore {
   get(id: string): MemberEntry | undefined {
     const slot = this.#roll.slotOf.get(id);
     if (slot === undefined) return this.#added.get(id);
-    return this.#changed.has(slot)
-      ? (this.#changed.get(slot) ?? this.#added.get(id))
-      : this.#roll.entries[slot];
+    const changed = this.#changed.get(slot);
+    if (changed === undefined) return this.#roll.entries[slot];
+    return changed === MISSING ? this.#added.get(id) : changed;
   }
 
   at(slot: number): MemberEntry {
     const { entries } = this.#roll;
     if (slot >= entries.length) return this.#added.at(slot - entries.length);
-    return this.#changed.get(slot) ?? entries[slot]!;
+    // Nobody asks for a slot that is empty.
+    return (this.#changed.get(slot) as MemberEntry | undefined) ?? entries[slot]!;
   }
 
   slotOf(id: string): number | undefined {
@@ -73,12 +77,12 @@ export class SharedEntryStore implements EntryStore {
     const slot = this.#roll.slotOf.get(id);
     if (slot === undefined || !this.#isHere(slot)) this.#added.delete(id);
     else {
-      this.#changed.set(slot, undefined);
+      this.#changed.set(slot, MISSING);
       this.#missing++;
     }
   }
 
   #isHere(slot: number): boolean {
-    return !this.#changed.has(slot) || this.#changed.get(slot) !== undefined;
+    return this.#changed.get(slot) !== MISSING;
   }
 }

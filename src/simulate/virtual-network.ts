@@ -25,6 +25,8 @@ export class VirtualNetwork {
   readonly clock: VirtualClock;
   readonly #random: Random;
   readonly #hosts = new Map<string, VirtualHost>();
+  /** The same by the endpoint's object, which the records of a node share; a host stays what it is. */
+  readonly #byObject = new WeakMap<Endpoint, VirtualHost>();
   quality: LinkQuality;
   /**
    * Whether `from` reaches `to`; one direction. Replace it to make partitions, one-way links, and hosts that
@@ -47,7 +49,11 @@ export class VirtualNetwork {
   }
 
   find(endpoint: Endpoint): VirtualHost | undefined {
-    return this.#hosts.get(keyOf(endpoint));
+    const known = this.#byObject.get(endpoint);
+    if (known) return known;
+    const host = this.#hosts.get(keyOf(endpoint));
+    if (host) this.#byObject.set(endpoint, host);
+    return host;
   }
 
   /** Only hosts of the same group reach each other; hosts in none reach nobody. */
