@@ -1,7 +1,7 @@
 /**
- * Gets a checkout ready: Node's version, the npm packages, the build in dist/ and, with
- * `--system demo|bench|test`, the programs that the machine must have. What is there already is left alone, so
- * every npm script can call this first. Node built-ins only: it runs before node_modules exists.
+ * Gets a checkout ready: Node's version, the npm packages, the build in dist/ and, with `--system PURPOSE`
+ * (of system-tools.mjs), the programs that the machine must have. What is there already is left alone, so every
+ * npm script can call this first. Node built-ins only: it runs before node_modules exists.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';

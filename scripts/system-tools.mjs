@@ -40,6 +40,7 @@ export const SYSTEM_TOOLS = {
     { program: 'nebula', packages: ['nebula'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
   ],
+  'bench:agents': [iproute2, nsenter, { program: 'serf', packages: ['serf'], needed: false }],
   test: [
     iproute2,
     ping,
@@ -70,6 +71,7 @@ export const SYSTEM_TOOLS = {
 export const NEEDS_ROOT = {
   demo: 'it creates network namespaces and TUN devices',
   bench: 'it creates network namespaces and TUN devices',
+  'bench:agents': 'it creates network namespaces and TUN devices',
   test: 'the end-to-end tests create network namespaces and TUN devices',
 };
 

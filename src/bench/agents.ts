@@ -4,13 +4,14 @@
  * costs nothing; bytes from the interfaces.
  */
 import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Lab } from '../lab/lab.ts';
 import type { LabNode } from '../lab/node.ts';
-import { generateClusterKey } from '../membership/key-ring.ts';
+
+export type AgentProgram = 'warren' | 'serf';
 
 export interface AgentTimes {
-  readonly program: string;
   /** From the moment the last agent ran until all knew all. */
   readonly joinMs: number;
   readonly deathMs: number;
@@ -40,45 +41,60 @@ interface Program {
   sight(node: LabNode): Sight;
 }
 
+/** Builds a lab for it, and removes it again whatever happens. `progress` is told what is being done. */
 export async function measureAgents(
-  which: 'warren' | 'serf',
+  which: AgentProgram,
   count: number,
+  signal: AbortSignal,
   progress: (doing: string) => void,
 ): Promise<AgentTimes> {
-  const lab = await Lab.up({ name: NAME, nodes: count, pods: 0, start: false });
+  const lab = await Lab.up({ name: NAME, nodes: count, pods: 0, start: false, signal });
   const program = which === 'warren' ? warrenProgram() : serfProgram();
   try {
-    progress(`${program.name}: ${count} agents start`);
-    for (const node of lab.nodes) program.start(node, lab.nodes);
-    const joinedAtMs = await until(program, lab.nodes, lab.nodes, lab.nodes);
-    const joinMs = joinedAtMs - Math.max(...lab.nodes.map((node) => program.sight(node).startedAtMs));
-
-    progress(`${program.name}: at rest`);
-    await delay(10_000);
-    const before = await sentBytes(lab.nodes);
-    await delay(AT_REST_MS);
-    const bytesPerSecond = (((await sentBytes(lab.nodes)) - before) * 1000) / AT_REST_MS / count;
-
-    progress(`${program.name}: ${CUT_OFF} are cut off and come back`);
-    const away = lab.nodes.slice(-CUT_OFF);
-    await Promise.all(away.map((node) => node.setConnected(false)));
-    await delay(CUT_OFF_MS);
-    const healedAtMs = Date.now();
-    await Promise.all(away.map((node) => node.setConnected(true)));
-    const healMs = (await until(program, lab.nodes, lab.nodes, lab.nodes)) - healedAtMs;
-
-    progress(`${program.name}: ${KILLED} are killed`);
-    await delay(5_000);
-    const killedAtMs = Date.now();
-    const killed = lab.nodes.slice(-KILLED);
-    const rest = lab.nodes.slice(0, -KILLED);
-    await Promise.all(killed.map((node) => program.kill(node)));
-    const deathMs = (await until(program, rest, rest, lab.nodes)) - killedAtMs;
-    return { program: program.name, joinMs, deathMs, healMs, bytesPerSecond };
+    return await measure(lab.nodes, program, signal, progress);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   } finally {
     await Promise.all(lab.nodes.map((node) => program.kill(node)));
     await Lab.remove(NAME);
   }
+}
+
+async function measure(
+  nodes: readonly LabNode[],
+  program: Program,
+  signal: AbortSignal,
+  progress: (doing: string) => void,
+): Promise<AgentTimes> {
+  const pause = (ms: number) => delay(ms, undefined, { signal });
+  progress(`${nodes.length} agents start`);
+  for (const node of nodes) program.start(node, nodes);
+  const joinedAtMs = await until(program, nodes, nodes, nodes, signal);
+  const joinMs = joinedAtMs - Math.max(...nodes.map((node) => program.sight(node).startedAtMs));
+
+  progress('at rest');
+  await pause(10_000);
+  const before = await sentBytes(nodes);
+  await pause(AT_REST_MS);
+  const bytesPerSecond = (((await sentBytes(nodes)) - before) * 1000) / AT_REST_MS / nodes.length;
+
+  progress(`${CUT_OFF} are cut off and come back`);
+  const away = nodes.slice(-CUT_OFF);
+  await Promise.all(away.map((node) => node.setConnected(false)));
+  await pause(CUT_OFF_MS);
+  const healedAtMs = Date.now();
+  await Promise.all(away.map((node) => node.setConnected(true)));
+  const healMs = (await until(program, nodes, nodes, nodes, signal)) - healedAtMs;
+
+  progress(`${KILLED} are killed`);
+  await pause(5_000);
+  const killedAtMs = Date.now();
+  const killed = nodes.slice(-KILLED);
+  const rest = nodes.slice(0, -KILLED);
+  await Promise.all(killed.map((node) => program.kill(node)));
+  const deathMs = (await until(program, rest, rest, nodes, signal)) - killedAtMs;
+  return { joinMs, deathMs, healMs, bytesPerSecond };
 }
 
 /** When the last of `viewers` saw `alive` alive and the rest of `all` gone. */
@@ -87,6 +103,7 @@ async function until(
   viewers: readonly LabNode[],
   alive: readonly LabNode[],
   all: readonly LabNode[],
+  signal: AbortSignal,
 ): Promise<number> {
   const deadline = Date.now() + LIMIT_MS;
   for (;;) {
@@ -104,7 +121,7 @@ async function until(
     }
     if (Date.now() > deadline)
       throw new Error(`${program.name}: not after ${LIMIT_MS} ms: ${wrong.slice(0, 5).join(', ')}`);
-    await delay(250);
+    await delay(250, undefined, { signal });
   }
 }
 
@@ -128,7 +145,7 @@ function warrenProgram(): Program {
 
 /** Debian's `serf`, LAN profile. Its log has no milliseconds: lines are stamped when they come. */
 function serfProgram(): Program {
-  const key = generateClusterKey();
+  const key = randomBytes(32).toString('base64');
   const running = new Map<LabNode, ChildProcess>();
   const sights = new Map<
     LabNode,

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Interrupted, interruptible } from '../lab/interrupt.ts';
 import { requireForLab } from '../lab/program.ts';
+import { registerAgentsCommand } from './agents-cli.ts';
 import { runBench } from './bench.ts';
 import { LiveLine } from './live-line.ts';
 import { MEASURES, type MeasureId } from './metrics.ts';
@@ -34,7 +35,7 @@ const DEFAULT_FILES = outputFiles({});
 
 /** Adds `bench` to `program`. Failures are thrown as WarrenError. */
 export function registerBenchCommands(program: Command): void {
-  program
+  const command = program
     .command('bench')
     .description('measure this overlay beside others, in namespaces on this machine (needs root)')
     .addOption(
@@ -70,15 +71,18 @@ export function registerBenchCommands(program: Command): void {
       'after',
       `\nSystems: ${SYSTEM_IDS}.\nFrom a full run: docs/benchmarks.md says how to read it.`,
     )
-    .action(async (options: Options) => {
-      try {
-        await interruptible((signal) => bench(options, signal));
-      } catch (error) {
-        if (!(error instanceof Interrupted)) throw error;
-        console.error(error.message);
-        process.exitCode = error.exitCode;
-      }
-    });
+    .action((options: Options) => untilInterrupted((signal) => bench(options, signal)));
+  registerAgentsCommand(command, fromTo, untilInterrupted);
+}
+
+async function untilInterrupted(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  try {
+    await interruptible(work);
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    console.error(error.message);
+    process.exitCode = error.exitCode;
+  }
 }
 
 async function bench(options: Options, signal: AbortSignal): Promise<void> {
@@ -117,10 +121,14 @@ function isComplete({ systems, lanes, soak }: BenchReport): boolean {
 }
 
 function upTo(most: number): (text: string) => number {
+  return fromTo(1, most);
+}
+
+function fromTo(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (/^\d+$/.test(text) && value >= 1 && value <= most) return value;
-    throw new InvalidArgumentError(`It must be a whole number from 1 to ${most}.`);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
   };
 }
 

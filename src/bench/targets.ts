@@ -85,7 +85,7 @@ function atLeast(name: string, target: number, unit: string, figure: number | un
   return result(name, `>= ${target}${unit}`, figure, (value) => value >= target);
 }
 
-function atMost(name: string, target: number, unit: string, figure: number | undefined): TargetResult {
+export function atMost(name: string, target: number, unit: string, figure: number | undefined): TargetResult {
   return result(name, `<= ${target}${unit}`, figure, (value) => value <= target);
 }
 

@@ -124,7 +124,7 @@ function watchSpread(cluster: LargeCluster, others: readonly LargeNode[], who: (
       for (const stop of listeners) stop();
       if (took === undefined) {
         throw new Error(
-          `after ${LIMIT_MS} ms ${times.length} of ${others.length} nodes know of it (${status})`,
+          `seed ${cluster.seed}: after ${LIMIT_MS} ms ${times.length} of ${others.length} nodes know who is ${status}`,
         );
       }
       const most = times[Math.ceil(MOST * others.length) - 1]!;

@@ -26,7 +26,7 @@ export interface FalsePositives {
   readonly durationMs: number;
   readonly pauses: number;
   readonly suspicions: number;
-  /** Different healthy nodes that were declared dead by a node (each node and moment once). */
+  /** How often a healthy node was declared dead. What several nodes say of one death counts once. */
   readonly healthyDeclaredDead: number;
   /** The same of nodes that were paused. */
   readonly pausedDeclaredDead: number;
@@ -35,37 +35,47 @@ export interface FalsePositives {
 }
 
 const RECOVERY_MS = 10_000;
-/** Reports of one death by several nodes are one. */
-const SAME_DEATH_MS = 60_000;
 const TICK_MS = 1000;
+const MAX_EXAMPLES = 10;
 
-export async function measureFalsePositives(
-  options: FalsePositiveOptions,
-  onProgress: (elapsedMs: number) => void = () => {},
-): Promise<FalsePositives> {
+/** Counts deaths, not what is said of them. */
+export class DeathCount {
+  healthy = 0;
+  paused = 0;
+  /** A few of the healthy ones. */
+  readonly examples: string[] = [];
+  /** Node and incarnation: a death is told under one incarnation, and who lives on takes up the next. */
+  readonly #seen = new Set<string>();
+
+  add(
+    member: { readonly id: string; readonly incarnation: number },
+    was: 'healthy' | 'paused',
+    what: string,
+  ): void {
+    const death = `${member.id} ${member.incarnation}`;
+    if (this.#seen.has(death)) return;
+    this.#seen.add(death);
+    this[was]++;
+    if (was === 'healthy' && this.examples.length < MAX_EXAMPLES) this.examples.push(what);
+  }
+}
+
+export async function measureFalsePositives(options: FalsePositiveOptions): Promise<FalsePositives> {
   const { seed, nodes, durationMs, loss, paused, maxPauseMs, timing } = options;
   const quality = { delayMs: [0.2, 2], loss, duplication: 0 } as const;
   const cluster = await LargeCluster.start({ seed, nodes, timing, quality });
   const { clock } = cluster;
   const random = seededRandom(seed + 17);
   const byId = new Map(cluster.nodes.map((node) => [node.membership.id, node]));
-  const lastDeathMs = new Map<string, number>();
-  const result = { pauses: 0, healthy: 0, paused: 0, examples: [] as string[] };
+  const deaths = new DeathCount();
+  let pauses = 0;
 
   const onDeath = (member: Member, by: LargeNode) => {
     const nowMs = clock.now();
-    const victim = byId.get(member.id)!;
-    const last = lastDeathMs.get(member.id);
-    lastDeathMs.set(member.id, nowMs);
-    if (last !== undefined && nowMs - last < SAME_DEATH_MS) return;
-    const wasPaused = victim.host.pausedUntilMs > 0 && nowMs - victim.host.pausedUntilMs < RECOVERY_MS;
-    if (wasPaused) result.paused++;
-    else {
-      result.healthy++;
-      if (result.examples.length < 10) {
-        result.examples.push(`${member.name} by ${by.membership.self().name} at ${Math.round(nowMs)} ms`);
-      }
-    }
+    const { pausedUntilMs } = byId.get(member.id)!.host;
+    const wasPaused = pausedUntilMs > 0 && nowMs - pausedUntilMs < RECOVERY_MS;
+    const what = `${member.name} by ${by.membership.self().name} at ${Math.round(nowMs)} ms`;
+    deaths.add(member, wasPaused ? 'paused' : 'healthy', what);
   };
   for (const node of cluster.nodes) {
     node.membership.on('change', (member, previous) => {
@@ -82,20 +92,19 @@ export async function measureFalsePositives(
       const delayMs = random() * TICK_MS;
       const pauseMs = random() * maxPauseMs;
       clock.after(delayMs, () => node.host.pause(pauseMs));
-      result.pauses++;
+      pauses++;
     }
     clock.advance(TICK_MS);
-    if (elapsedMs % 60_000 === 0) onProgress(elapsedMs);
   }
   const suspicions = cluster.nodes.reduce((sum, node) => sum + node.membership.counters().suspicions!, 0);
   await Promise.all(cluster.nodes.map(({ membership }) => membership.stop()));
   return {
     nodes,
     durationMs,
-    pauses: result.pauses,
+    pauses,
     suspicions,
-    healthyDeclaredDead: result.healthy,
-    pausedDeclaredDead: result.paused,
-    examples: result.examples,
+    healthyDeclaredDead: deaths.healthy,
+    pausedDeclaredDead: deaths.paused,
+    examples: deaths.examples,
   };
 }

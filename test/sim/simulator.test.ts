@@ -29,18 +29,25 @@ describe('news', () => {
 });
 
 describe('loss and pauses', () => {
-  const options = { seed: 3, nodes: 60, durationMs: 300_000, loss: 0.05, paused: 0.02, maxPauseMs: 10_000 };
+  const pauses = { maxPauseMs: 10_000, paused: 0.02 };
 
   it('kill no healthy node with Lifeguard', async () => {
+    const options = { seed: 3, nodes: 60, durationMs: 300_000, loss: 0.05, ...pauses };
     const result = await measureFalsePositives({ ...options, timing });
     expect(result.pauses).toBeGreaterThan(50);
+    expect(result.pausedDeclaredDead).toBeGreaterThan(0);
     expect(result.examples).toEqual([]);
     expect(result.healthyDeclaredDead).toBe(0);
   });
 
-  it('are told apart: without Lifeguard paused nodes are declared dead, and counted as such', async () => {
-    const result = await measureFalsePositives({ ...options, timing: withoutLifeguard(timing) });
-    expect(result.pausedDeclaredDead).toBeGreaterThan(0);
+  it('kill healthy nodes without it where the same loss kills none with it', async () => {
+    const options = { seed: 3, nodes: 40, durationMs: 100_000, loss: 0.25, ...pauses };
+    const on = await measureFalsePositives({ ...options, timing });
+    const off = await measureFalsePositives({ ...options, timing: withoutLifeguard(timing) });
+    expect(off.pauses).toBe(on.pauses);
+    expect(on.healthyDeclaredDead).toBe(0);
+    expect(off.healthyDeclaredDead).toBeGreaterThan(5);
+    expect(off.examples.length).toBeGreaterThan(5);
   });
 });
 

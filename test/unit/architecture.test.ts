@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
 
   // What people run.
-  simulate: { code: 'cli errors host ip lab lease log membership state', types: 'api config' },
+  simulate: { code: 'cli errors ip lease log membership', types: 'api config' },
   lab: { code: 'api cli config errors host ip membership pod state version' },
   bench: { code: 'api cli config errors fdb host ip lab pod state sys version wire datapath' },
   cli: { code: 'agent api bench config errors host ip lab membership simulate version', types: 'log' },

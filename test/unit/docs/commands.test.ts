@@ -21,7 +21,7 @@ const io = { stdout: quiet, stderr: quiet, env: {}, interruptSignal: () => new A
 /** Options that are said of all commands at once. */
 const COMMON_OPTIONS = ['--help', '--version', '--socket', '--json'];
 /** They do something themselves, and have commands below them as well. */
-const ACTING_GROUPS = ['simulate'];
+const ACTING_GROUPS = ['bench', 'simulate'];
 
 function program(): Promise<Command> {
   return buildProgram({ io, exitCode: 0 }, []);
