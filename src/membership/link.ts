@@ -4,7 +4,7 @@
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
-import type { decodeMessage, Message } from './codec.ts';
+import { decodeMessage, type Message } from './codec.ts';
 import { FRAME_COUNTER, type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
 import { pack, packGroups, unpack } from './packing.ts';
 import { ReplayGuard } from './replay-guard.ts';
@@ -77,7 +77,8 @@ export interface LinkOptions {
   /** 8 random bytes, new for each run. */
   readonly session: Uint8Array;
   readonly counters: GossipCounters;
-  readonly decode: typeof decodeMessage;
+  /** The simulator has one that nodes share. */
+  readonly decode?: typeof decodeMessage | undefined;
   readonly streamTimeoutMs: number;
   /** Whether a member runs under this session (hexadecimal) now. */
   readonly isCurrentSession: (session: string) => boolean;
@@ -329,7 +330,7 @@ export class Link {
 
   /** False when the payload is cut short; messages that break a bound are counted and skipped. */
   #readMessages(payload: Uint8Array, receive: (message: Message) => void): boolean {
-    const { counters, decode } = this.#options;
+    const { counters, decode = decodeMessage } = this.#options;
     const isWhole = unpack(payload, (bytes) => {
       const decoded = decode(bytes);
       if (decoded.ok) receive(decoded.value);

@@ -20,7 +20,7 @@ import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
 import { type Clock, realClock, TimerGroup } from './clock.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
-import { decodeMessage, encodeMessage } from './codec.ts';
+import { type decodeMessage, encodeMessage } from './codec.ts';
 import { GossipCounters } from './counters.ts';
 import { Gossiper } from './gossip.ts';
 import type { Identity } from './identity.ts';
@@ -152,7 +152,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       sealer: new Sealer(options.clusterName, keyRing),
       session,
       counters: this.#counters,
-      decode: options.decode ?? decodeMessage,
+      decode: options.decode,
       isCurrentSession: (one) => table.hasSession(one),
       streamTimeoutMs: this.#timing.streamTimeoutMs,
       onBug: options.onBug ?? ((error) => this.#logBug(error)),
