@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
-import { encodeMessage } from '../../../src/membership/codec.ts';
+import { decodeMessage, encodeMessage, type Message } from '../../../src/membership/codec.ts';
 import { FrameReader } from '../../../src/membership/frame-stream.ts';
 import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
 import { pack } from '../../../src/membership/packing.ts';
@@ -107,6 +107,72 @@ describe.each(['clear', 'sealed'])('a %s node that is sent', (kind) => {
       parameters,
     );
     expect(stateOf(node)).toBe(before);
+  });
+});
+
+describe("any byte changed in a member's own messages", () => {
+  it('is refused once and changes nothing, or is a message within its bounds', async () => {
+    const keyRing = parseKeyRing(generateClusterKey(), 'test');
+    const sealer = new Sealer('simulated', keyRing);
+    const cluster = new SimulatedCluster({ seed: 1, keyRing });
+    const [a, b, c] = (await cluster.startAll(3)) as [SimulatedNode, SimulatedNode, SimulatedNode];
+    cluster.clock.advance(5_000);
+    // The session that b runs under, as its datagrams have it.
+    const { handlers } = a.host;
+    let session: Uint8Array | undefined;
+    a.host.handlers = {
+      ...handlers!,
+      datagram: (from, bytes) => {
+        const opened = sealer.open(bytes);
+        if (opened.ok && from.address.value === b.host.endpoint.address.value)
+          session = opened.header.session;
+        handlers!.datagram(from, bytes);
+      },
+    };
+    cluster.clock.advance(2_000);
+    const ping = { sequence: 7, target: a.id, source: b.id };
+    // What is said of a and c is out of date, so that what is still within bounds is no news.
+    const stale = { member: c.id, incarnation: 0, from: b.id };
+    const samples: Message[] = [
+      { kind: 'ping', ...ping },
+      { kind: 'pingRequest', ...ping, endpoint: c.host.endpoint },
+      { kind: 'ack', sequence: 7 },
+      { kind: 'nack', sequence: 7 },
+      { kind: 'record', signed: golden.signed },
+      { kind: 'suspect', ...stale },
+      { kind: 'dead', ...stale },
+      { kind: 'memberState', signed: golden.signed, status: 'dead', statusAgeSeconds: 1 },
+      { kind: 'forget', member: b.id, generation: 2 ** 31, ageSeconds: 1 },
+    ];
+    const refusedKinds = new Set<string>();
+    let index = 1;
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...samples),
+        fc.nat(),
+        fc.integer({ min: 1, max: 255 }),
+        (sample, at, flip) => {
+          const changed = Uint8Array.from(encodeMessage(sample));
+          changed[at % changed.length]! ^= flip;
+          const before = { refused: refusals(a), state: stateOf(a) };
+          const header = {
+            kind: 'datagram',
+            last: true,
+            session: session!,
+            number: 1,
+            index: index++,
+          } as const;
+          handlers!.datagram(b.host.endpoint, sealer.seal(header, pack([changed])));
+          if (decodeMessage(changed).ok) return;
+          refusedKinds.add(sample.kind);
+          expect(refusals(a)).toBe(before.refused + 1);
+          expect(stateOf(a)).toBe(before.state);
+        },
+      ),
+      parameters,
+    );
+    expect([...refusedKinds].sort()).toEqual(samples.map(({ kind }) => kind).sort());
+    for (const node of [a, b, c]) await node.stop();
   });
 });
 
