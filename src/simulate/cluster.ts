@@ -101,8 +101,8 @@ export class SimulatedNode {
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
-  /** The agent dies at its next write of a lease: just before it, or just after. */
-  crashAtSave: 'before' | 'after' | undefined;
+  /** The agent dies when it next writes this: just before it, or just after. */
+  crashAt: { readonly store: 'lease' | 'members'; readonly when: 'before' | 'after' } | undefined;
   /** The disk is full, or can only be read. */
   isDiskFull = false;
   isRunning = false;
@@ -152,8 +152,9 @@ export class SimulatedNode {
       store: {
         load: () => this.storedMembership,
         save: (take) => {
-          this.#writeDisk();
-          this.storedMembership = take();
+          this.#write('members', () => {
+            this.storedMembership = take();
+          });
         },
       },
       logger: silentLogger,
@@ -169,14 +170,14 @@ export class SimulatedNode {
       store: {
         load: () => this.storedLease,
         save: (lease) => {
-          this.#writeDisk();
-          if (this.crashAtSave !== 'before') this.storedLease = lease;
-          this.#crashIfDue();
+          this.#write('lease', () => {
+            this.storedLease = lease;
+          });
         },
         clear: () => {
-          this.#writeDisk();
-          if (this.crashAtSave !== 'before') this.storedLease = undefined;
-          this.#crashIfDue();
+          this.#write('lease', () => {
+            this.storedLease = undefined;
+          });
         },
       },
       hasPods: () => this.podCount > 0,
@@ -207,10 +208,13 @@ export class SimulatedNode {
     if (this.isDiskFull) throw new Error('no space left on device');
   }
 
-  /** The power goes off in the middle of a write: what the code does after it reaches nobody. */
-  #crashIfDue(): void {
-    if (this.crashAtSave === undefined) return;
-    this.crashAtSave = undefined;
+  /** The power may go off in the middle of it: what the code does after it reaches nobody. */
+  #write(store: 'lease' | 'members', write: () => void): void {
+    this.#writeDisk();
+    const when = this.crashAt?.store === store ? this.crashAt.when : undefined;
+    if (when !== 'before') write();
+    if (when === undefined) return;
+    this.crashAt = undefined;
     this.isRunning = false;
     this.host.isDown = true;
     // The state on the disk stays what it is now.

@@ -1,20 +1,22 @@
 /**
  * One random life of a small cluster, and what must never happen to a lease in it.
  *
- *     happens at random      partitions, one-way links, heals, crashes (between any two writes to the disk, too),
- *                            restarts, joins at the same moment, pods that come and go, forgets, expiry
- *     must hold always       a node's subnet never moves while it has pods
- *                            nobody claims a subnet that it knows to be another's
- *                            two nodes that know and hear each other for a while do not both hold a subnet
+ *     happens at random      partitions, one-way links, heals, pauses, crashes (between any two writes to the disk,
+ *                            too), restarts, leaves with and without the lease, joins at the same moment, pods that
+ *                            come and go, forgets, absences longer than leases are kept; half with a cluster key
+ *     must hold always       lease-oracle.ts
  *     must hold at the end   after the last heal and a bounded time all agree on one owner for each subnet, and
  *                            everyone who can have a lease has one
  *
  * The seed decides everything: the same seed is the same history.
  */
+import { createHash } from 'node:crypto';
 import { formatPrefix } from '../ip/prefix.ts';
+import { parseKeyRing } from '../membership/key-ring.ts';
 import { type Random, randomIndex, sample, seededRandom, shuffle } from '../membership/random.ts';
 import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
 import { podRange, SimulatedCluster, type SimulatedNode } from './cluster.ts';
+import { LeaseOracle } from './lease-oracle.ts';
 import type { VirtualHost } from './virtual-network.ts';
 
 export interface History {
@@ -27,8 +29,6 @@ export interface History {
   readonly agreedAfterMs: number;
 }
 
-/** Two nodes that can talk to each other for so long must have settled whose a subnet is. */
-const SETTLED_MS = 20_000;
 const AGREEMENT_LIMIT_MS = 90_000;
 const STEP_MS = 250;
 /** Dead nodes are forgotten soon, so that expiry is part of histories. */
@@ -53,10 +53,7 @@ class LeaseHistory {
   agreedAfterMs = 0;
   readonly #random: Random;
   readonly #cluster: SimulatedCluster;
-  /** What each node with pods has its pods in. */
-  readonly #pinned = new Map<SimulatedNode, string>();
-  /** When the two of a pair last could not hear each other. */
-  readonly #apartAtMs = new Map<string, number>();
+  readonly #oracle: LeaseOracle;
   #blocked: (from: VirtualHost, to: VirtualHost) => boolean = () => false;
 
   constructor(seed: number) {
@@ -68,17 +65,33 @@ class LeaseHistory {
     };
     // 4 or 8 subnets for 3 to 6 nodes: often nearly full, sometimes too few.
     const range = podRange(this.#pick(['10.42.0.0/22', '10.42.0.0/21']), 24);
-    this.#cluster = new SimulatedCluster({ seed, quality, timing, podCidrs: [range] });
+    const key = createHash('sha256').update(`key ${seed}`).digest('base64');
+    const keyRing = this.#random() < 0.5 ? parseKeyRing(key, 'simulated') : undefined;
+    this.#cluster = new SimulatedCluster({
+      seed,
+      quality,
+      timing,
+      podCidrs: [range],
+      ...(keyRing && { keyRing }),
+    });
     this.#cluster.network.reaches = (from, to) => !this.#blocked(from, to);
-  }
-
-  async run(): Promise<void> {
-    const { nodes, clock } = this.#cluster;
     const count = 3 + randomIndex(this.#random, 4);
     for (let number = 0; number < count; number++) {
       const node = this.#cluster.add(number === 0 ? [1] : [0, 1]);
       node.wallSkewMs = Math.floor((this.#random() - 0.5) * 20_000);
     }
+    const { nodes, clock } = this.#cluster;
+    this.#oracle = new LeaseOracle({
+      nodes,
+      seeds: nodes.slice(0, 2),
+      leaseTtlMs: RETENTION_MS,
+      now: () => clock.now(),
+      onViolation: (text) => this.#violation(text),
+    });
+  }
+
+  async run(): Promise<void> {
+    const { nodes, clock } = this.#cluster;
     // Some start at the same moment, the rest follows.
     for (const node of nodes) {
       await this.#start(node);
@@ -86,7 +99,7 @@ class LeaseHistory {
     }
     const actions = 6 + randomIndex(this.#random, 10);
     for (let action = 0; action < actions; action++) {
-      this.#advance(this.#random() < 0.2 ? this.#random() * 40_000 : this.#random() * 5_000);
+      this.#advance(this.#random() * this.#pick([5_000, 5_000, 5_000, 5_000, 5_000, 40_000]));
       await this.#act();
     }
     await this.#healAll();
@@ -105,15 +118,10 @@ class LeaseHistory {
     const running = nodes.filter((node) => node.isRunning);
     const stopped = nodes.filter((node) => !node.isRunning);
     const [node] = sample(this.#random, running, 1, () => true);
-    switch (randomIndex(this.#random, 9)) {
-      case 0: {
-        const [, ...others] = shuffle(this.#random, [...nodes]);
-        const cut = others.slice(0, 1 + randomIndex(this.#random, others.length)).map(({ host }) => host);
-        const inside = new Set(cut);
-        this.#note(`partition: ${cut.map((host) => this.#nameOf(host)).join(' ')} from the rest`);
-        this.#blocked = (from, to) => inside.has(from) !== inside.has(to);
+    switch (randomIndex(this.#random, 11)) {
+      case 0:
+        this.#partition();
         break;
-      }
       case 1: {
         const [a, b] = shuffle(this.#random, [...nodes]);
         this.#note(`one-way: ${a!.name} does not reach ${b!.name}`);
@@ -133,8 +141,9 @@ class LeaseHistory {
         if (!node) break;
         // The next write reaches the disk, and nothing of what follows happens; or it does not even.
         const isWritten = this.#random() < 0.5;
-        this.#note(`${node.name} will crash ${isWritten ? 'after' : 'before'} its next write`);
-        node.crashAtSave = isWritten ? 'after' : 'before';
+        const store = this.#pick(['lease', 'members'] as const);
+        this.#note(`${node.name} will crash ${isWritten ? 'after' : 'before'} it next writes its ${store}`);
+        node.crashAt = { store, when: isWritten ? 'after' : 'before' };
         break;
       }
       case 5:
@@ -156,12 +165,19 @@ class LeaseHistory {
         if (!dead) break;
         this.#note(`${node.name} forgets ${dead.name}`);
         node.membership.forget(dead.id);
+        this.#oracle.ends(nodes.find(({ name }) => name === dead.name)!);
         break;
       }
       case 8:
         if (!node) break;
         this.#note(`pause: ${node.name}`);
         network.find(node.host.endpoint)!.pause(this.#random() * 8_000);
+        break;
+      case 9:
+        if (node) await this.#leave(node);
+        break;
+      case 10:
+        this.#outlast();
         break;
     }
   }
@@ -170,80 +186,79 @@ class LeaseHistory {
     this.#note(
       `start: ${node.name}${node.storedLease ? ` with ${node.storedLease.prefixes.map(formatPrefix)}` : ''}`,
     );
-    this.#noteApart(node, ...this.#cluster.nodes);
+    this.#oracle.starts(node);
     await node.start();
     let last = '';
     node.leases.on('change', () => {
       const now = `${node.leases.state().status} ${node.subnets}`;
       if (now !== last) this.#note(`  ${node.name}: ${now}`);
       last = now;
-      this.#check(node);
+      this.#oracle.changes(node);
     });
   }
 
   #setPods(node: SimulatedNode, count: number): void {
     this.#note(`${node.name} has ${count} pods in ${node.subnets}`);
-    if (count > 0) this.#pinned.set(node, node.subnets);
-    else this.#pinned.delete(node);
+    this.#oracle.podsChange(node, count);
     node.setPods(count);
+  }
+
+  #partition(): void {
+    const [, ...others] = shuffle(this.#random, [...this.#cluster.nodes]);
+    const cut = others.slice(0, 1 + randomIndex(this.#random, others.length)).map(({ host }) => host);
+    const inside = new Set(cut);
+    this.#note(`partition: ${cut.map((host) => this.#nameOf(host)).join(' ')} from the rest`);
+    this.#blocked = (from, to) => inside.has(from) !== inside.has(to);
+  }
+
+  /**
+   * A partition that outlasts leases, with pods on both sides of it: who has waited for a subnet takes one of the
+   * other side's, and starts pods in it. Its first owner has lost it then, and must keep it for its pods.
+   */
+  #outlast(): void {
+    const startPods = () => {
+      for (const node of this.#cluster.nodes) {
+        const { status } = node.leases.state();
+        if (node.isRunning && node.podCount === 0 && status === 'active') this.#setPods(node, 1);
+      }
+    };
+    startPods();
+    this.#partition();
+    this.#advance(RETENTION_MS * (1 + this.#random()));
+    if (this.#random() < 0.7) startPods();
+  }
+
+  /** The agent is stopped for good, and a node without pods may give its lease back. */
+  async #leave(node: SimulatedNode): Promise<void> {
+    const releases = node.podCount === 0 && this.#random() < 0.5;
+    this.#note(`${node.name} leaves${releases ? ' and gives its lease back' : ''}`);
+    if (releases) {
+      node.leases.release();
+      this.#oracle.ends(node);
+    }
+    const leaving = node.membership.leave();
+    this.#oracle.leaves(node);
+    this.#advance(2 * timing.leaveMs);
+    // A crash at a write that it made meanwhile, or a pause: it has not left in good order then.
+    if (!node.isRunning) return;
+    if (node.host.pausedUntilMs <= this.#cluster.clock.now()) await leaving;
+    await node.stop();
   }
 
   async #healAll(): Promise<void> {
     this.#note('heal, and start all');
     this.#blocked = () => false;
     for (const node of this.#cluster.nodes) {
-      node.crashAtSave = undefined;
+      node.crashAt = undefined;
       if (!node.isRunning) await this.#start(node);
     }
   }
 
   #advance(durationMs: number): void {
-    const { clock, nodes } = this.#cluster;
+    const { clock } = this.#cluster;
     for (let leftMs = durationMs; leftMs > 0; leftMs -= STEP_MS) {
       clock.advance(Math.min(STEP_MS, leftMs));
-      for (const a of nodes) {
-        for (const b of nodes) {
-          const isApart =
-            !a.isRunning ||
-            !b.isRunning ||
-            a.host.pausedUntilMs > clock.now() ||
-            this.#blocked(a.host, b.host);
-          if (a !== b && isApart) this.#apartAtMs.set(pairOf(a, b), clock.now());
-        }
-      }
-      this.#checkOwners();
-    }
-  }
-
-  /** After any change of a node's lease. */
-  #check(node: SimulatedNode): void {
-    if (!node.isRunning) return;
-    const { subnets } = node;
-    const { status } = node.leases.state();
-    const pinned = this.#pinned.get(node);
-    if (pinned !== undefined && subnets !== '' && subnets !== pinned) {
-      this.#violation(`${node.name} moved from ${pinned} to ${subnets} under its pods (${status})`);
-    }
-    if (status !== 'claiming' || pinned !== undefined) return;
-    for (const member of node.membership.members()) {
-      if (member.id === node.id || !member.lease || member.lease.state !== 'active') continue;
-      const theirs = member.lease.prefixes.map(formatPrefix).join(' ');
-      if (theirs === subnets)
-        this.#violation(`${node.name} claims ${subnets}, which it knows to be ${member.name}'s`);
-    }
-  }
-
-  #checkOwners(): void {
-    const { nodes, clock } = this.#cluster;
-    const holders = nodes.filter((node) => node.isRunning && node.leases.state().status === 'active');
-    for (const [i, a] of holders.entries()) {
-      for (const b of holders.slice(i + 1)) {
-        if (a.subnets !== b.subnets) continue;
-        // Two that never met cannot know: on their side of a partition there may be no seed.
-        if (!knows(a, b) && !knows(b, a)) this.#noteApart(a, b);
-        const togetherMs = clock.now() - (this.#apartAtMs.get(pairOf(a, b)) ?? 0);
-        if (togetherMs > SETTLED_MS) this.#violation(`${a.name} and ${b.name} both hold ${a.subnets}`);
-      }
+      this.#oracle.look((from, to) => this.#blocked(from.host, to.host));
     }
   }
 
@@ -277,10 +292,6 @@ class LeaseHistory {
     return undefined;
   }
 
-  #noteApart(node: SimulatedNode, ...others: SimulatedNode[]): void {
-    for (const other of others) this.#apartAtMs.set(pairOf(node, other), this.#cluster.clock.now());
-  }
-
   #pick<T>(choices: readonly T[]): T {
     return choices[randomIndex(this.#random, choices.length)]!;
   }
@@ -298,12 +309,4 @@ class LeaseHistory {
     this.violations.push(text);
     this.#note(`VIOLATION ${text}`);
   }
-}
-
-function knows(node: SimulatedNode, other: SimulatedNode): boolean {
-  return node.membership.member(other.id)?.status === 'alive';
-}
-
-function pairOf(a: SimulatedNode, b: SimulatedNode): string {
-  return a.name < b.name ? `${a.name}/${b.name}` : `${b.name}/${a.name}`;
 }

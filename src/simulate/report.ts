@@ -1,4 +1,5 @@
 /** The simulator's results as a page of Markdown with its plots beside it. */
+import { SETTLED_MS } from './acquaintance.ts';
 import type { Dissemination } from './dissemination.ts';
 import type { FalsePositives } from './false-positives.ts';
 import type { LeaseResults } from './lease-histories.ts';
@@ -161,11 +162,19 @@ ${rows.join('\n')}
 function leasesText({ histories, firstSeed, failures, slowestAgreementMs }: LeaseResults): string {
   return `## Leases
 
-${count(histories)} random histories (seeds from ${firstSeed}) of 3 to 6 nodes with 4 or 8 subnets: partitions, one-way links,
-pauses, crashes between any two writes to the disk, restarts, joins at the same moment, pods that come and go,
-forgets, expiry, loss, duplication, clocks that are wrong by up to 10 s. In each, at every step: no subnet moves
-under pods, nobody claims what it knows to be another's, no two nodes that hear each other hold the same; and
-after the last heal all agree on one owner for each.
+${count(histories)} random histories (seeds from ${firstSeed}) of 3 to 6 nodes with 4 or 8 subnets, half of them with a cluster key:
+partitions, some longer than leases are kept, one-way links, pauses, crashes between any two writes to the disk,
+restarts, leaves with and without the lease, joins at the same moment, pods that come and go, forgets, loss,
+duplication, clocks that are wrong by up to 10 s. In each, at every step:
+
+- a node with pods never loses or changes its subnet;
+- nobody claims what it knows to be another's;
+- two nodes on one side of a partition never both hold a subnet: tolerated for ${SETTLED_MS / 1000} s after the two could not hear of
+  each other, not for a moment where they were never apart;
+- nobody takes a subnet whose owner has not released it, nor been forgotten, nor been gone for the lease's time, while
+  anyone is there who was told of it;
+
+and after the last heal all agree on one owner for each.
 
 Histories in which any of it failed: **${failures.length}**. The slowest agreement after the last heal took ${seconds(slowestAgreementMs)} s.
 ${failures.map(({ seed, violation }) => `\n- seed ${seed}: ${violation}`).join('')}
