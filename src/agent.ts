@@ -211,6 +211,7 @@ class Agent {
         return currentUnderlay();
       },
       repairs: () => guard.counts,
+      removePods: () => pods.removeAll(),
       onLeave: () => setTimeout(this.#onLeave, LEAVE_ANSWER_MS),
       membership,
       leases,

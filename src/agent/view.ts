@@ -36,6 +36,8 @@ export interface ViewParts {
   readonly leases: LeaseManager;
   readonly overlay: Overlay;
   readonly pods: PodsView;
+  /** All of them, static ones too. */
+  readonly removePods: () => Promise<void>;
   /** This node has left for good. */
   readonly onLeave: () => void;
   /** What was put back on this host, by kind. */
@@ -68,7 +70,10 @@ export function agentView(parts: ViewParts): AgentView {
 }
 
 /** For good: pods go first, then the lease; the agent ends when this has been answered. */
-async function leave({ config, leases, pods, onLeave }: ViewParts, force: boolean): Promise<LeaveReport> {
+async function leave(
+  { config, leases, pods, removePods, onLeave }: ViewParts,
+  force: boolean,
+): Promise<LeaveReport> {
   const names = pods.list().map(({ name }) => name);
   if (names.length > 0 && !force) {
     const shown = names.slice(0, 10).join(', ') + (names.length > 10 ? ', ...' : '');
@@ -76,7 +81,7 @@ async function leave({ config, leases, pods, onLeave }: ViewParts, force: boolea
       hint: 'Remove them first (warren pod rm NAME); or with --force, which removes them.',
     });
   }
-  for (const name of names) await pods.remove(name);
+  if (names.length > 0) await removePods();
   const subnets = leases.state().prefixes.map(formatPrefix);
   leases.release();
   onLeave();
