@@ -45,6 +45,8 @@ export interface RosterOptions {
   readonly onTwin: (record: NodeRecord) => void;
 }
 
+/** Ages are told in whole seconds: times that differ by less are one. */
+const SAME_TIME_MS = 2000;
 /** How often a suspect is told before it is declared dead. */
 const LAST_CALLS = 3;
 
@@ -118,7 +120,7 @@ export class Roster {
 
   /** One member of another node's table. */
   mergeState(state: MemberState, spread: Spread): void {
-    const { self, timing } = this.#options;
+    const { self, timing, clock } = this.#options;
     const isThere = state.status === 'alive' || state.status === 'suspect';
     const ageMs = isThere ? 0 : state.statusAgeSeconds * 1000;
     // Long gone: the other node is about to forget it.
@@ -128,6 +130,7 @@ export class Roster {
     const { entry } = news;
     // A newcomer learns of the dead, for their leases; nobody else needs to hear of it.
     if (news.isTaken && spread === 'broadcast' && isThere) this.#broadcastRecord(entry);
+    if (!news.isTaken && !isThere) this.#goneSince(entry, clock.now() - ageMs);
     if (judgeRemoteStatus(state.status) === 'suspect') {
       this.suspect({
         kind: 'suspect',
@@ -136,6 +139,22 @@ export class Roster {
         from: self.id,
       });
     }
+  }
+
+  /**
+   * Another node has missed this one for less time than we have: we were cut off from it before it was gone. Its
+   * lease is kept from then on.
+   */
+  #goneSince(entry: MemberEntry, sinceMs: number): void {
+    const { timing, clock } = this.#options;
+    if (!isGone(entry.status) || sinceMs - entry.statusSinceMs < SAME_TIME_MS) return;
+    const isShown = entry.memory !== 'expired';
+    const isKept = clock.now() - sinceMs < timing.deadRetentionMs;
+    this.table.change(entry.id, {
+      statusSinceMs: sinceMs,
+      ...(!isShown && isKept ? { memory: 'restored' as const } : {}),
+    });
+    if (!isShown && isKept) this.#options.onChange(this.member(this.table.get(entry.id)!), undefined);
   }
 
   suspect(accusation: Accusation): void {

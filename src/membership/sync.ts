@@ -178,7 +178,8 @@ export class Synchronizer {
       kind: 'memberState',
       signed: entry.signed,
       status: entry.memory ? 'remembered' : entry.status,
-      statusAgeSeconds: Math.max(0, Math.floor(ageMs / 1000)),
+      // Rounded up: told from node to node, an age must not shrink.
+      statusAgeSeconds: Math.max(0, Math.ceil(ageMs / 1000)),
     });
   }
 }

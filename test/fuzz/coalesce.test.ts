@@ -249,7 +249,7 @@ it('delivers damaged packets as they came or counts them as dropped', () => {
   // Else nothing was tried.
   expect(mutated).toBeGreaterThan(1000);
   expect(merged).toBeGreaterThan(500);
-  expect(Object.keys(path.drops()).length).toBeGreaterThanOrEqual(3);
+  expect(Object.values(path.drops()).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(100);
 });
 
 function hasGoodChecksum(packet: Buffer): boolean {

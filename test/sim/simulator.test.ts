@@ -52,7 +52,7 @@ describe('loss and pauses', () => {
 });
 
 describe('lease histories', () => {
-  it.each([0, 1, 2, 3])('hold what leases promise (seeds %i00 to %i99)', async (block) => {
+  it.each([0, 1, 2, 3])('hold what leases promise (a hundred seeds from %i00)', async (block) => {
     for (let seed = block * 100; seed < block * 100 + 100; seed++) {
       const { violations, events } = await runLeaseHistory(seed);
       expect(violations, `warren simulate history ${seed}\n${events.join('\n')}`).toEqual([]);
