@@ -71,12 +71,16 @@ export class DocumentHost {
 
   /** Ctrl-C in every such terminal; resolves to the exit codes. */
   interrupt(): Promise<(number | null)[]> {
+    for (const child of this.#agents) child.kill('SIGINT');
+    return this.ended();
+  }
+
+  /** The exit codes of what ran in the foreground, once all of it has ended. */
+  ended(): Promise<(number | null)[]> {
     return Promise.all(
       this.#agents.splice(0).map(async (child) => {
         if (child.exitCode !== null) return child.exitCode;
-        const exit = once(child, 'exit');
-        child.kill('SIGINT');
-        return (await exit)[0] as number | null;
+        return (await once(child, 'exit'))[0] as number | null;
       }),
     );
   }
