@@ -26,8 +26,8 @@ export interface HostGuardOptions {
 const SETTLE_MS = 50;
 /** Between the end of a look and the next one. */
 const PAUSE_MS = 250;
-/** Without any event, in case one was lost. */
-const ROUTINE_MS = 30_000;
+/** Without any event, in case one was lost. A look runs `ip` several times, which an idle host would notice. */
+const ROUTINE_MS = 300_000;
 const RETRY_MS = 500;
 
 export class HostGuard {
