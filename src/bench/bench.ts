@@ -61,6 +61,10 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const programs = await compilePrograms();
   const stages: Stage[] = [];
   try {
+    // While nothing else stands: it is a matter of this process alone.
+    line.show('looking addresses up in the FDB');
+    const wantsFdb = options.systems.some((system) => system.role === 'warren');
+    const fdbLookupsPerSecond = wantsFdb ? await orAborted(measureFdb(), signal) : undefined;
     const attempts = await setUpAll(options, programs, stages);
     const lanes = attempts.flatMap(({ system, running }) =>
       (running?.paths ?? [])
@@ -71,9 +75,6 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     const systems = await watchIdle(attempts, options);
     await runRounds(lanes, options, programs);
     const soaked = await runSoak(lanes, options);
-    line.show('looking addresses up in the FDB');
-    const wantsFdb = options.systems.some((system) => system.role === 'warren');
-    const fdbLookupsPerSecond = wantsFdb ? await orAborted(measureFdb(), signal) : undefined;
     const reports = lanes.map((lane) => lane.report());
     return {
       format: 1,
