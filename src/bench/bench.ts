@@ -1,8 +1,8 @@
 /**
  * `warren bench`: every system side by side, measured in interleaved rounds.
  *
- *     compile -> set up each system on a stage of its own -> warm up -> watch them idle
- *             -> round 1: every lane, every measure -> round 2 ... -> soak -> FDB -> report
+ *     compile -> FDB -> set up each system on a stage of its own -> warm up -> watch them idle
+ *             -> round 1: every lane, every measure -> round 2 ... -> soak -> report
  *
  * All systems stand all the time; one is measured at a time. Each round begins with another lane, so that no
  * system always has the same neighbour or the same minute of a machine whose speed drifts.

@@ -40,8 +40,11 @@ export const DROP = {
 /** The packet was not dropped. */
 export const PASSED = -1;
 
+/** It was dropped and answered, and counted before the answer: who sees the answer sees the count. */
+export const ANSWERED = -2;
+
 /** How a step of the packet path ended: each function on the path returns one, and one place counts it. */
-export type Verdict = DropReason | typeof PASSED;
+export type Verdict = DropReason | typeof PASSED | typeof ANSWERED;
 
 export type DropReason = (typeof DROP)[keyof typeof DROP];
 

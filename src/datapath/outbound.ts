@@ -54,7 +54,7 @@ import {
   writeVxlanGpe,
 } from '../wire/vxlan-gpe.ts';
 import type { WorkerCounters } from './counters.ts';
-import { DROP, PASSED, type Verdict } from './drops.ts';
+import { ANSWERED, DROP, PASSED, type Verdict } from './drops.ts';
 import type { IcmpReplies } from './icmp-replies.ts';
 import { MAX_HEADER_BYTES, OutboundArena } from './outbound-arena.ts';
 import { PathMtu, type PathMtuParts } from './path-mtu.ts';
@@ -178,8 +178,9 @@ export class Outbound {
   #forward(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
     if (vtep === FDB_MISS || vtep === FDB_LOCAL) {
       // The kernel routes our own subnets itself, so FDB_LOCAL here is a packet that would only come back.
+      this.#counters.drop(DROP.outboundNoRoute);
       this.#replies.noRoute(this.#arena.arena.bytes, packet, bytes);
-      return DROP.outboundNoRoute;
+      return ANSWERED;
     }
     const virtio = packet - VIRTIO_NET_HEADER_BYTES;
     const gsoType = virtioGsoType(this.#view, virtio);
@@ -267,7 +268,8 @@ export class Outbound {
 
   /** Step 4. */
   #answerTooBig(packet: number, vtep: number): Verdict {
+    this.#counters.drop(DROP.outboundTooBig);
     this.#pathMtu.answer(packet, vtep);
-    return DROP.outboundTooBig;
+    return ANSWERED;
   }
 }

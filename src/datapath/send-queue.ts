@@ -264,9 +264,10 @@ export class SendQueue {
       this.#fragment[datagram] = 1;
       return datagram;
     }
+    // Counted first: who sees the answer sees the count.
+    this.#counters.drop(DROP.outboundTooBig);
     if (origin !== this.#answeredOrigin) this.#pathMtu.answer(origin, vtep);
     this.#answeredOrigin = origin;
-    this.#counters.drop(DROP.outboundTooBig);
     return datagram + 1;
   }
 }

@@ -114,14 +114,15 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
 
     test.each(INNER_FAMILIES)('an IPv%i packet that is a byte longer is answered', async (family) => {
       const pod = pods[0]![1]!;
-      const { hostInterface } = (await lab.node(0).view()).pods.find(({ name }) => name === pod.name)!;
-      await mustRun(lab.node(0), ['ip', 'link', 'set', hostInterface, 'mtu', '1500']);
+      // The node's end keeps its MTU (the agent would put it back), and lets four bytes more pass (linux/netdevice.h,
+      // is_skb_forwardable).
       await mustRun(pod, ['ip', 'link', 'set', 'eth0', 'mtu', '1500']);
       const longer = await pingWhole(pod, pods[1]![1]!, family, overlayMtu + 1);
       expect(longer.stdout).toMatch(tooBig(family, ownAddress[family], overlayMtu));
       expect(longer.code).toBe(1);
       const fitting = await pingWhole(pod, pods[1]![1]!, family, overlayMtu);
       expect(fitting.code, fitting.stdout).toBe(0);
+      await mustRun(pod, ['ip', 'link', 'set', 'eth0', 'mtu', String(overlayMtu)]);
     });
 
     describe('where the route to one peer carries less', () => {
