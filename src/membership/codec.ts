@@ -35,22 +35,24 @@ import { signedRecordField } from './record.ts';
 import { BUCKET_DIGEST_BYTES, BUCKET_MASK_BYTES } from './table-digest.ts';
 import type { MemberStatus, SignedRecord } from './types.ts';
 
+/** Who asks is told by the frame's session. */
 export interface Ping {
   readonly kind: 'ping';
   readonly sequence: number;
-  readonly target: string;
-  readonly source: string;
+  /** See `pingTargetOf`. */
+  readonly target: number;
 }
 export interface PingRequest {
   readonly kind: 'pingRequest';
   readonly sequence: number;
   readonly target: string;
-  readonly source: string;
   readonly endpoint: Endpoint;
 }
 export interface Ack {
   readonly kind: 'ack';
   readonly sequence: number;
+  /** The one that answers knows no member that runs under the asker's session. */
+  readonly toStranger: boolean;
 }
 export interface Nack {
   readonly kind: 'nack';
@@ -159,6 +161,14 @@ const MAX_TARGET_ADDRESSES = 8;
 const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left', 'remembered'] as const;
 const SYNC_MODE_NAMES = ['full', 'compare', 'buckets', 'claim'] as const;
 
+/**
+ * A ping's target is the first 32 bits of its id. The frame says already which run it is for; this keeps another
+ * node, that has come to have the target's address, from answering in its place.
+ */
+export function pingTargetOf(id: string): number {
+  return Number.parseInt(id.slice(0, 8), 16);
+}
+
 export function decodeMessage(bytes: Uint8Array): Decoded<Message> {
   return guarded(() => {
     const raw = messageType.decode(bytes) as unknown as Raw;
@@ -176,17 +186,19 @@ const decoders = {
   ping: (raw: Raw): Ping => ({
     kind: 'ping',
     sequence: integerField(raw.sequence, 0, UINT32_MAX),
-    target: idField(raw.target),
-    source: idField(raw.source),
+    target: integerField(raw.target, 0, UINT32_MAX),
   }),
   pingRequest: (raw: Raw): PingRequest => ({
     kind: 'pingRequest',
     sequence: integerField(raw.sequence, 0, UINT32_MAX),
     target: idField(raw.target),
-    source: idField(raw.source),
     endpoint: endpointField(raw.endpoint),
   }),
-  ack: (raw: Raw): Ack => ({ kind: 'ack', sequence: integerField(raw.sequence, 0, UINT32_MAX) }),
+  ack: (raw: Raw): Ack => ({
+    kind: 'ack',
+    sequence: integerField(raw.sequence, 0, UINT32_MAX),
+    toStranger: raw.toStranger === true,
+  }),
   nack: (raw: Raw): Nack => ({ kind: 'nack', sequence: integerField(raw.sequence, 0, UINT32_MAX) }),
   record: (raw: Raw): RecordMessage => ({ kind: 'record', signed: signedRecordField(raw) }),
   suspect: (raw: Raw): Accusation => accusation('suspect', raw),
@@ -264,20 +276,17 @@ function accusation(kind: 'suspect' | 'dead', raw: Raw): Accusation {
 function rawMessage(message: Message): Raw {
   switch (message.kind) {
     case 'ping':
-      return {
-        ping: { sequence: message.sequence, target: rawId(message.target), source: rawId(message.source) },
-      };
+      return { ping: { sequence: message.sequence, target: message.target } };
     case 'pingRequest':
       return {
         pingRequest: {
           sequence: message.sequence,
           target: rawId(message.target),
-          source: rawId(message.source),
           endpoint: rawEndpoint(message.endpoint),
         },
       };
     case 'ack':
-      return { ack: { sequence: message.sequence } };
+      return { ack: { sequence: message.sequence, ...(message.toStranger && { toStranger: true }) } };
     case 'nack':
       return { nack: { sequence: message.sequence } };
     case 'record':

@@ -34,8 +34,8 @@ export interface EntryStore {
   /** The entry in a slot that is taken. */
   at(slot: number): MemberEntry;
   slotOf(id: string): number | undefined;
-  /** Whether some member's record names this session (hexadecimal). */
-  hasSession(session: string): boolean;
+  /** The id of the member whose record names this session (hexadecimal). */
+  idOfSession(session: string): string | undefined;
   /** A new member; the slot it has now. */
   add(entry: MemberEntry): number;
   /** Another entry for a member that is there. */
@@ -67,8 +67,8 @@ export class ArrayEntryStore implements EntryStore {
     return this.#slotOf.get(id);
   }
 
-  hasSession(session: string): boolean {
-    return this.#sessions.has(session);
+  idOfSession(session: string): string | undefined {
+    return this.#sessions.get(session);
   }
 
   add(entry: MemberEntry): number {

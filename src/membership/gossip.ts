@@ -30,8 +30,8 @@ export class Gossiper {
     this.#options = options;
   }
 
-  /** Sends `messages` to the member `id`, with as much news as fits behind them. */
-  send(to: Peer, id: string, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
+  /** Sends `messages` to the member `id`, where it is known, with as much news as fits behind them. */
+  send(to: Peer, id: string | undefined, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
     const { link } = this.#options;
     const news = this.#takeNews(id, link.datagramBytes - packedBytes(messages));
     link.send(to, news.length === 0 ? messages : [...messages, ...news], key);
@@ -70,7 +70,7 @@ export class Gossiper {
     return entry.status !== 'dead' || clock.now() - entry.statusSinceMs <= timing.gossipToDeadMs;
   }
 
-  #takeNews(id: string, limitBytes: number): Uint8Array[] {
+  #takeNews(id: string | undefined, limitBytes: number): Uint8Array[] {
     const { broadcasts, table, timing } = this.#options;
     if (broadcasts.size === 0) return [];
     return broadcasts.take(limitBytes, LENGTH_BYTES, retransmitLimit(timing, table.reachable), id);

@@ -1,7 +1,7 @@
 /** Hands each message to the part of membership that it is for. */
 import type { NodeTargets } from '../api/types.ts';
 import type { ClusterKeys } from './cluster-keys.ts';
-import { encodeMessage, type Message } from './codec.ts';
+import { encodeMessage, type Message, pingTargetOf } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
 import type { KeyRotation } from './key-rotation.ts';
@@ -51,7 +51,7 @@ export class Inbox implements LinkHandlers {
         prober.relay(message, sender);
         break;
       case 'ack':
-        prober.ack(message.sequence);
+        prober.ack(message, sender);
         break;
       case 'nack':
         prober.nack(message.sequence);
@@ -95,10 +95,11 @@ export class Inbox implements LinkHandlers {
     const answerWith = (answer: () => Uint8Array[]): StreamReader => ({ message: ignore, end: answer });
     if (isRunning()) {
       if (first.kind === 'syncRequest') return synchronizer.serve(first);
+      if (first.kind === 'ping' && first.target === pingTargetOf(selfId)) {
+        const ack = { kind: 'ack', sequence: first.sequence, toStranger: false } as const;
+        return answerWith(() => [encodeMessage(ack)]);
+      }
       if ('target' in first && first.target === selfId) {
-        if (first.kind === 'ping') {
-          return answerWith(() => [encodeMessage({ kind: 'ack', sequence: first.sequence })]);
-        }
         if (first.kind === 'targetsRequest') {
           return answerWith(() => {
             const own = targets();

@@ -10,10 +10,12 @@ import { pack, packGroups, unpack } from './packing.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import {
   type ClusterKeyBytes,
-  type FrameKind,
+  type FrameHeader,
   type FrameRefusal,
+  type FrameRequest,
   MAX_FRAME_BYTES,
   type RefusalCode,
+  receiverOf,
   refusalFrame,
   type Sealer,
 } from './seal.ts';
@@ -58,6 +60,8 @@ export interface Peer {
 
 /** Whom a datagram came from: a peer to answer to. */
 export interface Sender extends Peer {
+  /** The member that runs under the session now; undefined where this node knows of none. */
+  readonly id: string | undefined;
   /** It was sent to this very run of this agent. What was not may have been recorded long ago. */
   readonly isAddressed: boolean;
   /** And it comes from the present run of a member that this node knows. */
@@ -74,20 +78,22 @@ export interface LinkHandlers {
 export interface LinkOptions {
   readonly transport: Transport;
   readonly sealer: Sealer;
-  /** 8 random bytes, new for each run. */
-  readonly session: Uint8Array;
+  /** Of this run of the agent (seal.ts). */
+  readonly session: string;
   readonly counters: GossipCounters;
   /** The simulator has one that nodes share. */
   readonly decode?: typeof decodeMessage | undefined;
   readonly streamTimeoutMs: number;
-  /** Whether a member runs under this session (hexadecimal) now. */
-  readonly isCurrentSession: (session: string) => boolean;
+  /** The id of the member that runs under this session now. */
+  readonly memberOf: (session: string) => string | undefined;
   /** Something was thrown while a frame was handled. What others send must never end the agent. */
   readonly onBug: (error: unknown) => void;
 }
 
 /** The most that one side may send in a stream: the largest table, and some to spare. */
 const MAX_STREAM_BYTES = 16 * 1024 * 1024;
+/** Numbers of a stream's frames are this far from those of the next stream; their sizes allow no more. */
+const FRAMES_PER_STREAM = 0x1_0000;
 
 export class Link {
   readonly #options: LinkOptions;
@@ -95,7 +101,8 @@ export class Link {
   readonly #streamReplays = new ReplayGuard();
   #handlers: LinkHandlers | undefined;
   #datagramNumber = 0;
-  #exchangeNumber = 0;
+  #requestNumber = 0;
+  #responseNumber = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -131,15 +138,8 @@ export class Link {
   send(to: Peer, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
     const { transport, sealer, session, counters } = this.#options;
     const number = ++this.#datagramNumber;
-    const header = {
-      kind: 'datagram',
-      last: true,
-      session,
-      receiver: this.#receiver(to),
-      number: Math.floor(number / 0x1_0000_0000),
-      index: number >>> 0,
-    } as const;
-    const frame = sealer.seal(header, pack(messages), key);
+    const header = { kind: 'datagram', last: true, session, receiver: receiver(to), number } as const;
+    const frame = sealer.seal(header, pack(messages), { key });
     counters.add('sentDatagrams');
     counters.add('sentBytes', frame.length);
     transport.send(to.gossip, frame);
@@ -170,32 +170,26 @@ export class Link {
     done: (error: Error | undefined) => void,
   ): Exchange {
     const { transport, sealer, session, counters, streamTimeoutMs } = this.#options;
-    this.#exchangeNumber = (this.#exchangeNumber + 1) >>> 0;
-    const number = this.#exchangeNumber;
-    const header = { kind: 'request', session, receiver: this.#receiver(to), number } as const;
-    const frames = this.#sealStream(header, messages);
+    const number = ++this.#requestNumber * FRAMES_PER_STREAM;
+    const frames = this.#sealStream({ kind: 'request', session, receiver: receiver(to), number }, messages);
     counters.add('sentStreams');
-    let index = 0;
+    const order = new FrameOrder('response');
     let streamBytes = 0;
     let failure: Error | undefined;
     const read = (bytes: Uint8Array): boolean => {
       counters.add('receivedStreamBytes', bytes.length);
       streamBytes += bytes.length;
-      const opened = sealer.open(bytes);
+      const opened = sealer.open(bytes, { session, number });
       if (!opened.ok) {
         failure =
           opened.reason === 'refused'
-            ? new PeerRefusedError(opened.code, hexText(opened.session))
+            ? new PeerRefusedError(opened.code, opened.session)
             : new Error(`${formatEndpoint(to.gossip)} answered with something that is not ours`);
         if (opened.reason !== 'refused') counters.add(FRAME_COUNTER[opened.reason]);
         return true;
       }
       const { header, payload } = opened;
-      const isNext =
-        header.kind === 'response' &&
-        header.number === number &&
-        header.index === index++ &&
-        Buffer.compare(header.session, session) === 0;
+      const isNext = header.receiver === receiverOf(session) && order.isNext(header);
       if (!isNext || streamBytes > MAX_STREAM_BYTES || !this.#readMessages(payload, receive)) {
         counters.add('refusedStream');
         failure = new Error(`the answer of ${formatEndpoint(to.gossip)} makes no sense`);
@@ -240,24 +234,23 @@ export class Link {
       return;
     }
     // In clear text anyone can make up sessions and numbers; refusing repetitions would protect nothing.
-    let sender: Sender = { gossip: from, isAddressed: true, isCurrent: true, key: undefined };
-    if (sealer.sealed) {
-      const session = hexText(header.session);
-      if (!this.#replays.accept(session, header.number * 0x1_0000_0000 + header.index)) {
-        counters.add('refusedReplay');
-        return;
-      }
-      const isAddressed = this.#isForUs(header);
-      const isCurrent = isAddressed && this.#options.isCurrentSession(session);
-      sender = { gossip: from, session, isAddressed, isCurrent, key: opened.key };
+    const { session, number } = header;
+    if (sealer.sealed && !this.#replays.accept(session, number)) {
+      counters.add('refusedReplay');
+      return;
     }
+    const id = this.#options.memberOf(session);
+    const isAddressed = !sealer.sealed || this.#isForUs(header);
+    const isCurrent = !sealer.sealed || (isAddressed && id !== undefined);
+    const sender: Sender = { gossip: from, session, id, isAddressed, isCurrent, key: opened.key };
     this.#readMessages(payload, (message) => this.#handlers?.datagram(sender, message));
   }
 
   #accept(from: Endpoint): InboundExchange {
     const { sealer, counters } = this.#options;
     const reader = this.#handlers?.stream(from);
-    let expected: { session: Uint8Array; number: number; index: number } | undefined;
+    const order = new FrameOrder('request');
+    let request: FrameRequest | undefined;
     let streamBytes = 0;
     counters.add('receivedStreams');
     return {
@@ -271,58 +264,53 @@ export class Link {
           return [refusalFrame(refusalCode(opened.reason))];
         }
         const { header, payload } = opened;
-        if (!expected) {
+        if (!request) {
           if (sealer.sealed && !this.#isForUs(header)) {
             counters.add('refusedSession');
             return [refusalFrame('session', this.#options.session)];
           }
-          if (sealer.sealed && !this.#streamReplays.accept(hexText(header.session), header.number)) {
+          if (
+            sealer.sealed &&
+            !this.#streamReplays.accept(header.session, header.number / FRAMES_PER_STREAM)
+          ) {
             counters.add('refusedReplay');
             return [refusalFrame('invalid')];
           }
-          expected = { session: header.session, number: header.number, index: 0 };
+          request = header;
         }
-        const isNext =
-          streamBytes <= MAX_STREAM_BYTES &&
-          header.kind === 'request' &&
-          header.number === expected.number &&
-          header.index === expected.index++ &&
-          Buffer.compare(header.session, expected.session) === 0;
+        const isNext = streamBytes <= MAX_STREAM_BYTES && order.isNext(header);
         if (!isNext || !reader || !this.#readMessages(payload, (message) => reader.message(message))) {
           counters.add('refusedStream');
           return [refusalFrame('invalid')];
         }
         if (!header.last) return undefined;
-        const { session, number } = header;
-        return this.#sealStream({ kind: 'response', session, number }, reader.end(), opened.key);
+        const response = {
+          kind: 'response',
+          session: this.#options.session,
+          receiver: receiverOf(request.session),
+          number: ++this.#responseNumber * FRAMES_PER_STREAM,
+        } as const;
+        return this.#sealStream(response, reader.end(), { key: opened.key, request });
       },
     };
   }
 
   /** Recorded frames are for another run, or for another node. */
-  #isForUs({ receiver }: { readonly receiver?: Uint8Array | undefined }): boolean {
-    return receiver !== undefined && Buffer.compare(receiver, this.#options.session) === 0;
+  #isForUs(header: FrameHeader): boolean {
+    return header.receiver === receiverOf(this.#options.session);
   }
 
-  #receiver({ session }: Peer): Uint8Array | undefined {
-    return session !== undefined && this.#options.sealer.sealed ? Buffer.from(session, 'hex') : undefined;
-  }
-
+  /** `header.number` is the first frame's. */
   #sealStream(
-    header: {
-      readonly kind: FrameKind;
-      readonly session: Uint8Array;
-      readonly receiver?: Uint8Array | undefined;
-      readonly number: number;
-    },
+    header: Omit<FrameHeader, 'last'>,
     messages: readonly Uint8Array[],
-    key?: ClusterKeyBytes,
+    options?: { readonly key: ClusterKeyBytes | undefined; readonly request: FrameRequest },
   ): Uint8Array[] {
     const { sealer, counters } = this.#options;
     const groups = packGroups(messages, MAX_FRAME_BYTES - sealer.overheadBytes);
     return groups.map((payload, index) => {
       const last = index === groups.length - 1;
-      const frame = sealer.seal({ ...header, last, index }, payload, key);
+      const frame = sealer.seal({ ...header, last, number: header.number + index }, payload, options);
       counters.add('sentStreamBytes', frame.length);
       return frame;
     });
@@ -341,8 +329,29 @@ export class Link {
   }
 }
 
-function hexText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+/** Frames of one direction of a stream: all of one session, numbered one after the other. */
+class FrameOrder {
+  readonly #kind: FrameHeader['kind'];
+  #session: string | undefined;
+  #number = 0;
+
+  constructor(kind: FrameHeader['kind']) {
+    this.#kind = kind;
+  }
+
+  isNext({ kind, session, number }: FrameHeader): boolean {
+    if (kind !== this.#kind) return false;
+    if (this.#session === undefined) {
+      this.#session = session;
+      this.#number = number;
+      return number % FRAMES_PER_STREAM === 0;
+    }
+    return session === this.#session && number === ++this.#number;
+  }
+}
+
+function receiver({ session }: Peer): number {
+  return session === undefined ? 0 : receiverOf(session);
 }
 
 function refusalCode(reason: FrameRefusal): RefusalCode {

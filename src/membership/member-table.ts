@@ -72,9 +72,9 @@ export class MemberTable {
     for (let position = 0; position < this.#length; position++) yield this.at(position)!;
   }
 
-  /** Whether a member runs under this session now (hexadecimal). */
-  hasSession(session: string): boolean {
-    return this.#store.hasSession(session);
+  /** The id of the member that runs under this session now (hexadecimal). */
+  idOfSession(session: string): string | undefined {
+    return this.#store.idOfSession(session);
   }
 
   add(entry: MemberEntry): void {

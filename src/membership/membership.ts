@@ -27,7 +27,7 @@ import type { Identity } from './identity.ts';
 import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import { KeyRotation } from './key-rotation.ts';
-import { Link } from './link.ts';
+import { Link, type Peer } from './link.ts';
 import { type MemberEntry, MemberTable } from './member-table.ts';
 import { Persistence } from './persistence.ts';
 import { Prober } from './probe.ts';
@@ -35,7 +35,7 @@ import { type Random, sample, seededRandom } from './random.ts';
 import { RecordReader } from './record-reader.ts';
 import { type Resolve, resolveHost } from './resolve.ts';
 import { Roster } from './roster.ts';
-import { SESSION_BYTES, Sealer } from './seal.ts';
+import { newSession, Sealer } from './seal.ts';
 import { type SelfDescription, SelfRecord } from './self.ts';
 import type { MembershipStore } from './store.ts';
 import { Synchronizer } from './sync.ts';
@@ -58,6 +58,8 @@ export interface MembershipOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly resolve?: Resolve;
+  /** Of this run (seal.ts); the simulator's are decided by its seed. */
+  readonly session?: string;
   /** These two are shared by nodes that the simulator runs in one process. */
   readonly records?: RecordReader;
   readonly decode?: typeof decodeMessage;
@@ -123,14 +125,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#timers = new TimerGroup(this.#clock);
     const stored = options.store.load();
     const { identity, logger, transport, keyRing } = options;
-    const session = randomBytes(SESSION_BYTES);
+    const session = options.session ?? newSession();
     this.#self = new SelfRecord(
       identity,
       { ...options.self, lease: undefined },
       {
         incarnation: (stored?.incarnation ?? 0) + 1,
         generation: stored?.generation ?? 0,
-        session: session.toString('hex'),
+        session,
       },
     );
     this.#awareness = new Awareness(this.#timing.awarenessMaxMultiplier);
@@ -153,7 +155,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       session,
       counters: this.#counters,
       decode: options.decode,
-      isCurrentSession: (one) => table.hasSession(one),
+      memberOf: (one) => table.idOfSession(one),
       streamTimeoutMs: this.#timing.streamTimeoutMs,
       onBug: options.onBug ?? ((error) => this.#logBug(error)),
     });
@@ -187,7 +189,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
       onKeyRing: (ring) => this.keys.merge(ring),
       onMerged: wake,
     });
-    this.#prober = new Prober({ ...parts, gossiper: this.#gossiper });
+    this.#prober = new Prober({
+      ...parts,
+      gossiper: this.#gossiper,
+      onStranger: (to) => this.#introduce(to),
+    });
     this.#joiner = new Joiner({
       ...parts,
       selfEndpoint: () => this.#self.record.gossip,
@@ -435,9 +441,12 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
   #tellSelf(id: string): void {
     const other = this.#roster.table.get(id);
-    if (!other || this.#phase !== 'running') return;
-    const record = encodeMessage({ kind: 'record', signed: this.#self.signed });
-    this.#link.send(other.record, [record]);
+    if (other) this.#introduce(other.record);
+  }
+
+  #introduce(to: Peer): void {
+    if (this.#phase !== 'running') return;
+    this.#link.send(to, [encodeMessage({ kind: 'record', signed: this.#self.signed })]);
   }
 
   /** A node that does not know that it was forgotten hears it from whoever hears of it. */

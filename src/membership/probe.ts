@@ -6,7 +6,7 @@
 import type { Logger } from '../log/logger.ts';
 import type { Awareness } from './awareness.ts';
 import type { Clock, Timer, TimerGroup } from './clock.ts';
-import { encodeMessage, type Ping, type PingRequest } from './codec.ts';
+import { type Ack, encodeMessage, type Ping, type PingRequest, pingTargetOf } from './codec.ts';
 import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
 import type { Link, Peer, Sender } from './link.ts';
@@ -27,10 +27,14 @@ export interface ProberOptions {
   readonly random: Random;
   readonly counters: GossipCounters;
   readonly logger: Logger;
+  /** Another node does not know the run of one of us: it is to hear of this node. */
+  readonly onStranger: (to: Peer) => void;
 }
 
 /** Probes for others that are under way; more are refused. */
 const MAX_RELAYS = 256;
+/** Up to so many members, dead ones and this node included, the order of probing stays. */
+const FIXED_ORDER_MEMBERS = 8;
 /** A helper says that it hears nothing either after this part of the time left for indirect probes. */
 const NACK_SHARE = 0.6;
 
@@ -57,8 +61,11 @@ export class Prober {
     timers.after(timing.probeIntervalMs * random(), () => this.#round());
   }
 
-  ack(sequence: number): void {
-    this.#waiting.get(sequence)?.onAck();
+  ack({ sequence, toStranger }: Ack, sender: Sender): void {
+    const waiting = this.#waiting.get(sequence);
+    if (!waiting) return;
+    waiting.onAck();
+    if (toStranger) this.#options.onStranger(sender);
   }
 
   nack(sequence: number): void {
@@ -67,29 +74,35 @@ export class Prober {
 
   /**
    * Answers a ping under the key that it came under; with it goes what this node wrongly or rightly believes of
-   * the one who asks, and a `lesson` where that is behind with the cluster's keys.
+   * the one who asks, and a `lesson` where that is behind with the cluster's keys. Whose run is not known here, or
+   * who takes this run for an earlier one, has missed a restart: each then says anew who it is.
    */
   answer(ping: Ping, sender: Sender, lesson: readonly Uint8Array[]): void {
-    const { selfId, gossiper, counters, roster } = this.#options;
-    if (ping.target !== selfId) {
+    const { selfId, gossiper, counters, roster, onStranger } = this.#options;
+    if (ping.target !== pingTargetOf(selfId)) {
       counters.add('refusedMisdirected');
       return;
     }
-    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence }), ...lesson];
-    const accusation = roster.accusationOf(ping.source);
+    const { id } = sender;
+    const messages = [
+      encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger: id === undefined }),
+      ...lesson,
+    ];
+    const accusation = id === undefined ? undefined : roster.accusationOf(id);
     if (accusation) messages.push(accusation);
-    gossiper.send(sender, ping.source, messages, sender.key);
+    gossiper.send(sender, id, messages, sender.key);
+    if (!sender.isAddressed && id !== undefined) onStranger(sender);
   }
 
   /** Pings for another node. */
   relay(request: PingRequest, asker: Sender): void {
-    const { selfId, gossiper, timers, timing, counters, roster } = this.#options;
+    const { gossiper, timers, timing, counters, roster } = this.#options;
     if (this.#waiting.size >= MAX_RELAYS) {
       counters.add('refusedFull');
       return;
     }
     const sequence = this.#nextSequence();
-    const tell = (message: Uint8Array) => gossiper.send(asker, request.source, [message], asker.key);
+    const tell = (message: Uint8Array) => gossiper.send(asker, asker.id, [message], asker.key);
     const leftMs = Math.max(0, timing.probeIntervalMs - timing.probeTimeoutMs);
     const nackTimer = timers.after(leftMs * NACK_SHARE, () => {
       tell(encodeMessage({ kind: 'nack', sequence: request.sequence }));
@@ -100,13 +113,13 @@ export class Prober {
         this.#waiting.delete(sequence);
         nackTimer.cancel();
         endTimer.cancel();
-        tell(encodeMessage({ kind: 'ack', sequence: request.sequence }));
+        tell(encodeMessage({ kind: 'ack', sequence: request.sequence, toStranger: false }));
       },
       onNack: () => {},
     });
     const known: Peer | undefined = roster.table.get(request.target)?.record;
     gossiper.send(known ?? { gossip: request.endpoint }, request.target, [
-      encodeMessage({ kind: 'ping', sequence, target: request.target, source: selfId }),
+      encodeMessage({ kind: 'ping', sequence, target: pingTargetOf(request.target) }),
     ]);
   }
 
@@ -117,13 +130,17 @@ export class Prober {
     else timers.after(timing.probeIntervalMs, () => this.#round());
   }
 
-  /** The next one in shuffled order; a full turn shuffles anew, and forgets the long dead. */
+  /**
+   * The next one in shuffled order; a full turn shuffles anew, and forgets the long dead. In a small cluster the
+   * order stays: between the last place in one turn and the first in the next few others are there to probe a
+   * node, and it would go unseen for almost two turns.
+   */
   #nextTarget(): MemberEntry | undefined {
     const { roster, selfId } = this.#options;
     for (let looked = 0; looked <= roster.table.length; looked++) {
       if (this.#next >= roster.table.length) {
         roster.reap();
-        roster.table.reshuffle();
+        if (roster.table.length > FIXED_ORDER_MEMBERS) roster.table.reshuffle();
         this.#next = 0;
       }
       const entry = roster.table.at(this.#next++);
@@ -139,7 +156,7 @@ export class Prober {
     const sequence = this.#nextSequence();
     const startedAtMs = clock.now();
     const { incarnation } = target.record;
-    const ping: Ping = { kind: 'ping', sequence, target: target.id, source: selfId };
+    const ping: Ping = { kind: 'ping', sequence, target: pingTargetOf(target.id) };
     let helpers = 0;
     let nacks = 0;
     let fallback: { answered: boolean; cancel: () => void } | undefined;
@@ -194,7 +211,6 @@ export class Prober {
       kind: 'pingRequest',
       sequence,
       target: target.id,
-      source: selfId,
       endpoint: target.record.gossip,
     });
     for (const helper of helpers) gossiper.send(helper.record, helper.id, [request]);

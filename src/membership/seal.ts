@@ -3,50 +3,56 @@
  *
  *      0                   1                   2                   3
  *      0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
- *     +---------------+---------------+---------------+---------------+
- *     |   'W' (0x57)  |  version (1)  |     kind      |     flags     |
- *     +---------------+---------------+---------------+---------------+
+ *     +---------------+-----+-----+-+-+-------------------------------+
+ *     |   'W' (0x57)  | ver | kind|L|S|                               |
+ *     +---------------+-----+-----+-+-+           number              |
+ *     |                                                               |
+ *     +---------------------------------------------------------------+
  *     |                           session                             |
  *     |                                                               |
  *     +---------------------------------------------------------------+
  *     |                           receiver                            |
- *     |                                                               |
  *     +---------------------------------------------------------------+
- *     |                           number                              |
- *     +---------------------------------------------------------------+
- *     |                           index                               |
- *     +---------------------------------------------------------------+
- *     | sealed: nonce (12) | ciphertext | tag (16)                    |
+ *     | sealed: ciphertext | tag (16)                                 |
  *     | clear:  name length (1) | cluster name | payload              |
  *     +---------------------------------------------------------------+
  *
- * kind: 1 datagram, 2 request, 3 response, 4 refusal (always clear, its payload is one reason byte).
- * flags: 1 sealed, 2 last frame of a request or response.
- * session: 8 random bytes per run of an agent; a response repeats its request's.
- * receiver: the session of the run that the frame is for, as far as the sender knows it; zero in clear text, in
- * responses and where it is not known.
- * number, index: of a datagram, the high and low half of its number in the session; of a stream, the
- * exchange's number in the session and the frame's index in its direction.
+ * ver: 1. kind: 1 datagram, 2 request, 3 response, 4 refusal (always clear, its payload is one reason byte).
+ * L: last frame of a request or response. S: sealed.
+ * number: of a datagram, its number in the session; of a stream's frame, 2^16 times the number of the request or
+ * of the response in the session, plus the frame's index.
+ * session: 8 random bytes per run of an agent, the first four not all zero.
+ * receiver: the first four bytes of the session of the run that the frame is for, as far as the sender knows it;
+ * zero where it does not.
  *
- * Sealed: AES-256-GCM, random nonce; the header and the cluster's name are associated data. At one random
- * nonce per frame a key is good for 2^32 frames (NIST SP 800-38D section 8.3): 1,000 nodes at 100 frames a
- * second each use it up in about 12 hours of that load, so very large clusters change keys.
+ * Sealed: AES-256-GCM. Each session has a key of its own for each cluster key:
+ *   HKDF-Expand(cluster key, "warren gossip 1\n" || session || cluster name, 32)       (RFC 5869 section 2.3)
+ * so a number that is never used twice is nonce enough: kind (1 byte), five zero bytes, number. The header is
+ * associated data, and in a response the request's number and session after it. A session that has used up its
+ * numbers sends no more; no cluster gets there.
  */
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
 import type { KeyRing } from './key-ring.ts';
 
 export const FRAME_KIND = { datagram: 1, request: 2, response: 3, refusal: 4 } as const;
 export type FrameKind = keyof typeof FRAME_KIND;
 
-export const HEADER_BYTES = 28;
+export const HEADER_BYTES = 20;
 export const SESSION_BYTES = 8;
-const NO_SESSION = new Uint8Array(SESSION_BYTES);
+const NUMBER_AT = 2;
+const SESSION_AT = 8;
+const RECEIVER_AT = 16;
+const NO_SESSION = '0'.repeat(2 * SESSION_BYTES);
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 const MAGIC = 0x57;
 const VERSION = 1;
 const FLAG_SEALED = 1;
 const FLAG_LAST = 2;
+const MAX_NUMBER = 2 ** 48 - 1;
+const KEY_LABEL = Buffer.from('warren gossip 1\n');
+/** One per member and some to spare; a key is made in 3 us where it is not there. */
+const MAX_SESSION_KEYS = 20_000;
 /** Frames stay below this, header and all; a stream announces no longer one. */
 export const MAX_FRAME_BYTES = 65_536;
 /** The nodes of a cluster have the same name for it: 1 to 63 bytes. */
@@ -81,14 +87,16 @@ export type RefusalCode = (typeof REFUSAL_CODES)[number];
 export interface FrameHeader {
   readonly kind: FrameKind;
   readonly last: boolean;
-  /** 8 bytes. */
-  readonly session: Uint8Array;
-  /** 8 bytes; undefined where it is not known. */
-  readonly receiver?: Uint8Array | undefined;
-  /** 0 to 2^32-1. */
+  /** 8 bytes, hexadecimal. */
+  readonly session: string;
+  /** See `receiverOf`; 0 where it is not known. */
+  readonly receiver: number;
+  /** 0 to 2^48 - 1. */
   readonly number: number;
-  readonly index: number;
 }
+
+/** What a response answers: only who asked can open it. */
+export type FrameRequest = Pick<FrameHeader, 'session' | 'number'>;
 
 export type OpenResult =
   | {
@@ -103,7 +111,7 @@ export type OpenResult =
       readonly ok: false;
       readonly reason: 'refused';
       readonly code: RefusalCode;
-      readonly session: Uint8Array;
+      readonly session: string;
     };
 
 /** The key that opened a frame. */
@@ -111,20 +119,33 @@ export type ClusterKeyBytes = Uint8Array;
 
 const KIND_NAMES = [undefined, 'datagram', 'request', 'response', 'refusal'] as const;
 
+/** A session for a new run of an agent. */
+export function newSession(): string {
+  for (;;) {
+    const session = randomBytes(SESSION_BYTES).toString('hex');
+    if (receiverOf(session) !== 0) return session;
+  }
+}
+
+/** What a frame for the run under this session names as its receiver: an unsigned 32-bit number. */
+export function receiverOf(session: string): number {
+  return Number.parseInt(session.slice(0, 8), 16);
+}
+
 export class Sealer {
   readonly #clusterName: Uint8Array;
   /** Its keys may change at any time; whether there are any may not. */
   readonly #keyRing: KeyRing | undefined;
-  readonly #nonce: () => Uint8Array;
+  /** By cluster key; what is no longer in the ring goes with it. */
+  readonly #sessionKeys = new WeakMap<ClusterKeyBytes, Map<string, Uint8Array>>();
 
-  /** Without a key ring frames are clear. `nonce` is for tests that compare bytes. */
-  constructor(clusterName: string, keyRing: KeyRing | undefined, nonce = () => randomBytes(NONCE_BYTES)) {
+  /** Without a key ring frames are clear. */
+  constructor(clusterName: string, keyRing: KeyRing | undefined) {
     this.#clusterName = Buffer.from(clusterName);
     if (this.#clusterName.length < 1 || this.#clusterName.length > MAX_CLUSTER_NAME_BYTES) {
       throw new RangeError(`a cluster's name has 1 to ${MAX_CLUSTER_NAME_BYTES} bytes`);
     }
     this.#keyRing = keyRing;
-    this.#nonce = nonce;
   }
 
   get sealed(): boolean {
@@ -133,51 +154,86 @@ export class Sealer {
 
   /** What a frame has besides its payload. */
   get overheadBytes(): number {
-    return HEADER_BYTES + (this.sealed ? NONCE_BYTES + TAG_BYTES : 1 + this.#clusterName.length);
+    return HEADER_BYTES + (this.sealed ? TAG_BYTES : 1 + this.#clusterName.length);
   }
 
-  /** Under the primary key, or under `key` for as long as it is in the ring. */
-  seal(header: FrameHeader, payload: Uint8Array, key?: ClusterKeyBytes): Uint8Array {
+  /**
+   * Under the primary key, or under `key` for as long as it is in the ring. A session never seals two frames of one
+   * kind under one number: that is up to the caller. Throws a RangeError for a number beyond the last.
+   */
+  seal(
+    header: FrameHeader,
+    payload: Uint8Array,
+    { key, request }: { readonly key?: ClusterKeyBytes | undefined; readonly request?: FrameRequest } = {},
+  ): Uint8Array {
     const head = encodeHeader(header, this.sealed);
     if (this.#keyRing === undefined) {
       return Buffer.concat([head, Buffer.of(this.#clusterName.length), this.#clusterName, payload]);
     }
-    const nonce = this.#nonce();
     const { keys } = this.#keyRing;
-    const sealing = key !== undefined && keys.includes(key) ? key : keys[0]!;
-    const cipher = createCipheriv('aes-256-gcm', sealing, nonce);
-    cipher.setAAD(Buffer.concat([head, this.#clusterName]));
-    return Buffer.concat([head, nonce, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
+    const clusterKey = key !== undefined && keys.includes(key) ? key : keys[0]!;
+    const sessionKey = this.#knownKey(clusterKey, header.session) ?? this.#keep(clusterKey, header.session);
+    const cipher = createCipheriv('aes-256-gcm', sessionKey, nonceOf(head));
+    cipher.setAAD(associatedData(head, request));
+    return Buffer.concat([head, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
   }
 
-  /** Never throws; the payload is a copy or a view of `frame`. */
-  open(frame: Uint8Array): OpenResult {
+  /** Never throws; the payload is a copy or a view of `frame`. `request`: what a response is expected to answer. */
+  open(frame: Uint8Array, request?: FrameRequest): OpenResult {
     if (frame.length < HEADER_BYTES) return { ok: false, reason: 'short' };
     if (frame[0] !== MAGIC) return { ok: false, reason: 'magic' };
-    if (frame[1] !== VERSION) return { ok: false, reason: 'version' };
-    const kind = KIND_NAMES[frame[2]!];
+    if (frame[1]! >> 5 !== VERSION) return { ok: false, reason: 'version' };
+    const kind = KIND_NAMES[(frame[1]! >> 2) & 7];
     if (kind === undefined) return { ok: false, reason: 'kind' };
-    if (kind === 'refusal') return openRefusal(frame);
-    const header = decodeHeader(frame, kind);
-    const isSealed = (frame[3]! & FLAG_SEALED) !== 0;
+    const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.length);
+    if (kind === 'refusal') return openRefusal(bytes);
+    const isSealed = (frame[1]! & FLAG_SEALED) !== 0;
     if (isSealed !== this.sealed) return { ok: false, reason: isSealed ? 'sealed' : 'clear' };
-    return isSealed ? this.#openSealed(frame, header) : this.#openClear(frame, header);
+    const header = decodeHeader(bytes, kind);
+    return isSealed ? this.#openSealed(bytes, header, request) : this.#openClear(bytes, header);
   }
 
-  #openSealed(frame: Uint8Array, header: FrameHeader): OpenResult {
-    if (frame.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return { ok: false, reason: 'short' };
-    const nonce = frame.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
-    const text = frame.subarray(HEADER_BYTES + NONCE_BYTES, frame.length - TAG_BYTES);
+  #openSealed(frame: Buffer, header: FrameHeader, request: FrameRequest | undefined): OpenResult {
+    if (frame.length < HEADER_BYTES + TAG_BYTES) return { ok: false, reason: 'short' };
+    const text = frame.subarray(HEADER_BYTES, frame.length - TAG_BYTES);
     const tag = frame.subarray(frame.length - TAG_BYTES);
-    const associated = Buffer.concat([frame.subarray(0, HEADER_BYTES), this.#clusterName]);
+    const head = frame.subarray(0, HEADER_BYTES);
+    const nonce = nonceOf(head);
+    const associated = associatedData(head, header.kind === 'response' ? request : undefined);
     for (const key of this.#keyRing?.keys ?? []) {
-      const payload = decrypt(key, nonce, associated, text, tag);
-      if (payload) return { ok: true, header, payload, key };
+      const known = this.#knownKey(key, header.session);
+      const payload = decrypt(known ?? this.#derive(key, header.session), nonce, associated, text, tag);
+      if (!payload) continue;
+      // Not before: anybody can make sessions up.
+      if (!known) this.#keep(key, header.session);
+      return { ok: true, header, payload, key };
     }
     return { ok: false, reason: 'key' };
   }
 
-  #openClear(frame: Uint8Array, header: FrameHeader): OpenResult {
+  #knownKey(clusterKey: ClusterKeyBytes, session: string): Uint8Array | undefined {
+    return this.#sessionKeys.get(clusterKey)?.get(session);
+  }
+
+  #keep(clusterKey: ClusterKeyBytes, session: string): Uint8Array {
+    const known = this.#sessionKeys.get(clusterKey) ?? new Map<string, Uint8Array>();
+    this.#sessionKeys.set(clusterKey, known);
+    const key = this.#derive(clusterKey, session);
+    known.set(session, key);
+    if (known.size > MAX_SESSION_KEYS) known.delete(known.keys().next().value!);
+    return key;
+  }
+
+  #derive(clusterKey: ClusterKeyBytes, session: string): Uint8Array {
+    return createHmac('sha256', clusterKey)
+      .update(KEY_LABEL)
+      .update(session, 'hex')
+      .update(this.#clusterName)
+      .update(Uint8Array.of(1))
+      .digest();
+  }
+
+  #openClear(frame: Buffer, header: FrameHeader): OpenResult {
     const nameBytes = frame[HEADER_BYTES];
     if (nameBytes === undefined || frame.length < HEADER_BYTES + 1 + nameBytes) {
       return { ok: false, reason: 'short' };
@@ -193,52 +249,59 @@ export class Sealer {
  * A refusal: clear text, since the other side has no key of ours. It carries nothing but its reason, and where
  * that is the session, the right one.
  */
-export function refusalFrame(code: RefusalCode, session: Uint8Array = NO_SESSION): Uint8Array {
-  const header = {
-    kind: 'refusal',
-    last: true,
-    session,
-    number: 0,
-    index: 0,
-  } as const;
+export function refusalFrame(code: RefusalCode, session = NO_SESSION): Uint8Array {
+  const header = { kind: 'refusal', last: true, session, receiver: 0, number: 0 } as const;
   return Buffer.concat([encodeHeader(header, false), Buffer.of(1 + REFUSAL_CODES.indexOf(code))]);
 }
 
-function openRefusal(frame: Uint8Array): OpenResult {
+function openRefusal(frame: Buffer): OpenResult {
   const code = REFUSAL_CODES[(frame[HEADER_BYTES] ?? 0) - 1];
   if (code === undefined) return { ok: false, reason: 'kind' };
-  return {
-    ok: false,
-    reason: 'refused',
-    code,
-    session: new Uint8Array(frame.subarray(4, 4 + SESSION_BYTES)),
-  };
+  return { ok: false, reason: 'refused', code, session: sessionOf(frame) };
 }
 
 function encodeHeader(header: FrameHeader, sealed: boolean): Buffer {
-  const head = Buffer.alloc(HEADER_BYTES);
+  const { number } = header;
+  if (!(number <= MAX_NUMBER)) throw new RangeError('this run of the agent has sent all the frames it may');
+  const head = Buffer.allocUnsafe(HEADER_BYTES);
   head[0] = MAGIC;
-  head[1] = VERSION;
-  head[2] = FRAME_KIND[header.kind];
-  head[3] = (sealed ? FLAG_SEALED : 0) | (header.last ? FLAG_LAST : 0);
-  head.set(header.session, 4);
-  if (header.receiver) head.set(header.receiver, 12);
-  head.writeUInt32BE(header.number, 20);
-  head.writeUInt32BE(header.index, 24);
+  head[1] =
+    (VERSION << 5) |
+    (FRAME_KIND[header.kind] << 2) |
+    (header.last ? FLAG_LAST : 0) |
+    (sealed ? FLAG_SEALED : 0);
+  head.writeUIntBE(number, NUMBER_AT, 6);
+  head.write(header.session, SESSION_AT, 'hex');
+  head.writeUInt32BE(header.receiver, RECEIVER_AT);
   return head;
 }
 
-function decodeHeader(frame: Uint8Array, kind: FrameKind): FrameHeader {
-  const view = new DataView(frame.buffer, frame.byteOffset, HEADER_BYTES);
+function decodeHeader(frame: Buffer, kind: FrameKind): FrameHeader {
   return {
     kind,
-    last: (frame[3]! & FLAG_LAST) !== 0,
-    // A copy: a Buffer's own slice would be a view.
-    session: new Uint8Array(frame.subarray(4, 4 + SESSION_BYTES)),
-    receiver: new Uint8Array(frame.subarray(12, 12 + SESSION_BYTES)),
-    number: view.getUint32(20),
-    index: view.getUint32(24),
+    last: (frame[1]! & FLAG_LAST) !== 0,
+    session: sessionOf(frame),
+    receiver: frame.readUInt32BE(RECEIVER_AT),
+    number: frame.readUIntBE(NUMBER_AT, 6),
   };
+}
+
+function sessionOf(frame: Buffer): string {
+  return frame.toString('hex', SESSION_AT, SESSION_AT + SESSION_BYTES);
+}
+
+function nonceOf(head: Buffer): Uint8Array {
+  const nonce = Buffer.alloc(NONCE_BYTES);
+  nonce[0] = (head[1]! >> 2) & 7;
+  head.copy(nonce, NONCE_BYTES - 6, NUMBER_AT, NUMBER_AT + 6);
+  return nonce;
+}
+
+function associatedData(head: Buffer, request: FrameRequest | undefined): Uint8Array {
+  if (!request) return head;
+  const number = Buffer.allocUnsafe(6);
+  number.writeUIntBE(request.number, 0, 6);
+  return Buffer.concat([head, number, Buffer.from(request.session, 'hex')]);
 }
 
 function decrypt(

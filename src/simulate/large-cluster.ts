@@ -2,7 +2,7 @@
  * A large cluster that has converged, each node running the agent's own membership on a virtual clock and
  * network. Three things differ from an agent, and none of them is protocol: what is known from the start is
  * shared between nodes (shared-entry-store.ts), signatures are hashes (Ed25519 costs 0.1 ms, and says the same),
- * and frames are not encrypted (28 bytes of nonce and tag per frame are added when bytes are counted).
+ * and frames are not encrypted (the tag's 16 bytes per frame are added when bytes are counted).
  */
 import { createHash } from 'node:crypto';
 import { prefixOf } from '../ip/prefix.ts';
@@ -34,8 +34,8 @@ export interface LargeNode {
   readonly membership: Membership;
 }
 
-/** Nonce and tag less the clear frame's cluster name, and IPv4 and UDP headers. */
-export const SEALED_EXTRA_BYTES = 12 + 16 - (1 + 'simulated'.length);
+/** The tag less the clear frame's cluster name, and IPv4 and UDP headers. */
+export const SEALED_EXTRA_BYTES = 16 - (1 + 'simulated'.length);
 export const UDP_IP_BYTES = 28;
 
 export class LargeCluster {
@@ -104,6 +104,7 @@ export class LargeCluster {
       identity: hashedIdentity(this.#options.seed, number),
       clusterName: 'simulated',
       keyRing: undefined,
+      session: sessionOf(number),
       self,
       seeds: seed === undefined ? [] : [{ host: hostText(seed), port: 7946 }],
       transport: host.transport(),
@@ -135,10 +136,15 @@ export class LargeCluster {
       encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: true },
       lease: { state: 'active', prefixes: [subnet], sinceSeconds: 1_767_225_600, inUse: true, reclaims: 0 },
       left: false,
-      session: number.toString(16).padStart(16, '0'),
+      session: sessionOf(number),
       generation: 0,
     };
   }
+}
+
+/** Its first half is never zero (membership/seal.ts). */
+function sessionOf(number: number): string {
+  return `${(number + 1).toString(16).padStart(8, '0')}${'0'.repeat(8)}`;
 }
 
 function hostText(number: number): string {

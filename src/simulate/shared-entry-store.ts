@@ -8,12 +8,12 @@ import { ArrayEntryStore, type EntryStore, type MemberEntry } from '../membershi
 export class Roll {
   readonly entries: readonly MemberEntry[];
   readonly slotOf: ReadonlyMap<string, number>;
-  readonly sessions: ReadonlySet<string>;
+  readonly idOfSession: ReadonlyMap<string, string>;
 
   constructor(entries: readonly MemberEntry[]) {
     this.entries = entries;
     this.slotOf = new Map(entries.map(({ id }, slot) => [id, slot]));
-    this.sessions = new Set(entries.map(({ record }) => record.session));
+    this.idOfSession = new Map(entries.map(({ id, record }) => [record.session, id]));
   }
 }
 
@@ -57,8 +57,8 @@ export class SharedEntryStore implements EntryStore {
     return added === undefined ? undefined : added + this.#roll.entries.length;
   }
 
-  hasSession(session: string): boolean {
-    return this.#roll.sessions.has(session) || this.#added.hasSession(session);
+  idOfSession(session: string): string | undefined {
+    return this.#roll.idOfSession.get(session) ?? this.#added.idOfSession(session);
   }
 
   add(entry: MemberEntry): number {

@@ -139,7 +139,7 @@ describe.each([1, 2, 3])('a node forgotten on purpose, seed %i', (seed) => {
       a.host.handlers!.datagram(
         c.host.endpoint,
         new Sealer('simulated', undefined).seal(
-          { kind: 'datagram', last: true, session: new Uint8Array(8), number: 0, index: 1 },
+          { kind: 'datagram', last: true, session: '0'.repeat(16), receiver: 0, number: 1 },
           pack([encodeMessage({ kind: 'forget', member, generation: 0, ageSeconds })]),
         ),
       );

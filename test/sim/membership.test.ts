@@ -118,7 +118,7 @@ describe.each(seeds)('membership, seed %i', (seed) => {
       a!.host.handlers!.datagram(
         others[0]!.host.endpoint,
         new Sealer('simulated', undefined).seal(
-          { kind: 'datagram', last: true, session: new Uint8Array(8), number: 0, index: 1 },
+          { kind: 'datagram', last: true, session: '0'.repeat(16), receiver: 0, number: 1 },
           pack([encodeMessage({ kind: 'suspect', member: suspect.id, incarnation, from })]),
         ),
       );

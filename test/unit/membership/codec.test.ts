@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
-import { decodeMessage, encodeMessage, type Message } from '../../../src/membership/codec.ts';
+import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
 import { idOfPublicKey, verifySignature } from '../../../src/membership/identity.ts';
 import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
 import { pack, packGroups, unpack } from '../../../src/membership/packing.ts';
@@ -16,9 +16,10 @@ const clusterKey = new Uint8Array(32).fill(3);
 const idB = '00112233445566778899aabbccddeeff';
 
 const samples: readonly Message[] = [
-  { kind: 'ping', sequence: 1, target: idA, source: idB },
-  { kind: 'pingRequest', sequence: 2, target: idA, source: idB, endpoint: parseEndpoint('192.0.2.9:7946') },
-  { kind: 'ack', sequence: 0xffff_ffff },
+  { kind: 'ping', sequence: 1, target: pingTargetOf(idB) },
+  { kind: 'pingRequest', sequence: 2, target: idA, endpoint: parseEndpoint('192.0.2.9:7946') },
+  { kind: 'ack', sequence: 0xffff_ffff, toStranger: false },
+  { kind: 'ack', sequence: 5, toStranger: true },
   { kind: 'nack', sequence: 0 },
   { kind: 'record', signed: golden.signed },
   { kind: 'suspect', member: idA, incarnation: 7, from: idB },
@@ -66,12 +67,14 @@ describe('gossip messages', () => {
   });
 
   it('has the golden bytes', () => {
-    expect(hex(encodeMessage(samples[0]!))).toBe(`0a29` + `0d01000000` + `1210${idA}` + `1a10${idB}`);
-    expect(hex(encodeMessage(samples[5]!))).toBe(`3226` + `0a10${idA}` + `1007` + `1a10${idB}`);
-    expect(hex(encodeMessage(samples[7]!))).toBe(
+    expect(hex(encodeMessage(samples[0]!))).toBe('0a0a' + '0d01000000' + '1533221100');
+    expect(hex(encodeMessage(samples[6]!))).toBe(`3226` + `0a10${idA}` + `1007` + `1a10${idB}`);
+    expect(hex(encodeMessage(samples[8]!))).toBe(
       `421e` + `0a10${idA}` + `1002` + `1d01000000` + `25ffffffff`,
     );
-    expect(hex(encodeMessage(samples[3]!))).toBe('2200');
+    expect(hex(encodeMessage(samples[2]!))).toBe('1a05' + '0dffffffff');
+    expect(hex(encodeMessage(samples[3]!))).toBe('1a07' + '0d05000000' + '1001');
+    expect(hex(encodeMessage(samples[4]!))).toBe('2200');
   });
 
   it('survives any bytes', () => {
@@ -105,8 +108,8 @@ describe('gossip messages', () => {
 
   const id = new Uint8Array(16);
   const outOfBounds: [string, Record<string, unknown>][] = [
-    ['an id of 15 bytes', { ping: { sequence: 1, target: new Uint8Array(15), source: id } }],
-    ['no id', { ping: { sequence: 1, target: id } }],
+    ['an id of 15 bytes', { targetsRequest: { target: new Uint8Array(15) } }],
+    ['no id', { targetsRequest: {} }],
     ['no body', {}],
     ['incarnation 0', { suspect: { member: id, incarnation: 0, from: id } }],
     [
@@ -115,7 +118,6 @@ describe('gossip messages', () => {
         pingRequest: {
           sequence: 1,
           target: id,
-          source: id,
           endpoint: { address: new Uint8Array([1, 2, 3, 4]) },
         },
       },
@@ -126,7 +128,6 @@ describe('gossip messages', () => {
         pingRequest: {
           sequence: 1,
           target: id,
-          source: id,
           endpoint: { address: new Uint8Array([1, 2, 3, 4]), port: 65_536 },
         },
       },
@@ -137,7 +138,6 @@ describe('gossip messages', () => {
         pingRequest: {
           sequence: 1,
           target: id,
-          source: id,
           endpoint: { address: new Uint8Array(5), port: 1 },
         },
       },
@@ -148,12 +148,11 @@ describe('gossip messages', () => {
         pingRequest: {
           sequence: 1,
           target: id,
-          source: id,
           endpoint: { address: new Uint8Array([224, 0, 0, 1]), port: 1 },
         },
       },
     ],
-    ['no endpoint', { pingRequest: { sequence: 1, target: id, source: id } }],
+    ['no endpoint', { pingRequest: { sequence: 1, target: id } }],
     ['a sync mode of the future', { syncRequest: { source: id, mode: 5 } }],
     [
       'a status of the future',

@@ -1,12 +1,20 @@
 /** Any bytes at all, given to a node that runs: no crash, no change of state, and everything counted. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
-import { decodeMessage, encodeMessage, type Message } from '../../../src/membership/codec.ts';
+import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
 import { FrameReader } from '../../../src/membership/frame-stream.ts';
 import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
+import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
 import { pack } from '../../../src/membership/packing.ts';
-import { FRAME_KIND, type FrameKind, MAX_FRAME_BYTES, Sealer } from '../../../src/membership/seal.ts';
+import {
+  FRAME_KIND,
+  type FrameKind,
+  MAX_FRAME_BYTES,
+  receiverOf,
+  Sealer,
+} from '../../../src/membership/seal.ts';
 import { SimulatedCluster, type SimulatedNode } from '../../../src/simulate/cluster.ts';
 import { golden } from './golden.ts';
 
@@ -44,10 +52,10 @@ describe.each(['clear', 'sealed'])('a %s node that is sent', (kind) => {
       {
         kind: frameKind,
         last: true,
-        session: new Uint8Array(8).fill(7),
-        receiver: Buffer.from(node.membership.session, 'hex'),
-        number: 0,
-        index: number++,
+        session: '07'.repeat(8),
+        receiver: receiverOf(node.membership.session),
+        // Of a datagram, or of a stream's first frame.
+        number: 0x1_0000 * number++,
       },
       payload,
     );
@@ -119,7 +127,7 @@ describe("any byte changed in a member's own messages", () => {
     cluster.clock.advance(5_000);
     // The session that b runs under, as its datagrams have it.
     const { handlers } = a.host;
-    let session: Uint8Array | undefined;
+    let session: string | undefined;
     a.host.handlers = {
       ...handlers!,
       datagram: (from, bytes) => {
@@ -130,22 +138,44 @@ describe("any byte changed in a member's own messages", () => {
       },
     };
     cluster.clock.advance(2_000);
-    const ping = { sequence: 7, target: a.id, source: b.id };
     // What is said of a and c is out of date, so that what is still within bounds is no news.
     const stale = { member: c.id, incarnation: 0, from: b.id };
+    // At version 0 nothing that a change makes of it is a command that counts.
+    const unknownKey = new Uint8Array(32).fill(9);
+    const ringOfOthers = {
+      keys: [{ fingerprint: fingerprintOf(unknownKey), version: 1, key: unknownKey }],
+      primary: fingerprintOf(keyRing.keys[0]!),
+      primaryVersion: 0,
+    };
     const samples: Message[] = [
-      { kind: 'ping', ...ping },
-      { kind: 'pingRequest', ...ping, endpoint: c.host.endpoint },
-      { kind: 'ack', sequence: 7 },
+      { kind: 'ping', sequence: 7, target: pingTargetOf(a.id) },
+      { kind: 'pingRequest', sequence: 7, target: a.id, endpoint: c.host.endpoint },
+      { kind: 'ack', sequence: 7, toStranger: true },
       { kind: 'nack', sequence: 7 },
       { kind: 'record', signed: golden.signed },
       { kind: 'suspect', ...stale },
       { kind: 'dead', ...stale },
       { kind: 'memberState', signed: golden.signed, status: 'dead', statusAgeSeconds: 1 },
       { kind: 'forget', member: b.id, generation: 2 ** 31, ageSeconds: 1 },
+      { kind: 'keyRing', ring: ringOfOthers },
+      // What does not belong into a datagram.
+      {
+        kind: 'syncRequest',
+        source: b.id,
+        mode: 'buckets',
+        digest: { high: 1, low: 2 },
+        buckets: new Uint8Array(32),
+      },
+      { kind: 'syncResponse', source: b.id, same: false, bucketDigests: new Uint8Array(2048) },
+      { kind: 'targetsRequest', target: a.id },
+      { kind: 'targetsResponse', node: 'b', addresses: [parseAddress('10.42.0.1')] },
+      { kind: 'podTarget', name: 'web', addresses: [parseAddress('fd42::2')] },
+      { kind: 'keysRequest', target: a.id },
+      { kind: 'keysResponse', primary: 'aabbccddeeff0011', fingerprints: ['aabbccddeeff0011'] },
     ];
     const refusedKinds = new Set<string>();
-    let index = 1;
+    // Far beyond those of b itself.
+    let number = 2 ** 32;
     fc.assert(
       fc.property(
         fc.constantFrom(...samples),
@@ -159,8 +189,8 @@ describe("any byte changed in a member's own messages", () => {
             kind: 'datagram',
             last: true,
             session: session!,
-            number: 1,
-            index: index++,
+            receiver: receiverOf(a.membership.session),
+            number: number++,
           } as const;
           handlers!.datagram(b.host.endpoint, sealer.seal(header, pack([changed])));
           if (decodeMessage(changed).ok) return;

@@ -12,7 +12,7 @@ import { VirtualNetwork } from '../../../src/simulate/virtual-network.ts';
 const fail = () => {
   throw new Error('this is a bug');
 };
-const ack = encodeMessage({ kind: 'ack', sequence: 1 });
+const ack = encodeMessage({ kind: 'ack', sequence: 1, toStranger: false });
 
 async function twoLinks() {
   const clock = new VirtualClock();
@@ -23,10 +23,10 @@ async function twoLinks() {
     const link = new Link({
       transport: network.host(endpointOf(number)).transport(),
       sealer: new Sealer('test', undefined),
-      session: new Uint8Array(8).fill(number),
+      session: `0000000${number + 1}`.repeat(2),
       counters,
       streamTimeoutMs: 1000,
-      isCurrentSession: () => true,
+      memberOf: () => undefined,
       onBug: (error) => bugs.push(error),
     });
     await link.open(handlers);

@@ -46,11 +46,11 @@ describe('merge rule', () => {
 
 describe('formulas', () => {
   it.each([
-    [1, 0, 2500, 15_000],
-    [3, 0, 2500, 15_000],
-    [5, 3, 2500, 15_000],
-    [100, 3, 5000, 30_000],
-    [1000, 3, 7500, 45_000],
+    [1, 0, 2400, 14_400],
+    [3, 0, 2400, 14_400],
+    [5, 2, 2400, 14_400],
+    [100, 2, 4800, 28_800],
+    [1000, 2, 7200, 43_200],
   ])('suspicion bounds with %i nodes', (nodes, wanted, minMs, maxMs) => {
     expect(suspicionBounds(timingPresets.lan, nodes)).toEqual({ wanted, minMs, maxMs, stallMs: 1000 });
   });

@@ -12,7 +12,7 @@ import {
   parseKeyRing,
 } from '../../../src/membership/key-ring.ts';
 import { REPLAY_WINDOW, ReplayGuard } from '../../../src/membership/replay-guard.ts';
-import { type FrameHeader, refusalFrame, Sealer } from '../../../src/membership/seal.ts';
+import { type FrameHeader, newSession, refusalFrame, Sealer } from '../../../src/membership/seal.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const ringOf = (...fills: number[]): KeyRing => ({
@@ -21,37 +21,28 @@ const ringOf = (...fills: number[]): KeyRing => ({
 const header: FrameHeader = {
   kind: 'datagram',
   last: true,
-  session: Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8),
-  receiver: Uint8Array.of(11, 12, 13, 14, 15, 16, 17, 18),
-  number: 9,
-  index: 0xfffffffe,
+  session: '0102030405060708',
+  receiver: 0x0b0c0d0e,
+  number: 0x0009_ffff_fffe,
 };
 const payload = Buffer.from('hello');
 
 describe('frames', () => {
   it('clear ones have the golden bytes', () => {
     expect(hex(new Sealer('warren', undefined).seal(header, payload))).toBe(
-      '57010102' +
-        '0102030405060708' +
-        '0b0c0d0e0f101112' +
-        '00000009' +
-        'fffffffe' +
-        '06' +
-        hex(Buffer.from('warrenhello')),
+      '5726' + '0009fffffffe' + '0102030405060708' + '0b0c0d0e' + '06' + hex(Buffer.from('warrenhello')),
     );
   });
 
   it('sealed ones have the golden bytes', () => {
-    const sealer = new Sealer('warren', ringOf(7), () => Buffer.alloc(12, 3));
+    // Computed by Python's `cryptography` from the description in proto/wire.md.
+    const sealer = new Sealer('warren', ringOf(7));
     expect(hex(sealer.seal(header, payload))).toBe(
-      '57010103' +
-        '0102030405060708' +
-        '0b0c0d0e0f101112' +
-        '00000009' +
-        'fffffffe' +
-        '030303030303030303030303' +
-        '4d9bcf6f35' +
-        'de8cfc227cd72d739c89bff20ddc6da2',
+      '57270009fffffffe01020304050607080b0c0d0e6a860a31efad7c73b9aec7afd49b0df43e012ac237',
+    );
+    const request = { session: '1112131415161718', number: 0x30000 };
+    expect(hex(sealer.seal({ ...header, kind: 'response' }, payload, { request }))).toBe(
+      '572f0009fffffffe01020304050607080b0c0d0e0127627887e15cc186758592f9bb4b44ded9da2c54',
     );
   });
 
@@ -76,9 +67,9 @@ describe('frames', () => {
     const newer = new Sealer('warren', ring).seal(header, payload);
     expect(new Sealer('warren', ringOf(2)).open(newer)).toEqual({ ok: false, reason: 'key' });
     // Where the other side may know no more than an older key, under that one, while it is in the ring.
-    const older = new Sealer('warren', ring).seal(header, payload, ring.keys[1]);
+    const older = new Sealer('warren', ring).seal(header, payload, { key: ring.keys[1] });
     expect(new Sealer('warren', ringOf(2)).open(older).ok).toBe(true);
-    const gone = new Sealer('warren', ring).seal(header, payload, new Uint8Array(32).fill(3));
+    const gone = new Sealer('warren', ring).seal(header, payload, { key: new Uint8Array(32).fill(3) });
     expect(new Sealer('warren', ringOf(1)).open(gone).ok).toBe(true);
   });
 
@@ -99,9 +90,50 @@ describe('frames', () => {
       code: 'session',
       session: header.session,
     });
-    expect(sealed.open(Buffer.alloc(27))).toEqual({ ok: false, reason: 'short' });
+    expect(sealed.open(Buffer.alloc(19))).toEqual({ ok: false, reason: 'short' });
     expect(sealed.open(Buffer.alloc(60))).toEqual({ ok: false, reason: 'magic' });
-    expect(sealed.open(Buffer.concat([Buffer.of(0x57, 2), frame.subarray(2)])).ok).toBe(false);
+    expect(sealed.open(Buffer.concat([Buffer.of(0x57, 0x47), frame.subarray(2)]))).toEqual({
+      ok: false,
+      reason: 'version',
+    });
+  });
+
+  it('of a response open for who asked, and for the one request', () => {
+    const sealer = new Sealer('warren', ringOf(1));
+    const request = { session: newSession(), number: 0x10000 };
+    const response = { ...header, kind: 'response' } as const;
+    const frame = sealer.seal(response, payload, { request });
+    expect(sealer.open(frame, request).ok).toBe(true);
+    const others = [undefined, { ...request, number: 0x20000 }, { ...request, session: newSession() }];
+    for (const other of others) expect(sealer.open(frame, other)).toEqual({ ok: false, reason: 'key' });
+  });
+
+  it('of two sessions are sealed under two keys, and of two kinds with two nonces', () => {
+    const sealer = new Sealer('warren', ringOf(1));
+    const sealedBytes = (one: FrameHeader) => hex(sealer.seal(one, Buffer.alloc(64)).subarray(20, 84));
+    const streams = [
+      header,
+      { ...header, session: newSession() },
+      { ...header, kind: 'request' } as const,
+      { ...header, number: header.number + 1 },
+    ].map(sealedBytes);
+    expect(new Set(streams).size).toBe(streams.length);
+  });
+
+  it('are not sealed any more once the numbers are used up', () => {
+    const sealer = new Sealer('warren', ringOf(1));
+    expect(sealer.open(sealer.seal({ ...header, number: 2 ** 48 - 1 }, payload)).ok).toBe(true);
+    expect(() => sealer.seal({ ...header, number: 2 ** 48 }, payload)).toThrow(/has sent all the frames/);
+  });
+
+  it('open however many sessions there were', () => {
+    const opener = new Sealer('warren', ringOf(1));
+    const frame = new Sealer('warren', ringOf(1)).seal(header, payload);
+    for (let i = 0; i < 25_000; i++) {
+      const session = i.toString(16).padStart(16, '1');
+      expect(opener.open(opener.seal({ ...header, session }, payload)).ok).toBe(true);
+    }
+    expect(opener.open(frame).ok).toBe(true);
   });
 
   it('do not open with any byte changed, or cut anywhere', () => {
@@ -119,7 +151,9 @@ describe('frames', () => {
     const openers = [new Sealer('warren', undefined), new Sealer('warren', ringOf(1))];
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 120 }), fc.boolean(), (bytes, isOurs) => {
-        const frame = isOurs ? Buffer.concat([Buffer.of(0x57, 1, 1, bytes[0] ?? 0), bytes]) : bytes;
+        const frame = isOurs
+          ? Buffer.concat([Buffer.of(0x57, 0x20 | ((bytes[0] ?? 0) & 0x1f)), bytes])
+          : bytes;
         for (const opener of openers) opener.open(frame);
       }),
       { numRuns: 2000 },
