@@ -1,6 +1,6 @@
 /**
  * Sends datagrams, each filled up with news, and while there is news tells it to random others once per
- * gossip interval.
+ * gossip interval; the first of it at once.
  */
 import type { BroadcastQueue } from './broadcast-queue.ts';
 import type { Clock, TimerGroup } from './clock.ts';
@@ -25,6 +25,7 @@ export interface GossiperOptions {
 export class Gossiper {
   readonly #options: GossiperOptions;
   #isScheduled = false;
+  #roundAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GossiperOptions) {
     this.#options = options;
@@ -39,12 +40,17 @@ export class Gossiper {
 
   /** To be called when there may be news: starts the rounds, which end by themselves. */
   wake(): void {
-    const { broadcasts, timers, timing, random } = this.#options;
+    const { broadcasts, timers, timing, random, clock } = this.#options;
     if (this.#isScheduled || broadcasts.size === 0) return;
     this.#isScheduled = true;
-    // Half to one interval: nodes that hear something together do not tell it together.
-    timers.after(timing.gossipIntervalMs * (0.5 + random() / 2), () => {
+    const { gossipIntervalMs } = timing;
+    // Nodes that hear something together do not tell it together: up to a quarter of an interval for the first of
+    // it, half to one interval after the round before for what follows.
+    const soonMs = gossipIntervalMs * (random() / 4);
+    const dueMs = this.#roundAtMs + gossipIntervalMs * (0.5 + random() / 2) - clock.now();
+    timers.after(Math.max(soonMs, dueMs), () => {
       this.#isScheduled = false;
+      this.#roundAtMs = clock.now();
       // With nobody to tell, the next newcomer wakes this again.
       if (this.#round()) this.wake();
     });

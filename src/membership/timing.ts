@@ -29,7 +29,10 @@ export interface MembershipTiming {
   readonly suspicionMaxMultiplier: number;
   /** The health score (Lifeguard's local health multiplier) goes from 0 to this less 1. */
   readonly awarenessMaxMultiplier: number;
-  /** While there is news, every node tells some to `gossipNodes` random others once per interval. */
+  /**
+   * While there is news, every node tells some to `gossipNodes` random others once per interval. The first of it,
+   * after an interval without, it tells within a quarter of one.
+   */
   readonly gossipIntervalMs: number;
   readonly gossipNodes: number;
   /** News is told retransmitMultiplier * ceil(log10(n + 1)) times by each node that has heard it. */
@@ -90,7 +93,7 @@ const lan: MembershipTiming = {
   pushPullIntervalMs: 30_000,
   streamTimeoutMs: 10_000,
   joinTimeoutMs: 5_000,
-  joinRetryMs: 200,
+  joinRetryMs: 100,
   joinRetryMaxMs: 5_000,
   reconnectIntervalMs: 5_000,
   deadRetentionMs: DAY_MS,
