@@ -197,6 +197,20 @@ describe('the import lines of src/', () => {
     expect(circles(edges)).toEqual([]);
   });
 
+  it('let a command that asks the agent start without what an agent needs', () => {
+    const loaded = new Set<string>();
+    const load = (file: string) => {
+      if (loaded.has(file)) return;
+      loaded.add(file);
+      for (const { from, to, isType, isDynamic } of imports)
+        if (from === file && !isType && !isDynamic) load(to);
+    };
+    load('bin/warren.ts');
+    const packages = [...loaded].filter((name) => !name.endsWith('.ts') && !name.startsWith('node:'));
+    expect(packages).toEqual(['commander']);
+    expect([...loaded].filter((file) => /^(agent|membership|config|lab|bench)\b/.test(file))).toEqual([]);
+  });
+
   it('make no circle of files', () => {
     const edges = internal.filter(({ isType, isDynamic }) => !isType && !isDynamic);
     expect(circles(edges.map(({ from, to }) => [from, to]))).toEqual([]);

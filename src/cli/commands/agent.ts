@@ -1,10 +1,7 @@
 /** `warren agent`, `warren config check` and `warren key generate`: what needs no agent that runs. */
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { loadConfig } from '../../config/load.ts';
-import { plainConfig, renderConfig } from '../../config/render.ts';
 import { errorMessage, WarrenError } from '../../errors.ts';
-import { generateClusterKey } from '../../membership/key-ring.ts';
 import { printJson } from '../agent-option.ts';
 import type { CliContext } from '../io.ts';
 
@@ -19,8 +16,8 @@ export function registerAgentCommand(program: Command, context: CliContext): voi
       '\nSIGTERM or Ctrl-C stops it. Pods and the TUN device stay, so a restart loses nothing.',
     )
     .action(async (options: { config: string; cleanup?: true }) => {
+      const { loadConfig } = await import('../../config/load.ts');
       const config = loadConfig(options.config);
-      // Everything else starts without loading the packet path.
       const { cleanupNode, runAgent } = await import('../../agent.ts');
       if (options.cleanup) await cleanupNode(config);
       else context.exitCode = await runAgent(config);
@@ -34,7 +31,9 @@ export function registerConfigCommand(program: Command, context: CliContext): vo
     .description('report all that is wrong with a configuration, or print it with every default')
     .argument('<file>', 'the configuration')
     .option('--json', 'print JSON')
-    .action((file: string, options: { json?: true }) => {
+    .action(async (file: string, options: { json?: true }) => {
+      const { loadConfig } = await import('../../config/load.ts');
+      const { plainConfig, renderConfig } = await import('../../config/render.ts');
       const checked = loadConfig(file);
       if (options.json) printJson(context, plainConfig(checked));
       else context.io.stdout.write(renderConfig(checked));
@@ -53,7 +52,8 @@ export function registerKeyCommand(program: Command, context: CliContext): Comma
       '\nCopy the file to every node and name it in cluster.keyFile.\n' +
         '\nExample:\n  warren key generate -o /etc/warren/cluster.key',
     )
-    .action((options: { output?: string; json?: true }) => {
+    .action(async (options: { output?: string; json?: true }) => {
+      const { generateClusterKey } = await import('../../membership/key-ring.ts');
       const key = generateClusterKey();
       if (options.output !== undefined) writeNewFile(options.output, `${key}\n`);
       // What went into a file is not shown: terminals and logs keep what they see.
