@@ -7,9 +7,10 @@ FROM ${BASE} AS build
 WORKDIR /opt/warren
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
+COPY scripts/build.mjs scripts/
 COPY src src
-RUN npm run build && chmod +x dist/bin/*.js && npm prune --omit=dev --no-audit --no-fund
+RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
 FROM ${BASE}
 # The agent configures the container with `ip`, and `warren check` pings.

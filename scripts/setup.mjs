@@ -36,12 +36,7 @@ try {
       npmCommand(['ci', '--no-audit', '--no-fund', '--loglevel=error']),
     );
   }
-  await step('Building dist/ (tsc)', [
-    process.execPath,
-    'node_modules/typescript/bin/tsc',
-    '-p',
-    'tsconfig.build.json',
-  ]);
+  await step('Building dist/ (rolldown)', [process.execPath, 'scripts/build.mjs']);
   if (purpose) await provideSystemTools(purpose);
 } catch (error) {
   if (!(error instanceof SetupError)) throw error;

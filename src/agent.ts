@@ -35,10 +35,10 @@ import { MovableTransport } from './membership/movable-transport.ts';
 import { fileMembershipStore } from './membership/store.ts';
 import type { MembershipTiming } from './membership/timing.ts';
 import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
+import { VERSION } from './package.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import { makeStateFolder } from './state/state-file.ts';
 import { lockTun } from './tun/tun-lock.ts';
-import { VERSION } from './version.ts';
 
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are

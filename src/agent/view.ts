@@ -21,8 +21,8 @@ import type { LeaseManager } from '../lease/lease-manager.ts';
 import { parseKeyRing } from '../membership/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Member } from '../membership/types.ts';
+import { VERSION } from '../package.ts';
 import { nodeAddress } from '../pod/addresses.ts';
-import { VERSION } from '../version.ts';
 import type { Overlay } from './overlay.ts';
 import { staticPeerKey, subnetsByOwner, unreachableReason } from './peers.ts';
 

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { requireForLab } from '../lab/program.ts';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../package.ts';
 import { type AgentProgram, type AgentTimes, measureAgents } from './agents.ts';
 import { type AgentsReport, agentTargets, programReport, renderAgents } from './agents-report.ts';
 import { LiveLine } from './live-line.ts';

@@ -10,7 +10,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorMessage } from '../errors.ts';
 import { orAborted } from '../lab/interrupt.ts';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../package.ts';
 import { type CompiledPrograms, compilePrograms } from './compile.ts';
 import { measureFdb } from './fdb-figure.ts';
 import { iperfVersion, measureTcp } from './iperf.ts';

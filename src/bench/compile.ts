@@ -2,13 +2,12 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { errorMessage } from '../errors.ts';
 import { runCommand } from '../host/command.ts';
+import { packageFile } from '../package.ts';
 import { findProgram } from './programs.ts';
 
-/** src/bench and dist/bench are equally deep. */
-const SOURCES = fileURLToPath(new URL('../../bench/', import.meta.url));
+const SOURCES = packageFile('bench');
 const COMPILERS = ['cc', 'gcc', 'clang'];
 const TIMEOUT_MS = 60_000;
 

@@ -1,10 +1,9 @@
 /** FDB look-ups per second, from the micro-benchmark in a process of its own, where nothing else was compiled. */
-import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { runCommand } from '../host/command.ts';
+import { builtFile } from '../package.ts';
 
-/** src/bench and dist/bench are equally deep; only the build can be run. */
-const MICRO = fileURLToPath(new URL('../../dist/bench/micro/main.js', import.meta.url));
+const MICRO = builtFile('bench/micro/main');
 const TIMEOUT_MS = 120_000;
 
 const results = z.array(z.object({ name: z.string(), operationsPerSecond: z.number() }));

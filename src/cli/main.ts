@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { errorMessage, WarrenError } from '../errors.ts';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../package.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
 import { registerCheckCommand } from './commands/check.ts';
 import { registerForgetCommand } from './commands/forget.ts';

@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { WarrenError } from '../errors.ts';
+import { builtFile } from '../package.ts';
 import { Arena } from '../sys/arena.ts';
 import { checked } from '../sys/calls.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
@@ -152,7 +153,7 @@ export class Datapath {
       counters: counters.shared,
       offloads: this.#offloads,
     };
-    const thread = new Worker(new URL('./worker.js', import.meta.url), {
+    const thread = new Worker(builtFile('datapath/worker'), {
       workerData: settings,
       name: 'warren-path',
     });

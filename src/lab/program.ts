@@ -1,11 +1,10 @@
 /** The program that a lab's nodes run: the one built from this source tree, or this very one. */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { WarrenError } from '../errors.ts';
+import { builtFile } from '../package.ts';
 
-/** src/lab and dist/lab are equally deep, so tests that run from source find the build too. */
-export const WARREN_PROGRAM = fileURLToPath(new URL('../../dist/bin/warren.js', import.meta.url));
+export const WARREN_PROGRAM = builtFile('bin/warren');
 
 /** Debian's package of each program that a lab or the demo calls. */
 const PACKAGES: Readonly<Record<string, string>> = {

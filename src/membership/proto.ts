@@ -7,9 +7,10 @@ import protobuf from 'protobufjs';
 import { addressBits, addressBytes, addressFromBytes } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import { type Prefix, prefixOf } from '../ip/prefix.ts';
+import { packageFile } from '../package.ts';
 import { ID_BYTES } from './identity.ts';
 
-const source = readFileSync(new URL('../../proto/gossip.proto', import.meta.url), 'utf8');
+const source = readFileSync(packageFile('proto/gossip.proto'), 'utf8');
 const { root } = protobuf.parse(source, new protobuf.Root());
 
 export const messageType = root.lookupType('warren.gossip.v1.Message');

@@ -1,6 +1,7 @@
 /** Runs parts side by side, as many as there are cores: the longest first, their results in the parts' order. */
 import { Worker } from 'node:worker_threads';
 import { errorMessage, WarrenError } from '../errors.ts';
+import { builtFile } from '../package.ts';
 import { costOf, type Part, type PartResult, replayOf } from './parts.ts';
 
 /** Runs one part after the other. */
@@ -15,7 +16,7 @@ const YOUNG_GENERATION_MB = 128;
 const OLD_GENERATION_MB = 4096;
 
 export function threadRunner(): Runner {
-  const worker = new Worker(new URL('./part-worker.js', import.meta.url), {
+  const worker = new Worker(builtFile('simulate/part-worker'), {
     resourceLimits: {
       maxYoungGenerationSizeMb: YOUNG_GENERATION_MB,
       maxOldGenerationSizeMb: OLD_GENERATION_MB,

@@ -8,10 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
+import { builtFile } from '../../src/package.ts';
 import { output } from '../helpers/command.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
-const warren = new URL('../../dist/bin/warren.js', import.meta.url).pathname;
+const warren = builtFile('bin/warren');
 
 describeUnless(
   lacking('root', 'ip', 'nsenter', 'unshare', 'setpriv'),

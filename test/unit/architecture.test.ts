@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   wire: { code: '' },
   fdb: { code: '' },
   errors: { code: '' },
-  version: { code: '' },
+  package: { code: '' },
   log: { code: '' },
   ip: { code: 'errors' },
   state: { code: 'errors' },
@@ -26,12 +26,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // The packet path and the two things it talks to.
   tun: { code: 'errors sys wire', types: 'datapath' },
   underlay: { code: 'errors sys', types: 'datapath' },
-  datapath: { code: 'errors sys wire fdb tun underlay' },
+  datapath: { code: 'errors package sys wire fdb tun underlay' },
 
   // Control.
   config: { code: 'errors ip', types: 'log' },
   host: { code: 'errors ip', types: 'config log' },
-  membership: { code: 'errors ip state', types: 'api log' },
+  membership: { code: 'errors ip package state', types: 'api log' },
   lease: { code: 'errors ip state membership', types: 'api config log' },
   pod: { code: 'errors ip state host config', types: 'api log' },
   metrics: { code: '', types: 'api' },
@@ -39,14 +39,14 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api config datapath errors fdb host ip lease log membership metrics pod state sys tun underlay version wire',
+    code: 'api config datapath errors fdb host ip lease log membership metrics package pod state sys tun underlay wire',
   },
 
   // What people run.
-  simulate: { code: 'cli errors ip lease log membership', types: 'api config' },
-  lab: { code: 'api cli config errors host ip membership pod state version' },
-  bench: { code: 'api cli config errors fdb host ip lab pod state sys version wire datapath' },
-  cli: { code: 'agent api bench config errors host ip lab membership simulate version', types: 'log' },
+  simulate: { code: 'cli errors ip lease log membership package', types: 'api config' },
+  lab: { code: 'api cli config errors host ip membership package pod state' },
+  bench: { code: 'api cli config errors fdb host ip lab package pod state sys wire datapath' },
+  cli: { code: 'agent api bench config errors host ip lab membership package simulate', types: 'log' },
   bin: { code: 'cli' },
 };
 
@@ -105,16 +105,23 @@ function importsOf(file: string): Import[] {
   ];
   const calls = [...text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g)];
   // A worker thread's file is loaded by its built name.
-  const threads = [...text.matchAll(/new Worker\(\s*new URL\('([^']+)\.js'/g)];
+  const threads = [...text.matchAll(/new Worker\(\s*builtFile\('([^']+)'\)/g)];
   const found = (specifier: string, isType: boolean, isDynamic: boolean): Import => {
     const isPackage = !specifier.startsWith('.');
     const to = isPackage ? packageName(specifier) : relative(SRC, join(SRC, dirname(file), specifier));
     return { from: file, to, isPackage, isType, isDynamic };
   };
+  const started = (to: string): Import => ({
+    from: file,
+    to,
+    isPackage: false,
+    isType: false,
+    isDynamic: true,
+  });
   return [
     ...statements.map(([, type, specifier]) => found(specifier!, type !== undefined, false)),
     ...calls.map(([, specifier]) => found(specifier!, false, true)),
-    ...threads.map(([, specifier]) => found(`${specifier}.ts`, false, true)),
+    ...threads.map(([, entry]) => started(`${entry}.ts`)),
   ];
 }
 

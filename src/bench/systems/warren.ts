@@ -1,6 +1,6 @@
 /** This overlay, once in each of its modes. */
 import { identifyProcess } from '../../lab/process.ts';
-import { VERSION } from '../../version.ts';
+import { VERSION } from '../../package.ts';
 import type { Path, System } from '../system.ts';
 
 interface Mode {

@@ -8,6 +8,7 @@ import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
 import type { CheckReport } from '../../../src/api/types.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import { parseKeyRing } from '../../../src/membership/key-ring.ts';
+import { builtFile } from '../../../src/package.ts';
 import { cli } from '../../helpers/cli.ts';
 import { FakeAgentView, fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
 import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
@@ -431,7 +432,7 @@ describe('a bug', () => {
   });
 });
 
-const built = new URL('../../../dist/bin/warren.js', import.meta.url).pathname;
+const built = builtFile('bin/warren');
 const isBuilt = statSync(built, { throwIfNoEntry: false }) !== undefined;
 
 describe.skipIf(!isBuilt)(`the built program${isBuilt ? '' : ' (skipped: needs npm run build)'}`, () => {

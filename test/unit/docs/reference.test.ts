@@ -11,7 +11,7 @@ import { sectionNames, sections } from '../../../src/config/schema.ts';
 import { DROP_NAMES } from '../../../src/datapath/drops.ts';
 import { GOSSIP_COUNTERS } from '../../../src/membership/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
-import { VERSION } from '../../../src/version.ts';
+import { VERSION } from '../../../src/package.ts';
 import { fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
 import { blocks, codeSpans, DOCUMENTS, ROOT, readDocument, section, table } from '../../helpers/markdown.ts';
 
