@@ -130,9 +130,10 @@ export class Overlay {
       const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
       const changed = await enableForwarding(families, this.#underlay.interfaceName);
       if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
-      await configureTun(this.#network(subnets));
+      // A thread takes about as long to start as the host's commands take to run.
+      const works = await Promise.allSettled([configureTun(this.#network(subnets)), this.#ensureDatapath()]);
+      for (const work of works) if (work.status === 'rejected') throw work.reason;
       this.#subnets = subnets;
-      this.#datapath ??= await this.#startDatapath();
     });
   }
 
@@ -258,8 +259,8 @@ export class Overlay {
   }
 
   /**
-   * Starts the packet path where an attempt before this one has stopped it and got no further. Without a socket
-   * there is none: the node has no underlay address to send from.
+   * Starts the packet path unless it runs. Without a socket there is none: the node has no underlay address to
+   * send from.
    */
   async #ensureDatapath(): Promise<void> {
     if (this.#datapath || !this.#sockets) return;

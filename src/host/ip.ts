@@ -30,16 +30,11 @@ const addressInfo = z.object({
   deprecated: z.boolean().optional(),
   tentative: z.boolean().optional(),
 });
-const linkAddresses = z.object({
-  ifname: z.string(),
-  ifindex: z.number(),
-  mtu: z.number(),
+const linkAddresses = link.extend({
   addr_info: z.array(z.looseObject({ local: z.string().optional() })),
 });
 export type AddressInfo = z.output<typeof addressInfo>;
-export interface LinkAddresses {
-  readonly ifname: string;
-  readonly mtu: number;
+export interface LinkAddresses extends Link {
   readonly addresses: readonly AddressInfo[];
 }
 
@@ -71,13 +66,12 @@ export function listLinks(where: InNetns = {}): Promise<Link[]> {
   return showJson(link, ['-details', 'link', 'show'], where);
 }
 
-/** The addresses of every interface, or of the one called `name`. */
+/** Every interface with its addresses, or the one called `name`. */
 export async function listAddresses(where: InNetns & { name?: string } = {}): Promise<LinkAddresses[]> {
   const which = where.name === undefined ? [] : ['dev', where.name];
-  const links = await showJson(linkAddresses, ['address', 'show', ...which], where);
-  return links.map(({ ifname, mtu, addr_info }) => ({
-    ifname,
-    mtu,
+  const links = await showJson(linkAddresses, ['-details', 'address', 'show', ...which], where);
+  return links.map(({ addr_info, ...link }) => ({
+    ...link,
     // A point-to-point address may lack parts; it is none of the kinds that are looked for here.
     addresses: addr_info.flatMap((info) => addressInfo.safeParse(info).data ?? []),
   }));

@@ -71,18 +71,13 @@ export type TunFault = 'link' | 'address' | 'route';
 export async function inspectTun(network: TunNetwork, where: InNetns = {}): Promise<TunFault[] | undefined> {
   const { name, gsoMaxSegments } = network;
   // All looks at once: what is broken should be back soon.
-  const [link, all, routes4, routes6] = await Promise.all([
-    findLink(name, where),
-    listAddresses(where),
-    listRoutes(4, ['proto', ROUTE_PROTOCOL], where),
-    listRoutes(6, ['proto', ROUTE_PROTOCOL], where),
-  ]);
+  const [links, [routes4, routes6]] = await Promise.all([listAddresses(where), markedRoutes(where)]);
+  const link = links.find(({ ifname }) => ifname === name);
   if (!link) return undefined;
   const faults: TunFault[] = [];
   const isSized = link.mtu === network.mtu && (link.gso_max_segs ?? gsoMaxSegments) === gsoMaxSegments;
   if (!isSized || !link.flags.includes('UP')) faults.push('link');
-  const onLink = all.find(({ ifname }) => ifname === name);
-  const present = new Set((onLink?.addresses ?? []).map(({ local, prefixlen }) => `${local}/${prefixlen}`));
+  const present = new Set(link.addresses.map(({ local, prefixlen }) => `${local}/${prefixlen}`));
   for (const address of network.addresses) {
     if (!present.delete(`${formatAddress(address)}/${addressBits(address.family)}`)) faults.push('address');
   }
@@ -169,9 +164,9 @@ async function staleRoutes(
   where: InNetns,
 ): Promise<string[][]> {
   const commands: string[][] = [];
-  for (const family of [4, 6] as const) {
-    const marked = await listRoutes(family, ['proto', ROUTE_PROTOCOL], where);
-    for (const route of marked) {
+  const marked = await markedRoutes(where);
+  for (const [index, family] of ([4, 6] as const).entries()) {
+    for (const route of marked[index]!) {
       const prefix = destination(route, family);
       const kind = route.type === 'unreachable' ? 'unreachable' : 'unicast';
       // Another agent of the same network namespace marks its routes alike.
@@ -187,6 +182,12 @@ async function staleRoutes(
     }
   }
   return commands;
+}
+
+/** The routes with our mark, of IPv4 and of IPv6. */
+function markedRoutes(where: InNetns): Promise<[Route[], Route[]]> {
+  const ofFamily = (family: Family) => listRoutes(family, ['proto', ROUTE_PROTOCOL], where);
+  return Promise.all([ofFamily(4), ofFamily(6)]);
 }
 
 function destination(route: Route, family: Family): Prefix {
