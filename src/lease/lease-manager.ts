@@ -76,6 +76,8 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   #sinceSeconds = 0;
   #reclaims = 0;
   #settle: Timer | undefined;
+  /** Since when no rival is there for the lease that is lost. */
+  #unrivalledSinceMs: number | undefined;
   #diskProblem: string | undefined;
   #isEvaluating = false;
   #isEvaluationDue = false;
@@ -261,8 +263,19 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   /** Keeps a lease unless another node's claim on it is better. */
   #hold(): void {
     if (this.#giveWay() || this.#status === 'active') return;
-    if (this.#ownClaim()?.state === 'active') this.#activate();
-    else this.#claim(this.#index);
+    if (this.#ownClaim()?.state !== 'active') this.#claim(this.#index);
+    else if (this.#status !== 'lost') this.#activate();
+    else this.#resume();
+  }
+
+  /** A rival is not gone the moment that somebody says so: it gets the time to say that it is there. */
+  #resume(): void {
+    const now = this.#clock.now();
+    this.#unrivalledSinceMs ??= now;
+    const leftMs = this.#unrivalledSinceMs + this.#settleMs() - now;
+    this.#settle?.cancel();
+    if (leftMs <= 0) this.#activate();
+    else this.#settle = this.#timers.after(leftMs, () => this.#evaluate());
   }
 
   /**
@@ -272,6 +285,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   #giveWay(): boolean {
     const rival = this.#rival();
     if (!rival) return false;
+    this.#unrivalledSinceMs = undefined;
     const { hasPods, logger } = this.#options;
     if (!hasPods()) {
       const fields = { subnet: this.#subnetText(), node: rival.name };
@@ -349,8 +363,9 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     const lease = this.#ownClaim();
     if (this.#index === undefined || !lease) return undefined;
     const own = { id: this.#membership.id, lease };
-    // The lease of a node that is away binds newcomers; one that is established waits for its return.
-    const isBound = this.#status === 'claiming' && !this.#options.hasPods();
+    // The lease of a node that is away binds newcomers, and who was forgotten is one, whatever pods it has; a node
+    // that is established waits for the other's return.
+    const isBound = lease.state === 'claiming';
     return firstByRule(
       [...this.#claims.at(this.#index)].filter(
         (claim) => claim.id !== own.id && (isBound || claim.isReachable) && compareClaims(claim, own) < 0,

@@ -51,7 +51,7 @@ export interface PingRequest {
 export interface Ack {
   readonly kind: 'ack';
   readonly sequence: number;
-  /** The one that answers knows no member that runs under the asker's session. */
+  /** The one that answers knows no member that runs under the asker's session, or has only a memory of it. */
   readonly toStranger: boolean;
 }
 export interface Nack {

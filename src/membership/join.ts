@@ -126,12 +126,14 @@ export class Joiner {
   }
 
   /**
-   * Where both sides hold each other for dead, the first exchange makes the living refute. Further ones a
-   * little later carry the refutations over; between nodes that agree they cost next to nothing.
+   * Where both sides hold each other for dead, the first exchange makes the living refute; and what this node
+   * remembers from an earlier run may be out of date, and has been told. Further exchanges a little later carry
+   * over what is newer; between nodes that agree they cost next to nothing.
    */
   #followUp(result: { readonly peer: string } | { readonly error: Error }, peer: Peer): void {
-    const { roster, synchronizer, timers, timing } = this.#options;
-    if ('error' in result || roster.table.count('dead') + roster.table.count('suspect') === 0) return;
+    const { roster, synchronizer, timers, timing, remembered } = this.#options;
+    const hasDoubts = remembered.length > 0 || roster.table.count('dead') + roster.table.count('suspect') > 0;
+    if ('error' in result || !hasDoubts) return;
     for (const intervals of FOLLOW_UP_INTERVALS) {
       timers.after(intervals * timing.gossipIntervalMs, () => synchronizer.compare(peer, () => {}));
     }

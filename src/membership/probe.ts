@@ -74,8 +74,8 @@ export class Prober {
 
   /**
    * Answers a ping under the key that it came under; with it goes what this node wrongly or rightly believes of
-   * the one who asks, and a `lesson` where that is behind with the cluster's keys. Whose run is not known here, or
-   * who takes this run for an earlier one, has missed a restart: each then says anew who it is.
+   * the one who asks, and a `lesson` where that is behind with the cluster's keys. Whose run is not known here,
+   * or who is no more than a memory, or who takes this run for an earlier one: each then says anew who it is.
    */
   answer(ping: Ping, sender: Sender, lesson: readonly Uint8Array[]): void {
     const { selfId, gossiper, counters, roster, onStranger } = this.#options;
@@ -84,10 +84,8 @@ export class Prober {
       return;
     }
     const { id } = sender;
-    const messages = [
-      encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger: id === undefined }),
-      ...lesson,
-    ];
+    const toStranger = id === undefined || roster.table.get(id)?.memory !== undefined;
+    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger }), ...lesson];
     const accusation = id === undefined ? undefined : roster.accusationOf(id);
     if (accusation) messages.push(accusation);
     gossiper.send(sender, id, messages, sender.key);

@@ -14,7 +14,7 @@ import { sameSignedRecord } from './record.ts';
 import type { RecordReader } from './record-reader.ts';
 import type { SelfRecord } from './self.ts';
 import { Suspicion, suspicionBounds } from './suspicion.ts';
-import { type MembershipTiming, memoryMs } from './timing.ts';
+import { leaseKeptMs, type MembershipTiming, memoryMs, SAME_TIME_MS } from './timing.ts';
 import { Tombstones } from './tombstones.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
@@ -45,8 +45,6 @@ export interface RosterOptions {
   readonly onTwin: (record: NodeRecord) => void;
 }
 
-/** Ages are told in whole seconds: times that differ by less are one. */
-const SAME_TIME_MS = 2000;
 /** How often a suspect is told before it is declared dead. */
 const LAST_CALLS = 3;
 
@@ -149,7 +147,7 @@ export class Roster {
     const { timing, clock } = this.#options;
     if (!isGone(entry.status) || sinceMs - entry.statusSinceMs < SAME_TIME_MS) return;
     const isShown = entry.memory !== 'expired';
-    const isKept = clock.now() - sinceMs < timing.deadRetentionMs;
+    const isKept = clock.now() - sinceMs < leaseKeptMs(timing);
     this.table.change(entry.id, {
       statusSinceMs: sinceMs,
       ...(!isShown && isKept ? { memory: 'restored' as const } : {}),
@@ -250,7 +248,7 @@ export class Roster {
     if (this.table.reachable === this.table.length) return;
     for (const entry of [...this.table]) {
       const ageMs = clock.now() - entry.statusSinceMs;
-      if (!isGone(entry.status) || entry.id === self.id || ageMs < timing.deadRetentionMs) continue;
+      if (!isGone(entry.status) || entry.id === self.id || ageMs < leaseKeptMs(timing)) continue;
       if (ageMs >= memoryMs(timing)) this.#remove(entry);
       else if (entry.memory !== 'expired') {
         broadcasts.remove(entry.id);
@@ -379,7 +377,7 @@ export class Roster {
       status,
       statusSinceMs: clock.now() - ageMs,
       suspicion: undefined,
-      memory: isGone(status) && ageMs >= timing.deadRetentionMs ? 'expired' : memory,
+      memory: isGone(status) && ageMs >= leaseKeptMs(timing) ? 'expired' : memory,
     };
     this.table.add(entry);
     return entry;

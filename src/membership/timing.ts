@@ -53,7 +53,7 @@ export interface MembershipTiming {
   readonly joinRetryMaxMs: number;
   /** Once per interval a lost seed and, with probability dead / alive, a dead member are tried again. */
   readonly reconnectIntervalMs: number;
-  /** How long dead and left nodes are shown, and their leases kept for them (cluster.leaseTtl). */
+  /** How long dead and left nodes are shown, and their leases kept for them (cluster.leaseTtl); see leaseKeptMs. */
   readonly deadRetentionMs: number;
   /**
    * How long nodes that are forgotten are remembered as such, on purpose or because they were gone for too long:
@@ -155,6 +155,14 @@ export function retransmitLimit(timing: MembershipTiming, nodes: number): number
 export function pushPullDelayMs(timing: MembershipTiming, nodes: number): number {
   const scale = nodes <= 32 ? 1 : Math.ceil(Math.log2(nodes / 32)) + 1;
   return timing.pushPullIntervalMs * scale;
+}
+
+/** Ages are told in whole seconds, and news takes its time: times of death that differ by less are one. */
+export const SAME_TIME_MS = 2000;
+
+/** A lease is kept for all of its time after the latest death that any node saw: none is told of those it is near. */
+export function leaseKeptMs(timing: MembershipTiming): number {
+  return timing.deadRetentionMs + SAME_TIME_MS;
 }
 
 export function memoryMs(timing: MembershipTiming): number {

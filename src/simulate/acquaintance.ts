@@ -40,14 +40,17 @@ export class Acquaintance {
 
   /**
    * The node starts. With a lease from before it has been away, and its lease may be another's by now. Without
-   * one it brings nothing along: what others know counts for it from its first moment.
+   * one it brings nothing along: what those who run know of another counts for it from its first moment.
    */
   starts(node: SimulatedNode, hasLease: boolean): void {
     this.#startedAtMs.set(node, this.#now());
     for (const other of this.#nodes) {
       if (other === node) continue;
-      if (hasLease) this.#apartAtMs.set(pairOf(node, other), this.#now());
-      else this.#apartAtMs.delete(pairOf(node, other));
+      const known = this.#nodes.filter((third) => third !== node && third !== other && third.isRunning);
+      const apartAtMs = hasLease
+        ? this.#now()
+        : Math.min(...known.map((third) => this.#apartAt(third, other)));
+      this.#apartAtMs.set(pairOf(node, other), Number.isFinite(apartAtMs) ? apartAtMs : NEVER);
     }
   }
 

@@ -165,7 +165,7 @@ class LeaseHistory {
         if (!dead) break;
         this.#note(`${node.name} forgets ${dead.name}`);
         node.membership.forget(dead.id);
-        this.#oracle.ends(nodes.find(({ name }) => name === dead.name)!);
+        this.#oracle.forgotten(nodes.find(({ name }) => name === dead.name)!);
         break;
       }
       case 8:
@@ -234,7 +234,7 @@ class LeaseHistory {
     this.#note(`${node.name} leaves${releases ? ' and gives its lease back' : ''}`);
     if (releases) {
       node.leases.release();
-      this.#oracle.ends(node);
+      this.#oracle.releases(node);
     }
     const leaving = node.membership.leave();
     this.#oracle.leaves(node);

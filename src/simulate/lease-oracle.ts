@@ -10,6 +10,8 @@
  *     nothing lost   nobody takes a subnet whose owner has neither released it, nor been forgotten, nor been gone
  *                    for the lease's time, as long as someone is there who was told of the owner's lease. Who
  *                    knows: whoever has been together with the owner for `SETTLED_MS`, be it before a restart.
+ *                    A node that was forgotten with pods in the subnet, which it cannot move, may take it from
+ *                    an owner without: that one can move, and loses nothing.
  */
 import { formatPrefix } from '../ip/prefix.ts';
 import { Acquaintance, SETTLED_MS } from './acquaintance.ts';
@@ -23,6 +25,8 @@ interface Hold {
   readonly witnesses: Set<SimulatedNode>;
   /** When the owner said that it leaves, and keeps its lease. */
   leftAtMs?: number;
+  /** The owner was forgotten, and acts as before until it hears of that: then it claims anew. */
+  isVoid?: boolean;
 }
 
 export interface LeaseOracleOptions {
@@ -64,9 +68,15 @@ export class LeaseOracle {
     if (hold) hold.leftAtMs = this.#options.now();
   }
 
-  /** The node's lease is void from now on: it was released, or the node was forgotten. */
-  ends(node: SimulatedNode): void {
+  /** The node has given its lease back. */
+  releases(node: SimulatedNode): void {
     this.#holds.delete(node);
+  }
+
+  /** The node's lease is void from now on. */
+  forgotten(node: SimulatedNode): void {
+    const hold = this.#holds.get(node);
+    if (hold) hold.isVoid = true;
   }
 
   /** After any change of a node's lease. */
@@ -77,8 +87,9 @@ export class LeaseOracle {
     const { status } = node.leases.state();
     if (status === 'claiming' && !this.#pinned.has(node)) this.#checkClaim(node, subnets);
     const held = this.#holds.get(node);
-    if (held && held.subnets !== subnets) this.#holds.delete(node);
-    if (status !== 'active' || held?.subnets === subnets) return;
+    const isOver = held && (held.subnets !== subnets || (held.isVoid && status === 'claiming'));
+    if (isOver) this.#holds.delete(node);
+    if (status !== 'active' || (held && !isOver)) return;
     this.#checkTaken(node, subnets);
     this.#holds.set(node, { subnets, sinceMs: this.#options.now(), witnesses: new Set() });
   }
@@ -125,7 +136,8 @@ export class LeaseOracle {
   #checkTaken(taker: SimulatedNode, subnets: string): void {
     const { leaseTtlMs, now } = this.#options;
     for (const [owner, hold] of this.#holds) {
-      if (owner === taker || hold.subnets !== subnets) continue;
+      if (owner === taker || hold.subnets !== subnets || hold.isVoid) continue;
+      if (this.#pinned.has(taker) && !this.#pinned.has(owner)) continue;
       for (const witness of hold.witnesses) {
         if (!witness.isRunning || this.#acquaintance.togetherMs(taker, witness) <= SETTLED_MS) continue;
         const lastMs = this.#acquaintance.lastMetMs(witness, owner) ?? 0;

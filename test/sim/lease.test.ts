@@ -287,6 +287,30 @@ describe.each(seeds)('leases, seed %i', (seed) => {
       expect(b.leases.state().status).toBe('exhausted');
     });
 
+    it('binds a returner that is forgotten with its pods, also while the taker is away', async () => {
+      const { cluster, a, b, taker } = await taken(0);
+      const subnet = b.subnets;
+      cluster.network.heal();
+      cluster.clock.advance(30_000);
+      const cutOff = () => {
+        cluster.network.partition([b.host], [a.host, taker.host]);
+        cluster.clock.advance(30_000);
+      };
+      cutOff();
+      expect(b.leases.state().status).toBe('active');
+      a.membership.forget(b.id);
+      cluster.network.heal();
+      cluster.clock.advance(30_000);
+      expect(b.leases.state().status).toBe('lost');
+      cutOff();
+      expect(b.named('dead')).toContain(taker.name);
+      expect(b.leases.state().status).toBe('lost');
+      cluster.network.heal();
+      cluster.clock.advance(30_000);
+      expect([taker, b].map((node) => node.leases.state().status)).toEqual(['active', 'lost']);
+      expect([taker.subnets, b.subnets]).toEqual([subnet, subnet]);
+    });
+
     it('costs nobody else a lease, though each side let the leases of the other run out', async () => {
       const { cluster, a, b, others, takers, taker } = await taken(2);
       expect(takers.map((node) => node.leases.state().status)).toEqual(['active', 'active', 'active']);

@@ -76,6 +76,23 @@ describe('lease histories', () => {
     expect(missing).toEqual([]);
   });
 
+  it.each([
+    [
+      100043,
+      'a node with the better claim that was called dead for a moment, by one that was back from being cut off',
+    ],
+    [
+      101381,
+      "a death that two nodes saw 1.5 s apart, and the first of them next in line for the dead one's subnet",
+    ],
+    [102942, 'a node forgotten with its pods, and cut off from the one that has its subnet now'],
+    [104477, 'two that had let each other go, and whose go-betweens had just restarted'],
+    [107046, 'one that told what it remembered from before its restart, and that was out of date'],
+  ])('of seed %i hold what leases promise: %s', async (historySeed) => {
+    const { violations, events } = await runLeaseHistory(historySeed);
+    expect(violations, events.join('\n')).toEqual([]);
+  });
+
   it('is the same for the same seed', async () => {
     expect(await runLeaseHistory(77)).toEqual(await runLeaseHistory(77));
   });
