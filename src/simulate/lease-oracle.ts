@@ -128,7 +128,8 @@ export class LeaseOracle {
     if (a.subnets !== b.subnets || this.#isLeaving(a) || this.#isLeaving(b)) return;
     const togetherMs = this.#acquaintance.togetherMs(a, b);
     if (togetherMs <= SETTLED_MS) return;
-    const since = togetherMs === Number.POSITIVE_INFINITY ? 'and were never apart' : `${togetherMs} ms after`;
+    const since =
+      togetherMs === Number.POSITIVE_INFINITY ? 'and were never apart' : `${Math.round(togetherMs)} ms after`;
     this.#violation(`${a.name} and ${b.name} both hold ${a.subnets}, ${since}`);
   }
 
