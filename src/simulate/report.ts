@@ -5,7 +5,7 @@ import type { FalsePositives } from './false-positives.ts';
 import type { LeaseResults } from './lease-histories.ts';
 import { logPlot } from './plot.ts';
 import type { SimulationResults } from './results.ts';
-import { fitLog, NEWS, NEWS_BASE, NEWS_PER_DECADE, type Target, TRAFFIC_SPREAD } from './targets.ts';
+import { fitText, NEWS, NEWS_BASE, NEWS_PER_DECADE, type Target, TRAFFIC_SPREAD } from './targets.ts';
 
 const JOIN = '#1b6ca8';
 const LEAVE = '#2e8b57';
@@ -130,10 +130,8 @@ ${growthText(results, gossipIntervalMs)}
 function growthText(results: readonly Dissemination[], gossipIntervalMs: number): string {
   if (results.length < 2) return '';
   const fits = Object.entries(NEWS).map(([name, timeOf]) => {
-    const { base, perDecade } = fitLog(
-      results.map((one) => [one.nodes, timeOf(one) / gossipIntervalMs] as const),
-    );
-    return `${name} ${base.toFixed(1)} + ${perDecade.toFixed(1)} log10 N`;
+    const points = results.map((one) => [one.nodes, timeOf(one) / gossipIntervalMs] as const);
+    return `${name} ${fitText(points)}`;
   });
   return `
 Each factor of ten in nodes costs about the same again. The lines that fit best, in gossip periods: ${fits.join('; ')}.

@@ -85,8 +85,15 @@ function growthText(points: readonly (readonly [nodes: number, periods: number])
   const [nodes, periods] = points.at(-1)!;
   const atMost = `${periods.toFixed(1)} with ${nodes.toLocaleString('en')} nodes`;
   if (points.length < 2) return atMost;
+  return `${atMost}; fitted: ${fitText(points)}`;
+}
+
+/** The best line as a formula. */
+export function fitText(points: readonly (readonly [x: number, y: number])[]): string {
   const { base, perDecade } = fitLog(points);
-  return `${atMost}; fitted: ${base.toFixed(1)} + ${perDecade.toFixed(1)} log10 N`;
+  const size = Math.abs(base).toFixed(1);
+  const sign = base < 0 ? '-' : '+';
+  return `${perDecade.toFixed(1)} log10 N${Number(size) === 0 ? '' : ` ${sign} ${size}`}`;
 }
 
 /** The line through y over log10 x that fits best (least squares). */

@@ -3,7 +3,7 @@ import type { Dissemination } from '../../../src/simulate/dissemination.ts';
 import type { FalsePositives } from '../../../src/simulate/false-positives.ts';
 import { renderReport } from '../../../src/simulate/report.ts';
 import type { SimulationResults } from '../../../src/simulate/results.ts';
-import { evaluateTargets, fitLog, NEWS_BASE, NEWS_PER_DECADE } from '../../../src/simulate/targets.ts';
+import { evaluateTargets, fitLog, fitText, NEWS_BASE, NEWS_PER_DECADE } from '../../../src/simulate/targets.ts';
 
 const PERIOD_MS = 200;
 
@@ -79,6 +79,14 @@ test('the line that fits points on a line is that line', () => {
   const { base, perDecade } = fitLog([10, 100, 1000].map((x) => [x, 0.5 + 2 * Math.log10(x)] as const));
   expect(base).toBeCloseTo(0.5);
   expect(perDecade).toBeCloseTo(2);
+});
+
+test.each([
+  [0.5, '2.0 log10 N + 0.5'],
+  [-0.2, '2.0 log10 N - 0.2'],
+  [-0.04, '2.0 log10 N'],
+])('a line from %f is written %s', (base, text) => {
+  expect(fitText([10, 100, 1000].map((x) => [x, base + 2 * Math.log10(x)] as const))).toBe(text);
 });
 
 test('the report has every verdict, and names the seeds that failed', () => {
