@@ -99,10 +99,13 @@ export class Joiner {
 
   /** Tries everyone, and goes on until somebody answered. */
   #joinRound(): void {
-    const { timers, timing, random } = this.#options;
-    for (const target of [...this.#seeds, ...this.#remembered]) this.#try(target);
+    const { clock, timers, timing, random } = this.#options;
+    const targets = [...this.#seeds, ...this.#remembered];
+    for (const target of targets) this.#try(target);
     this.#checkAlone();
-    const delayMs = this.#outcome === 'joining' ? this.#retryMs : timing.reconnectIntervalMs;
+    const isYoung = clock.now() - this.#startedAtMs < timing.joinEagerMs;
+    const isEager = isYoung && targets.some(({ isSelf }) => !isSelf);
+    const delayMs = isEager ? this.#retryMs : timing.reconnectIntervalMs;
     this.#retryMs = Math.min(this.#retryMs * 1.5, timing.joinRetryMaxMs);
     timers.after(delayMs * (1 + random() / 4), () => {
       if (this.#outcome === 'joined') this.#reconnectRound();

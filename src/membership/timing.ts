@@ -48,9 +48,13 @@ export interface MembershipTiming {
   readonly streamTimeoutMs: number;
   /** Without an answer from any seed for this long, a node goes on alone (and keeps trying). */
   readonly joinTimeoutMs: number;
-  /** Pause after a failed attempt to join, times 1.5 each time up to the maximum, and 0 to 25 % more. */
+  /**
+   * Pause after a failed attempt to join, times 1.5 each time up to the maximum, and 0 to 25 % more; nodes that are
+   * started together wait for one another. After joinEager it is reconnectInterval.
+   */
   readonly joinRetryMs: number;
   readonly joinRetryMaxMs: number;
+  readonly joinEagerMs: number;
   /** Once per interval a lost seed and, with probability dead / alive, a dead member are tried again. */
   readonly reconnectIntervalMs: number;
   /** How long dead and left nodes are shown, and their leases kept for them (cluster.leaseTtl); see leaseKeptMs. */
@@ -94,7 +98,8 @@ const lan: MembershipTiming = {
   streamTimeoutMs: 10_000,
   joinTimeoutMs: 5_000,
   joinRetryMs: 100,
-  joinRetryMaxMs: 5_000,
+  joinRetryMaxMs: 500,
+  joinEagerMs: 60_000,
   reconnectIntervalMs: 5_000,
   deadRetentionMs: DAY_MS,
   tombstoneRetentionMs: 7 * DAY_MS,
@@ -116,6 +121,7 @@ const wan: MembershipTiming = {
   streamTimeoutMs: 30_000,
   joinTimeoutMs: 15_000,
   joinRetryMs: 1_000,
+  joinRetryMaxMs: 5_000,
   reconnectIntervalMs: 15_000,
   leaveMs: 3_000,
 };

@@ -31,6 +31,18 @@ describe.each(seeds)('membership, seed %i', (seed) => {
     expect(a!.membership.member(c!.id)!.incarnation).toBeGreaterThan(before);
   });
 
+  it('nodes that were there before their seed join it as soon as it is there', async () => {
+    const cluster = new SimulatedCluster({ seed });
+    const nodes = Array.from({ length: 20 }, () => cluster.add());
+    const [first, ...others] = nodes;
+    await Promise.all(others.map((node) => node.start()));
+    cluster.clock.advance(20_000);
+    expect(others[0]!.named('alive')).toEqual(['node-1']);
+    await first!.start();
+    const tookMs = cluster.clock.advanceUntil(() => cluster.agreesOnAlive(nodes), 20_000);
+    expect(tookMs).toBeLessThan(1_500);
+  });
+
   it('a node that lost the memory of its incarnation goes above the one others know', async () => {
     const cluster = new SimulatedCluster({ seed });
     const [a, , c] = await cluster.startAll(3);
