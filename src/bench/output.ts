@@ -26,7 +26,7 @@ export function checkWritable({ json, html }: OutputFiles): void {
   for (const file of [json, html]) {
     const folder = dirname(file);
     try {
-      accessSync(resolve(folder === FOLDER && !existsSync(folder) ? '.' : folder), constants.W_OK);
+      accessSync(resolve(folder === FOLDER && !existsSync(resolve(folder)) ? '.' : folder), constants.W_OK);
     } catch (error) {
       throw unwritable(file, error);
     }

@@ -3,7 +3,13 @@ import type { Dissemination } from '../../../src/simulate/dissemination.ts';
 import type { FalsePositives } from '../../../src/simulate/false-positives.ts';
 import { renderReport } from '../../../src/simulate/report.ts';
 import type { SimulationResults } from '../../../src/simulate/results.ts';
-import { evaluateTargets, fitLog, fitText, NEWS_BASE, NEWS_PER_DECADE } from '../../../src/simulate/targets.ts';
+import {
+  evaluateTargets,
+  fitLog,
+  fitText,
+  NEWS_BASE,
+  NEWS_PER_DECADE,
+} from '../../../src/simulate/targets.ts';
 
 const PERIOD_MS = 200;
 
