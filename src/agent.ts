@@ -191,6 +191,7 @@ class Agent {
         const mended = await pods.repair();
         return [...repaired, ...mended.map(() => 'pod' as const)];
       },
+      isChanging: () => overlay.isBusy,
       hasUnderlay: () => hasAddress(this.#underlay!.address),
       findUnderlay: () => this.#findUnderlay(),
       moveTo: async (next) => {

@@ -19,6 +19,8 @@ export interface HostGuardOptions {
   /** Throws as long as the host has no address to use. */
   readonly findUnderlay: () => Promise<Underlay>;
   readonly moveTo: (underlay: Underlay) => Promise<void>;
+  /** Whether the agent itself is changing the host just now: what it does then need not be looked at. */
+  readonly isChanging: () => boolean;
   readonly log: Logger;
 }
 
@@ -26,7 +28,7 @@ export interface HostGuardOptions {
 const SETTLE_MS = 50;
 /** Between the end of a look and the next one. */
 const PAUSE_MS = 250;
-/** Without any event, in case one was lost. A look runs `ip` several times, which an idle host would notice. */
+/** Without any event, in case one was lost. A look runs `ip` two or three times, which an idle host would notice. */
 const ROUTINE_MS = 300_000;
 const RETRY_MS = 500;
 
@@ -76,6 +78,7 @@ export class HostGuard {
     this.#dueAtMs = dueAtMs;
     this.#timer = setTimeout(() => {
       this.#dueAtMs = Number.POSITIVE_INFINITY;
+      if (this.#options.isChanging()) return this.#arm(SETTLE_MS);
       this.#looking = this.#look().then((nextMs) => {
         this.#looking = undefined;
         this.#arm(this.#isDue ? PAUSE_MS : nextMs);

@@ -65,6 +65,7 @@ export class Overlay {
   #subnets: readonly Prefix[] = [];
   /** The updates that have begun or wait; each waits for the one before. */
   #turn: Promise<void> = Promise.resolve();
+  #open = 0;
 
   /** Opens the TUN device and binds the underlay socket. Throws a WarrenError that says what is missing. */
   constructor(options: OverlayOptions) {
@@ -95,6 +96,11 @@ export class Overlay {
   /** Absent until the node has a lease. */
   get datapath(): Datapath | undefined {
     return this.#datapath;
+  }
+
+  /** Whether an update is under way. */
+  get isBusy(): boolean {
+    return this.#open > 0;
   }
 
   get workers(): number {
@@ -193,11 +199,12 @@ export class Overlay {
 
   /** One after the other, whatever became of the one before. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    this.#open++;
     const result = this.#turn.then(work);
-    this.#turn = result.then(
-      () => {},
-      () => {},
-    );
+    const end = () => {
+      this.#open--;
+    };
+    this.#turn = result.then(end, end);
     return result;
   }
 

@@ -48,8 +48,18 @@ const route = z.object({
   protocol: z.string().optional(),
   prefsrc: z.string().optional(),
   metric: z.number().optional(),
+  /** Absent: main, where only that is asked for. */
+  table: z.string().optional(),
+  /** Preference of a router (RFC 4191): only IPv6 has one, and every IPv6 route. */
+  pref: z.string().optional(),
 });
 export type Route = z.output<typeof route>;
+
+/** Interfaces with their addresses, and marked routes of the main table, as they were at one moment. */
+export interface NetworkView {
+  readonly links: readonly LinkAddresses[];
+  readonly routes: readonly (Route & { readonly family: Family })[];
+}
 
 /** The interface called `name`; undefined if there is none. */
 export async function findLink(name: string, where: InNetns = {}): Promise<Link | undefined> {
@@ -61,15 +71,30 @@ export async function findLink(name: string, where: InNetns = {}): Promise<Link 
   }
 }
 
-/** Every interface. */
-export function listLinks(where: InNetns = {}): Promise<Link[]> {
-  return showJson(link, ['-details', 'link', 'show'], where);
-}
-
 /** Every interface with its addresses, or the one called `name`. */
 export async function listAddresses(where: InNetns & { name?: string } = {}): Promise<LinkAddresses[]> {
   const which = where.name === undefined ? [] : ['dev', where.name];
-  const links = await showJson(linkAddresses, ['-details', 'address', 'show', ...which], where);
+  return withAddresses(await showJson(linkAddresses, ['-details', 'address', 'show', ...which], where));
+}
+
+/**
+ * All that is to be watched of a host, by one `ip`: to start one takes longer than what it does. `routeProtocol`
+ * is the mark of the routes (rtm_protocol).
+ */
+export async function viewNetwork(routeProtocol: string, where: InNetns = {}): Promise<NetworkView> {
+  const argv = ['ip', '-json', '-details', '-batch', '-'];
+  // Without a family, and of `table all` only, iproute2 lists the routes of both.
+  const stdin = `address show\nroute show table all proto ${routeProtocol}\n`;
+  const [links = '', routes = ''] = (await runCommand(argv, { ...where, stdin })).split('\n');
+  return {
+    links: withAddresses(parseJson(linkAddresses, links, argv)),
+    routes: parseJson(route, routes, argv)
+      .filter(({ table = 'main' }) => table === 'main')
+      .map((one) => ({ ...one, family: one.pref === undefined && !one.dst.includes(':') ? 4 : 6 })),
+  };
+}
+
+function withAddresses(links: readonly z.output<typeof linkAddresses>[]): LinkAddresses[] {
   return links.map(({ addr_info, ...link }) => ({
     ...link,
     // A point-to-point address may lack parts; it is none of the kinds that are looked for here.
@@ -147,10 +172,14 @@ function isUnroutable(error: HostCommandError): boolean {
 
 async function showJson<T>(schema: z.ZodType<T>, args: readonly string[], where: InNetns): Promise<T[]> {
   const argv = ['ip', '-json', ...args];
-  const text = (await runCommand(argv, where)).trim();
+  return parseJson(schema, await runCommand(argv, where), argv);
+}
+
+/** The entries that `argv` printed as `text`. */
+function parseJson<T>(schema: z.ZodType<T>, text: string, argv: readonly string[]): T[] {
   let value: unknown;
   try {
-    value = text === '' ? [] : JSON.parse(text);
+    value = text.trim() === '' ? [] : JSON.parse(text);
   } catch (error) {
     throw notUnderstood(argv, error);
   }

@@ -10,7 +10,7 @@
 import { addressBits, type Family, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
 import { formatPrefix, type Prefix, parsePrefix, prefixCovers, samePrefix } from '../ip/prefix.ts';
 import type { InNetns } from './command.ts';
-import { findLink, ipBatch, isMissing, listAddresses, listRoutes, type Route } from './ip.ts';
+import { findLink, ipBatch, isMissing, type NetworkView, viewNetwork } from './ip.ts';
 import { readSysctl, setSysctls } from './sysctl.ts';
 
 /** Marks our routes in the kernel's table (`rtnetlink(7)`, rtm_protocol): 5 to 255 are for daemons. */
@@ -39,7 +39,8 @@ export async function configureTun(network: TunNetwork, where: InNetns = {}): Pr
     await setSysctls([`net/ipv6/conf/${name}/disable_ipv6`], '0', where);
   }
   const hasIpv6 = (await readSysctl(`net/ipv6/conf/${name}/addr_gen_mode`, where)) !== undefined;
-  const [link] = await listAddresses({ ...where, name });
+  const { links, routes } = await viewNetwork(ROUTE_PROTOCOL, where);
+  const link = links.find(({ ifname }) => ifname === name);
   const stale = (link?.addresses ?? []).filter((info) => {
     const address = parseAddress(info.local);
     const wanted = network.addresses.some((own) => formatAddress(own) === formatAddress(address));
@@ -48,6 +49,8 @@ export async function configureTun(network: TunNetwork, where: InNetns = {}): Pr
   const wanted = wantedRoutes(network);
   await ipBatch(
     [
+      // First, while they are there: with an address the kernel drops the routes that name it as their source.
+      ...staleRoutes(network, wanted, routes),
       // No link-local address: nobody is on this link, and the kernel would send router solicitations.
       ...(hasIpv6 ? [['link', 'set', 'dev', name, 'addrgenmode', 'none']] : []),
       ['link', 'set', 'dev', name, 'mtu', String(network.mtu)],
@@ -62,7 +65,6 @@ export async function configureTun(network: TunNetwork, where: InNetns = {}): Pr
     ],
     where,
   );
-  await ipBatch(await staleRoutes(network, wanted, where), where);
 }
 
 export type TunFault = 'link' | 'address' | 'route';
@@ -70,8 +72,7 @@ export type TunFault = 'link' | 'address' | 'route';
 /** What of `network` is not there, one entry for each piece; undefined if the device itself is gone. */
 export async function inspectTun(network: TunNetwork, where: InNetns = {}): Promise<TunFault[] | undefined> {
   const { name, gsoMaxSegments } = network;
-  // All looks at once: what is broken should be back soon.
-  const [links, [routes4, routes6]] = await Promise.all([listAddresses(where), markedRoutes(where)]);
+  const { links, routes } = await viewNetwork(ROUTE_PROTOCOL, where);
   const link = links.find(({ ifname }) => ifname === name);
   if (!link) return undefined;
   const faults: TunFault[] = [];
@@ -84,11 +85,11 @@ export async function inspectTun(network: TunNetwork, where: InNetns = {}): Prom
   // What is left is not ours.
   for (const _stranger of present) faults.push('address');
   for (const { prefix, kind } of wantedRoutes(network)) {
-    const isThere = (prefix.family === 4 ? routes4 : routes6).some(
+    const isThere = routes.some(
       (route) =>
-        (route.type === 'unreachable' ? 'unreachable' : 'unicast') === kind &&
+        kindOf(route) === kind &&
         (kind === 'unreachable' || route.dev === name) &&
-        samePrefix(destination(route, prefix.family), prefix),
+        samePrefix(destination(route), prefix),
     );
     if (!isThere) faults.push('route');
   }
@@ -113,7 +114,8 @@ export async function removeTun(
     ownSubnets: [],
     extraPrefixes: [],
   };
-  await ipBatch(await staleRoutes(network, [], where), where);
+  const { routes } = await viewNetwork(ROUTE_PROTOCOL, where);
+  await ipBatch(staleRoutes(network, [], routes), where);
   if ((await findLink(name, where)) === undefined) return;
   try {
     await ipBatch([['link', 'delete', 'dev', name]], where);
@@ -128,6 +130,8 @@ export async function refuseRouterAdvertisements(name: string, where: InNetns = 
   const setting = `net/ipv6/conf/${name}/accept_ra` as const;
   if ((await readSysctl(setting, where)) !== undefined) await setSysctls([setting], '0', where);
 }
+
+type Route = NetworkView['routes'][number];
 
 interface WantedRoute {
   readonly prefix: Prefix;
@@ -157,40 +161,35 @@ function wantedRoutes(network: TunNetwork): WantedRoute[] {
   ];
 }
 
-/** Commands that delete the routes with our mark that are not wanted. */
-async function staleRoutes(
+/** Commands that delete those of the marked `routes` that are this device's and not wanted. */
+function staleRoutes(
   network: TunNetwork,
   wanted: readonly WantedRoute[],
-  where: InNetns,
-): Promise<string[][]> {
+  routes: readonly Route[],
+): string[][] {
   const commands: string[][] = [];
-  const marked = await markedRoutes(where);
-  for (const [index, family] of ([4, 6] as const).entries()) {
-    for (const route of marked[index]!) {
-      const prefix = destination(route, family);
-      const kind = route.type === 'unreachable' ? 'unreachable' : 'unicast';
-      // Another agent of the same network namespace marks its routes alike.
-      const ours =
-        kind === 'unicast'
-          ? route.dev === network.name
-          : network.podRanges.some((range) => prefixCovers(range, prefix));
-      const kept = wanted.some((entry) => entry.kind === kind && samePrefix(entry.prefix, prefix));
-      if (!ours || kept) continue;
-      const how = kind === 'unicast' ? ['dev', network.name] : [];
-      const type = kind === 'unreachable' ? ['unreachable'] : [];
-      commands.push(['route', 'delete', ...type, formatPrefix(prefix), ...how, 'proto', ROUTE_PROTOCOL]);
-    }
+  for (const route of routes) {
+    const prefix = destination(route);
+    const kind = kindOf(route);
+    // Another agent of the same network namespace marks its routes alike.
+    const ours =
+      kind === 'unicast'
+        ? route.dev === network.name
+        : network.podRanges.some((range) => prefixCovers(range, prefix));
+    const kept = wanted.some((entry) => entry.kind === kind && samePrefix(entry.prefix, prefix));
+    if (!ours || kept) continue;
+    const how = kind === 'unicast' ? ['dev', network.name] : [];
+    const type = kind === 'unreachable' ? ['unreachable'] : [];
+    commands.push(['route', 'delete', ...type, formatPrefix(prefix), ...how, 'proto', ROUTE_PROTOCOL]);
   }
   return commands;
 }
 
-/** The routes with our mark, of IPv4 and of IPv6. */
-function markedRoutes(where: InNetns): Promise<[Route[], Route[]]> {
-  const ofFamily = (family: Family) => listRoutes(family, ['proto', ROUTE_PROTOCOL], where);
-  return Promise.all([ofFamily(4), ofFamily(6)]);
+function kindOf(route: Route): WantedRoute['kind'] {
+  return route.type === 'unreachable' ? 'unreachable' : 'unicast';
 }
 
-function destination(route: Route, family: Family): Prefix {
-  if (route.dst === 'default') return { family, value: 0n, length: 0 };
-  return parsePrefix(route.dst.includes('/') ? route.dst : `${route.dst}/${addressBits(family)}`);
+function destination({ dst, family }: Route): Prefix {
+  if (dst === 'default') return { family, value: 0n, length: 0 };
+  return parsePrefix(dst.includes('/') ? dst : `${dst}/${addressBits(family)}`);
 }

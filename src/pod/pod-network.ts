@@ -12,7 +12,7 @@
 import { createHash } from 'node:crypto';
 import { WarrenError } from '../errors.ts';
 import type { InNetns } from '../host/command.ts';
-import { findLink, ipBatch, isMissing, listAddresses, listLinks, listRoutes } from '../host/ip.ts';
+import { findLink, ipBatch, isMissing, listAddresses, viewNetwork } from '../host/ip.ts';
 import { readSysctl, type SysctlName, setSysctls } from '../host/sysctl.ts';
 import { ROUTE_PROTOCOL, refuseRouterAdvertisements } from '../host/tun-network.ts';
 import { addressBits, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
@@ -73,14 +73,10 @@ export async function findDamagedPods<T extends PodHostSide>(
   host: InNetns,
 ): Promise<T[]> {
   if (pods.length === 0) return [];
-  const [all, routes4, routes6] = await Promise.all([
-    listLinks(host),
-    listRoutes(4, ['proto', ROUTE_PROTOCOL], host),
-    listRoutes(6, ['proto', ROUTE_PROTOCOL], host),
-  ]);
-  const links = new Map(all.map((link) => [link.ifname, link]));
+  const view = await viewNetwork(ROUTE_PROTOCOL, host);
+  const links = new Map(view.links.map((link) => [link.ifname, link]));
   const routes = new Set<string>();
-  for (const { dst, dev } of [...routes4, ...routes6]) {
+  for (const { dst, dev } of view.routes) {
     if (dst !== 'default') routes.add(`${formatAddress(parseAddress(dst.split('/')[0]!))} ${dev}`);
   }
   return pods.filter(({ hostInterface, addresses, mtu }) => {
