@@ -260,6 +260,8 @@ const operations = {
   /** Binds a socket for `udpCollect`. */
   async udpSink({ host }) {
     const socket = await udpSocket({ address: host, port: 0 });
+    // What comes before `udpCollect` waits in the socket: Node would take it out, and nobody would hear of it.
+    socket._handle.recvStop();
     growReceiveBuffer(socket);
     const { port } = socket.address();
     sinks.set(port, socket);
