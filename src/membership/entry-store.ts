@@ -3,6 +3,7 @@
  * Entries are never changed in place; a change is a new entry in the same slot, so that tables may share them.
  */
 import type { MemberStatus } from '../api/types.ts';
+import type { KnownState } from './merge-rule.ts';
 import type { Suspicion } from './suspicion.ts';
 import type { NodeRecord, SignedRecord } from './types.ts';
 
@@ -27,6 +28,15 @@ export interface MemberEntry {
  * than its lease is kept; not shown any more, and remembered for what its lease was (lease/conflict-rule.ts).
  */
 export type Memory = 'restored' | 'expired';
+
+export function isGone(status: MemberStatus): boolean {
+  return status === 'dead' || status === 'left';
+}
+
+/** What news of the member is judged by. */
+export function entryState({ record, status }: MemberEntry): KnownState {
+  return { incarnation: record.incarnation, status };
+}
 
 export interface EntryStore {
   readonly size: number;

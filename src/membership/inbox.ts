@@ -60,10 +60,10 @@ export class Inbox implements LinkHandlers {
         roster.mergeRecord(message.signed, 'broadcast');
         break;
       case 'suspect':
-        roster.suspect(message);
+        roster.accusations.suspect(message);
         break;
       case 'dead':
-        roster.declareDead(message);
+        roster.accusations.declareDead(message);
         break;
       case 'forget':
         roster.forgotten(message);

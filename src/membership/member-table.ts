@@ -1,6 +1,6 @@
 /** Every member this node knows, itself included, in probing order. Bounded by `MAX_MEMBERS`. */
 import type { MemberStatus } from '../api/types.ts';
-import { ArrayEntryStore, type EntryStore, type MemberEntry } from './entry-store.ts';
+import { ArrayEntryStore, type EntryStore, isGone, type MemberEntry } from './entry-store.ts';
 import { type Random, randomIndex } from './random.ts';
 import { TableDigest } from './table-digest.ts';
 
@@ -132,6 +132,5 @@ export class MemberTable {
 
 /** A suspect counts as alive: suspicions come and go, and are not worth an exchange of tables. */
 function stateOf(entry: MemberEntry): number {
-  const isGone = entry.status === 'dead' || entry.status === 'left';
-  return Math.imul(entry.record.incarnation, 2) + (isGone ? 1 : 0);
+  return Math.imul(entry.record.incarnation, 2) + (isGone(entry.status) ? 1 : 0);
 }

@@ -7,6 +7,7 @@
  *     probe.ts            failure detection              gossip.ts        spreading news
  *     sync.ts             push-pull                      join.ts          finding the others
  *     key-rotation.ts     changing the cluster's keys    persistence.ts   what outlives a restart
+ *     accusations.ts      suspects and the dead
  *
  * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
  */
@@ -169,7 +170,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         this.emit('removed', member);
       },
       onLastCall: ({ id, record }) => {
-        const accusation = this.#roster.accusationOf(id);
+        const accusation = this.#roster.accusations.messageFor(id);
         if (accusation) this.#link.send(record, [accusation]);
       },
       onTombstone: () => this.#persistence.changed(),

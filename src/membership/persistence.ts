@@ -6,6 +6,7 @@ import { errorMessage } from '../errors.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Clock, TimerGroup } from './clock.ts';
+import { isGone } from './entry-store.ts';
 import { type Random, sample } from './random.ts';
 import type { Roster } from './roster.ts';
 import type { SelfRecord } from './self.ts';
@@ -101,10 +102,10 @@ export class Persistence {
         generation,
         at: Math.round(startMs + sinceMs),
       })),
-      lessees: lessees.map(({ signed, status, statusSinceMs }) => {
-        const isGone = status === 'dead' || status === 'left';
-        return { signed, goneAt: isGone ? Math.round(startMs + statusSinceMs) : undefined };
-      }),
+      lessees: lessees.map(({ signed, status, statusSinceMs }) => ({
+        signed,
+        goneAt: isGone(status) ? Math.round(startMs + statusSinceMs) : undefined,
+      })),
     };
   }
 }

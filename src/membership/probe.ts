@@ -86,7 +86,7 @@ export class Prober {
     const { id } = sender;
     const toStranger = id === undefined || roster.table.get(id)?.memory !== undefined;
     const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger }), ...lesson];
-    const accusation = id === undefined ? undefined : roster.accusationOf(id);
+    const accusation = id === undefined ? undefined : roster.accusations.messageFor(id);
     if (accusation) messages.push(accusation);
     gossiper.send(sender, id, messages, sender.key);
     if (!sender.isAddressed && id !== undefined) onStranger(sender);
@@ -172,7 +172,7 @@ export class Prober {
         counters.add('probesFailed');
         // Helpers that answered neither way tell of this node's own network rather than of the target.
         awareness.add(helpers > 0 ? helpers - nacks : 1);
-        roster.suspect({ kind: 'suspect', member: target.id, incarnation, from: selfId });
+        roster.accusations.suspect({ kind: 'suspect', member: target.id, incarnation, from: selfId });
         gossiper.wake();
       }
       this.#round();
@@ -192,7 +192,7 @@ export class Prober {
       },
     });
 
-    const accusation = roster.accusationOf(target.id);
+    const accusation = roster.accusations.messageFor(target.id);
     // The accusation first: the answer then brings the refutation along.
     gossiper.send(target.record, target.id, [...(accusation ? [accusation] : []), encodeMessage(ping)]);
   }

@@ -1,40 +1,24 @@
 /**
- * The member table and everything that may change it: records, accusations, push-pull states, time. All news
- * that changes it is passed on through the broadcast queue and reported to `onChange`.
+ * The member table and everything that may change it: records, push-pull states, tombstones, time, and what is said
+ * against a member (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
+ * to `onChange`.
  */
-import type { Logger } from '../log/logger.ts';
-import type { Awareness } from './awareness.ts';
-import type { BroadcastQueue } from './broadcast-queue.ts';
-import type { Clock, TimerGroup } from './clock.ts';
-import { type Accusation, encodeMessage, type Forget, type MemberState } from './codec.ts';
-import { type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
-import { MAX_MEMBERS, type MemberEntry, type MemberTable } from './member-table.ts';
-import { deathIsNews, judgeRemoteStatus, judgeSuspect, recordIsNews } from './merge-rule.ts';
+import { Accusations, type AccuserOptions } from './accusations.ts';
+import { encodeMessage, type Forget, type MemberState } from './codec.ts';
+import { MESSAGE_COUNTER } from './counters.ts';
+import { entryState, isGone, type MemberEntry } from './entry-store.ts';
+import { MAX_MEMBERS, type MemberTable } from './member-table.ts';
+import { judgeRemoteStatus, recordIsNews } from './merge-rule.ts';
 import { sameSignedRecord } from './record.ts';
 import type { RecordReader } from './record-reader.ts';
-import type { SelfRecord } from './self.ts';
-import { Suspicion, suspicionBounds } from './suspicion.ts';
-import { leaseKeptMs, type MembershipTiming, memoryMs, SAME_TIME_MS } from './timing.ts';
+import { leaseKeptMs, memoryMs, SAME_TIME_MS } from './timing.ts';
 import { Tombstones } from './tombstones.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
-export interface RosterOptions {
-  readonly self: SelfRecord;
-  readonly table: MemberTable;
-  readonly broadcasts: BroadcastQueue;
-  readonly awareness: Awareness;
-  readonly clock: Clock;
-  readonly timers: TimerGroup;
-  readonly timing: MembershipTiming;
-  readonly counters: GossipCounters;
-  readonly logger: Logger;
+export interface RosterOptions extends AccuserOptions {
   readonly records: RecordReader;
   readonly onChange: (member: Member, previous: Member | undefined) => void;
   readonly onRemoved: (member: Member) => void;
-  /** That node believes something out of date about this one. */
-  readonly onStale: (accuserId: string) => void;
-  /** A suspect is about to be declared dead. */
-  readonly onLastCall: (entry: MemberEntry) => void;
   /** A node says something that is void since it was forgotten. */
   readonly onForgotten: (record: NodeRecord) => void;
   /** There is one more to remember. */
@@ -45,9 +29,6 @@ export interface RosterOptions {
   readonly onTwin: (record: NodeRecord) => void;
 }
 
-/** How often a suspect is told before it is declared dead. */
-const LAST_CALLS = 3;
-
 /** How a record came: `quiet` ones are not passed on, since everyone but this node knows them. */
 export type Spread = 'broadcast' | 'quiet';
 
@@ -55,12 +36,19 @@ export class Roster {
   readonly #options: RosterOptions;
   readonly table: MemberTable;
   readonly tombstones: Tombstones;
+  readonly accusations: Accusations;
 
   constructor(options: RosterOptions) {
     this.#options = options;
     this.table = options.table;
     const { self, clock, timing } = options;
     this.tombstones = new Tombstones(this.table.digest, clock, memoryMs(timing));
+    this.accusations = new Accusations({
+      ...options,
+      tombstones: this.tombstones,
+      change: (id, change) => this.#update(id, change),
+      announceSelf: () => this.announceSelf(),
+    });
     if (this.table.get(self.id)) {
       this.table.change(self.id, { record: self.record, signed: self.signed });
       return;
@@ -130,7 +118,7 @@ export class Roster {
     if (news.isTaken && spread === 'broadcast' && isThere) this.#broadcastRecord(entry);
     if (!news.isTaken && !isThere) this.#goneSince(entry, clock.now() - ageMs);
     if (judgeRemoteStatus(state.status) === 'suspect') {
-      this.suspect({
+      this.accusations.suspect({
         kind: 'suspect',
         member: entry.id,
         incarnation: entry.record.incarnation,
@@ -153,66 +141,6 @@ export class Roster {
       ...(!isShown && isKept ? { memory: 'restored' as const } : {}),
     });
     if (!isShown && isKept) this.#options.onChange(this.member(this.table.get(entry.id)!), undefined);
-  }
-
-  suspect(accusation: Accusation): void {
-    const { self, clock, timers, timing, counters, logger } = this.#options;
-    const entry = this.table.get(accusation.member);
-    if (!entry) return;
-    if (entry.id === self.id) {
-      this.#refute(accusation);
-      return;
-    }
-    const verdict = judgeSuspect(knownState(entry), accusation.incarnation);
-    if (verdict === 'confirm' && this.#isWitness(accusation) && entry.suspicion?.confirm(accusation.from)) {
-      this.#broadcast(accusation);
-    }
-    if (verdict !== 'suspect') return;
-    counters.add('suspicions');
-    logger.debug({ node: entry.record.name, from: this.#nameOf(accusation.from) }, 'node is suspect');
-    const bounds = suspicionBounds(timing, this.table.reachable);
-    const suspicion = new Suspicion(accusation.from, bounds, clock, timers, () =>
-      this.#lastCall({ ...accusation, kind: 'dead', from: self.id }, LAST_CALLS),
-    );
-    this.#update(entry.id, { status: 'suspect', suspicion });
-    this.#broadcast(accusation);
-  }
-
-  /** Only who is there can have seen it, and not the suspect itself. */
-  #isWitness({ from, member }: Accusation): boolean {
-    const witness = this.table.get(from);
-    return witness !== undefined && from !== member && !isGone(witness.status);
-  }
-
-  declareDead(accusation: Accusation): void {
-    const { self, counters, logger } = this.#options;
-    const entry = this.table.get(accusation.member);
-    if (!entry) return;
-    if (entry.id === self.id) {
-      this.#refute(accusation);
-      return;
-    }
-    if (!deathIsNews(knownState(entry), accusation.incarnation)) return;
-    counters.add('deaths');
-    logger.warn({ node: entry.record.name, from: this.#nameOf(accusation.from) }, 'node is dead');
-    this.#update(entry.id, { status: 'dead' });
-    this.#broadcast(accusation);
-  }
-
-  /**
-   * Before a suspect is declared dead it is told so a last time, and more than once in case that gets lost: its
-   * refutation may have passed this node by.
-   */
-  #lastCall(accusation: Accusation, calls: number): void {
-    const { timers, timing, onLastCall } = this.#options;
-    const entry = this.table.get(accusation.member);
-    if (!entry || !deathIsNews(knownState(entry), accusation.incarnation)) return;
-    if (calls === 0 || !timing.tellsSuspects) {
-      this.declareDead(accusation);
-      return;
-    }
-    onLastCall(entry);
-    timers.after(timing.probeTimeoutMs / 2, () => this.#lastCall(accusation, calls - 1));
   }
 
   /** A tombstone: what its node has said so far is void. True if that is news. */
@@ -258,23 +186,6 @@ export class Roster {
     }
   }
 
-  /** The message that tells a node what is believed of it, if it is anything but that it is there. */
-  accusationOf(id: string): Uint8Array | undefined {
-    const entry = this.table.get(id);
-    if (!entry) {
-      const forget = this.tombstones.message(id);
-      return forget && encodeMessage(forget);
-    }
-    if (entry.memory || (entry.status !== 'suspect' && entry.status !== 'dead')) return undefined;
-    if (!this.#options.timing.tellsSuspects) return undefined;
-    return encodeMessage({
-      kind: entry.status,
-      member: entry.id,
-      incarnation: entry.record.incarnation,
-      from: this.#options.self.id,
-    });
-  }
-
   /**
    * A record of this very node. A higher incarnation, or other content under the same one, is left from an
    * earlier run whose state was lost in part: go above it. While running it can only be another agent.
@@ -289,20 +200,6 @@ export class Roster {
     }
     this.#options.onTwin(record);
     self.renew(record.incarnation);
-    this.announceSelf();
-  }
-
-  #refute(accusation: Accusation): void {
-    const { self, awareness, counters, logger } = this.#options;
-    if (accusation.incarnation < self.record.incarnation) this.#options.onStale(accusation.from);
-    if (self.left || accusation.incarnation !== self.record.incarnation) return;
-    counters.add('refutations');
-    awareness.add(1);
-    logger.debug(
-      { from: this.#nameOf(accusation.from), claim: accusation.kind },
-      'refuting what is said of this node',
-    );
-    self.renew();
     this.announceSelf();
   }
 
@@ -332,7 +229,7 @@ export class Roster {
         isSame: record.incarnation === self.record.incarnation,
       };
     }
-    if (entry && !recordIsNews(knownState(entry), record.incarnation)) {
+    if (entry && !recordIsNews(entryState(entry), record.incarnation)) {
       const isSame = entry.record.incarnation === record.incarnation;
       if (!isSame || !entry.memory || ifUnknown.status !== 'alive' || entry.record.left) {
         return { entry, isTaken: false, isSame };
@@ -422,14 +319,6 @@ export class Roster {
   #broadcastRecord(entry: MemberEntry): void {
     this.#options.broadcasts.put(entry.id, encodeMessage({ kind: 'record', signed: entry.signed }), entry.id);
   }
-
-  #broadcast(accusation: Accusation): void {
-    this.#options.broadcasts.put(accusation.member, encodeMessage(accusation));
-  }
-
-  #nameOf(id: string): string {
-    return this.table.get(id)?.record.name ?? id;
-  }
 }
 
 interface Merged {
@@ -438,12 +327,4 @@ interface Merged {
   readonly isTaken: boolean;
   /** What is known is what the record says. */
   readonly isSame: boolean;
-}
-
-function isGone(status: MemberStatus): boolean {
-  return status === 'dead' || status === 'left';
-}
-
-function knownState(entry: MemberEntry) {
-  return { incarnation: entry.record.incarnation, status: entry.status };
 }
