@@ -65,7 +65,7 @@ export class Overlay {
   #subnets: readonly Prefix[] = [];
   /** The updates that have begun or wait; each waits for the one before. */
   #turn: Promise<void> = Promise.resolve();
-  #open = 0;
+  #turnsOpen = 0;
 
   /** Opens the TUN device and binds the underlay socket. Throws a WarrenError that says what is missing. */
   constructor(options: OverlayOptions) {
@@ -100,7 +100,7 @@ export class Overlay {
 
   /** Whether an update is under way. */
   get isBusy(): boolean {
-    return this.#open > 0;
+    return this.#turnsOpen > 0;
   }
 
   get workers(): number {
@@ -199,10 +199,10 @@ export class Overlay {
 
   /** One after the other, whatever became of the one before. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    this.#open++;
+    this.#turnsOpen++;
     const result = this.#turn.then(work);
     const end = () => {
-      this.#open--;
+      this.#turnsOpen--;
     };
     this.#turn = result.then(end, end);
     return result;

@@ -10,7 +10,7 @@
 import { addressBits, type Family, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
 import { formatPrefix, type Prefix, parsePrefix, prefixCovers, samePrefix } from '../ip/prefix.ts';
 import type { InNetns } from './command.ts';
-import { findLink, ipBatch, isMissing, type NetworkView, viewNetwork } from './ip.ts';
+import { ipBatch, isMissing, type NetworkView, viewNetwork } from './ip.ts';
 import { readSysctl, setSysctls } from './sysctl.ts';
 
 /** Marks our routes in the kernel's table (`rtnetlink(7)`, rtm_protocol): 5 to 255 are for daemons. */
@@ -114,9 +114,9 @@ export async function removeTun(
     ownSubnets: [],
     extraPrefixes: [],
   };
-  const { routes } = await viewNetwork(ROUTE_PROTOCOL, where);
+  const { links, routes } = await viewNetwork(ROUTE_PROTOCOL, where);
   await ipBatch(staleRoutes(network, [], routes), where);
-  if ((await findLink(name, where)) === undefined) return;
+  if (!links.some(({ ifname }) => ifname === name)) return;
   try {
     await ipBatch([['link', 'delete', 'dev', name]], where);
   } catch (error) {

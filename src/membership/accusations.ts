@@ -16,7 +16,7 @@ import { Suspicion, suspicionBounds } from './suspicion.ts';
 import type { MembershipTiming } from './timing.ts';
 import type { Tombstones } from './tombstones.ts';
 
-export interface AccuserOptions {
+export interface AccusationsOptions {
   readonly self: SelfRecord;
   readonly table: MemberTable;
   readonly broadcasts: BroadcastQueue;
@@ -30,9 +30,6 @@ export interface AccuserOptions {
   readonly onStale: (accuserId: string) => void;
   /** A suspect is about to be declared dead. */
   readonly onLastCall: (entry: MemberEntry) => void;
-}
-
-export interface AccusationsOptions extends AccuserOptions {
   readonly tombstones: Tombstones;
   /** Changes a member of the table, and reports it. */
   readonly change: (id: string, change: Pick<Partial<MemberEntry>, 'status' | 'suspicion'>) => void;
@@ -50,6 +47,7 @@ export class Accusations {
     this.#options = options;
   }
 
+  /** Takes note of a suspicion of this node's own or of another's; one of this node itself is refuted. */
   suspect(accusation: Accusation): void {
     const { self, table, clock, timers, timing, counters, logger, change } = this.#options;
     const entry = table.get(accusation.member);
@@ -79,6 +77,7 @@ export class Accusations {
     return witness !== undefined && from !== member && !isGone(witness.status);
   }
 
+  /** The same of a death. */
   declareDead(accusation: Accusation): void {
     const { self, table, counters, logger, change } = this.#options;
     const entry = table.get(accusation.member);

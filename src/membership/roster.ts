@@ -3,7 +3,7 @@
  * against a member (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
  * to `onChange`.
  */
-import { Accusations, type AccuserOptions } from './accusations.ts';
+import { Accusations, type AccusationsOptions } from './accusations.ts';
 import { encodeMessage, type Forget, type MemberState } from './codec.ts';
 import { MESSAGE_COUNTER } from './counters.ts';
 import { entryState, isGone, type MemberEntry } from './entry-store.ts';
@@ -15,7 +15,7 @@ import { leaseKeptMs, memoryMs, SAME_TIME_MS } from './timing.ts';
 import { Tombstones } from './tombstones.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
-export interface RosterOptions extends AccuserOptions {
+export interface RosterOptions extends Omit<AccusationsOptions, 'tombstones' | 'change' | 'announceSelf'> {
   readonly records: RecordReader;
   readonly onChange: (member: Member, previous: Member | undefined) => void;
   readonly onRemoved: (member: Member) => void;
