@@ -122,6 +122,18 @@ describe.skipIf(NO_NETNS)(`the TUN device's network${NO_NETNS ? ` (skipped: ${NO
     ]);
   });
 
+  it('tells the default routes of both families apart, and leaves those of other tables alone', async () => {
+    const all = { ...network, extraPrefixes: [parsePrefix('0.0.0.0/0'), parsePrefix('::/0')] };
+    await configureTun(all, where);
+    ns.run('ip', 'route', 'add', '10.50.0.0/16', 'dev', 'warren0', 'table', '99', 'proto', '87');
+    expect(await inspectTun(all, where)).toEqual([]);
+    ns.run('ip', '-6', 'route', 'delete', 'default', 'dev', 'warren0');
+    expect(await inspectTun(all, where)).toEqual(['route']);
+    await configureTun(network, where);
+    expect((await routes()).filter((route) => route.includes('default'))).toEqual([]);
+    expect(ns.run('ip', 'route', 'show', 'table', '99')).toContain('10.50.0.0/16');
+  });
+
   it('is removed with all of its routes, twice without complaint', async () => {
     await configureTun(network, where);
     await removeTun('warren0', network.podRanges, where);
