@@ -10,7 +10,6 @@
  * It is the one place where lease events meet the forwarding database.
  */
 import { HostGuard } from './agent/host-guard.ts';
-import { Overlay } from './agent/overlay.ts';
 import { forwardingPeers } from './agent/peers.ts';
 import { timingOf } from './agent/timing.ts';
 import { agentView } from './agent/view.ts';
@@ -18,23 +17,24 @@ import { agentIsRunning } from './api/client.ts';
 import { type ApiServer, startApiServer } from './api/server.ts';
 import { startTcpApi } from './api/tcp.ts';
 import type { Config } from './config/config.ts';
+import { Overlay } from './dataplane/userspace.ts';
 import { errorMessage, WarrenError } from './errors.ts';
 import { removeTun } from './host/tun-network.ts';
 import { hasAddress, resolveUnderlay, type Underlay } from './host/underlay-route.ts';
+import { type Identity, loadIdentity, loadOrCreateIdentity } from './identity.ts';
 import { formatAddress } from './ip/address.ts';
 import { type Endpoint, formatEndpoint } from './ip/endpoint.ts';
 import { formatPrefix, prefixContains } from './ip/prefix.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import { fileLeaseStore } from './lease/lease-store.ts';
+import { ClusterKeys, fileKeyChanges } from './link/cluster-keys.ts';
+import { loadKeyRing } from './link/key-ring.ts';
+import { MovableTransport } from './link/movable-transport.ts';
+import { UdpTcpTransport } from './link/udp-tcp-transport.ts';
 import { createLogger, type Logger } from './log/logger.ts';
-import { ClusterKeys, fileKeyChanges } from './membership/cluster-keys.ts';
-import { type Identity, loadIdentity, loadOrCreateIdentity } from './membership/identity.ts';
-import { loadKeyRing } from './membership/key-ring.ts';
 import { Membership } from './membership/membership.ts';
-import { MovableTransport } from './membership/movable-transport.ts';
 import { fileMembershipStore } from './membership/store.ts';
 import type { MembershipTiming } from './membership/timing.ts';
-import { UdpTcpTransport } from './membership/udp-tcp-transport.ts';
 import { VERSION } from './package.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import { makeStateFolder } from './state/state-file.ts';

@@ -1,10 +1,10 @@
 /** From members and leases to peers of the packet path: who can be sent to, and what they own. */
 import type { Config } from '../config/config.ts';
+import type { ForwardingPeer } from '../dataplane/dataplane.ts';
 import type { Family } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
-import type { Owner } from '../lease/lease-manager.ts';
+import type { Owner } from '../lease/lease-source.ts';
 import type { Member } from '../membership/types.ts';
-import type { ForwardingPeer } from './forwarding-table.ts';
 
 export function staticPeerKey(name: string): string {
   return `static/${name}`;

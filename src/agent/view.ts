@@ -1,5 +1,20 @@
 /** What the running agent shows on its control socket. Everything is read when it is asked for. */
 import type { AgentView, AllTargets, PodsView } from '../api/agent-view.ts';
+import type { Config } from '../config/config.ts';
+import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
+import { DROP_NAMES } from '../datapath/drops.ts';
+import type { Overlay } from '../dataplane/userspace.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import { formatAddress } from '../ip/address.ts';
+import { formatEndpoint } from '../ip/endpoint.ts';
+import { formatPrefix } from '../ip/prefix.ts';
+import type { LeaseManager } from '../lease/lease-manager.ts';
+import { parseKeyRing } from '../link/key-ring.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { Member } from '../membership/types.ts';
+import { VERSION } from '../package.ts';
+import { nodeAddress } from '../pod/addresses.ts';
 import type {
   DirectionReport,
   KeyChange,
@@ -8,22 +23,7 @@ import type {
   PeerReport,
   RouteReport,
   StatusReport,
-} from '../api/types.ts';
-import type { Config } from '../config/config.ts';
-import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
-import { DROP_NAMES } from '../datapath/drops.ts';
-import { errorMessage, WarrenError } from '../errors.ts';
-import type { Underlay } from '../host/underlay-route.ts';
-import { formatAddress } from '../ip/address.ts';
-import { formatEndpoint } from '../ip/endpoint.ts';
-import { formatPrefix } from '../ip/prefix.ts';
-import type { LeaseManager } from '../lease/lease-manager.ts';
-import { parseKeyRing } from '../membership/key-ring.ts';
-import type { Membership } from '../membership/membership.ts';
-import type { Member } from '../membership/types.ts';
-import { VERSION } from '../package.ts';
-import { nodeAddress } from '../pod/addresses.ts';
-import type { Overlay } from './overlay.ts';
+} from '../readmodel/reports.ts';
 import { staticPeerKey, subnetsByOwner, unreachableReason } from './peers.ts';
 
 /** Nodes that are asked for their pods at the same time. */

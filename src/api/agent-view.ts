@@ -9,7 +9,7 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
-} from './types.ts';
+} from '../readmodel/reports.ts';
 
 export interface AgentView {
   status(): StatusReport;

@@ -2,7 +2,6 @@
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { errorMessage, WarrenError } from '../errors.ts';
-import type { AllTargets } from './agent-view.ts';
 import type {
   ErrorReport,
   ForgetReport,
@@ -14,7 +13,8 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
-} from './types.ts';
+} from '../readmodel/reports.ts';
+import type { AllTargets } from './agent-view.ts';
 
 /** An agent that is alive accepts a connection at once. */
 const CONNECT_TIMEOUT_MS = 2000;

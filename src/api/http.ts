@@ -1,7 +1,7 @@
 /** The HTTP that both servers speak: JSON and text answers, bounded bodies, errors that say what to do. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { WarrenError } from '../errors.ts';
-import type { ErrorReport } from './types.ts';
+import type { ErrorReport } from '../readmodel/reports.ts';
 
 /** The largest request is a pod's name and a path. */
 const MAX_BODY_BYTES = 64 * 1024;

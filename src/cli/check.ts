@@ -5,7 +5,7 @@
 import { readlinkSync } from 'node:fs';
 import type { AllTargets } from '../api/agent-view.ts';
 import type { AgentClient } from '../api/client.ts';
-import type { CheckReport, CheckResult, PodReport, StatusReport } from '../api/types.ts';
+import type { CheckReport, CheckResult, PodReport, StatusReport } from '../readmodel/reports.ts';
 import { ping } from './ping.ts';
 
 /** Pings that wait at the same time; each is a process or two. */

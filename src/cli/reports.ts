@@ -6,7 +6,7 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
-} from '../api/types.ts';
+} from '../readmodel/reports.ts';
 import { type Cell, type Colour, type Paint, renderFields, renderTable } from './table.ts';
 
 const LEASE_COLOURS: Readonly<Record<LeaseStatus, Colour>> = {

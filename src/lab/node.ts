@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { AgentClient } from '../api/client.ts';
-import type { PeerReport, PodReport, RouteReport, StatusReport } from '../api/types.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { argvInNetns } from '../host/command.ts';
 import { namedNetnsPath } from '../pod/netns.ts';
+import type { PeerReport, PodReport, RouteReport, StatusReport } from '../readmodel/reports.ts';
 import { startCommand } from './command.ts';
 import { LabHost } from './host.ts';
 import {

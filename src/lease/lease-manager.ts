@@ -17,17 +17,17 @@
  * (conflict-rule.ts) has been heard of.
  */
 import { EventEmitter } from 'node:events';
-import type { LeaseStatus } from '../api/types.ts';
+import { type Clock, realClock, type Timer, TimerGroup } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { type Clock, realClock, type Timer, TimerGroup } from '../membership/clock.ts';
 import type { Membership } from '../membership/membership.ts';
 import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
 import type { LeaseClaim, Member } from '../membership/types.ts';
 import { ClaimIndex, type IndexedClaim } from './claim-index.ts';
 import { compareClaims } from './conflict-rule.ts';
+import type { LeaseSource, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
 import { LeaseSpace } from './lease-space.ts';
 import type { LeaseStore } from './lease-store.ts';
 import { preferredSubnet } from './preference.ts';
@@ -44,17 +44,6 @@ export interface LeaseManagerOptions {
   readonly timing?: MembershipTiming;
 }
 
-export interface LeaseState {
-  readonly status: LeaseStatus;
-  /** Empty while joining without a stored lease, and when exhausted. Pods may only start when `active`. */
-  readonly prefixes: readonly Prefix[];
-}
-
-export interface Owner {
-  readonly prefix: Prefix;
-  readonly memberId: string;
-}
-
 interface LeaseEvents {
   /** `state` or `owners` may be others now. */
   change: [];
@@ -63,7 +52,7 @@ interface LeaseEvents {
 /** How many random nodes a claim is shown to, besides those this node joined through. */
 const SHOWN_TO = 5;
 
-export class LeaseManager extends EventEmitter<LeaseEvents> {
+export class LeaseManager extends EventEmitter<LeaseEvents> implements LeaseSource {
   readonly #options: LeaseManagerOptions;
   readonly #membership: Membership;
   readonly #timing: MembershipTiming;

@@ -12,7 +12,7 @@ import {
   keyRingField,
   MAX_KEYS,
   rawKeyRing,
-} from './key-ring-state.ts';
+} from '../link/key-ring-state.ts';
 import {
   addressField,
   bytesField,
@@ -25,12 +25,12 @@ import {
   integerField,
   listField,
   messageField,
-  messageType,
   nameField,
   type Raw,
   rawEndpoint,
   rawId,
-} from './proto.ts';
+} from '../protobuf/fields.ts';
+import { messageType } from './proto.ts';
 import { signedRecordField } from './record.ts';
 import { BUCKET_DIGEST_BYTES, BUCKET_MASK_BYTES } from './table-digest.ts';
 import type { MemberStatus, SignedRecord } from './types.ts';

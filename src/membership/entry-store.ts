@@ -2,10 +2,10 @@
  * Where a member table keeps its entries: each has a small number, its slot, for as long as it is there.
  * Entries are never changed in place; a change is a new entry in the same slot, so that tables may share them.
  */
-import type { MemberStatus } from '../api/types.ts';
+
 import type { KnownState } from './merge-rule.ts';
 import type { Suspicion } from './suspicion.ts';
-import type { NodeRecord, SignedRecord } from './types.ts';
+import type { MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
 export interface MemberEntry {
   readonly id: string;

@@ -1,11 +1,12 @@
 /** Hands each message to the part of membership that it is for. */
-import type { NodeTargets } from '../api/types.ts';
-import type { ClusterKeys } from './cluster-keys.ts';
+
+import type { ClusterKeys } from '../link/cluster-keys.ts';
+import type { GossipCounters } from '../link/counters.ts';
+import type { LinkHandlers, Sender, StreamReader } from '../link/link.ts';
+import type { NodeTargets } from '../readmodel/reports.ts';
 import { encodeMessage, type Message, pingTargetOf } from './codec.ts';
-import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
 import type { KeyRotation } from './key-rotation.ts';
-import type { LinkHandlers, Sender, StreamReader } from './link.ts';
 import type { Prober } from './probe.ts';
 import type { Roster } from './roster.ts';
 import type { Synchronizer } from './sync.ts';

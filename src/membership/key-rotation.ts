@@ -2,18 +2,19 @@
  * Changing the cluster's keys while it runs. A change spreads like any news and with every push-pull; before a
  * key is made primary, or removed, every member is asked whether it is ready.
  */
-import type { KeyListReport } from '../api/types.ts';
+
+import type { TimerGroup } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
+import type { ClusterKeys } from '../link/cluster-keys.ts';
+import { type KeyRingState, keyRingDigest, latestChanges } from '../link/key-ring-state.ts';
+import type { Link } from '../link/link.ts';
+import type { ClusterKeyBytes } from '../link/seal.ts';
 import type { Logger } from '../log/logger.ts';
+import type { KeyListReport } from '../readmodel/reports.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
-import type { TimerGroup } from './clock.ts';
-import type { ClusterKeys } from './cluster-keys.ts';
 import { encodeMessage } from './codec.ts';
-import { type KeyRingState, keyRingDigest, latestChanges } from './key-ring-state.ts';
-import type { Link } from './link.ts';
 import type { MemberEntry } from './member-table.ts';
 import type { Roster } from './roster.ts';
-import type { ClusterKeyBytes } from './seal.ts';
 
 export interface KeyRotationOptions {
   readonly selfId: string;

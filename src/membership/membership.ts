@@ -13,22 +13,24 @@
  */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import type { MemberStatus, NodeTargets } from '../api/types.ts';
+import { type Clock, realClock, TimerGroup } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
+import type { Identity } from '../identity.ts';
 import { formatEndpoint, type HostPort } from '../ip/endpoint.ts';
+import type { ClusterKeys } from '../link/cluster-keys.ts';
+import { GossipCounters } from '../link/counters.ts';
+import { Link, type Peer } from '../link/link.ts';
+import { newSession, Sealer } from '../link/seal.ts';
+import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
+import type { NodeTargets } from '../readmodel/reports.ts';
 import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
-import { type Clock, realClock, TimerGroup } from './clock.ts';
-import type { ClusterKeys } from './cluster-keys.ts';
 import { type decodeMessage, encodeMessage } from './codec.ts';
-import { GossipCounters } from './counters.ts';
 import { Gossiper } from './gossip.ts';
-import type { Identity } from './identity.ts';
 import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import { KeyRotation } from './key-rotation.ts';
-import { Link, type Peer } from './link.ts';
 import { type MemberEntry, MemberTable } from './member-table.ts';
 import { Persistence } from './persistence.ts';
 import { Prober } from './probe.ts';
@@ -36,14 +38,12 @@ import { type Random, sample, seededRandom } from './random.ts';
 import { RecordReader } from './record-reader.ts';
 import { type Resolve, resolveHost } from './resolve.ts';
 import { Roster } from './roster.ts';
-import { newSession, Sealer } from './seal.ts';
 import { type SelfDescription, SelfRecord } from './self.ts';
 import type { MembershipStore } from './store.ts';
 import { Synchronizer } from './sync.ts';
 import { requestTargets } from './targets.ts';
 import { type MembershipTiming, pushPullDelayMs, timingPresets } from './timing.ts';
-import type { Transport } from './transport.ts';
-import type { LeaseClaim, Member, NodeRecord } from './types.ts';
+import type { LeaseClaim, Member, MemberStatus, NodeRecord } from './types.ts';
 
 export interface MembershipOptions {
   readonly identity: Identity;

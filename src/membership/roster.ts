@@ -3,9 +3,10 @@
  * against a member (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
  * to `onChange`.
  */
+
+import { MESSAGE_COUNTER } from '../link/counters.ts';
 import { Accusations, type AccusationsOptions } from './accusations.ts';
 import { encodeMessage, type Forget, type MemberState } from './codec.ts';
-import { MESSAGE_COUNTER } from './counters.ts';
 import { entryState, isGone, type MemberEntry } from './entry-store.ts';
 import { MAX_MEMBERS, type MemberTable } from './member-table.ts';
 import { judgeRemoteStatus, recordIsNews } from './merge-rule.ts';
@@ -87,6 +88,8 @@ export class Roster {
       vtep: record.vtep,
       encapsulation: record.encapsulation,
       lease: record.lease,
+      mtu: record.mtu,
+      inventory: record.inventory,
       statusAgeMs: Math.max(0, this.#options.clock.now() - entry.statusSinceMs),
     };
   }

@@ -4,17 +4,18 @@
  * differ, only the parts of the tables that differ travel (table-digest.ts). A node that claims a lease shows
  * only its own state.
  */
+
+import type { Clock } from '../clock.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
-import type { Clock } from './clock.ts';
+import type { GossipCounters } from '../link/counters.ts';
+import type { KeyRingState } from '../link/key-ring-state.ts';
+import type { Link, Peer, StreamReader } from '../link/link.ts';
+import type { Exchange } from '../link/transport.ts';
 import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
-import type { GossipCounters } from './counters.ts';
-import type { KeyRingState } from './key-ring-state.ts';
-import type { Link, Peer, StreamReader } from './link.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
 import type { Roster, Spread } from './roster.ts';
 import { inMask } from './table-digest.ts';
 import { MAX_TOMBSTONES } from './tombstones.ts';
-import type { Exchange } from './transport.ts';
 import type { LeaseClaim } from './types.ts';
 
 export interface SyncOptions {

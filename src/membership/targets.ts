@@ -1,10 +1,11 @@
 /** The question of `warren check` to another node: which addresses and pods do you have? */
-import type { NodeTargets } from '../api/types.ts';
+
 import { WarrenError } from '../errors.ts';
 import { formatAddress, parseAddress } from '../ip/address.ts';
+import type { Link, Peer } from '../link/link.ts';
+import { isName } from '../protobuf/fields.ts';
+import type { NodeTargets } from '../readmodel/reports.ts';
 import { encodeMessage } from './codec.ts';
-import type { Link, Peer } from './link.ts';
-import { isName } from './proto.ts';
 
 /** More pods than this are not listed, and not accepted. */
 export const MAX_POD_TARGETS = 4096;

@@ -6,12 +6,12 @@
  * state file. What waits for its turn is bounded by the API server's limit on open requests.
  */
 import { isAbsolute } from 'node:path';
-import type { PodReport } from '../api/types.ts';
 import { POD_NAME, POD_NAME_RULE } from '../config/fields.ts';
 import { WarrenError } from '../errors.ts';
 import { formatAddress, type IpAddress } from '../ip/address.ts';
 import { formatPrefix, type Prefix, prefixContains } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
+import type { PodReport } from '../readmodel/reports.ts';
 import { nextPodAddress, nodeAddress, podCapacity } from './addresses.ts';
 import { addNamedNetns, isNetns, namedNetnsPath, netnsIdentity, removeNamedNetns } from './netns.ts';
 import { ensurePodNetwork, findDamagedPods, hostInterfaceName, removePodNetwork } from './pod-network.ts';

@@ -1,15 +1,15 @@
 /** A cluster in one process: the agent's own membership and leases on a virtual clock and network. */
 import { createHash } from 'node:crypto';
+import type { Clock } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
+import { identityFromSeed } from '../identity.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
 import { LeaseManager } from '../lease/lease-manager.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
+import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
+import type { KeyRing } from '../link/key-ring.ts';
 import { silentLogger } from '../log/logger.ts';
-import type { Clock } from '../membership/clock.ts';
-import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../membership/cluster-keys.ts';
-import { identityFromSeed } from '../membership/identity.ts';
-import type { KeyRing } from '../membership/key-ring.ts';
 import { Membership } from '../membership/membership.ts';
 import { type Random, seededRandom } from '../membership/random.ts';
 import { RecordReader } from '../membership/record-reader.ts';

@@ -3,7 +3,7 @@
  * the same everywhere: what was decoded lately is handed out again. A message is never changed by who reads it.
  */
 import { decodeMessage, type Message } from '../membership/codec.ts';
-import type { Decoded } from '../membership/proto.ts';
+import type { Decoded } from '../protobuf/fields.ts';
 
 /** Of one generation; two are kept. News is in use for seconds, and this lasts longer. */
 const GENERATION = 20_000;

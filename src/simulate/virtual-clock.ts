@@ -1,5 +1,5 @@
 /** Time that passes only when it is told to, so that hours of protocol run in seconds, the same every time. */
-import type { Clock, Timer } from '../membership/clock.ts';
+import type { Clock, Timer } from '../clock.ts';
 
 interface Event {
   readonly atMs: number;

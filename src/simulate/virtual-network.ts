@@ -2,10 +2,11 @@
  * A network in memory with seeded faults: delay, loss, duplication, reordering (by unequal delays),
  * partitions, one-way links, hosts that stop and hosts that are paused.
  */
+
+import type { Clock } from '../clock.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import type { Clock } from '../membership/clock.ts';
+import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../link/transport.ts';
 import type { Random } from '../membership/random.ts';
-import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../membership/transport.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 export interface LinkQuality {

@@ -1,7 +1,13 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
 import type { AgentView } from '../../src/api/agent-view.ts';
-import type { KeyChange, NodeTargets, PeerReport, PodReport, StatusReport } from '../../src/api/types.ts';
 import { WarrenError } from '../../src/errors.ts';
+import type {
+  KeyChange,
+  NodeTargets,
+  PeerReport,
+  PodReport,
+  StatusReport,
+} from '../../src/readmodel/reports.ts';
 
 export const fakeStatus: StatusReport = {
   version: '0.1.0',

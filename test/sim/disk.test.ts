@@ -1,7 +1,7 @@
 /** A disk that is full, or has become read-only, ends no agent: it goes on with what it has in memory. */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
+import { generateClusterKey, parseKeyRing } from '../../src/link/key-ring.ts';
 import { podRange, SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const FULL = /no space left on device/;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
-import { fingerprintOf } from '../../src/membership/key-ring-state.ts';
+import { generateClusterKey, parseKeyRing } from '../../src/link/key-ring.ts';
+import { fingerprintOf } from '../../src/link/key-ring-state.ts';
 import { timingPresets } from '../../src/membership/timing.ts';
 import { SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
 

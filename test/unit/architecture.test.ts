@@ -31,22 +31,36 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // Control.
   config: { code: 'errors ip', types: 'log' },
   host: { code: 'errors ip', types: 'config log' },
-  membership: { code: 'errors ip package state', types: 'api log' },
-  lease: { code: 'errors ip state membership', types: 'api config log' },
-  pod: { code: 'errors ip state host config', types: 'api log' },
-  metrics: { code: '', types: 'api' },
-  api: { code: 'errors ip metrics', types: 'log' },
+  clock: { code: '' },
+  identity: { code: 'errors state' },
+  protobuf: { code: 'identity ip' },
+  // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
+  link: { code: 'clock errors identity ip protobuf state', types: 'log' },
+  membership: { code: 'clock errors identity ip link package protobuf state', types: 'log readmodel' },
+  lease: { code: 'clock errors ip state membership', types: 'config log' },
+  rpc: { code: 'clock errors identity ip link package protobuf', types: 'log' },
+  inventory: { code: 'clock errors ip package protobuf state', types: 'log membership rpc' },
+  peers: { code: 'ip', types: 'config dataplane lease membership' },
+  dataplane: { code: 'config datapath errors fdb host ip pod sys tun underlay wire', types: 'agent log' },
+  attachment: { code: 'clock errors ip state', types: 'log' },
+  pod: { code: 'attachment config errors host ip state', types: 'log readmodel' },
+  readmodel: { code: '', types: 'lease membership' },
+  metrics: { code: '', types: 'readmodel' },
+  api: { code: 'errors ip metrics readmodel', types: 'log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api config datapath errors fdb host ip lease log membership metrics package pod state sys tun underlay wire',
+    code: 'api attachment clock config dataplane errors host identity inventory ip lease link log membership metrics package peers pod readmodel rpc state tun datapath',
   },
 
   // What people run.
-  simulate: { code: 'cli errors ip lease log membership package', types: 'api config' },
-  lab: { code: 'api cli config errors host ip membership package pod state' },
-  bench: { code: 'api cli config errors fdb host ip lab package pod state sys wire datapath' },
-  cli: { code: 'agent api bench config errors host ip lab membership package simulate', types: 'log' },
+  simulate: {
+    code: 'cli clock errors identity inventory ip lease link log membership package rpc',
+    types: 'config',
+  },
+  lab: { code: 'api cli config errors host ip link membership package pod readmodel state' },
+  bench: { code: 'api cli config errors fdb host ip lab package pod readmodel state sys wire datapath' },
+  cli: { code: 'agent api bench config errors host ip lab link package readmodel simulate', types: 'log' },
   bin: { code: 'cli' },
 };
 
@@ -73,7 +87,7 @@ const ONLY_FROM: readonly { readonly part: string; readonly target: string; read
 const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
-  zod: 'config host state pod lease membership api lab bench simulate',
+  zod: 'config host identity state pod lease link membership api lab bench simulate',
   protobufjs: 'membership',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',

@@ -53,7 +53,7 @@ export function registerKeyCommand(program: Command, context: CliContext): Comma
         '\nExample:\n  warren key generate -o /etc/warren/cluster.key',
     )
     .action(async (options: { output?: string; json?: true }) => {
-      const { generateClusterKey } = await import('../../membership/key-ring.ts');
+      const { generateClusterKey } = await import('../../link/key-ring.ts');
       const key = generateClusterKey();
       if (options.output !== undefined) writeNewFile(options.output, `${key}\n`);
       // What went into a file is not shown: terminals and logs keep what they see.

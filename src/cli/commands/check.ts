@@ -1,6 +1,6 @@
 /** `warren check`: exit code 0 if all answered, 1 if something did not, 2 if it could not be tried. */
 import type { Command } from 'commander';
-import type { CheckReport } from '../../api/types.ts';
+import type { CheckReport } from '../../readmodel/reports.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
 import { runCheck } from '../check.ts';
 import { renderCheck } from '../check-matrix.ts';

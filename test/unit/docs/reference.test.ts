@@ -9,7 +9,7 @@ import { loadConfig, parseConfig } from '../../../src/config/load.ts';
 import { plainConfig } from '../../../src/config/render.ts';
 import { sectionNames, sections } from '../../../src/config/schema.ts';
 import { DROP_NAMES } from '../../../src/datapath/drops.ts';
-import { GOSSIP_COUNTERS } from '../../../src/membership/counters.ts';
+import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { VERSION } from '../../../src/package.ts';
 import { fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';

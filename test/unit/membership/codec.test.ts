@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { idOfPublicKey, verifySignature } from '../../../src/identity.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
+import { pack, packGroups, unpack } from '../../../src/link/packing.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
-import { idOfPublicKey, verifySignature } from '../../../src/membership/identity.ts';
-import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
-import { pack, packGroups, unpack } from '../../../src/membership/packing.ts';
 import { messageType, nodeRecordType } from '../../../src/membership/proto.ts';
 import { decodeRecord, encodeRecord, verifyRecord } from '../../../src/membership/record.ts';
 import { golden, goldenIdentity } from './golden.ts';

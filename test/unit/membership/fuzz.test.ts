@@ -3,18 +3,12 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { FrameReader } from '../../../src/link/frame-stream.ts';
+import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/link/key-ring.ts';
+import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
+import { pack } from '../../../src/link/packing.ts';
+import { FRAME_KIND, type FrameKind, MAX_FRAME_BYTES, receiverOf, Sealer } from '../../../src/link/seal.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
-import { FrameReader } from '../../../src/membership/frame-stream.ts';
-import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
-import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
-import { pack } from '../../../src/membership/packing.ts';
-import {
-  FRAME_KIND,
-  type FrameKind,
-  MAX_FRAME_BYTES,
-  receiverOf,
-  Sealer,
-} from '../../../src/membership/seal.ts';
 import { SimulatedCluster, type SimulatedNode } from '../../../src/simulate/cluster.ts';
 import { golden } from './golden.ts';
 

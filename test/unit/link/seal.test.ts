@@ -3,16 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FrameReader, writeFrames } from '../../../src/link/frame-stream.ts';
+import { generateClusterKey, type KeyRing, loadKeyRing, parseKeyRing } from '../../../src/link/key-ring.ts';
+import { REPLAY_WINDOW, ReplayGuard } from '../../../src/link/replay-guard.ts';
+import { type FrameHeader, newSession, refusalFrame, Sealer } from '../../../src/link/seal.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
-import { FrameReader, writeFrames } from '../../../src/membership/frame-stream.ts';
-import {
-  generateClusterKey,
-  type KeyRing,
-  loadKeyRing,
-  parseKeyRing,
-} from '../../../src/membership/key-ring.ts';
-import { REPLAY_WINDOW, ReplayGuard } from '../../../src/membership/replay-guard.ts';
-import { type FrameHeader, newSession, refusalFrame, Sealer } from '../../../src/membership/seal.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
 const ringOf = (...fills: number[]): KeyRing => ({

@@ -1,4 +1,4 @@
-import type { MessageRefusal } from './proto.ts';
+import type { MessageRefusal } from '../protobuf/fields.ts';
 import type { FrameRefusal } from './seal.ts';
 
 /** What gossip has sent, received and refused since the agent's start. Every name is listed, also at 0. */

@@ -4,7 +4,7 @@
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
-import { decodeMessage, type Message } from './codec.ts';
+import { decodeMessage, type Message } from '../membership/codec.ts';
 import { FRAME_COUNTER, type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
 import { pack, packGroups, unpack } from './packing.ts';
 import { ReplayGuard } from './replay-guard.ts';

@@ -11,17 +11,8 @@ import {
 } from '../datapath/forwarding.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../fdb/snapshot.ts';
 import { addressWords, type IpAddress } from '../ip/address.ts';
-import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
-
-export interface ForwardingPeer {
-  /** Unique and stable: a member's id, or `static/NAME`. */
-  readonly key: string;
-  readonly name: string;
-  readonly endpoint: Endpoint;
-  readonly partialChecksums: boolean;
-  readonly subnets: readonly Prefix[];
-}
+import type { ForwardingPeer } from './dataplane.ts';
 
 export interface Forwarding {
   /** In order of growing precedence where subnets are the same. */

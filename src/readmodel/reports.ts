@@ -3,8 +3,10 @@
  * never rename. Addresses, prefixes and endpoints are text; counters are numbers since the agent's start.
  */
 
-export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
-export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted' | 'released';
+import type { LeaseStatus } from '../lease/lease-source.ts';
+import type { MemberStatus } from '../membership/types.ts';
+
+export type { LeaseStatus, MemberStatus };
 
 export interface StatusReport {
   readonly version: string;

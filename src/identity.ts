@@ -15,8 +15,8 @@ import {
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { WarrenError } from '../errors.ts';
-import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import { WarrenError } from './errors.ts';
+import { readStateFile, writeStateFile } from './state/state-file.ts';
 
 /** Beside the identity: what only the node that wrote it can use. */
 const OF_ONE_NODE = ['lease.json', 'membership.json', 'pods.json'];

@@ -3,6 +3,7 @@
  * when the agent starts, so that whatever is missing shows at once; active from the moment the node has a lease.
  */
 import { availableParallelism } from 'node:os';
+import type { RepairKind } from '../agent/host-guard.ts';
 import type { Config } from '../config/config.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
@@ -26,8 +27,8 @@ import {
 } from '../underlay/underlay-socket.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
-import { type ForwardingPeer, ForwardingTable } from './forwarding-table.ts';
-import type { RepairKind } from './host-guard.ts';
+import type { ForwardingPeer } from './dataplane.ts';
+import { ForwardingTable } from './forwarding-table.ts';
 
 export interface OverlayOptions {
   readonly config: Config;

@@ -1,10 +1,10 @@
 /** What others send, whatever it does to this node, never ends it. */
 import { expect, it } from 'vitest';
+import { GossipCounters } from '../../../src/link/counters.ts';
+import { Link, type LinkHandlers } from '../../../src/link/link.ts';
+import { Sealer } from '../../../src/link/seal.ts';
 import { encodeMessage } from '../../../src/membership/codec.ts';
-import { GossipCounters } from '../../../src/membership/counters.ts';
-import { Link, type LinkHandlers } from '../../../src/membership/link.ts';
 import { seededRandom } from '../../../src/membership/random.ts';
-import { Sealer } from '../../../src/membership/seal.ts';
 import { endpointOf } from '../../../src/simulate/cluster.ts';
 import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../../src/simulate/virtual-network.ts';

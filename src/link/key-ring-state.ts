@@ -6,7 +6,15 @@
  * Keys of a node's own key file that no command has touched are not in it; they are its own affair.
  */
 import { createHash } from 'node:crypto';
-import { bytesField, check, idBytesField, integerField, listField, messageField, type Raw } from './proto.ts';
+import {
+  bytesField,
+  check,
+  idBytesField,
+  integerField,
+  listField,
+  messageField,
+  type Raw,
+} from '../protobuf/fields.ts';
 
 export const KEY_BYTES = 32;
 export const FINGERPRINT_BYTES = 8;
