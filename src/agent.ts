@@ -47,3 +47,55 @@ import { PeerView } from './peers/peer-view.ts';
 import { StaticPeers } from './peers/static-peers.ts';
 import { Pods } from './pod/pods.ts';
 import { LiveReadModel, type ReadModel } from './readmodel/read-model.ts';
+
+/** All that an agent has of the world outside. */
+export interface AgentParts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly host: Host;
+  readonly state: AgentState;
+  /** Opens devices and sockets. Throws what is missing. */
+  readonly openDataPlane: (options: DataPlaneOptions) => DataPlane;
+  /** Of the gossip; bound when it is opened. */
+  readonly transport: (bind: Endpoint, timing: MembershipTiming) => Transport;
+  readonly attachmentNetwork: AttachmentNetwork & { problems?(): string[] };
+  /** Serves model and commands; absent: nobody can ask this agent. */
+  readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
+  readonly random?: Random;
+}
+
+export interface DataPlaneOptions {
+  readonly config: Config;
+  readonly underlay: Underlay;
+  readonly log: Logger;
+  readonly onFailure: (error: Error) => void;
+  readonly onDeviceLost: () => void;
+}
+
+export interface AgentEvents {
+  /** The agent cannot go on; `stop` is the caller's to call. */
+  readonly onFailure: (error: Error) => void;
+  /** This node has left for good, and the answer to who asked for that is on its way. */
+  readonly onLeave: () => void;
+}
+
+interface Started {
+  readonly what: string;
+  stop(): Promise<void> | void;
+}
+
+export class Agent {
+  readonly #config: Config;
+  readonly #parts: AgentParts;
+  readonly #events: AgentEvents;
+  /** What has been started, in order; stopped in reverse. */
+  readonly #started: Started[] = [];
+  #running: Running | undefined;
+
+  /** Nothing is opened, read or changed before `start`. */
+  constructor(config: Config, parts: AgentParts, events: AgentEvents) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#events = events;
+  }
+}
