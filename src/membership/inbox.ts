@@ -58,7 +58,7 @@ export class Inbox implements LinkHandlers {
         prober.nack(message.sequence);
         break;
       case 'record':
-        roster.mergeRecord(message.signed, 'broadcast');
+        roster.mergeRecord(message.signed, 'broadcast', sender.id);
         break;
       case 'suspect':
         roster.accusations.suspect(message);

@@ -71,8 +71,11 @@ export interface MembershipOptions {
 }
 
 interface MembershipEvents {
-  /** A member is new (`previous` undefined), or its status or record is another. This node included. */
-  change: [member: Member, previous: Member | undefined];
+  /**
+   * A member is new (`previous` undefined), or its status or record is another. This node included. `teller`: the
+   * member that sent the record, where that is known.
+   */
+  change: [member: Member, previous: Member | undefined, teller?: string];
   /** A member has been dead or gone for so long that it is forgotten. */
   removed: [member: Member];
   /** This node was forgotten, and with it its lease: whatever it wants to have it must claim anew. */
@@ -436,7 +439,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         this.#options.logger.info(fields, 'node is alive');
       if (member.status === 'left') this.#options.logger.info(fields, 'node has left');
     }
-    this.emit('change', member, previous);
+    this.emit('change', member, previous, this.#roster.teller);
   }
 
   /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
