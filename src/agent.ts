@@ -9,16 +9,20 @@
  *
  * It is the one place where lease events meet the forwarding database.
  */
+
+import { agentCommands } from './agent/commands.ts';
 import { HostGuard } from './agent/host-guard.ts';
 import { forwardingPeers } from './agent/peers.ts';
 import { timingOf } from './agent/timing.ts';
-import { agentView } from './agent/view.ts';
+import { agentModel } from './agent/view.ts';
 import { agentIsRunning } from './api/client.ts';
-import { type ApiServer, startApiServer } from './api/server.ts';
+import type { Commands } from './api/commands.ts';
+import { startApiServer } from './api/server.ts';
 import { startTcpApi } from './api/tcp.ts';
 import type { Config } from './config/config.ts';
 import { Overlay } from './dataplane/userspace.ts';
 import { errorMessage, WarrenError } from './errors.ts';
+import { groupId } from './host/group.ts';
 import { removeTun } from './host/tun-network.ts';
 import { hasAddress, resolveUnderlay, type Underlay } from './host/underlay-route.ts';
 import { type Identity, loadIdentity, loadOrCreateIdentity } from './identity.ts';
@@ -37,6 +41,8 @@ import { fileMembershipStore } from './membership/store.ts';
 import type { MembershipTiming } from './membership/timing.ts';
 import { VERSION } from './package.ts';
 import { PodManager } from './pod/pod-manager.ts';
+import type { LiveReadModel } from './readmodel/read-model.ts';
+import { TOPICS } from './readmodel/topics.ts';
 import { makeStateFolder } from './state/state-file.ts';
 import { lockTun } from './tun/tun-lock.ts';
 
@@ -121,6 +127,7 @@ class Agent {
   /** What has been started, in order; stopped in reverse. */
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   #membership: Membership | undefined;
+  #model: LiveReadModel | undefined;
   #underlay: Underlay | undefined;
   #isStopping = false;
   /** One lease change is worked off at a time; a further one that comes meanwhile is worked off after it. */
@@ -189,6 +196,7 @@ class Agent {
         if (this.#activeSubnets === '') return repaired;
         if (repaired.length > 0) await pods.restore();
         const mended = await pods.repair();
+        if (mended.length > 0) this.#model?.changed('status', 'pods');
         return [...repaired, ...mended.map(() => 'pod' as const)];
       },
       isChanging: () => overlay.isBusy,
@@ -206,25 +214,35 @@ class Agent {
       },
     });
     const currentUnderlay = () => this.#underlay!;
-    const view = agentView({
+    const podsOfLease = leasedPods(
+      pods,
+      leases,
+      () => this.#activeSubnets,
+      () => model.changed('status', 'pods', 'targets'),
+    );
+    const model = agentModel({
       config: this.#config,
       get underlay() {
         return currentUnderlay();
       },
       repairs: () => guard.counts,
-      removePods: () => pods.removeAll(),
-      onLeave: () => setTimeout(this.#onLeave, LEAVE_ANSWER_MS),
       membership,
       leases,
       overlay,
-      pods: podsView(pods, leases, () => this.#activeSubnets),
+      pods,
     });
-    const api = await startApiServer({ path: node.socket, view, log });
-    this.#push('control socket', () => api.close());
-    if (this.#config.api.listen) {
-      const tcp: ApiServer = await startTcpApi({ listen: this.#config.api.listen, view, log });
-      this.#push('metrics', () => tcp.close());
-    }
+    this.#model = model;
+    this.#push('read model', () => model.close());
+    membership.onTargets(() => model.targets());
+    const commands = agentCommands({
+      nodeName: node.name,
+      membership,
+      leases,
+      pods: podsOfLease,
+      ownTargets: () => model.targets(),
+      onLeave: () => setTimeout(this.#onLeave, LEAVE_ANSWER_MS),
+    });
+    await this.#serveApi(model, commands);
     leases.on('change', apply);
     membership.on('change', apply);
     leases.start();
@@ -246,6 +264,32 @@ class Agent {
         this.#log.error({ what, err: error }, 'could not stop cleanly');
       }
     }
+  }
+
+  async #serveApi(model: LiveReadModel, commands: Commands): Promise<void> {
+    const { node, api } = this.#config;
+    const log = this.#log;
+    const control = await startApiServer({
+      path: node.socket,
+      gid: api.socketGroup === undefined ? undefined : await groupId(api.socketGroup),
+      model,
+      commands,
+      log,
+    });
+    this.#push('control socket', () => control.close());
+    if (api.readOnlySocket !== undefined) {
+      const reading = await startApiServer({
+        path: api.readOnlySocket,
+        gid: api.readOnlyGroup === undefined ? undefined : await groupId(api.readOnlyGroup),
+        model,
+        commands: undefined,
+        log,
+      });
+      this.#push('read-only socket', () => reading.close());
+    }
+    if (api.listen === undefined) return;
+    const tcp = await startTcpApi({ listen: api.listen, model, log });
+    this.#push('metrics', () => tcp.close());
   }
 
   /** Where the node can go on when its underlay address is gone. */
@@ -318,6 +362,7 @@ class Agent {
       while (this.#isApplyDue && !this.#isStopping) {
         this.#isApplyDue = false;
         await this.#apply(overlay, membership, leases, pods);
+        this.#model?.changed(...TOPICS);
       }
     };
     work()
@@ -361,11 +406,20 @@ class Agent {
   }
 }
 
-/** The pods as the API sees them: none can be added before the node has a subnet; leases hear of changes. */
-function podsView(pods: PodManager, leases: LeaseManager, activeSubnets: () => string) {
+/** The pods as the API changes them: none can be added before the node has a subnet; leases hear of changes. */
+function leasedPods(
+  pods: PodManager,
+  leases: LeaseManager,
+  activeSubnets: () => string,
+  onChange: () => void,
+) {
+  const changed = () => {
+    leases.podsChanged();
+    onChange();
+  };
   return {
     list: () => pods.list(),
-    add: async (name: string, options: { netns?: string | undefined }) => {
+    add: async (name: string, options: { readonly netns?: string | undefined }) => {
       const { status, prefixes } = leases.state();
       // Right after a change of lease the old subnet is still in use: a pod would get an address from there.
       if (status !== 'active' || prefixes.map(formatPrefix).join(' ') !== activeSubnets()) {
@@ -374,13 +428,17 @@ function podsView(pods: PodManager, leases: LeaseManager, activeSubnets: () => s
         });
       }
       const report = await pods.add(name, options);
-      leases.podsChanged();
+      changed();
       return report;
     },
     remove: async (name: string) => {
       const report = await pods.remove(name);
-      leases.podsChanged();
+      changed();
       return report;
+    },
+    removeAll: async () => {
+      await pods.removeAll();
+      onChange();
     },
   };
 }
