@@ -1,13 +1,17 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
-import type { AgentView } from '../../src/api/agent-view.ts';
+import type { Commands } from '../../src/api/commands.ts';
 import { WarrenError } from '../../src/errors.ts';
+import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
+import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import type {
+  AllTargets,
   KeyChange,
   NodeTargets,
   PeerReport,
   PodReport,
   StatusReport,
 } from '../../src/readmodel/reports.ts';
+import type { Topic } from '../../src/readmodel/topics.ts';
 
 export const fakeStatus: StatusReport = {
   version: '0.1.0',
@@ -19,6 +23,7 @@ export const fakeStatus: StatusReport = {
   lease: { status: 'active', subnets: ['10.42.3.0/24', 'fd42:0:0:3::/64'] },
   pods: 1,
   datapath: {
+    type: 'userspace',
     workers: 1,
     offloads: { tso: true, checksum: false },
     outbound: { packets: 1200, bytes: 1_500_000 },
@@ -60,7 +65,8 @@ const ownTargets: NodeTargets = {
   pods: [{ name: 'web', addresses: ['10.42.3.2'] }],
 };
 
-export class FakeAgentView implements AgentView {
+export class FakeAgent implements ReadModel, Commands {
+  readonly feed = new ChangeFeed();
   podReports: PodReport[] = [
     {
       name: 'web',
@@ -72,17 +78,30 @@ export class FakeAgentView implements AgentView {
     },
   ];
   statusReport: StatusReport = fakeStatus;
-  everyTarget: Awaited<ReturnType<AgentView['allTargets']>> = { targets: [ownTargets], unreachable: [] };
-  /** What every call throws, if set. */
+  everyTarget: AllTargets = { targets: [ownTargets], unreachable: [] };
+  /** What every status throws, if set. */
   failure: unknown;
+  peerReports: readonly PeerReport[] = fakePeers;
+
+  get version(): number {
+    return this.feed.version;
+  }
+
+  subscribe(topics: readonly Topic[], listener: ChangeListener): () => void {
+    return this.feed.subscribe(topics, listener);
+  }
 
   status(): StatusReport {
     if (this.failure !== undefined) throw this.failure;
     return this.statusReport;
   }
 
-  peers(): PeerReport[] {
-    return fakePeers;
+  peers(): readonly PeerReport[] {
+    return this.peerReports;
+  }
+
+  pods(): readonly PodReport[] {
+    return this.podReports;
   }
 
   routes() {
@@ -128,28 +147,28 @@ export class FakeAgentView implements AgentView {
     return { fingerprint: change.fingerprint ?? '00112233445566aa' };
   }
 
-  readonly pods = {
-    list: () => this.podReports,
-    add: async (name: string, { netns }: { netns?: string | undefined }) => {
-      if (this.podReports.some((pod) => pod.name === name)) {
-        throw new WarrenError('POD_EXISTS', `pod ${name} exists already`, { hint: 'Choose another name.' });
-      }
-      const pod: PodReport = {
-        name,
-        addresses: ['10.42.3.3'],
-        netns: netns ?? `/run/netns/warren-node-a-${name}`,
-        hostInterface: 'wpba9876543210',
-        status: 'ready',
-        static: false,
-      };
-      this.podReports = [...this.podReports, pod];
-      return pod;
-    },
-    remove: async (name: string) => {
-      const pod = this.podReports.find((candidate) => candidate.name === name);
-      if (pod === undefined) throw new WarrenError('POD_UNKNOWN', `there is no pod ${name} on this node`);
-      this.podReports = this.podReports.filter((other) => other !== pod);
-      return pod;
-    },
-  };
+  async addPod(name: string, { netns }: { readonly netns?: string | undefined }) {
+    if (this.podReports.some((pod) => pod.name === name)) {
+      throw new WarrenError('POD_EXISTS', `pod ${name} exists already`, { hint: 'Choose another name.' });
+    }
+    const pod: PodReport = {
+      name,
+      addresses: ['10.42.3.3'],
+      netns: netns ?? `/run/netns/warren-node-a-${name}`,
+      hostInterface: 'wpba9876543210',
+      status: 'ready',
+      static: false,
+    };
+    this.podReports = [...this.podReports, pod];
+    this.feed.touch(['pods']);
+    return pod;
+  }
+
+  async removePod(name: string) {
+    const pod = this.podReports.find((candidate) => candidate.name === name);
+    if (pod === undefined) throw new WarrenError('POD_UNKNOWN', `there is no pod ${name} on this node`);
+    this.podReports = this.podReports.filter((other) => other !== pod);
+    this.feed.touch(['pods']);
+    return pod;
+  }
 }
