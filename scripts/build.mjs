@@ -10,7 +10,13 @@ import { build } from 'rolldown';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** What is run by its path or as a thread (`builtFile` in src/package.ts); all else is loaded by these. */
-const ENTRIES = ['bin/warren', 'datapath/worker', 'simulate/part-worker', 'bench/micro/main'];
+const ENTRIES = [
+  'bin/warren',
+  'datapath/worker',
+  'host/attachment/worker',
+  'simulate/part-worker',
+  'bench/micro/main',
+];
 
 const { output } = await build({
   cwd: ROOT,
