@@ -1,101 +1,363 @@
 /**
  * The composition root: builds an agent out of its parts, starts it in order, stops it in reverse.
  *
- *     configuration, state                    nothing outside of the process has changed up to here
- *     underlay -> data plane                  what is missing on this host shows now
+ *     state, underlay -> data plane           what is missing on this host shows now
+ *     membership, requests, leases, ...       built; nothing is bound or sent yet
  *     control socket                          `warren status` works from here on
  *     lease, inventory -> membership          the node is found by others, and gets its subnet
  *     data plane active -> attachments        packets flow
  *
  * Everything that reaches outside (host, data plane, network, disk, clock) is handed to it, so that a test builds a
- * whole agent without root: `agent/linux-parts.ts` has the real ones. It is the one place where events of members,
- * leases, attachments and the host meet what follows them.
+ * whole agent without root: agent/linux-parts.ts has the real ones, test/cluster/world.ts some in memory. It is the one
+ * place where events of members, leases, attachments and the host meet what follows them.
  */
 import { agentCommands } from './agent/commands.ts';
 import { HostGuard, type RepairKind } from './agent/host-guard.ts';
-import { inventoryOfAttachments } from './agent/inventory-feed.ts';
+import { feedInventory } from './agent/inventory-feed.ts';
+import { agentModel } from './agent/model.ts';
+import type { AgentParts } from './agent/parts.ts';
 import { Reconciler } from './agent/reconciler.ts';
-import type { AgentState } from './agent/state.ts';
 import { timingOf } from './agent/timing.ts';
-import { moveUnderlay, refuseUnderlayInOverlay } from './agent/underlay-move.ts';
+import { findUnderlay, moveUnderlay, refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
-import { nodeAddress } from './attachment/addresses.ts';
-import type { AttachmentNetwork } from './attachment/link.ts';
-import type { Clock } from './clock.ts';
 import type { Config } from './config/config.ts';
+import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
-import { errorMessage, WarrenError } from './errors.ts';
-import type { Host } from './host/host.ts';
-import type { Underlay } from './host/underlay-route.ts';
 import { Inventories } from './inventory/inventories.ts';
-import { formatAddress } from './ip/address.ts';
-import { type Endpoint, formatEndpoint } from './ip/endpoint.ts';
-import { formatPrefix, type Prefix } from './ip/prefix.ts';
-import { ClusterKeyCommands } from './keys/key-commands.ts';
+import { formatEndpoint } from './ip/endpoint.ts';
+import { formatPrefix } from './ip/prefix.ts';
+import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import type { LeaseSource } from './lease/lease-source.ts';
 import { MovableTransport } from './link/movable-transport.ts';
-import type { Transport } from './link/transport.ts';
-import type { Logger } from './log/logger.ts';
 import { Membership } from './membership/membership.ts';
-import type { Random } from './membership/random.ts';
-import type { MembershipTiming } from './membership/timing.ts';
 import { VERSION } from './package.ts';
 import { GossipPeers } from './peers/gossip-peers.ts';
 import { PeerView } from './peers/peer-view.ts';
 import { StaticPeers } from './peers/static-peers.ts';
 import { Pods } from './pod/pods.ts';
-import { LiveReadModel, type ReadModel } from './readmodel/read-model.ts';
-
-/** All that an agent has of the world outside. */
-export interface AgentParts {
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly host: Host;
-  readonly state: AgentState;
-  /** Opens devices and sockets. Throws what is missing. */
-  readonly openDataPlane: (options: DataPlaneOptions) => DataPlane;
-  /** Of the gossip; bound when it is opened. */
-  readonly transport: (bind: Endpoint, timing: MembershipTiming) => Transport;
-  readonly attachmentNetwork: AttachmentNetwork & { problems?(): string[] };
-  /** Serves model and commands; absent: nobody can ask this agent. */
-  readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
-  readonly random?: Random;
-}
-
-export interface DataPlaneOptions {
-  readonly config: Config;
-  readonly underlay: Underlay;
-  readonly log: Logger;
-  readonly onFailure: (error: Error) => void;
-  readonly onDeviceLost: () => void;
-}
+import type { LiveReadModel, ReadModel } from './readmodel/read-model.ts';
+import { RpcNode } from './rpc/rpc-node.ts';
+import { serveTargets } from './rpc/targets.ts';
 
 export interface AgentEvents {
   /** The agent cannot go on; `stop` is the caller's to call. */
   readonly onFailure: (error: Error) => void;
-  /** This node has left for good, and the answer to who asked for that is on its way. */
+  /** This node has left for good, and whoever asked for that is being answered. */
   readonly onLeave: () => void;
 }
 
-interface Started {
-  readonly what: string;
-  stop(): Promise<void> | void;
-}
-
 export class Agent {
-  readonly #config: Config;
+  #config: Config;
   readonly #parts: AgentParts;
   readonly #events: AgentEvents;
-  /** What has been started, in order; stopped in reverse. */
-  readonly #started: Started[] = [];
-  #running: Running | undefined;
+  readonly #dataPlane: DataPlane;
+  readonly #transport: MovableTransport;
+  readonly #membership: Membership;
+  readonly #rpc: RpcNode;
+  readonly #leases: LeaseSource;
+  readonly #staticPeers: StaticPeers;
+  readonly #peers: PeerView;
+  readonly #attachments: Attachments;
+  readonly #pods: Pods;
+  readonly #guard: HostGuard;
+  /** The data plane's subnets follow the lease; the pods follow those. */
+  readonly #leaseFollower: Reconciler;
+  /** The data plane's peers follow the view of them. */
+  readonly #peerFollower: Reconciler;
+  readonly #model: LiveReadModel;
+  readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
+  /** As text; empty before the data plane is active. */
+  #activeSubnets = '';
+  readonly inventory: Inventories;
+  readonly commands: Commands;
 
-  /** Nothing is opened, read or changed before `start`. */
-  constructor(config: Config, parts: AgentParts, events: AgentEvents) {
+  /**
+   * Opens the data plane, so that whatever this host lacks shows at once. Nothing is sent, nobody is told anything.
+   */
+  static async build(config: Config, parts: AgentParts, events: AgentEvents): Promise<Agent> {
+    const underlay = await parts.host.resolveUnderlay(config);
+    refuseUnderlayInOverlay(config, underlay);
+    let agent: Agent | undefined;
+    const dataPlane = parts.openDataPlane({
+      config,
+      underlay,
+      log: parts.log,
+      onFailure: events.onFailure,
+      onDeviceLost: () => agent?.#guard.check(),
+    });
+    try {
+      agent = new Agent(config, parts, events, dataPlane);
+      return agent;
+    } catch (error) {
+      await dataPlane.close();
+      throw error;
+    }
+  }
+
+  private constructor(config: Config, parts: AgentParts, events: AgentEvents, dataPlane: DataPlane) {
     this.#config = config;
     this.#parts = parts;
     this.#events = events;
+    this.#dataPlane = dataPlane;
+    const { clock, log, host, state, attachmentNetwork } = parts;
+    const { cluster, node } = config;
+    const timing = timingOf(cluster);
+    const onBug = (error: unknown) => log.error({ err: error }, 'a bug in warren');
+    const gossip = { address: dataPlane.underlay.address, port: config.underlay.gossipPort };
+    this.#transport = new MovableTransport(gossip, (bind) => parts.transport(bind, timing));
+    this.#membership = new Membership({
+      identity: state.identity,
+      clusterName: cluster.name,
+      keyRing: state.keys,
+      self: {
+        name: node.name,
+        gossip,
+        vtep: dataPlane.vtep,
+        mtu: dataPlane.mtu,
+        encapsulation: {
+          type: config.encapsulation.type,
+          vni: config.encapsulation.vni,
+          partialChecksums: config.datapath.offload.checksum,
+        },
+      },
+      seeds: cluster.seeds,
+      transport: this.#transport,
+      store: state.membership,
+      logger: log,
+      timing,
+      clock,
+      ...(parts.random && { random: parts.random }),
+    });
+    const membership = this.#membership;
+    this.#rpc = new RpcNode({
+      identity: state.identity,
+      link: membership.link,
+      directory: membership.directory,
+      clock,
+      onBug,
+    });
+    this.#attachments = new Attachments({
+      nodeId: state.identity.id,
+      store: state.attachments,
+      network: attachmentNetwork,
+      subnets: [],
+      limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
+      log,
+    });
+    this.#pods = new Pods({
+      nodeName: node.name,
+      attachments: this.#attachments,
+      staticPods: config.staticPods,
+      log,
+    });
+    this.#leases = new LeaseManager({
+      membership,
+      podCidrs: cluster.podCidrs,
+      store: state.lease,
+      hasPods: () => this.#attachments.size > 0,
+      logger: log,
+      timing,
+      clock,
+    });
+    this.inventory = new Inventories({ membership, rpc: this.#rpc, store: state.inventory, logger: log, clock });
+    feedInventory(this.#attachments, this.inventory);
+    this.#staticPeers = new StaticPeers(config.staticPeers);
+    const gossipPeers = new GossipPeers(membership, this.#leases, {
+      encapsulation: config.encapsulation,
+      partialChecksums: config.datapath.offload.checksum,
+      family: () => dataPlane.underlay.address.family,
+    });
+    // A lease wins over a static peer's subnet.
+    this.#peers = new PeerView([this.#staticPeers, gossipPeers]);
+    this.#leaseFollower = new Reconciler({
+      failing: 'the overlay cannot be brought up',
+      work: () => this.#followLease(),
+      clock,
+      log,
+      // What this host refuses from the start is for a person to put right.
+      onFirstFailure: (error) => {
+        this.#events.onFailure(error instanceof Error ? error : new Error(String(error)));
+        return true;
+      },
+    });
+    this.#peerFollower = new Reconciler({
+      failing: 'cannot take over the peers and their routes',
+      work: () => this.#followPeers(),
+      clock,
+      log,
+    });
+    this.#guard = new HostGuard({
+      host,
+      clock,
+      log,
+      repair: () => this.#repair(),
+      underlay: () => dataPlane.underlay,
+      findUnderlay: () => findUnderlay(this.#config, host, dataPlane.underlay),
+      moveTo: (underlay) => this.#moveTo(underlay),
+      isChanging: () => dataPlane.isBusy,
+    });
+    this.#model = agentModel({
+      config,
+      sealed: state.keys !== undefined,
+      membership,
+      leases: this.#leases,
+      peers: this.#peers,
+      dataPlane,
+      pods: this.#pods,
+      subnets: () => (this.#activeSubnets === '' ? [] : this.#leases.state().prefixes),
+      problems: () => this.#problems(),
+      repairs: () => this.#guard.counts,
+    });
+    const keys = new KeyCommands({
+      rpc: this.#rpc,
+      keys: state.keys,
+      name: () => node.name,
+      others: () => membership.members().filter(({ id, status }) => id !== membership.id && status !== 'dead' && status !== 'left'),
+      announce: () => membership.keys.announce(),
+    });
+    serveTargets(this.#rpc, () => this.#model.targets());
+    this.commands = agentCommands({
+      nodeName: node.name,
+      membership,
+      leases: this.#leases,
+      pods: this.#pods,
+      keys,
+      rpc: this.#rpc,
+      ownTargets: () => this.#model.targets(),
+      activeSubnets: () => this.#activeSubnets,
+      onLeave: events.onLeave,
+    });
+  }
+
+  get model(): ReadModel {
+    return this.#model;
+  }
+
+  async start(): Promise<void> {
+    const { log, state, serve, attachmentNetwork } = this.#parts;
+    const { id } = state.identity;
+    this.#push('data plane', () => this.#dataPlane.close());
+    this.#push('namespaces', () => attachmentNetwork.close());
+    log.info({ version: VERSION, node: this.#config.node.name, id, pid: process.pid }, 'warren agent starts');
+    if (state.keys === undefined)
+      log.warn('no cluster.keyFile: gossip is not sealed, anyone who can send to this node can join');
+    this.#push('read model', () => this.#model.close());
+    if (serve) {
+      const api = await serve(this.#model, this.commands);
+      this.#push('control socket', () => api.close());
+    }
+    this.#leases.on('change', () => this.#leaseFollower.request());
+    this.#peers.on('change', () => this.#peerFollower.request());
+    this.#attachments.on('change', () => this.#leases.podsChanged());
+    this.#leases.start();
+    this.#push('leases', () => this.#leases.stop());
+    this.inventory.start();
+    await this.#membership.start();
+    this.#push('membership', () => this.#membership.stop());
+    this.#push('requests', () => this.#rpc.close());
+    this.#push('inventory', () => this.inventory.stop());
+    this.#push('attachments', () => this.#attachments.close());
+    this.#guard.start();
+    this.#push('peers', async () => {
+      this.#peers.close();
+      await this.#peerFollower.stop();
+    });
+    this.#push('lease follower', () => this.#leaseFollower.stop());
+    this.#push('host guard', () => this.#guard.stop());
+    this.#peerFollower.request();
+    this.#leaseFollower.request();
+  }
+
+  /** `leave`: the others are told that this node goes. */
+  async stop(options: { readonly leave: boolean }): Promise<void> {
+    if (options.leave) await this.#membership.leave();
+    for (const { what, stop } of this.#started.splice(0).reverse()) {
+      try {
+        await stop();
+      } catch (error) {
+        this.#parts.log.error({ what, err: error }, 'could not stop cleanly');
+      }
+    }
+  }
+
+  /** Takes over what of another configuration can be while the agent runs, and says what that is and what it is not. */
+  async reload(config: Config): Promise<ConfigChange> {
+    const change = configChange(this.#config, config);
+    if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
+    if (change.changed.includes('staticPods')) await this.#pods.setStatic(config.staticPods);
+    if (change.changed.includes('log.level')) this.#parts.log.level = config.log.level;
+    this.#config = {
+      ...this.#config,
+      staticPeers: config.staticPeers,
+      staticPods: config.staticPods,
+      log: { ...this.#config.log, level: config.log.level },
+    };
+    this.#parts.log.info(change, 'the configuration was read again');
+    return change;
+  }
+
+  #push(what: string, stop: () => Promise<void> | void): void {
+    this.#started.push({ what, stop });
+  }
+
+  async #followLease(): Promise<void> {
+    const { status, prefixes } = this.#leases.state();
+    const subnets = prefixes.map(formatPrefix).join(' ');
+    // A lost lease stays in use for the pods that it has: they reach each other and this node.
+    const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
+    if (!hasSubnets || subnets === this.#activeSubnets) return;
+    await this.#dataPlane.activate(prefixes);
+    this.#activeSubnets = subnets;
+    const { vtep, mtu } = this.#dataPlane;
+    this.#parts.log.info({ subnets, vtep: formatEndpoint(vtep), mtu }, 'the overlay is up');
+    this.#model.changed('status', 'routes', 'targets');
+    this.#attachments.setSubnets(prefixes);
+    await this.#pods.restore();
+    this.#leases.podsChanged();
+  }
+
+  async #followPeers(): Promise<void> {
+    await this.#dataPlane.update(this.#peers.forwarding());
+    this.#model.changed('peers', 'routes');
+  }
+
+  async #repair(): Promise<RepairKind[]> {
+    const repaired = await this.#dataPlane.repair();
+    if (this.#activeSubnets === '') return repaired;
+    // With an address of the node the kernel drops the routes to pods that name it as their source.
+    if (repaired.length > 0) await this.#attachments.restore();
+    const { done } = await this.#attachments.repair();
+    if (repaired.length + done.length > 0) this.#model.changed('status', 'pods');
+    return [...repaired, ...done.map(() => 'pod' as const)];
+  }
+
+  async #moveTo(...[underlay]: Parameters<DataPlane['moveTo']>): Promise<void> {
+    const before = this.#dataPlane.vtep;
+    await moveUnderlay(this.#config, underlay, this.#dataPlane, this.#transport);
+    const { vtep, mtu, gsoMaxSegments } = this.#dataPlane;
+    const isElsewhere = formatEndpoint(vtep) !== formatEndpoint(before);
+    this.#parts.log.warn(
+      { vtep: formatEndpoint(vtep), mtu },
+      isElsewhere ? "the underlay's address has changed" : "the underlay's link has changed",
+    );
+    const gossip = { address: underlay.address, port: this.#config.underlay.gossipPort };
+    this.#membership.updateSelf({ gossip, vtep, mtu });
+    this.#model.changed('status', 'routes');
+    // Peers of another family can, or cannot, be sent to now.
+    this.#peerFollower.request();
+    await this.#attachments.setLimits({ mtu, gsoMaxSegments });
+  }
+
+  /** What a person should look at, one sentence each. */
+  #problems(): string[] {
+    const own = [this.#leaseFollower.problem, this.#peerFollower.problem, this.#guard.problem];
+    return [
+      ...this.#membership.problems(),
+      ...own.filter((problem) => problem !== undefined),
+      ...this.inventory.problems(),
+      ...(this.#parts.attachmentNetwork.problems?.() ?? []),
+    ];
   }
 }

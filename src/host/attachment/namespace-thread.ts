@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { type Clock, realClock, type Timer } from '../../clock.ts';
+import type { ErrorCode } from '../../error-codes.ts';
 import { WarrenError } from '../../errors.ts';
 import type { Logger } from '../../log/logger.ts';
 import { builtFile } from '../../package.ts';
@@ -178,7 +179,8 @@ function startWorker(settings: ThreadSettings): Worker {
 
 function errorFrom({ code, message, hint }: ErrorParts): Error {
   if (code === undefined) return new Error(message);
-  return new WarrenError(code, message, hint === undefined ? {} : { hint });
+  // It was one in the thread: of this program, or errno's name.
+  return new WarrenError(code as ErrorCode, message, hint === undefined ? {} : { hint });
 }
 
 function lost(name: OperationName): WarrenError {
