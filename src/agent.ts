@@ -16,6 +16,9 @@ import { agentView } from './agent/view.ts';
 import { agentIsRunning } from './api/client.ts';
 import { type ApiServer, startApiServer } from './api/server.ts';
 import { startTcpApi } from './api/tcp.ts';
+import type { AttachmentLimits } from './attachment/attachment-maker.ts';
+import { fileAttachmentStore } from './attachment/attachment-store.ts';
+import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { Overlay } from './dataplane/userspace.ts';
 import { errorMessage, WarrenError } from './errors.ts';
@@ -36,6 +39,7 @@ import { Membership } from './membership/membership.ts';
 import { fileMembershipStore } from './membership/store.ts';
 import type { MembershipTiming } from './membership/timing.ts';
 import { VERSION } from './package.ts';
+import { iprouteAttachmentNetwork } from './pod/iproute-network.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import { makeStateFolder } from './state/state-file.ts';
 import { lockTun } from './tun/tun-lock.ts';
@@ -93,16 +97,7 @@ async function removeAll(config: Config): Promise<void> {
   const identity = loadIdentity(config.node.stateDir);
   // Without an identity no agent ever ran from this state folder, and it has no pods.
   if (identity) {
-    await new PodManager({
-      nodeName: config.node.name,
-      nodeId: identity.id,
-      stateDir: config.node.stateDir,
-      subnets: [],
-      mtu: 0,
-      gsoMaxSegments: 1,
-      staticPods: [],
-      log,
-    }).removeAll();
+    await buildAttachments(config, identity, { mtu: 0, gsoMaxSegments: 1 }, log).deleteAll();
   }
   await removeTun(
     config.tun.name,
@@ -122,6 +117,7 @@ class Agent {
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   #membership: Membership | undefined;
   #underlay: Underlay | undefined;
+  #attachments: Attachments | undefined;
   #isStopping = false;
   /** One lease change is worked off at a time; a further one that comes meanwhile is worked off after it. */
   #isApplying = false;
@@ -171,12 +167,16 @@ class Agent {
     );
     const membership = this.#buildMembership(identity, keyRing, overlay, transport, gossip, timing);
     this.#membership = membership;
-    const pods = this.#buildPods(identity, overlay);
+    const attachments = buildAttachments(this.#config, identity, overlay, log);
+    this.#attachments = attachments;
+    this.#push('attachments', () => attachments.close());
+    const { staticPods } = this.#config;
+    const pods = new PodManager({ nodeName: node.name, attachments, staticPods, log });
     const leases = new LeaseManager({
       membership,
       podCidrs: cluster.podCidrs,
       store: fileLeaseStore(node.stateDir, identity.id),
-      hasPods: () => pods.list().length > 0,
+      hasPods: () => attachments.size > 0,
       logger: log,
       timing,
     });
@@ -188,8 +188,8 @@ class Agent {
         // With an address of the node the kernel drops the routes to pods that name it as their source.
         if (this.#activeSubnets === '') return repaired;
         if (repaired.length > 0) await pods.restore();
-        const mended = await pods.repair();
-        return [...repaired, ...mended.map(() => 'pod' as const)];
+        const mended = await attachments.repair();
+        return [...repaired, ...mended.done.map(() => 'pod' as const)];
       },
       isChanging: () => overlay.isBusy,
       hasUnderlay: () => hasAddress(this.#underlay!.address),
@@ -212,7 +212,7 @@ class Agent {
         return currentUnderlay();
       },
       repairs: () => guard.counts,
-      removePods: () => pods.removeAll(),
+      removePods: () => attachments.deleteAll(),
       onLeave: () => setTimeout(this.#onLeave, LEAVE_ANSWER_MS),
       membership,
       leases,
@@ -295,20 +295,6 @@ class Agent {
     });
   }
 
-  #buildPods(identity: Identity, overlay: Overlay): PodManager {
-    const { node, staticPods } = this.#config;
-    return new PodManager({
-      nodeName: node.name,
-      nodeId: identity.id,
-      stateDir: node.stateDir,
-      subnets: [],
-      mtu: overlay.mtu,
-      gsoMaxSegments: overlay.gsoMaxSegments,
-      staticPods,
-      log: this.#log,
-    });
-  }
-
   /** Brings host and packet path in line with members and leases. Calls that come meanwhile become one. */
   #applySoon(overlay: Overlay, membership: Membership, leases: LeaseManager, pods: PodManager): void {
     this.#isApplyDue = true;
@@ -355,10 +341,26 @@ class Agent {
     if (!isNew) return;
     this.#activeSubnets = subnets;
     this.#log.info({ subnets, vtep: formatEndpoint(overlay.vtep), mtu: overlay.mtu }, 'the overlay is up');
-    pods.setSubnets(prefixes);
+    this.#attachments!.setSubnets(prefixes);
     await pods.restore();
     leases.podsChanged();
   }
+}
+
+function buildAttachments(
+  { node }: Config,
+  identity: Identity,
+  { mtu, gsoMaxSegments }: AttachmentLimits,
+  log: Logger,
+): Attachments {
+  return new Attachments({
+    nodeId: identity.id,
+    store: fileAttachmentStore(node.stateDir, identity.id),
+    network: iprouteAttachmentNetwork(),
+    subnets: [],
+    limits: { mtu, gsoMaxSegments },
+    log,
+  });
 }
 
 /** The pods as the API sees them: none can be added before the node has a subnet; leases hear of changes. */

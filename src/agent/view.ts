@@ -1,5 +1,6 @@
 /** What the running agent shows on its control socket. Everything is read when it is asked for. */
 import type { AgentView, AllTargets, PodsView } from '../api/agent-view.ts';
+import { nodeAddress } from '../attachment/addresses.ts';
 import type { Config } from '../config/config.ts';
 import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
 import { DROP_NAMES } from '../datapath/drops.ts';
@@ -14,7 +15,6 @@ import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Member } from '../membership/types.ts';
 import { VERSION } from '../package.ts';
-import { nodeAddress } from '../pod/addresses.ts';
 import type {
   DirectionReport,
   KeyChange,

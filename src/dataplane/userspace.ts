@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import type { RepairKind } from '../agent/host-guard.ts';
+import { nodeAddress } from '../attachment/addresses.ts';
 import type { Config } from '../config/config.ts';
 import { Datapath } from '../datapath/datapath.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
@@ -17,7 +18,6 @@ import { addressWords, type Family } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { nodeAddress } from '../pod/addresses.ts';
 import { closeTunDevice, openTunDevice, type TunDevice } from '../tun/tun-device.ts';
 import { lockTun, type TunLock } from '../tun/tun-lock.ts';
 import {
