@@ -13,7 +13,7 @@ import { addressWords, sameAddress } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { nodeAddress } from '../pod/addresses.ts';
+import { nodeAddress } from '../attachment/addresses.ts';
 import type { TunDevice } from '../tun/tun-device.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
 import type { UnderlaySockets } from '../underlay/underlay-socket.ts';

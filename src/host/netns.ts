@@ -34,7 +34,15 @@ export function netnsIdentity(path: string): string | undefined {
   }
 }
 
+/** Read once: it is asked for with each namespace of each attachment. */
+let knownBootId: string | undefined;
+
 function bootId(): string {
+  knownBootId ??= readBootId();
+  return knownBootId;
+}
+
+function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {

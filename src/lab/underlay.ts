@@ -5,7 +5,7 @@
  */
 import { ipBatch } from '../host/ip.ts';
 import { readSysctl, setSysctls } from '../host/sysctl.ts';
-import { namedNetnsPath } from '../pod/netns.ts';
+import { namedNetnsPath } from '../host/netns.ts';
 import { bridgeNamespace } from './names.ts';
 
 /** eth0's addresses in one namespace. */

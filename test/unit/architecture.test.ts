@@ -42,9 +42,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   rpc: { code: 'clock errors identity ip link package protobuf', types: 'log' },
   inventory: { code: 'clock errors ip package protobuf state', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
-  dataplane: { code: 'config datapath errors fdb host ip pod sys tun underlay wire', types: 'agent log' },
+  dataplane: {
+    code: 'attachment config datapath errors fdb host ip sys tun underlay wire',
+    types: 'agent log',
+  },
   attachment: { code: 'clock errors ip state', types: 'log' },
-  pod: { code: 'attachment config errors host ip state', types: 'log readmodel' },
+  pod: { code: 'attachment config errors host ip', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'lease membership' },
   metrics: { code: '', types: 'readmodel' },
@@ -93,7 +96,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
-  zod: 'config host identity state pod lease link membership api lab bench simulate',
+  zod: 'config host identity state attachment lease link membership api lab bench simulate inventory',
   protobufjs: 'membership',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',

@@ -7,7 +7,7 @@
  *     10.42.3.255   broadcast
  */
 import { addressBits, type IpAddress } from '../ip/address.ts';
-import { addressCount, nthAddress, type Prefix } from '../ip/prefix.ts';
+import { addressCount, nthAddress, type Prefix, prefixContains } from '../ip/prefix.ts';
 
 const NODE_INDEX = 1n;
 const FIRST_POD_INDEX = 2n;
@@ -30,7 +30,7 @@ export function podCapacity(subnet: Prefix): bigint {
  */
 export function nextPodAddress(
   subnet: Prefix,
-  used: ReadonlySet<bigint>,
+  used: Pick<ReadonlySet<bigint>, 'has' | 'size'>,
   last: bigint | undefined,
 ): IpAddress | undefined {
   const capacity = podCapacity(subnet);
@@ -42,6 +42,16 @@ export function nextPodAddress(
     if (!used.has(value)) return { family: subnet.family, value };
   }
   return undefined;
+}
+
+/** True for an address that may be a pod's: in `subnet`, and neither the network's, the node's nor the broadcast one. */
+export function isPodAddress(subnet: Prefix, address: IpAddress): boolean {
+  const index = address.value - subnet.value;
+  return (
+    prefixContains(subnet, address) &&
+    index >= FIRST_POD_INDEX &&
+    index < FIRST_POD_INDEX + podCapacity(subnet)
+  );
 }
 
 function lastPodIndex(subnet: Prefix): bigint {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { nextPodAddress, nodeAddress, podCapacity } from '../../../src/attachment/addresses.ts';
 import { formatAddress } from '../../../src/ip/address.ts';
 import { parsePrefix, prefixContains } from '../../../src/ip/prefix.ts';
-import { nextPodAddress, nodeAddress, podCapacity } from '../../../src/pod/addresses.ts';
 
 const none = new Set<bigint>();
 

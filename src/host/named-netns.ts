@@ -1,10 +1,8 @@
-/** Making and removing named network namespaces. */
+/** Making and removing named network namespaces with iproute2, for tools that are in no hurry. */
 import { rmSync } from 'node:fs';
 import { errorMessage, WarrenError } from '../errors.ts';
-import { HostCommandError, NAMESPACE_HINT, runCommand } from '../host/command.ts';
-import { isNetns, namedNetnsPath } from '../host/netns.ts';
-
-export { isNetns, NETNS_FOLDER, namedNetnsPath, netnsIdentity } from '../host/netns.ts';
+import { HostCommandError, NAMESPACE_HINT, runCommand } from './command.ts';
+import { isNetns, namedNetnsPath } from './netns.ts';
 
 /** Makes the namespace `name`, replacing a dead file of that name. Throws POD_NETNS_FORBIDDEN without the right. */
 export async function addNamedNetns(name: string): Promise<void> {
