@@ -1,6 +1,6 @@
 /** What of attachments is missing or changed on the node's side, by one look at all interfaces, addresses and routes. */
 import type { AttachmentLink } from '../../attachment/link.ts';
-import { addressBits, formatAddress, type IpAddress, sameAddress } from '../../ip/address.ts';
+import { addressBits, type IpAddress, sameAddress } from '../../ip/address.ts';
 import * as ifa from '../../netlink/address.ts';
 import type { NetlinkConversation } from '../../netlink/conversation.ts';
 import { isRefusal } from '../../netlink/error.ts';
@@ -16,11 +16,11 @@ export function findDamage(route: NetlinkConversation): (link: AttachmentLink) =
       .map((link) => [link.name, link]),
   );
   const gateways = interfacesWithGateway(route);
-  /** Address and interface of a host route -> the node's address in it. */
+  /** Host routes by address and interface, each with the node's address in it. */
   const routes = new Map<string, IpAddress | undefined>();
   for (const { destination, index, source } of [...listRoutes(route, 4), ...listRoutes(route, 6)]) {
     if (destination.length !== addressBits(destination.family)) continue;
-    routes.set(`${formatAddress(destination)} ${index}`, source);
+    routes.set(keyOf(destination, index), source);
   }
   return ({ hostInterface, addresses, gateways: wanted, mtu }) => {
     const found = links.get(hostInterface);
@@ -28,7 +28,7 @@ export function findDamage(route: NetlinkConversation): (link: AttachmentLink) =
     if (addresses.some(({ family }) => family === 6) && !gateways.has(found.index)) return true;
     const source = wanted.find(({ family }) => family === 4);
     return !addresses.every((address) => {
-      const key = `${formatAddress(address)} ${found.index}`;
+      const key = keyOf(address, found.index);
       if (!routes.has(key)) return false;
       const from = routes.get(key);
       return (
@@ -50,4 +50,8 @@ function interfacesWithGateway(route: NetlinkConversation): ReadonlySet<number> 
     if (isRefusal(error, 'EOPNOTSUPP', 'EAFNOSUPPORT')) return new Set();
     throw error;
   }
+}
+
+function keyOf({ family, value }: IpAddress, index: number | undefined): string {
+  return `${family} ${value} ${index}`;
 }

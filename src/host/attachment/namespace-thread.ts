@@ -129,6 +129,7 @@ export class NamespaceThread {
     if (running === undefined) return;
     this.#running = undefined;
     const { worker, pending } = running;
+    worker.ref();
     await new Promise<void>((resolve) => {
       pending.set(++this.#lastId, {
         name: 'close',
