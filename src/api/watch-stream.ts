@@ -105,6 +105,8 @@ export class WatchStream {
   start(): void {
     const { model, topics, intervalMs, out, clock } = this.#options;
     out.on('drain', () => this.#unblock());
+    // The reader went while something was on its way to it; `close` follows.
+    out.on('error', () => {});
     this.#unsubscribe = model.subscribe(topics, ({ topics: changed }) => this.#note(changed, false));
     for (const [topic, text] of this.#first) {
       if (this.#isBlocked) this.#due.set(topic, { isForced: false });
