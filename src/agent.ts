@@ -36,7 +36,7 @@ import { VERSION } from './package.ts';
 import { GossipPeers } from './peers/gossip-peers.ts';
 import { PeerView } from './peers/peer-view.ts';
 import { StaticPeers } from './peers/static-peers.ts';
-import { Pods } from './pod/pods.ts';
+import { PodManager } from './pod/pod-manager.ts';
 import type { LiveReadModel, ReadModel } from './readmodel/read-model.ts';
 import { RpcNode } from './rpc/rpc-node.ts';
 import { serveTargets } from './rpc/targets.ts';
@@ -60,7 +60,7 @@ export class Agent {
   readonly #staticPeers: StaticPeers;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
-  readonly #pods: Pods;
+  readonly #pods: PodManager;
   readonly #guard: HostGuard;
   /** The data plane's subnets follow the lease; the pods follow those. */
   readonly #leaseFollower: Reconciler;
@@ -85,7 +85,9 @@ export class Agent {
       underlay,
       log: parts.log,
       onFailure: events.onFailure,
-      onDeviceLost: () => agent?.#guard.check(),
+      onDeviceLost: () => {
+        if (agent) agent.#guard.check();
+      },
     });
     try {
       agent = new Agent(config, parts, events, dataPlane);
@@ -146,7 +148,7 @@ export class Agent {
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
       log,
     });
-    this.#pods = new Pods({
+    this.#pods = new PodManager({
       nodeName: node.name,
       attachments: this.#attachments,
       staticPods: config.staticPods,
@@ -205,7 +207,7 @@ export class Agent {
       leases: this.#leases,
       peers: this.#peers,
       dataPlane,
-      pods: this.#pods,
+      pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
       subnets: () => (this.#activeSubnets === '' ? [] : this.#leases.state().prefixes),
       problems: () => this.#problems(),
       repairs: () => this.#guard.counts,
@@ -223,6 +225,7 @@ export class Agent {
       membership,
       leases: this.#leases,
       pods: this.#pods,
+      attachments: this.#attachments,
       keys,
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),

@@ -6,6 +6,8 @@
 /** What the agent may answer with: whatever is thrown in its process. */
 export const API_ERRORS = {
   // The request is not one.
+  ADDRESS_OUTSIDE: 400,
+  ATTACHMENT_INVALID: 400,
   BAD_REQUEST: 400,
   KEY_INVALID: 400,
   POD_NAME_INVALID: 400,
@@ -25,6 +27,9 @@ export const API_ERRORS = {
   POD_UNKNOWN: 404,
 
   // As things are, it cannot be done.
+  ADDRESS_TAKEN: 409,
+  ATTACHMENT_EXISTS: 409,
+  ATTACHMENT_INTERFACE_TAKEN: 409,
   KEY_EXISTS: 409,
   KEY_NONE: 409,
   KEY_NOT_EVERYWHERE: 409,
@@ -40,6 +45,8 @@ export const API_ERRORS = {
   POD_STATIC: 409,
 
   // Not now; it may be in a moment.
+  ATTACHMENTS_CLOSED: 503,
+  ATTACHMENT_BUSY: 503,
   NAMESPACE_THREAD_CLOSED: 503,
   NAMESPACE_THREAD_LOST: 503,
   NO_SUBNET: 503,
@@ -47,6 +54,7 @@ export const API_ERRORS = {
   WATCH_LIMIT: 503,
 
   // There is no room for more.
+  ATTACHMENT_LIMIT: 507,
   KEY_LIMIT: 507,
   POD_LIMIT: 507,
   POD_SUBNET_EXHAUSTED: 507,

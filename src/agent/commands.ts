@@ -1,5 +1,6 @@
 /** What the running agent can be told to do, and what it asks other nodes. */
 import type { Commands } from '../api/commands.ts';
+import type { Attachments } from '../attachment/attachments.ts';
 import { WarrenError } from '../errors.ts';
 import { formatPrefix } from '../ip/prefix.ts';
 import type { KeyCommands } from '../keys/key-commands.ts';
@@ -7,7 +8,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Member } from '../membership/types.ts';
-import type { Pods } from '../pod/pods.ts';
+import type { PodManager } from '../pod/pod-manager.ts';
 import type { KeyChange, LeaveReport, NodeTargets } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import { askAllTargets } from '../rpc/targets.ts';
@@ -16,7 +17,8 @@ export interface CommandParts {
   readonly nodeName: string;
   readonly membership: Membership;
   readonly leases: LeaseSource;
-  readonly pods: Pods;
+  readonly pods: PodManager;
+  readonly attachments: Attachments;
   readonly keys: KeyCommands;
   readonly rpc: Rpc;
   readonly ownTargets: () => NodeTargets;
@@ -66,17 +68,17 @@ function refuseWithoutSubnet({ leases, activeSubnets }: CommandParts): void {
 
 /** For good: pods go first, then the lease; the agent ends when this has been answered. */
 async function leave(
-  { nodeName, leases, pods, onLeave }: CommandParts,
+  { nodeName, leases, attachments, onLeave }: CommandParts,
   force: boolean,
 ): Promise<LeaveReport> {
-  const names = pods.list().map(({ name }) => name);
+  const names = attachments.list().map(({ name }) => name);
   if (names.length > 0 && !force) {
     const shown = names.slice(0, 10).join(', ') + (names.length > 10 ? ', ...' : '');
     throw new WarrenError('LEAVE_PODS', `this node has ${names.length} pods: ${shown}`, {
       hint: 'Remove them first (warren pod rm NAME); or with --force, which removes them.',
     });
   }
-  if (names.length > 0) await pods.removeAll();
+  if (names.length > 0) await attachments.deleteAll();
   const subnets = leases.state().prefixes.map(formatPrefix);
   leases.release();
   onLeave();

@@ -1,5 +1,6 @@
 /** Keeps this node's inventory in step with its attachments. */
-import type { Attachment, Attachments } from '../attachment/attachments.ts';
+import type { Attachment } from '../attachment/attachment.ts';
+import type { Attachments } from '../attachment/attachments.ts';
 import type { InventoryEntry } from '../inventory/inventory.ts';
 
 export interface InventoryTarget {

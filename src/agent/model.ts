@@ -7,7 +7,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Membership } from '../membership/membership.ts';
 import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
-import type { Pods } from '../pod/pods.ts';
+import type { PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
 
 export interface ModelParts {
@@ -18,7 +18,7 @@ export interface ModelParts {
   readonly leases: LeaseSource;
   readonly peers: PeerView;
   readonly dataPlane: DataPlane;
-  readonly pods: Pods;
+  readonly pods: PodSource;
   /** That the data plane works by now. */
   readonly subnets: () => readonly Prefix[];
   /** Besides those of leases and peers. */

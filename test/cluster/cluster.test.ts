@@ -191,7 +191,7 @@ describe('a node whose underlay address changes', () => {
     b.host.setMtu('eth0', 1400);
     await world.advance(3000);
     expect(b.model.status()).toMatchObject({ underlay: { mtu: 1400 }, tun: { mtu: 1364 } });
-    expect(b.attachmentNetwork.links()[0]).toMatchObject({ id: 'db', mtu: 1364 });
+    expect(b.links[0]).toMatchObject({ id: 'db', mtu: 1364 });
     expect(b.host.tun?.network?.mtu).toBe(1364);
     // The path from the other node starts with the smaller one of the two.
     web.send(db.addresses[0]!, { bytes: 1365 });

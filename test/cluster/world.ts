@@ -14,6 +14,7 @@ import { createHash } from 'node:crypto';
 import { Agent } from '../../src/agent.ts';
 import type { AgentState } from '../../src/agent/state.ts';
 import type { AttachmentState } from '../../src/attachment/attachment-store.ts';
+import type { AttachmentLink } from '../../src/attachment/link.ts';
 import type { Commands } from '../../src/api/commands.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
@@ -186,6 +187,11 @@ export class WorldNode {
     return this.agent.commands;
   }
 
+  /** What its host has for its attachments. */
+  get links(): AttachmentLink[] {
+    return [...this.attachmentNetwork.pairs.values()].map(({ link }) => link);
+  }
+
   get linkMtu(): number {
     return this.host.interfaces.get('eth0')!.mtu;
   }
@@ -210,7 +216,7 @@ ${yaml}`;
     const { world } = this;
     this.isDown = false;
     this.#disk.isOff = false;
-    this.#agent = new Agent(
+    this.#agent = await Agent.build(
       this.config(yaml),
       {
         clock: world.clock,
@@ -273,9 +279,7 @@ ${yaml}`;
 
   #toPod(address: IpAddress, packet: Uint8Array): boolean {
     const text = formatAddress(address);
-    const link = this.attachmentNetwork
-      .links()
-      .find(({ addresses }) => addresses.some((one) => formatAddress(one) === text));
+    const link = this.links.find(({ addresses }) => addresses.some((one) => formatAddress(one) === text));
     if (!link) return false;
     this.#pods.get(link.id)?.received.push(packet);
     return true;
