@@ -132,6 +132,7 @@ export class AttachmentMaker {
       await this.#write.request();
     } catch (error) {
       this.#forget(entry);
+      await this.#writeAgain();
       throw error;
     }
     try {
@@ -174,8 +175,11 @@ export class AttachmentMaker {
       entry.isForgotten = true;
       await this.#write.request();
     } catch (error) {
-      entry.isForgotten = false;
       entry.state = 'missing';
+      if (entry.isForgotten) {
+        entry.isForgotten = false;
+        await this.#writeAgain();
+      }
       if (wasAdded) this.#changed(entry, 'changed');
       throw error;
     }
@@ -238,6 +242,14 @@ export class AttachmentMaker {
     entry.isUnsaved = true;
     await this.#write.request();
     entry.isUnsaved = false;
+  }
+
+  /**
+   * After a write that failed: it may be on the disk all the same, and the one behind it may have begun before what was
+   * to be written was taken back. If this one fails too, what the disk has is known after the next one that does not.
+   */
+  async #writeAgain(): Promise<void> {
+    await this.#write.request().catch(() => {});
   }
 
   /** False if there is nothing to do for now: it is missing, or `restore` will give it other addresses. */
