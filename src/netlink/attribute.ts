@@ -11,10 +11,12 @@
  *     | value, or attributes again (N: nested; O: in network order)   |
  *     +---------------------------------------------------------------+
  */
-import { NLA_F_NESTED, NLA_TYPE_MASK } from './constants.ts';
+import { NLA_F_NESTED } from './constants.ts';
 import { malformed } from './error.ts';
 
 const HEADER_BYTES = 4;
+/** NLA_TYPE_MASK: a type without its two flags. */
+const TYPE_BITS = 0x3fff;
 
 /** An attribute as bytes, with its padding. */
 export function attribute(type: number, value: Uint8Array): Uint8Array {
@@ -69,7 +71,7 @@ export function attributeList(bytes: Uint8Array): [type: number, value: Uint8Arr
     if (length < HEADER_BYTES || offset + length > bytes.length) {
       throw malformed(`an attribute of ${length} bytes where ${bytes.length - offset} are left`);
     }
-    const type = view.getUint16(offset + 2, true) & NLA_TYPE_MASK;
+    const type = view.getUint16(offset + 2, true) & TYPE_BITS;
     found.push([type, bytes.subarray(offset + HEADER_BYTES, offset + length)]);
     offset += align(length);
   }

@@ -21,6 +21,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   package: { code: '' },
   log: { code: '' },
   ip: { code: 'errors' },
+  // Messages of the kernel's netlink families, as bytes.
+  netlink: { code: 'errors ip' },
   state: { code: 'errors' },
   sys: { code: 'errors' },
 
@@ -31,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // Control.
   config: { code: 'errors ip', types: 'log' },
-  host: { code: 'errors ip', types: 'config log' },
+  host: { code: 'clock errors ip netlink package sys', types: 'attachment config log' },
   clock: { code: '' },
   identity: { code: 'errors state' },
   protobuf: { code: 'identity ip' },
