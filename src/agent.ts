@@ -136,7 +136,7 @@ export class Agent {
     this.#rpc = new RpcNode({
       identity: state.identity,
       link: membership.link,
-      directory: membership.directory,
+      directory: { find: (id) => membership.contact(id) },
       clock,
       onBug,
     });
@@ -216,7 +216,7 @@ export class Agent {
       rpc: this.#rpc,
       keys: state.keys,
       name: () => node.name,
-      others: () => membership.members().filter(({ id, status }) => id !== membership.id && status !== 'dead' && status !== 'left'),
+      others: () => membership.others(),
       announce: () => membership.keys.announce(),
     });
     serveTargets(this.#rpc, () => this.#model.targets());

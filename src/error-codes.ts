@@ -62,6 +62,10 @@ export const API_ERRORS = {
   // Another node did not do its part.
   GOSSIP_REQUEST: 502,
   INVENTORY_REQUEST: 502,
+  RPC_CANCELLED: 502,
+  RPC_REFUSED: 502,
+  RPC_UNREACHABLE: 502,
+  RPC_UNSUPPORTED: 502,
 
   // This host or its configuration does not let the agent do it. Most of these end an agent at its start.
   ADDRESS_INVALID: 500,

@@ -7,7 +7,6 @@ import type { KeyCommands } from '../keys/key-commands.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
-import type { Member } from '../membership/types.ts';
 import type { PodManager } from '../pod/pod-manager.ts';
 import type { KeyChange, LeaveReport, NodeTargets } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
@@ -37,9 +36,9 @@ export function agentCommands(parts: CommandParts): Commands {
     },
     removePod: (name) => pods.remove(name),
     allTargets: async () => {
-      const members = membership.members().filter(({ id }) => id !== membership.id);
-      const { targets, unreachable } = await askAllTargets(rpc, members.filter(isReachable));
-      const dead = members
+      const { targets, unreachable } = await askAllTargets(rpc, membership.others());
+      const dead = membership
+        .members()
         .filter(({ status, lease }) => status === 'dead' && lease !== undefined)
         .map(({ name }) => ({
           node: name,
@@ -95,8 +94,4 @@ async function changeKeys(keys: KeyCommands, change: KeyChange): Promise<{ finge
   if (change.action === 'use') await keys.use(fingerprint, options);
   else await keys.remove(fingerprint, options);
   return { fingerprint };
-}
-
-function isReachable({ status }: Member): boolean {
-  return status === 'alive' || status === 'suspect';
 }

@@ -87,9 +87,8 @@ async function removeAttachments(config: Config): Promise<void> {
       limits: { mtu: 0, gsoMaxSegments: 1 },
       log,
     });
-    const { failed } = await attachments.deleteAll();
+    await attachments.deleteAll();
     await attachments.close();
-    if (failed[0]) throw failed[0].error;
     await network.removeTable();
   } finally {
     await network.close();

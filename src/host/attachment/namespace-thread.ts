@@ -4,8 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { type Clock, realClock, type Timer } from '../../clock.ts';
-import type { ErrorCode } from '../../error-codes.ts';
-import { WarrenError } from '../../errors.ts';
+import { foreignCode, WarrenError } from '../../errors.ts';
 import type { Logger } from '../../log/logger.ts';
 import { builtFile } from '../../package.ts';
 import * as libc from '../../sys/libc.ts';
@@ -181,7 +180,7 @@ function startWorker(settings: ThreadSettings): Worker {
 function errorFrom({ code, message, hint }: ErrorParts): Error {
   if (code === undefined) return new Error(message);
   // It was one in the thread: of this program, or errno's name.
-  return new WarrenError(code as ErrorCode, message, hint === undefined ? {} : { hint });
+  return new WarrenError(foreignCode(code), message, hint === undefined ? {} : { hint });
 }
 
 function lost(name: OperationName): WarrenError {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { WarrenError } from '../../../src/errors.ts';
+import { foreignCode, WarrenError } from '../../../src/errors.ts';
 import { formatAddress } from '../../../src/ip/address.ts';
 import { formatPrefix } from '../../../src/ip/prefix.ts';
 import { decodeAddress, getAddresses } from '../../../src/netlink/address.ts';
@@ -24,7 +24,7 @@ function replay(...datagrams: readonly Uint8Array[]): NetlinkConversation {
   const left = [...datagrams];
   const receive = () => {
     const next = left.shift();
-    if (next === undefined) throw new WarrenError('ETIMEDOUT', 'no answer');
+    if (next === undefined) throw new WarrenError(foreignCode('ETIMEDOUT'), 'no answer');
     return next;
   };
   return new NetlinkConversation({ send: () => {}, receive });
