@@ -163,7 +163,13 @@ export class Agent {
       timing,
       clock,
     });
-    this.inventory = new Inventories({ membership, rpc: this.#rpc, store: state.inventory, logger: log, clock });
+    this.inventory = new Inventories({
+      membership,
+      rpc: this.#rpc,
+      store: state.inventory,
+      logger: log,
+      clock,
+    });
     feedInventory(this.#attachments, this.inventory);
     this.#staticPeers = new StaticPeers(config.staticPeers);
     const gossipPeers = new GossipPeers(membership, this.#leases, {

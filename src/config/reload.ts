@@ -26,7 +26,8 @@ function flat(config: object): Map<string, string> {
   const all = new Map<string, string>();
   for (const [section, content] of Object.entries(config)) {
     if (Array.isArray(content)) all.set(section, JSON.stringify(content));
-    else for (const [key, value] of Object.entries(content)) all.set(`${section}.${key}`, JSON.stringify(value));
+    else
+      for (const [key, value] of Object.entries(content)) all.set(`${section}.${key}`, JSON.stringify(value));
   }
   return all;
 }

@@ -4,6 +4,7 @@
  * node has a lease. Everything that changes it happens one after the other.
  */
 import { availableParallelism } from 'node:os';
+import { nodeAddress } from '../attachment/addresses.ts';
 import type { Config } from '../config/config.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
 import { WarrenError } from '../errors.ts';
@@ -13,7 +14,6 @@ import { addressWords, sameAddress } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { nodeAddress } from '../attachment/addresses.ts';
 import type { TunDevice } from '../tun/tun-device.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
 import type { UnderlaySockets } from '../underlay/underlay-socket.ts';

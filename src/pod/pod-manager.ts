@@ -8,10 +8,10 @@ import type { Attachments } from '../attachment/attachments.ts';
 import { KeyedQueue } from '../attachment/keyed-queue.ts';
 import { POD_NAME, POD_NAME_RULE } from '../config/fields.ts';
 import { WarrenError } from '../errors.ts';
+import { namedNetnsPath } from '../host/netns.ts';
 import { formatAddress } from '../ip/address.ts';
 import type { Logger } from '../log/logger.ts';
 import type { PodReport } from '../readmodel/reports.ts';
-import { namedNetnsPath } from '../host/netns.ts';
 
 /** Operations that wait for others on the same name. */
 const MAX_WAITING = 1024;

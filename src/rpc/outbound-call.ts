@@ -243,7 +243,9 @@ export class OutboundCall implements AsyncIterableIterator<Uint8Array> {
     else if (!this.#outcome) this.fail('RPC_REFUSED', 'its answer is not complete');
     else {
       const { code, message, hint } = this.#outcome;
-      this.#finish(code === '' ? undefined : new WarrenError(foreignCode(code), message, hint === '' ? {} : { hint }));
+      this.#finish(
+        code === '' ? undefined : new WarrenError(foreignCode(code), message, hint === '' ? {} : { hint }),
+      );
     }
   }
 

@@ -11,11 +11,11 @@
  * partitions. Nothing here runs on its own: time passes in `advance` and `until` alone.
  */
 import { createHash } from 'node:crypto';
-import { Agent } from '../../src/agent.ts';
 import type { AgentState } from '../../src/agent/state.ts';
+import { Agent } from '../../src/agent.ts';
+import type { Commands } from '../../src/api/commands.ts';
 import type { AttachmentState } from '../../src/attachment/attachment-store.ts';
 import type { AttachmentLink } from '../../src/attachment/link.ts';
-import type { Commands } from '../../src/api/commands.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';

@@ -159,7 +159,10 @@ export class MemoryHost implements Host {
         addresses.some((one) => sameAddress(one, endpoint.address)),
       );
       if (!isHere)
-        throw new WarrenError('UNDERLAY_ADDRESS_MISSING', `no interface has ${formatAddress(endpoint.address)}`);
+        throw new WarrenError(
+          'UNDERLAY_ADDRESS_MISSING',
+          `no interface has ${formatAddress(endpoint.address)}`,
+        );
       const descriptors = Array.from({ length: count }, () => {
         const socket = new MemorySocket(nextFd++, endpoint, this.#carrier);
         this.#byFd.set(socket.fd, socket);
