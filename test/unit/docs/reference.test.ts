@@ -12,7 +12,7 @@ import { DROP_NAMES } from '../../../src/datapath/drops.ts';
 import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { VERSION } from '../../../src/package.ts';
-import { fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+import { fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { blocks, codeSpans, DOCUMENTS, ROOT, readDocument, section, table } from '../../helpers/markdown.ts';
 
 /** A script without types: it runs before anything is built. */

@@ -1,5 +1,6 @@
 /** Today's agent takes up the state folder that one of an earlier release left, with all that is in it. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { fileAttachmentStore } from '../../../src/attachment/attachment-store.ts';
 import { loadIdentity, verifySignature } from '../../../src/identity.ts';
 import { formatAddress } from '../../../src/ip/address.ts';
 import { formatEndpoint } from '../../../src/ip/endpoint.ts';
@@ -10,7 +11,6 @@ import { parseKeyRing } from '../../../src/link/key-ring.ts';
 import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
 import { decodeRecord, verifyRecord } from '../../../src/membership/record.ts';
 import { fileMembershipStore } from '../../../src/membership/store.ts';
-import { readPodState } from '../../../src/pod/pod-state.ts';
 import { goldenRelease } from '../../helpers/golden-release.ts';
 
 const { copyState, reports, clusterKeys } = goldenRelease('0.1.0');
@@ -28,9 +28,13 @@ afterEach(() => state.remove());
 
 /** pods.json, whoever reads it now. */
 function storedPods(stateDir: string) {
-  const { pods, last } = readPodState(stateDir, nodeId);
+  const { attachments, last } = fileAttachmentStore(stateDir, nodeId).read();
   return {
-    pods: pods.map((pod) => ({ ...pod, addresses: pod.addresses.map(formatAddress) })),
+    pods: attachments.map(({ addresses, netnsIdentity, ...pod }) => ({
+      ...pod,
+      external: netnsIdentity,
+      addresses: addresses.map(formatAddress),
+    })),
     last: last.map(formatAddress),
   };
 }
@@ -59,7 +63,7 @@ it('pods.json: pods of its own, of another namespace, and static ones', () => {
     ['db', false, false],
     ['box', false, true],
   ]);
-  // Boot id, device and inode of the namespace (src/pod/netns.ts).
+  // Boot id, device and inode of the namespace (src/host/netns.ts).
   expect(pods[2]!.external).toMatch(/^[0-9a-f-]{36}\/\d+:\d+$/);
   expect(last).toEqual(pods[2]!.addresses);
 });
