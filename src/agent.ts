@@ -189,6 +189,7 @@ class Agent {
         if (this.#activeSubnets === '') return repaired;
         if (repaired.length > 0) await pods.restore();
         const mended = await attachments.repair();
+        for (const { error } of mended.failed) throw error;
         return [...repaired, ...mended.done.map(() => 'pod' as const)];
       },
       isChanging: () => overlay.isBusy,

@@ -11,6 +11,7 @@ import type { WarrenError } from '../../../src/errors.ts';
 import { formatAddress, parseAddress } from '../../../src/ip/address.ts';
 import { parsePrefix, prefixContains } from '../../../src/ip/prefix.ts';
 import { MemoryHost } from '../../helpers/attachments.ts';
+import { testScale } from '../../helpers/scale.ts';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
 const GIVEN = ['/run/netns/given0', '/run/netns/given1', '/proc/77/ns/net'];
@@ -341,7 +342,7 @@ describe('histories of attachments', () => {
         fc.array(event, { minLength: 1, maxLength: 12 }),
         (scheduler, events) => new History(scheduler).run(events),
       ),
-      { numRuns: 300 * TEST_SCALE },
+      { numRuns: 300 * testScale() },
     );
   });
 });
