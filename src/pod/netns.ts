@@ -58,15 +58,7 @@ function isForbidden(error: unknown): boolean {
   return error instanceof HostCommandError && /Operation not permitted|Permission denied/.test(error.stderr);
 }
 
-/** Read once: it is asked for with each namespace of each attachment. */
-let knownBootId: string | undefined;
-
 function bootId(): string {
-  knownBootId ??= readBootId();
-  return knownBootId;
-}
-
-function readBootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   } catch {
