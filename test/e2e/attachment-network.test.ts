@@ -268,8 +268,20 @@ describeUnless(MISSING, 'attachments on the host', () => {
   it('are refused where something is in the way, and leave nothing behind', async () => {
     const [bridged, foreign, gone] = [namespace(), namespace(), namespace()];
     bridged.run('ip', 'link', 'add', 'name', 'eth0', 'type', 'bridge');
-    // A pair whose indexes look like one of ours, but whose other end is elsewhere.
-    foreign.run('ip', 'link', 'add', 'name', 'eth0', 'type', 'veth', 'peer', 'name', 'wpx');
+    // Two pairs of the same indexes: the other end of the node's is elsewhere, that of this eth0 too.
+    const veth = (end: ThrowawayNetns, name: string) => {
+      const peer = ['peer', 'name', 'eth0', 'index', '60'];
+      end.run('ip', 'link', 'add', 'name', name, 'index', '50', 'type', 'veth', ...peer);
+    };
+    veth(node, 'wp2');
+    node.run('ip', 'link', 'set', 'dev', 'eth0', 'netns', namespace().path);
+    const elsewhere = namespace();
+    veth(elsewhere, 'wp2');
+    elsewhere.run('ip', 'link', 'set', 'dev', 'eth0', 'netns', foreign.path);
+    await expect(network.ensure(linkOf(2, foreign.path))).rejects.toMatchObject({
+      code: 'POD_INTERFACE_EXISTS',
+    });
+    node.run('ip', 'link', 'delete', 'dev', 'wp2');
     gone.remove();
     node.run('ip', 'link', 'add', 'name', 'wp6', 'type', 'bridge');
     const before = node.run('ip', '-o', 'link').replace(/state \S+/g, '');
