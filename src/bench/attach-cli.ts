@@ -8,7 +8,7 @@ import { type AttachProgram, type AttachTimes, CNI_FOLDER, measureAttach } from 
 import { LiveLine } from './live-line.ts';
 import { describeMachine } from './machine.ts';
 import { formatFigure } from './metrics.ts';
-import { programVersion } from './programs.ts';
+import { packageVersion } from './programs.ts';
 import type { MachineReport } from './report.ts';
 import { quantile, type Summary, summarise } from './statistics.ts';
 import { atMost, type TargetResult, targetText } from './targets.ts';
@@ -95,10 +95,8 @@ async function benchAttach(options: AttachOptions, signal: AbortSignal): Promise
   const reports = await Promise.all(
     programs.map(async (name): Promise<AttachProgramReport> => {
       const summary = (q: number) => summarise(samples.get(name)!.map((times) => percentile(times, q)))!;
-      const version =
-        name === 'warren'
-          ? VERSION
-          : await programVersion([`${CNI_FOLDER}/ptp`], 'containernetworking-plugins');
+      const packaged = await packageVersion('containernetworking-plugins');
+      const version = name === 'warren' ? VERSION : `Debian ${packaged ?? 'version unknown'}`;
       return { name, version, p50: summary(0.5), p99: summary(0.99) };
     }),
   );
