@@ -44,8 +44,6 @@ import type { LeaseClaim, Member, MemberContact, MemberStatus } from './types.ts
 
 export type { MembershipOptions } from './options.ts';
 
-const NO_KEYS: { readonly problem?: string } = {};
-
 export class Membership extends EventEmitter<MembershipEvents> {
   readonly #options: MembershipOptions;
   readonly #clock: Clock;
@@ -326,8 +324,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = this.#joiner.problems();
-    for (const { problem } of [this.#persistence, this.#options.keyRing ?? NO_KEYS, this.#twin]) {
-      if (problem) problems.push(problem);
+    for (const part of [this.#persistence, this.#options.keyRing, this.#twin]) {
+      if (part?.problem) problems.push(part.problem);
     }
     return problems;
   }
