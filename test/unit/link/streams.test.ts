@@ -422,7 +422,9 @@ describe('a stream over TCP', () => {
       frame: () => {
         if (flood) {
           responder.keep(minute);
-          for (let write = 0; write < 100; write++) responder.write([new Uint8Array(32 * 1024)]);
+          // Until the kernel's buffers are full, and this side's; and once more.
+          while (responder.write([new Uint8Array(32 * 1024)]));
+          responder.write([new Uint8Array(1)]);
         } else {
           responder.keep({ idleMs: 50, totalMs: 60_000 });
           while (responder.write([new Uint8Array(32 * 1024)]));
