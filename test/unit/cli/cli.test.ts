@@ -149,12 +149,12 @@ leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      
           void startServer().then((again) => {
             server = again;
           });
-        } else if (steps.length === 2 && /no control socket[^]*node-b/.test(text)) interrupt.abort();
+        } else if (steps.length === 2 && /no control socket[\s\S]*node-b/.test(text)) interrupt.abort();
       },
     });
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^PREFIX[^]*node-b.*\n(the agent on .*\n)?(there is no control socket .*\n)+PREFIX/,
+      /^PREFIX[\s\S]*node-b.*\n(the agent on .*\n)?(there is no control socket .*\n)+PREFIX/,
     );
   });
 
