@@ -108,6 +108,8 @@ export class SimulatedNode {
   isRunning = false;
   membership!: Membership;
   leases!: LeaseManager;
+  /** Called in each start, when membership is there and says nothing yet. */
+  beforeStart: (clock: Clock) => void = () => {};
 
   constructor(
     cluster: SimulatedCluster,
@@ -186,6 +188,7 @@ export class SimulatedNode {
       timing,
     });
     this.leases.start();
+    this.beforeStart(clock);
     await this.membership.start();
     this.isRunning = true;
   }

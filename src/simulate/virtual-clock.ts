@@ -53,6 +53,30 @@ export class VirtualClock implements Clock {
     this.#nowMs = endMs;
   }
 
+  /** The same for code with promises: what waits for one goes on before time does. */
+  async run(durationMs: number): Promise<void> {
+    const endMs = this.#nowMs + durationMs;
+    for (;;) {
+      await settled();
+      const next = this.#heap[0];
+      if (!next || next.atMs > endMs) break;
+      this.#pop();
+      this.#nowMs = next.atMs;
+      next.callback?.();
+    }
+    this.#nowMs = endMs;
+  }
+
+  /** `advanceUntil` for code with promises. */
+  async runUntil(holds: () => boolean, limitMs: number, stepMs = 10): Promise<number | undefined> {
+    const startMs = this.#nowMs;
+    while (!holds()) {
+      if (this.#nowMs - startMs >= limitMs) return undefined;
+      await this.run(stepMs);
+    }
+    return this.#nowMs - startMs;
+  }
+
   /** Runs until `holds`, looking every `stepMs`; the time it took, or undefined after `limitMs`. */
   advanceUntil(holds: () => boolean, limitMs: number, stepMs = 10): number | undefined {
     const startMs = this.#nowMs;
@@ -95,4 +119,9 @@ export class VirtualClock implements Clock {
 
 function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+/** All microtasks have run, those that they brought forth included. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
