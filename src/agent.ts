@@ -9,6 +9,7 @@
  *
  * It is the one place where lease events meet the forwarding database.
  */
+
 import { HostGuard } from './agent/host-guard.ts';
 import { forwardingPeers } from './agent/peers.ts';
 import { timingOf } from './agent/timing.ts';
@@ -16,6 +17,7 @@ import { agentView } from './agent/view.ts';
 import { agentIsRunning } from './api/client.ts';
 import { type ApiServer, startApiServer } from './api/server.ts';
 import { startTcpApi } from './api/tcp.ts';
+import { realClock } from './clock.ts';
 import type { Config } from './config/config.ts';
 import { Overlay } from './dataplane/userspace.ts';
 import { errorMessage, WarrenError } from './errors.ts';
@@ -25,6 +27,7 @@ import { type Identity, loadIdentity, loadOrCreateIdentity } from './identity.ts
 import { formatAddress } from './ip/address.ts';
 import { type Endpoint, formatEndpoint } from './ip/endpoint.ts';
 import { formatPrefix, prefixContains } from './ip/prefix.ts';
+import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import { fileLeaseStore } from './lease/lease-store.ts';
 import { ClusterKeys, fileKeyChanges } from './link/cluster-keys.ts';
@@ -37,6 +40,7 @@ import { fileMembershipStore } from './membership/store.ts';
 import type { MembershipTiming } from './membership/timing.ts';
 import { VERSION } from './package.ts';
 import { PodManager } from './pod/pod-manager.ts';
+import { RpcNode } from './rpc/rpc-node.ts';
 import { makeStateFolder } from './state/state-file.ts';
 import { lockTun } from './tun/tun-lock.ts';
 
@@ -171,6 +175,20 @@ class Agent {
     );
     const membership = this.#buildMembership(identity, keyRing, overlay, transport, gossip, timing);
     this.#membership = membership;
+    const rpc = new RpcNode({
+      identity,
+      link: membership.link,
+      directory: { find: (id) => membership.contact(id) },
+      clock: realClock,
+      onBug: (error) => log.error({ err: error }, 'a bug in warren: a question of another node failed'),
+    });
+    const keys = new KeyCommands({
+      rpc,
+      keys: keyRing,
+      name: () => node.name,
+      others: () => membership.others(),
+      announce: () => membership.keys.announce(),
+    });
     const pods = this.#buildPods(identity, overlay);
     const leases = new LeaseManager({
       membership,
@@ -215,6 +233,8 @@ class Agent {
       removePods: () => pods.removeAll(),
       onLeave: () => setTimeout(this.#onLeave, LEAVE_ANSWER_MS),
       membership,
+      rpc,
+      keys,
       leases,
       overlay,
       pods: podsView(pods, leases, () => this.#activeSubnets),
@@ -231,6 +251,7 @@ class Agent {
     this.#push('leases', () => leases.stop());
     await membership.start();
     this.#push('membership', () => membership.stop());
+    this.#push('rpc', () => rpc.close());
     guard.start();
     this.#push('host guard', () => guard.stop());
     apply();

@@ -4,11 +4,12 @@ import type { Config } from '../config/config.ts';
 import { addTraffic, type TrafficTotals } from '../datapath/counters.ts';
 import { DROP_NAMES } from '../datapath/drops.ts';
 import type { Overlay } from '../dataplane/userspace.ts';
-import { errorMessage, WarrenError } from '../errors.ts';
+import { WarrenError } from '../errors.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { formatAddress } from '../ip/address.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix } from '../ip/prefix.ts';
+import type { KeyCommands } from '../keys/key-commands.ts';
 import type { LeaseManager } from '../lease/lease-manager.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -24,15 +25,16 @@ import type {
   RouteReport,
   StatusReport,
 } from '../readmodel/reports.ts';
+import type { Rpc } from '../rpc/rpc.ts';
+import { askAllTargets, serveTargets } from '../rpc/targets.ts';
 import { staticPeerKey, subnetsByOwner, unreachableReason } from './peers.ts';
-
-/** Nodes that are asked for their pods at the same time. */
-const TARGET_REQUESTS = 16;
 
 export interface ViewParts {
   readonly config: Config;
   readonly underlay: Underlay;
   readonly membership: Membership;
+  readonly rpc: Rpc;
+  readonly keys: KeyCommands;
   readonly leases: LeaseManager;
   readonly overlay: Overlay;
   readonly pods: PodsView;
@@ -45,27 +47,27 @@ export interface ViewParts {
 }
 
 export function agentView(parts: ViewParts): AgentView {
-  const { membership, leases, overlay, pods, config } = parts;
+  const { membership, rpc, keys, leases, overlay, pods, config } = parts;
   const ownTargets = (): NodeTargets => ({
     node: config.node.name,
     addresses: overlay.datapath ? leases.state().prefixes.map(nodeAddress).map(formatAddress) : [],
     pods: pods.list().map(({ name, addresses }) => ({ name, addresses })),
   });
-  membership.onTargets(ownTargets);
+  serveTargets(rpc, ownTargets);
   return {
     status: () => status(parts),
     peers: () => [...gossipPeers(parts), ...staticPeers(parts)],
     routes: () => routes(parts),
     pods,
     targets: ownTargets,
-    allTargets: () => allTargets(membership, ownTargets()),
+    allTargets: () => allTargets(membership, rpc, ownTargets()),
     forget: (node) => {
       const { name, id, lease } = membership.forget(node);
       return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
     },
     leave: (options) => leave(parts, options.force),
-    listKeys: () => membership.keys.list(),
-    changeKeys: (change) => changeKeys(membership, change),
+    listKeys: () => keys.list(),
+    changeKeys: (change) => changeKeys(keys, change),
   };
 }
 
@@ -88,8 +90,7 @@ async function leave(
   return { name: config.node.name, subnets };
 }
 
-async function changeKeys(membership: Membership, change: KeyChange): Promise<{ fingerprint: string }> {
-  const { keys } = membership;
+async function changeKeys(keys: KeyCommands, change: KeyChange): Promise<{ fingerprint: string }> {
   const options = { force: change.force === true };
   if (change.action === 'add') {
     const [key] = parseKeyRing(change.key ?? '', 'the request').keys;
@@ -207,26 +208,13 @@ function routes({ overlay, config }: ViewParts): RouteReport[] {
     }));
 }
 
-async function allTargets(membership: Membership, own: NodeTargets): Promise<AllTargets> {
-  const others = membership.members().filter((member) => member.id !== membership.id && isReachable(member));
-  const targets: NodeTargets[] = [own];
-  const unreachable = membership
+async function allTargets(membership: Membership, rpc: Rpc, own: NodeTargets): Promise<AllTargets> {
+  const dead = membership
     .members()
     .filter(({ status, lease }) => status === 'dead' && lease !== undefined)
     .map(({ name }) => ({ node: name, reason: 'it is dead; `warren forget` it if it will not come back' }));
-  const queue = others.values();
-  const ask = async (): Promise<void> => {
-    for (const member of queue) {
-      try {
-        targets.push(await membership.request(member.id, 'targets'));
-      } catch (error) {
-        unreachable.push({ node: member.name, reason: errorMessage(error) });
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: TARGET_REQUESTS }, ask));
-  const [first, ...rest] = targets;
-  return { targets: [first!, ...rest.sort((a, b) => a.node.localeCompare(b.node))], unreachable };
+  const { targets, unreachable } = await askAllTargets(rpc, membership.others());
+  return { targets: [own, ...targets], unreachable: [...dead, ...unreachable] };
 }
 
 function isReachable(member: Member): boolean {

@@ -62,6 +62,11 @@ export class Puller {
     this.#options = options;
   }
 
+  /** How many inventories are not up to date. */
+  get size(): number {
+    return this.#wanted.size;
+  }
+
   stop(): void {
     this.#abort.abort();
     this.#wanted.clear();

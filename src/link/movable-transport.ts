@@ -1,5 +1,6 @@
 /** A transport that can change its address while the protocol runs on it: the host got another one. */
 import type { Endpoint } from '../ip/endpoint.ts';
+import type { Deadlines } from './deadline.ts';
 import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from './transport.ts';
 
 export class MovableTransport implements Transport {
@@ -36,10 +37,10 @@ export class MovableTransport implements Transport {
   exchange(
     to: Endpoint,
     frames: readonly Uint8Array[],
-    timeoutMs: number,
+    deadlines: Deadlines,
     handler: ExchangeHandler,
   ): Exchange {
-    return this.#current.exchange(to, frames, timeoutMs, handler);
+    return this.#current.exchange(to, frames, deadlines, handler);
   }
 
   async close(): Promise<void> {

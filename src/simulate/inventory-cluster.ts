@@ -12,7 +12,8 @@ import { type ClusterOptions, SimulatedCluster, type SimulatedNode } from './clu
 
 export interface InventoryClusterOptions extends ClusterOptions {
   readonly inventory?: Partial<InventoryTiming>;
-  readonly rpcOf: (cluster: SimulatedCluster) => (node: SimulatedNode) => Rpc;
+  /** In place of the node's own calls. */
+  readonly rpcOf?: (node: SimulatedNode) => Rpc;
 }
 
 export class InventoryNode {
@@ -59,14 +60,12 @@ export class InventoryCluster {
   readonly cluster: SimulatedCluster;
   readonly nodes: InventoryNode[] = [];
   readonly #options: InventoryClusterOptions;
-  readonly #rpcOf: (node: SimulatedNode) => Rpc;
   /** What one node has decoded all others have: the same bytes say the same everywhere. Bounded by the attachments made. */
   readonly #decoded = new Map<string, Decoded<StoredEntry>>();
 
   constructor(options: InventoryClusterOptions) {
     this.#options = options;
     this.cluster = new SimulatedCluster(options);
-    this.#rpcOf = options.rpcOf(this.cluster);
   }
 
   get clock() {
@@ -85,7 +84,7 @@ export class InventoryCluster {
     node.node.beforeStart = (clock) => {
       node.inventories = new Inventories({
         membership: node.node.membership,
-        rpc: this.#rpcOf(node.node),
+        rpc: this.#options.rpcOf?.(node.node) ?? node.node.rpc,
         store: {
           load: () => node.storedVersion,
           save: (version) => {

@@ -5,12 +5,7 @@
 import type { InventoryTiming } from '../inventory/timing.ts';
 import { randomIndex } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
-import {
-  attachment,
-  InventoryCluster,
-  type InventoryClusterOptions,
-  type InventoryNode,
-} from './inventory-cluster.ts';
+import { attachment, InventoryCluster, type InventoryNode } from './inventory-cluster.ts';
 import { SEALED_EXTRA_BYTES, UDP_IP_BYTES } from './large-cluster.ts';
 import { perfectLan } from './virtual-network.ts';
 
@@ -25,7 +20,6 @@ export interface InventorySpreadOptions {
   readonly loss: number;
   readonly first: InventoryTiming['first'];
   readonly timing: MembershipTiming;
-  readonly rpcOf: InventoryClusterOptions['rpcOf'];
 }
 
 /** Milliseconds, over all changes. */
@@ -66,9 +60,9 @@ const PARTITION_MS = 60_000;
 const LIMIT_MS = 120_000;
 
 export async function measureInventorySpread(options: InventorySpreadOptions): Promise<InventorySpread> {
-  const { seed, nodes, attachments, changes, loss, first, timing, rpcOf } = options;
+  const { seed, nodes, attachments, changes, loss, first, timing } = options;
   const quality = { ...perfectLan, loss };
-  const all = new InventoryCluster({ seed, timing, quality, rpcOf, inventory: { first } });
+  const all = new InventoryCluster({ seed, timing, quality, inventory: { first } });
   const { clock, cluster } = all;
   const agreed = async (what: string, stepMs = 20): Promise<number> => {
     const startMs = clock.now();
@@ -203,11 +197,7 @@ function delaysOf(delaysMs: readonly number[]): Delays {
 }
 
 function isSettled({ running }: InventoryCluster): boolean {
-  return running.every(({ inventories }) => {
-    let known = 0;
-    for (const { isCurrent } of inventories.nodes()) if (isCurrent) known++;
-    return known === running.length;
-  });
+  return running.every(({ inventories }) => inventories.behind === 0 && inventories.known === running.length);
 }
 
 function sent({ nodes }: InventoryCluster): { readonly udp: number; readonly stream: number } {

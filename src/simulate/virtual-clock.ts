@@ -1,5 +1,6 @@
 /** Time that passes only when it is told to, so that hours of protocol run in seconds, the same every time. */
 import type { Clock, Timer } from '../clock.ts';
+import { settled } from './in-time.ts';
 
 interface Event {
   readonly atMs: number;
@@ -119,9 +120,4 @@ export class VirtualClock implements Clock {
 
 function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
-}
-
-/** All microtasks have run, those that they brought forth included. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

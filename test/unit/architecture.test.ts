@@ -36,9 +36,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   protobuf: { code: 'identity ip' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
   link: { code: 'clock errors identity ip protobuf state', types: 'log' },
-  membership: { code: 'clock errors identity ip link package protobuf state', types: 'log readmodel' },
+  membership: { code: 'clock errors identity ip link package protobuf state', types: 'log' },
   lease: { code: 'clock errors ip state membership', types: 'config log' },
   rpc: { code: 'clock errors identity ip link package protobuf', types: 'log' },
+  keys: { code: 'errors link rpc' },
   inventory: { code: 'clock errors ip package protobuf state', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: { code: 'config datapath errors fdb host ip pod sys tun underlay wire', types: 'agent log' },
@@ -50,12 +51,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock config dataplane errors host identity inventory ip lease link log membership metrics package peers pod readmodel rpc state tun datapath',
+    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state tun datapath',
   },
 
   // What people run.
   simulate: {
-    code: 'cli clock errors identity inventory ip lease link log membership package rpc',
+    code: 'cli clock errors identity inventory ip keys lease link log membership package rpc',
     types: 'config',
   },
   lab: { code: 'api cli config errors host ip link membership package pod readmodel state' },
@@ -88,7 +89,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
   zod: 'config host identity state pod lease link membership api lab bench simulate',
-  protobufjs: 'membership',
+  protobufjs: 'membership rpc',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',
   pino: 'log',
