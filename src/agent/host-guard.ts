@@ -113,10 +113,7 @@ export class HostGuard {
       const { done, error } = await repair();
       for (const kind of done) this.#counts[kind]++;
       if (done.length > 0) {
-        log.warn(
-          { what: [...new Set(done)].join(' ') },
-          'the host was changed from outside; put it back',
-        );
+        log.warn({ what: [...new Set(done)].join(' ') }, 'the host was changed from outside; put it back');
       }
       if (moved) throw moved.error;
       if (error !== undefined) throw error;

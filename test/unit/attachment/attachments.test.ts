@@ -177,7 +177,9 @@ describe('attachments', () => {
     for (const failing of [/^write$/, /^write \(done\)/, /^addNamespace/, /^ensure/, /^ensure.*done/]) {
       steps.failing.push(failing);
       const changes = changesOf(attachments);
-      await expect(attachments.add(own('a')), String(failing)).rejects.toEqual(code(foreignCode('TEST_FAILURE')));
+      await expect(attachments.add(own('a')), String(failing)).rejects.toEqual(
+        code(foreignCode('TEST_FAILURE')),
+      );
       expect(attachments.list()).toEqual([]);
       expect(host.store.state.attachments).toEqual([]);
       expect(host.network.pairs.size).toBe(0);
@@ -235,7 +237,9 @@ describe('attachments', () => {
     for (const failing of [/^remove wp/, /^removeNamespace/, /^write$/, /^write \(done\)/]) {
       await attachments.add(own('a'));
       steps.failing.push(failing);
-      await expect(attachments.delete('a'), String(failing)).rejects.toEqual(code(foreignCode('TEST_FAILURE')));
+      await expect(attachments.delete('a'), String(failing)).rejects.toEqual(
+        code(foreignCode('TEST_FAILURE')),
+      );
       expect(attachments.get('a')?.status).toBe('missing');
       expect(host.store.state.attachments.map(({ id }) => id)).toEqual(['a']);
       await attachments.delete('a');
