@@ -79,6 +79,13 @@ export const POD_CLIENT = 'pod';
 export function fileAttachmentStore(stateDir: string, nodeId: string): AttachmentStore {
   const path = join(stateDir, 'attachments.json');
   const podsPath = join(stateDir, 'pods.json');
+  // A record never changes, and thousands of them are written again and again: each is put into its stored form once.
+  const stored = new WeakMap<AttachmentRecord, unknown>();
+  const storedOnce = (record: AttachmentRecord): unknown => {
+    const known = stored.get(record) ?? storedForm(record);
+    stored.set(record, known);
+    return known;
+  };
   return {
     read() {
       const state = readStateFile<z.output<typeof schema>>(path, schema, "this node's attachments", nodeId);
@@ -97,18 +104,19 @@ export function fileAttachmentStore(stateDir: string, nodeId: string): Attachmen
       return existsSync(podsPath);
     },
     async write({ attachments, last }) {
-      const stored = {
-        attachments: attachments.map((one) => ({
-          ...one,
-          requested: one.requested.map(formatAddress),
-          addresses: one.addresses.map(formatAddress),
-        })),
+      const content = {
+        attachments: attachments.map(storedOnce),
         last: last.map(formatAddress),
       };
-      await writeStateFileAsync(path, stored, nodeId);
+      await writeStateFileAsync(path, content, nodeId);
       if (existsSync(podsPath)) removeStateFile(podsPath);
     },
   };
+}
+
+function storedForm(record: AttachmentRecord) {
+  const { requested, addresses, ...rest } = record;
+  return { ...rest, requested: requested.map(formatAddress), addresses: addresses.map(formatAddress) };
 }
 
 function readPods(path: string, nodeId: string): AttachmentState {

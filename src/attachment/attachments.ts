@@ -172,7 +172,8 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
 
   /**
    * Puts back what others removed or changed of the interfaces and routes on the node's side; says which attachments
-   * that were. One whose namespace is gone stays `missing`: its programs cannot be put back.
+   * that were, and which it could not. One whose namespace is gone stays `missing`: its programs cannot be put back.
+   * Logs nothing: the caller asks often, and knows whether it has said the same before.
    */
   async repair(): Promise<Outcome> {
     const entries = await this.#maker.findDamaged();
@@ -221,7 +222,7 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
    */
   async #forEach(
     entries: readonly AttachmentEntry[],
-    problem: string,
+    problem: string | undefined,
     work: (entry: AttachmentEntry) => Promise<unknown>,
   ): Promise<Outcome> {
     const done: string[] = [];
@@ -235,7 +236,8 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
           if ((await work(entry)) !== false) done.push(id);
         } catch (error) {
           failed.push({ id, error });
-          this.#log.error({ ...nameOf(entry.record), err: error, hint: hintOf(error) }, problem);
+          if (problem !== undefined)
+            this.#log.error({ ...nameOf(entry.record), err: error, hint: hintOf(error) }, problem);
         }
       };
       return this.#queue.run(id, turn, { isOwn: true });

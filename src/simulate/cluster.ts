@@ -119,6 +119,8 @@ export class SimulatedNode {
   /** What the orchestrator says while the node starts; undefined: it cannot be asked. */
   assigned: readonly Prefix[] | undefined;
   #assignedLease: AssignedLease | undefined;
+  /** Called in each start, when membership is there and says nothing yet. */
+  beforeStart: (clock: Clock) => void = () => {};
   /** Its calls need promises to go on between steps of the clock: see in-time.ts. */
   rpc!: RpcNode;
   keys!: KeyCommands;
@@ -222,6 +224,7 @@ export class SimulatedNode {
         : undefined;
     this.leases = this.#assignedLease ?? new LeaseManager(leaseOptions);
     this.leases.start();
+    this.beforeStart(clock);
     await this.membership.start();
     this.isRunning = true;
   }

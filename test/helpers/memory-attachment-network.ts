@@ -13,6 +13,8 @@ export const NODE_NETNS = '/proc/self/ns/net';
 /** What the node has for one attachment. */
 export interface Pair {
   readonly link: AttachmentLink;
+  /** What the node has routes to and lets in through it: all addresses since it was made, as `ensure` takes none away. */
+  readonly allowed: ReadonlySet<string>;
   /** Counts the pairs made, so that a test can tell one that was kept from one that was made anew. */
   readonly serial: number;
   /** Something of it on the node's side was removed or changed by others. */
@@ -105,7 +107,8 @@ export class MemoryAttachmentNetwork implements AttachmentNetwork {
         throw new WarrenError('POD_INTERFACE_EXISTS', `there is an interface ${link.interfaceName} already`);
       }
       const serial = isThere ? found.serial : ++this.#serial;
-      this.pairs.set(link.hostInterface, { link, serial, isDamaged: false });
+      const allowed = new Set([...(isThere ? found.allowed : []), ...link.addresses.map(formatAddress)]);
+      this.pairs.set(link.hostInterface, { link, serial, allowed, isDamaged: false });
       this.#checkAddresses();
     });
   }
@@ -195,8 +198,8 @@ export class MemoryAttachmentNetwork implements AttachmentNetwork {
 
   #checkAddresses(): void {
     const owners = new Map<string, string>();
-    for (const { link } of this.pairs.values()) {
-      for (const text of link.addresses.map(formatAddress)) {
+    for (const { link, allowed } of this.pairs.values()) {
+      for (const text of allowed) {
         const other = owners.get(text);
         if (other !== undefined) this.violations.push(`${link.id} and ${other} both have ${text}`);
         owners.set(text, link.id);
