@@ -14,7 +14,14 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  * What is run by its path or as a thread (`builtFile` in src/package.ts), and what a test loads by its path; all else
  * is loaded by these.
  */
-const ENTRIES = ['bin/warren', 'datapath/worker', 'simulate/part-worker', 'bench/micro/main', 'api/apps'];
+const ENTRIES = [
+  'bin/warren',
+  'datapath/worker',
+  'host/attachment/worker',
+  'simulate/part-worker',
+  'bench/micro/main',
+  'api/apps',
+];
 
 /**
  * Modules that fastify loads, or carries, and that src/api never lets it use: an empty one takes their place. Of 634 KB

@@ -7,7 +7,7 @@ import { AgentClient } from '../api/client.ts';
 import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { argvInNetns } from '../host/command.ts';
-import { namedNetnsPath } from '../pod/netns.ts';
+import { namedNetnsPath } from '../host/netns.ts';
 import type { PeerReport, PodReport, RouteReport, StatusReport } from '../readmodel/reports.ts';
 import { startCommand } from './command.ts';
 import { LabHost } from './host.ts';

@@ -93,6 +93,8 @@ export interface PodReport {
   /** `missing`: its network namespace is gone; the addresses stay reserved until `pod rm`. */
   readonly status: 'ready' | 'missing';
   readonly static: boolean;
+  /** Absent if it has none. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** A node and its pods, as another node's `warren check` sees them. */

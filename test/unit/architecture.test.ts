@@ -21,6 +21,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   package: { code: '' },
   log: { code: '' },
   ip: { code: 'errors' },
+  // Messages of the kernel's netlink families, as bytes.
+  netlink: { code: 'errors ip' },
   state: { code: 'errors' },
   sys: { code: 'errors' },
 
@@ -31,20 +33,24 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // Control.
   config: { code: 'errors ip', types: 'log' },
-  host: { code: 'errors ip', types: 'config log' },
+  host: { code: 'clock errors ip netlink package sys', types: 'attachment config log' },
   clock: { code: '' },
   identity: { code: 'errors state' },
   protobuf: { code: 'identity ip' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
   link: { code: 'clock errors identity ip protobuf state', types: 'log' },
-  membership: { code: 'clock errors identity ip link package protobuf state', types: 'log readmodel' },
+  membership: { code: 'clock errors identity ip link package protobuf state', types: 'log' },
   lease: { code: 'clock errors ip state membership', types: 'config log' },
   rpc: { code: 'clock errors identity ip link package protobuf', types: 'log' },
+  keys: { code: 'errors link rpc' },
   inventory: { code: 'clock errors ip package protobuf state', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
-  dataplane: { code: 'config datapath errors fdb host ip pod sys tun underlay wire', types: 'agent log' },
+  dataplane: {
+    code: 'attachment config datapath errors fdb host ip sys tun underlay wire',
+    types: 'agent log',
+  },
   attachment: { code: 'clock errors ip state', types: 'log' },
-  pod: { code: 'attachment config errors host ip state', types: 'log readmodel' },
+  pod: { code: 'attachment config errors host ip', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'lease membership' },
   metrics: { code: '', types: 'readmodel' },
@@ -52,19 +58,22 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock config dataplane errors host identity inventory ip lease link log membership metrics package peers pod readmodel rpc state tun datapath',
+    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state tun datapath',
   },
 
   // What people run.
   simulate: {
-    code: 'cli clock errors identity inventory ip lease link log membership package rpc',
+    code: 'cli clock errors identity inventory ip keys lease link log membership package rpc',
     types: 'config',
   },
   lab: {
     code: 'api cli config errors host ip link membership package pod readmodel state',
     types: 'error-codes',
   },
-  bench: { code: 'api cli config errors fdb host ip lab package pod readmodel state sys wire datapath' },
+  bench: {
+    code: 'api cli config errors fdb host ip lab log package pod readmodel state sys wire datapath',
+    types: 'attachment',
+  },
   cli: { code: 'agent api bench config errors host ip lab link package readmodel simulate', types: 'log' },
   bin: { code: 'cli' },
 };
@@ -93,8 +102,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
-  zod: 'config host identity state pod lease link membership api lab bench simulate',
-  protobufjs: 'membership',
+  zod: 'config host identity state attachment lease link membership api lab bench simulate inventory',
+  protobufjs: 'membership rpc inventory',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',
   pino: 'log',

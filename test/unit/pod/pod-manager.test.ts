@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { enableForwarding } from '../../../src/host/forwarding.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
-import { silentLogger } from '../../../src/log/logger.ts';
-import { PodManager, type PodManagerOptions } from '../../../src/pod/pod-manager.ts';
+import { type RealPodsOptions, realPods } from '../../helpers/pods.ts';
 import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
 
 const inPod = (netns: string, ...argv: string[]) =>
@@ -28,25 +27,21 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
   });
 
   afterEach(async () => {
-    await manager({ staticPods: [] }).removeAll();
+    await build().attachments.deleteAll();
     for (const ns of extra.splice(0)) ns.remove();
     node.remove();
     rmSync(stateDir, { recursive: true });
   });
 
-  const manager = (options: Partial<PodManagerOptions> = {}) =>
-    new PodManager({
-      nodeName: node.name,
-      nodeId: node.name,
+  const build = (options: Partial<RealPodsOptions> = {}) =>
+    realPods({
+      node: node.name,
       stateDir,
       subnets: [parsePrefix('10.42.3.0/24'), parsePrefix('fd42:0:0:3::/64')],
-      mtu: 1400,
-      gsoMaxSegments: 44,
-      staticPods: [],
-      log: silentLogger,
       netns: node.path,
       ...options,
     });
+  const manager = (options: Partial<RealPodsOptions> = {}) => build(options).pods;
 
   it('reach the node and each other over both families at once, without address checks that take time', async () => {
     const pods = manager();
@@ -214,7 +209,7 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
       }
       expect(node.run('ip', '-o', 'link')).toBe(before);
       expect(pods.list().map(({ name }) => name)).toEqual(['web']);
-      expect(readFileSync(join(stateDir, 'pods.json'), 'utf8')).not.toContain('"x"');
+      expect(readFileSync(join(stateDir, 'attachments.json'), 'utf8')).not.toContain('"x"');
       expect(existsSync(stray)).toBe(true);
       await expect(pods.remove('x')).rejects.toMatchObject({ code: 'POD_UNKNOWN' });
     } finally {
@@ -224,7 +219,7 @@ describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, ()
 
   it('roll back what was made when a later step fails', async () => {
     // The namespace is made first; then an interface of this size is refused.
-    const pods = manager({ mtu: 70_000 });
+    const pods = manager({ limits: { mtu: 70_000, gsoMaxSegments: 44 } });
     await expect(pods.add('big')).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
     expect(pods.list()).toEqual([]);
     expect(existsSync(`/run/netns/warren-${node.name}-big`)).toBe(false);
