@@ -3,9 +3,9 @@
  * and not in the agent, which would spend the time of its control work on it; the agent says what to reach.
  */
 import { readlinkSync } from 'node:fs';
-import type { AllTargets } from '../api/agent-view.ts';
+
 import type { AgentClient } from '../api/client.ts';
-import type { CheckReport, CheckResult, PodReport, StatusReport } from '../readmodel/reports.ts';
+import type { AllTargets, CheckReport, CheckResult, PodReport, StatusReport } from '../readmodel/reports.ts';
 import { ping } from './ping.ts';
 
 /** Pings that wait at the same time; each is a process or two. */

@@ -1,7 +1,7 @@
 /**
- * The packet path as the control thread sees it: starts the workers, hands them each new forwarding state, adds
- * up their counters, stops them. It owns the workers and their eventfds; the caller owns the TUN and socket
- * descriptors and closes them after `stop`.
+ * The packet path as the control thread sees it: starts the workers, hands them each new forwarding state, stops
+ * them. It owns the workers and their eventfds; the caller owns counters, TUN and socket descriptors, and closes
+ * those after `stop`.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -12,8 +12,7 @@ import { checked } from '../sys/calls.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { errnoName } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
-import { addTraffic, type TrafficTotals, WorkerCounters } from './counters.ts';
-import { DROP_NAMES, type DropReason } from './drops.ts';
+import type { WorkerCounters } from './counters.ts';
 import type { ForwardingState } from './forwarding.ts';
 import type { FromWorker, ToWorker, WorkerOffloads, WorkerSettings } from './worker-messages.ts';
 
@@ -26,22 +25,24 @@ export interface DatapathOptions {
   readonly sendFds: readonly number[];
   readonly underlayFamily: 4 | 6;
   readonly vni: number;
-  /** Inner bytes that fit one outer datagram on this node's own link. */
-  readonly pathMtu: number;
   readonly overheadBytes: number;
   readonly offloads: WorkerOffloads;
+  /** One per worker. They are the caller's, and go on where an earlier packet path stopped. */
+  readonly counters: readonly WorkerCounters[];
   /** An offload turned out not to work here, and is off from now on. */
   readonly onOffloadOff: (offload: keyof WorkerOffloads) => void;
   /** The packet path cannot go on: the TUN device vanished, or a worker died. Called at most once. */
   readonly onFailure: (error: Error) => void;
 }
 
-type WorkerDescriptors = Pick<WorkerSettings, 'tunReadFd' | 'tunWriteFd' | 'socketFd' | 'sendFd'>;
+type WorkerDescriptors = Pick<
+  WorkerSettings,
+  'tunReadFd' | 'tunWriteFd' | 'socketFd' | 'sendFd' | 'counters'
+>;
 
 interface RunningWorker {
   readonly thread: Worker;
   readonly wakeFd: number;
-  readonly counters: WorkerCounters;
   readonly exited: Promise<unknown>;
   /** Resolves the oldest `update` that the worker has not confirmed. */
   readonly pending: (() => void)[];
@@ -70,6 +71,7 @@ export class Datapath {
         tunWriteFd: options.tunWriteFds[i]!,
         socketFd: options.socketFds[i]!,
         sendFd: options.sendFds[i]!,
+        counters: options.counters[i]!.shared,
       }),
     );
     try {
@@ -101,28 +103,6 @@ export class Datapath {
     return this.#offloads;
   }
 
-  totals(): TrafficTotals {
-    return addTraffic(this.#workers.map((worker) => worker.counters.totals()));
-  }
-
-  vtepTotals(index: number): TrafficTotals {
-    return addTraffic(this.#workers.map((worker) => worker.counters.vtep(index)));
-  }
-
-  clearVtep(index: number): void {
-    for (const worker of this.#workers) worker.counters.clearVtep(index);
-  }
-
-  /** Every drop reason by name, also those at 0. */
-  drops(): Record<string, number> {
-    return Object.fromEntries(
-      DROP_NAMES.map((name, reason) => [
-        name,
-        this.#workers.reduce((sum, worker) => sum + worker.counters.dropped(reason as DropReason), 0),
-      ]),
-    );
-  }
-
   /** Resolves once the workers have ended; packets that arrive after that wait in the kernel's queues. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -142,15 +122,12 @@ export class Datapath {
       call: 'eventfd',
       doing: 'starting a packet path worker',
     });
-    const counters = new WorkerCounters();
     const settings: WorkerSettings = {
       ...descriptors,
       wakeFd,
       underlayFamily: options.underlayFamily,
       vni: options.vni,
-      pathMtu: options.pathMtu,
       overheadBytes: options.overheadBytes,
-      counters: counters.shared,
       offloads: this.#offloads,
     };
     const thread = new Worker(builtFile('datapath/worker'), {
@@ -158,7 +135,7 @@ export class Datapath {
       name: 'warren-path',
     });
     const exited = once(thread, 'exit').catch(() => {});
-    const worker: RunningWorker = { thread, wakeFd, counters, exited, pending: [] };
+    const worker: RunningWorker = { thread, wakeFd, exited, pending: [] };
     this.#workers.push(worker);
     await new Promise<void>((resolve, reject) => {
       thread.on('message', (message: FromWorker) => {

@@ -14,8 +14,6 @@ export interface WorkerSettings {
   readonly wakeFd: number;
   readonly underlayFamily: 4 | 6;
   readonly vni: number;
-  /** Inner bytes that fit one outer datagram on this node's own link. */
-  readonly pathMtu: number;
   /** Outer IP, UDP and encapsulation headers, in bytes. */
   readonly overheadBytes: number;
   readonly counters: SharedArrayBuffer;

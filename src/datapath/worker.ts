@@ -49,7 +49,7 @@ class PacketPath {
     const socket = new LinuxUnderlaySocket(settings.socketFd, settings.underlayFamily);
     const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
-    this.#vteps = new VtepTable(settings.underlayFamily, settings.pathMtu);
+    this.#vteps = new VtepTable(settings.underlayFamily);
     this.#replies = new IcmpReplies(tun, Date.now);
     const shared = { ...settings, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
     const { offloads } = settings;

@@ -2,9 +2,12 @@
  * What moves the pods' packets between nodes, as control sees it. One object owns the underlay address, the MTU, the
  * offloads and the traffic counters; control never asks which kind it has.
  */
+import type { TrafficTotals } from '../datapath/counters.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
+
+export type { TrafficTotals };
 
 export interface DataPlane {
   /** This node's tunnel endpoint. */
@@ -65,12 +68,4 @@ export interface DataPlaneReport {
   readonly totals: TrafficTotals;
   /** Every drop reason by name, also those at 0. */
   readonly drops: Readonly<Record<string, number>>;
-}
-
-/** Inner packets and their bytes. */
-export interface TrafficTotals {
-  readonly outboundPackets: number;
-  readonly outboundBytes: number;
-  readonly inboundPackets: number;
-  readonly inboundBytes: number;
 }

@@ -36,4 +36,5 @@ export interface LeaseSource {
   release(): void;
   /** `state` or `owners` may be others now. */
   on(event: 'change', listener: () => void): unknown;
+  off(event: 'change', listener: () => void): unknown;
 }

@@ -1,62 +1,22 @@
 /**
  * Messages to frames and back: sealing, replay protection, the frame order of streams, counting. Everything
- * above this file deals in checked messages from nodes that hold the cluster's key.
+ * above this file deals in whole messages from nodes that hold the cluster's key; what is in them is not looked at.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
-import { formatEndpoint } from '../ip/endpoint.ts';
-import { decodeMessage, type Message } from '../membership/codec.ts';
-import { FRAME_COUNTER, type GossipCounters, MESSAGE_COUNTER } from './counters.ts';
-import { pack, packGroups, unpack } from './packing.ts';
+import { FRAME_COUNTER, type GossipCounters } from './counters.ts';
+import type { Deadlines } from './deadline.ts';
+import { pack } from './packing.ts';
+import { PeerRefusedError } from './peer-refused.ts';
 import { ReplayGuard } from './replay-guard.ts';
-import {
-  type ClusterKeyBytes,
-  type FrameHeader,
-  type FrameRefusal,
-  type FrameRequest,
-  MAX_FRAME_BYTES,
-  type RefusalCode,
-  receiverOf,
-  refusalFrame,
-  type Sealer,
-} from './seal.ts';
-import { type Exchange, type InboundExchange, MAX_DATAGRAM_BYTES, type Transport } from './transport.ts';
+import { type ClusterKeyBytes, receiverOf, type Sealer } from './seal.ts';
+import { type Peer, receiver, StreamClient, type StreamHandler } from './stream-client.ts';
+import { MAX_STREAM_BYTES, readMessages, type StreamContext } from './stream-context.ts';
+import { type CallAcceptor, type StreamReader, StreamServer } from './stream-server.ts';
+import { type Cancellable, type Exchange, MAX_DATAGRAM_BYTES, type Transport } from './transport.ts';
 
-/** The other side answered, and does not talk to us. */
-export class PeerRefusedError extends Error {
-  readonly code: RefusalCode;
-  /** Of the node that refused, where the code is `session`. */
-  readonly session: string;
-  constructor(code: RefusalCode, session: string) {
-    super(REFUSAL_TEXT[code]);
-    this.code = code;
-    this.session = session;
-  }
-}
-
-const REFUSAL_TEXT: Record<RefusalCode, string> = {
-  key: 'refused us: its cluster key or cluster name differs from ours',
-  clear: 'refused us: it has a cluster key, and this node has none (cluster.keyFile)',
-  sealed: 'refused us: it has no cluster key, and this node has one (cluster.keyFile)',
-  cluster: 'refused us: it belongs to a cluster of another name (cluster.name)',
-  version: 'refused us: it speaks another version of the gossip protocol',
-  busy: 'refused us: it serves too many streams at the moment',
-  invalid: 'refused us: it could not read what this node sent',
-  session: 'refused us: it restarted at this very moment',
-};
-
-/** The receiving end of another node's request. */
-export interface StreamReader {
-  message(message: Message): void;
-  /** The request is complete. */
-  end(): readonly Uint8Array[];
-}
-
-/** Where to send, and the run of the agent there, if it is known: a member's record is one. */
-export interface Peer {
-  readonly gossip: Endpoint;
-  /** Hexadecimal. */
-  readonly session?: string | undefined;
-}
+export { PeerRefusedError } from './peer-refused.ts';
+export type { Peer } from './stream-client.ts';
+export type { Answer, CallAcceptor, CallReader, StreamReader } from './stream-server.ts';
 
 /** Whom a datagram came from: a peer to answer to. */
 export interface Sender extends Peer {
@@ -70,8 +30,9 @@ export interface Sender extends Peer {
   readonly key: ClusterKeyBytes | undefined;
 }
 
+/** Messages are views that are valid during the call only. */
 export interface LinkHandlers {
-  datagram(sender: Sender, message: Message): void;
+  datagram(sender: Sender, message: Uint8Array): void;
   stream(from: Endpoint): StreamReader;
 }
 
@@ -81,8 +42,6 @@ export interface LinkOptions {
   /** Of this run of the agent (seal.ts). */
   readonly session: string;
   readonly counters: GossipCounters;
-  /** The simulator has one that nodes share. */
-  readonly decode?: typeof decodeMessage | undefined;
   readonly streamTimeoutMs: number;
   /** The id of the member that runs under this session now. */
   readonly memberOf: (session: string) => string | undefined;
@@ -90,22 +49,30 @@ export interface LinkOptions {
   readonly onBug: (error: unknown) => void;
 }
 
-/** The most that one side may send in a stream: the largest table, and some to spare. */
-const MAX_STREAM_BYTES = 16 * 1024 * 1024;
-/** Numbers of a stream's frames are this far from those of the next stream; their sizes allow no more. */
-const FRAMES_PER_STREAM = 0x1_0000;
-
 export class Link {
   readonly #options: LinkOptions;
   readonly #replays = new ReplayGuard();
-  readonly #streamReplays = new ReplayGuard();
+  readonly #client: StreamClient;
+  readonly #server: StreamServer;
   #handlers: LinkHandlers | undefined;
+  #calls: CallAcceptor | undefined;
   #datagramNumber = 0;
-  #requestNumber = 0;
-  #responseNumber = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
+    const { sealer, session, counters, transport } = options;
+    const guarded: StreamContext['guarded'] = (work, otherwise) => this.#guarded(work, otherwise);
+    const context = { sealer, session, counters, guarded };
+    this.#client = new StreamClient(context, transport);
+    this.#server = new StreamServer(context, {
+      stream: (from) => this.#handlers?.stream(from),
+      call: () => this.#handlers && this.#calls,
+    });
+  }
+
+  /** Of this run of the agent. */
+  get session(): string {
+    return this.#options.session;
   }
 
   /** The room for packed messages in one datagram. */
@@ -119,11 +86,13 @@ export class Link {
       datagram: (from, bytes) => {
         this.#guarded(() => this.#receiveDatagram(from, bytes), undefined);
       },
-      accept: (from) => {
-        const inbound = this.#accept(from);
-        return { frame: (bytes) => this.#guarded(() => inbound.frame(bytes), [refusalFrame('invalid')]) };
-      },
+      accept: (from, responder) => this.#server.accept(from, responder),
     });
+  }
+
+  /** Who serves the calls of others. Without one they are refused as an agent does that knows of no calls. */
+  serveCalls(accept: CallAcceptor): void {
+    this.#calls = accept;
   }
 
   close(): Promise<void> {
@@ -153,60 +122,36 @@ export class Link {
   exchange(
     to: Peer,
     messages: readonly Uint8Array[],
-    receive: (message: Message) => void,
+    receive: (message: Uint8Array) => void,
     done: (error: Error | undefined) => void,
-  ): Exchange {
-    let current = this.#attempt(to, messages, receive, (error) => {
-      if (!(error instanceof PeerRefusedError) || error.code !== 'session') done(error);
-      else current = this.#attempt({ ...to, session: error.session }, messages, receive, done);
+  ): Cancellable {
+    const { streamTimeoutMs } = this.#options;
+    const deadlines = { idleMs: streamTimeoutMs, totalMs: streamTimeoutMs };
+    const options = { kind: 'request', deadlines, limitBytes: MAX_STREAM_BYTES } as const;
+    let current = this.#client.open(to, messages, options, {
+      message: receive,
+      done: (error) => {
+        if (!(error instanceof PeerRefusedError) || error.code !== 'session') done(error);
+        else {
+          const again = { ...to, session: error.session };
+          current = this.#client.open(again, messages, options, { message: receive, done });
+        }
+      },
     });
     return { cancel: () => current.cancel() };
   }
 
-  #attempt(
+  /**
+   * The same for a call (rpc/), whose answer may take its time. What is signed in it names the other's run: so the
+   * caller tries again itself where that is another by now. An agent that knows of no calls refuses it as `invalid`.
+   */
+  call(
     to: Peer,
     messages: readonly Uint8Array[],
-    receive: (message: Message) => void,
-    done: (error: Error | undefined) => void,
+    limits: { readonly deadlines: Deadlines; readonly limitBytes: number },
+    handler: StreamHandler,
   ): Exchange {
-    const { transport, sealer, session, counters, streamTimeoutMs } = this.#options;
-    const number = ++this.#requestNumber * FRAMES_PER_STREAM;
-    const frames = this.#sealStream({ kind: 'request', session, receiver: receiver(to), number }, messages);
-    counters.add('sentStreams');
-    const order = new FrameOrder('response');
-    let streamBytes = 0;
-    let failure: Error | undefined;
-    const read = (bytes: Uint8Array): boolean => {
-      counters.add('receivedStreamBytes', bytes.length);
-      streamBytes += bytes.length;
-      const opened = sealer.open(bytes, { session, number });
-      if (!opened.ok) {
-        failure =
-          opened.reason === 'refused'
-            ? new PeerRefusedError(opened.code, opened.session)
-            : new Error(`${formatEndpoint(to.gossip)} answered with something that is not ours`);
-        if (opened.reason !== 'refused') counters.add(FRAME_COUNTER[opened.reason]);
-        return true;
-      }
-      const { header, payload } = opened;
-      const isNext = header.receiver === receiverOf(session) && order.isNext(header);
-      if (!isNext || streamBytes > MAX_STREAM_BYTES || !this.#readMessages(payload, receive)) {
-        counters.add('refusedStream');
-        failure = new Error(`the answer of ${formatEndpoint(to.gossip)} makes no sense`);
-        return true;
-      }
-      return header.last;
-    };
-    return transport.exchange(to.gossip, frames, streamTimeoutMs, {
-      frame: (bytes) => {
-        const ended = 'ended';
-        const isLast = this.#guarded(() => read(bytes), ended);
-        if (isLast !== ended) return isLast;
-        failure = new Error(`the answer of ${formatEndpoint(to.gossip)} could not be handled`);
-        return true;
-      },
-      closed: (error) => this.#guarded(() => done(failure ?? error), undefined),
-    });
+    return this.#client.open(to, messages, { kind: 'call', ...limits }, handler);
   }
 
   #guarded<T, U>(work: () => T, otherwise: U): T | U {
@@ -240,129 +185,10 @@ export class Link {
       return;
     }
     const id = this.#options.memberOf(session);
-    const isAddressed = !sealer.sealed || this.#isForUs(header);
+    // Recorded frames are for another run, or for another node.
+    const isAddressed = !sealer.sealed || header.receiver === receiverOf(this.#options.session);
     const isCurrent = !sealer.sealed || (isAddressed && id !== undefined);
     const sender: Sender = { gossip: from, session, id, isAddressed, isCurrent, key: opened.key };
-    this.#readMessages(payload, (message) => this.#handlers?.datagram(sender, message));
-  }
-
-  #accept(from: Endpoint): InboundExchange {
-    const { sealer, counters } = this.#options;
-    const reader = this.#handlers?.stream(from);
-    const order = new FrameOrder('request');
-    let request: FrameRequest | undefined;
-    let streamBytes = 0;
-    counters.add('receivedStreams');
-    return {
-      frame: (bytes) => {
-        counters.add('receivedStreamBytes', bytes.length);
-        streamBytes += bytes.length;
-        const opened = sealer.open(bytes);
-        if (!opened.ok) {
-          if (opened.reason === 'refused') return [];
-          counters.add(FRAME_COUNTER[opened.reason]);
-          return [refusalFrame(refusalCode(opened.reason))];
-        }
-        const { header, payload } = opened;
-        if (!request) {
-          if (sealer.sealed && !this.#isForUs(header)) {
-            counters.add('refusedSession');
-            return [refusalFrame('session', this.#options.session)];
-          }
-          if (
-            sealer.sealed &&
-            !this.#streamReplays.accept(header.session, header.number / FRAMES_PER_STREAM)
-          ) {
-            counters.add('refusedReplay');
-            return [refusalFrame('invalid')];
-          }
-          request = header;
-        }
-        const isNext = streamBytes <= MAX_STREAM_BYTES && order.isNext(header);
-        if (!isNext || !reader || !this.#readMessages(payload, (message) => reader.message(message))) {
-          counters.add('refusedStream');
-          return [refusalFrame('invalid')];
-        }
-        if (!header.last) return undefined;
-        const response = {
-          kind: 'response',
-          session: this.#options.session,
-          receiver: receiverOf(request.session),
-          number: ++this.#responseNumber * FRAMES_PER_STREAM,
-        } as const;
-        return this.#sealStream(response, reader.end(), { key: opened.key, request });
-      },
-    };
-  }
-
-  /** Recorded frames are for another run, or for another node. */
-  #isForUs(header: FrameHeader): boolean {
-    return header.receiver === receiverOf(this.#options.session);
-  }
-
-  /** `header.number` is the first frame's. */
-  #sealStream(
-    header: Omit<FrameHeader, 'last'>,
-    messages: readonly Uint8Array[],
-    options?: { readonly key: ClusterKeyBytes | undefined; readonly request: FrameRequest },
-  ): Uint8Array[] {
-    const { sealer, counters } = this.#options;
-    const groups = packGroups(messages, MAX_FRAME_BYTES - sealer.overheadBytes);
-    return groups.map((payload, index) => {
-      const last = index === groups.length - 1;
-      const frame = sealer.seal({ ...header, last, number: header.number + index }, payload, options);
-      counters.add('sentStreamBytes', frame.length);
-      return frame;
-    });
-  }
-
-  /** False when the payload is cut short; messages that break a bound are counted and skipped. */
-  #readMessages(payload: Uint8Array, receive: (message: Message) => void): boolean {
-    const { counters, decode = decodeMessage } = this.#options;
-    const isWhole = unpack(payload, (bytes) => {
-      const decoded = decode(bytes);
-      if (decoded.ok) receive(decoded.value);
-      else counters.add(MESSAGE_COUNTER[decoded.reason]);
-    });
-    if (!isWhole) counters.add('refusedMalformed');
-    return isWhole;
-  }
-}
-
-/** Frames of one direction of a stream: all of one session, numbered one after the other. */
-class FrameOrder {
-  readonly #kind: FrameHeader['kind'];
-  #session: string | undefined;
-  #number = 0;
-
-  constructor(kind: FrameHeader['kind']) {
-    this.#kind = kind;
-  }
-
-  isNext({ kind, session, number }: FrameHeader): boolean {
-    if (kind !== this.#kind) return false;
-    if (this.#session === undefined) {
-      this.#session = session;
-      this.#number = number;
-      return number % FRAMES_PER_STREAM === 0;
-    }
-    return session === this.#session && number === ++this.#number;
-  }
-}
-
-function receiver({ session }: Peer): number {
-  return session === undefined ? 0 : receiverOf(session);
-}
-
-function refusalCode(reason: FrameRefusal): RefusalCode {
-  switch (reason) {
-    case 'key':
-    case 'clear':
-    case 'sealed':
-    case 'cluster':
-    case 'version':
-      return reason;
-    default:
-      return 'invalid';
+    readMessages(counters, payload, (message) => this.#handlers?.datagram(sender, message));
   }
 }

@@ -1,6 +1,14 @@
 /** A transport that can change its address while the protocol runs on it: the host got another one. */
 import type { Endpoint } from '../ip/endpoint.ts';
+import type { Deadlines } from './deadline.ts';
 import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from './transport.ts';
+
+export interface PreparedMove {
+  /** Sends from the new address from now on, and lets go of the old one; exchanges under way there fail. */
+  commit(): Promise<void>;
+  /** Lets go of the new address: as if nothing had been. */
+  abort(): Promise<void>;
+}
 
 export class MovableTransport implements Transport {
   readonly #make: (bind: Endpoint) => Transport;
@@ -18,15 +26,20 @@ export class MovableTransport implements Transport {
   }
 
   /**
-   * Binds the new address, then lets go of the old one; exchanges under way there fail. Rejects with a
-   * WarrenError when it cannot be bound, and nothing has changed then.
+   * Binds the new address beside the old one, and hears from both until the move is finished either way. Rejects with
+   * a WarrenError when it cannot be bound, and nothing has changed then.
    */
-  async moveTo(bind: Endpoint): Promise<void> {
+  async prepareMove(bind: Endpoint): Promise<PreparedMove> {
     const next = this.#make(bind);
     if (this.#handlers) await next.open(this.#handlers);
-    const before = this.#current;
-    this.#current = next;
-    await before.close();
+    return {
+      commit: async () => {
+        const before = this.#current;
+        this.#current = next;
+        await before.close();
+      },
+      abort: () => next.close(),
+    };
   }
 
   send(to: Endpoint, datagram: Uint8Array): void {
@@ -36,10 +49,10 @@ export class MovableTransport implements Transport {
   exchange(
     to: Endpoint,
     frames: readonly Uint8Array[],
-    timeoutMs: number,
+    deadlines: Deadlines,
     handler: ExchangeHandler,
   ): Exchange {
-    return this.#current.exchange(to, frames, timeoutMs, handler);
+    return this.#current.exchange(to, frames, deadlines, handler);
   }
 
   async close(): Promise<void> {

@@ -17,10 +17,10 @@
  *     | clear:  name length (1) | cluster name | payload              |
  *     +---------------------------------------------------------------+
  *
- * ver: 1. kind: 1 datagram, 2 request, 3 response, 4 refusal (always clear, its payload is one reason byte).
- * L: last frame of a request or response. S: sealed.
- * number: of a datagram, its number in the session; of a stream's frame, 2^16 times the number of the request or
- * of the response in the session, plus the frame's index.
+ * ver: 1. kind: 1 datagram, 2 request, 3 response, 4 refusal (always clear, its payload is one reason byte), 5 call,
+ * 6 answer (rpc/). L: last frame of a stream's direction. S: sealed.
+ * number: of a datagram, its number in the session; of a stream's frame, 2^16 times the number of the request,
+ * response, call or answer in the session, plus the frame's index.
  * session: 8 random bytes per run of an agent, the first four not all zero.
  * receiver: the first four bytes of the session of the run that the frame is for, as far as the sender knows it;
  * zero where it does not.
@@ -28,13 +28,13 @@
  * Sealed: AES-256-GCM. Each session has a key of its own for each cluster key:
  *   HKDF-Expand(cluster key, "warren gossip 1\n" || session || cluster name, 32)       (RFC 5869 section 2.3)
  * so a number that is never used twice is nonce enough: kind (1 byte), five zero bytes, number. The header is
- * associated data, and in a response the request's number and session after it. A session that has used up its
- * numbers sends no more; no cluster gets there.
+ * associated data, and in a response or answer the number and session of what is answered after it. A session that
+ * has used up its numbers sends no more; no cluster gets there.
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
 import type { KeyRing } from './key-ring.ts';
 
-export const FRAME_KIND = { datagram: 1, request: 2, response: 3, refusal: 4 } as const;
+export const FRAME_KIND = { datagram: 1, request: 2, response: 3, refusal: 4, call: 5, answer: 6 } as const;
 export type FrameKind = keyof typeof FRAME_KIND;
 
 export const HEADER_BYTES = 20;
@@ -81,6 +81,7 @@ export const REFUSAL_CODES = [
   'busy',
   'invalid',
   'session',
+  'replayed',
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 
@@ -95,7 +96,7 @@ export interface FrameHeader {
   readonly number: number;
 }
 
-/** What a response answers: only who asked can open it. */
+/** What a response or an answer answers: only who asked can open it. */
 export type FrameRequest = Pick<FrameHeader, 'session' | 'number'>;
 
 export type OpenResult =
@@ -117,7 +118,7 @@ export type OpenResult =
 /** The key that opened a frame. */
 export type ClusterKeyBytes = Uint8Array;
 
-const KIND_NAMES = [undefined, 'datagram', 'request', 'response', 'refusal'] as const;
+const KIND_NAMES = [undefined, 'datagram', 'request', 'response', 'refusal', 'call', 'answer'] as const;
 
 /** A session for a new run of an agent. */
 export function newSession(): string {
@@ -178,7 +179,7 @@ export class Sealer {
     return Buffer.concat([head, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
   }
 
-  /** Never throws; the payload is a copy or a view of `frame`. `request`: what a response is expected to answer. */
+  /** Never throws; the payload is a copy or a view of `frame`. `request`: what a response or answer is for. */
   open(frame: Uint8Array, request?: FrameRequest): OpenResult {
     if (frame.length < HEADER_BYTES) return { ok: false, reason: 'short' };
     if (frame[0] !== MAGIC) return { ok: false, reason: 'magic' };
@@ -199,7 +200,8 @@ export class Sealer {
     const tag = frame.subarray(frame.length - TAG_BYTES);
     const head = frame.subarray(0, HEADER_BYTES);
     const nonce = nonceOf(head);
-    const associated = associatedData(head, header.kind === 'response' ? request : undefined);
+    const isAnswer = header.kind === 'response' || header.kind === 'answer';
+    const associated = associatedData(head, isAnswer ? request : undefined);
     for (const key of this.#keyRing?.keys ?? []) {
       const known = this.#knownKey(key, header.session);
       const payload = decrypt(known ?? this.#derive(key, header.session), nonce, associated, text, tag);

@@ -1,23 +1,26 @@
 /** Gossip on the real network: datagrams over UDP, streams over TCP, both on one address and port. */
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, Socket } from 'node:net';
+import { realClock } from '../clock.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { type Family, formatAddress, parseAddress } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
+import { Deadline, type Deadlines } from './deadline.ts';
 import { FrameReader, writeFrames } from './frame-stream.ts';
 import { refusalFrame } from './seal.ts';
+import { TcpStream } from './tcp-stream.ts';
 import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from './transport.ts';
 
 export interface UdpTcpTransportOptions {
   /** The address to bind and the port of both; 0 takes a free port (see `local`). */
   readonly bind: Endpoint | { readonly address: Endpoint['address']; readonly port: 0 };
   readonly logger: Logger;
-  /** A stream from another node ends after this, whatever its state. */
+  /** A stream from another node ends after this, whatever its state, unless it is kept (transport.ts). */
   readonly streamTimeoutMs?: number;
 }
 
-/** Streams that others have opened, at a time; a further one is refused as `busy`. */
+/** Streams that others have opened and that wait for an answer, at a time; a further one is refused as `busy`. */
 const MAX_INBOUND_STREAMS = 64;
 /** And from one address, so that one node cannot take them all. */
 const MAX_INBOUND_STREAMS_PER_ADDRESS = 16;
@@ -32,7 +35,7 @@ export class UdpTcpTransport implements Transport {
   readonly #streamTimeoutMs: number;
   readonly #udp: UdpSocket;
   readonly #server: Server;
-  /** Both directions; each ends by its deadline. Inbound ones are bounded, outbound ones by the protocol. */
+  /** Both directions; each ends by its deadline. Inbound ones are bounded, outbound and kept ones by the protocol. */
   readonly #sockets = new Set<Socket>();
   readonly #inboundByAddress = new Map<string, number>();
   #inbound = 0;
@@ -96,7 +99,7 @@ export class UdpTcpTransport implements Transport {
   exchange(
     to: Endpoint,
     frames: readonly Uint8Array[],
-    timeoutMs: number,
+    deadlines: Deadlines,
     handler: ExchangeHandler,
   ): Exchange {
     const socket = new Socket();
@@ -105,14 +108,15 @@ export class UdpTcpTransport implements Transport {
     const finish = (error: Error | undefined) => {
       if (isOver) return;
       isOver = true;
-      clearTimeout(deadline);
+      deadline.cancel();
       this.#sockets.delete(socket);
       socket.destroy();
       handler.closed(error);
     };
-    const deadline = setTimeout(() => finish(timedOut(to)), timeoutMs);
+    const deadline = new Deadline(realClock, deadlines, () => finish(timedOut(to)));
     this.#sockets.add(socket);
     socket.on('data', (chunk) => {
+      deadline.touch();
       const fits = reader.read(chunk, (frame) => {
         if (!isOver && handler.frame(frame)) finish(undefined);
         return !isOver;
@@ -135,9 +139,17 @@ export class UdpTcpTransport implements Transport {
     return {
       cancel: () => {
         isOver = true;
-        clearTimeout(deadline);
+        deadline.cancel();
         this.#sockets.delete(socket);
         socket.destroy();
+      },
+      pause: () => {
+        deadline.hold(true);
+        socket.pause();
+      },
+      resume: () => {
+        deadline.hold(false);
+        socket.resume();
       },
     };
   }
@@ -176,29 +188,23 @@ export class UdpTcpTransport implements Transport {
     this.#inbound++;
     this.#inboundByAddress.set(host, ofAddress + 1);
     this.#sockets.add(socket);
-    const deadline = setTimeout(() => socket.destroy(), this.#streamTimeoutMs);
-    socket.on('close', () => {
-      clearTimeout(deadline);
-      this.#sockets.delete(socket);
+    let isWaiting = true;
+    const noLongerWaits = () => {
+      if (!isWaiting) return;
+      isWaiting = false;
       this.#inbound--;
       const left = (this.#inboundByAddress.get(host) ?? 1) - 1;
       if (left > 0) this.#inboundByAddress.set(host, left);
       else this.#inboundByAddress.delete(host);
+    };
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      noLongerWaits();
     });
-    const exchange = this.#handlers.accept({ address: parseAddress(host), port: socket.remotePort ?? 1 });
-    const reader = new FrameReader();
-    let isAnswered = false;
-    socket.on('data', (chunk) => {
-      if (isAnswered) return;
-      const fits = reader.read(chunk, (frame) => {
-        const answer = exchange.frame(frame);
-        if (answer === undefined) return true;
-        isAnswered = true;
-        socket.end(writeFrames(answer));
-        return false;
-      });
-      if (!fits) socket.destroy();
-    });
+    const deadlines = { idleMs: this.#streamTimeoutMs, totalMs: this.#streamTimeoutMs };
+    const stream = new TcpStream(socket, deadlines, noLongerWaits);
+    const from = { address: parseAddress(host), port: socket.remotePort ?? 1 };
+    stream.serve(this.#handlers.accept(from, stream));
   }
 }
 

@@ -6,19 +6,20 @@
 
 import type { Clock, Timer, TimerGroup } from '../clock.ts';
 import type { GossipCounters } from '../link/counters.ts';
-import type { Link, Peer, Sender } from '../link/link.ts';
+import type { Peer, Sender } from '../link/link.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Awareness } from './awareness.ts';
 import { type Ack, encodeMessage, type Ping, type PingRequest, pingTargetOf } from './codec.ts';
 import type { Gossiper } from './gossip.ts';
 import type { MemberEntry } from './member-table.ts';
+import type { Messenger } from './messenger.ts';
 import { type Random, randomIndex, sample } from './random.ts';
 import type { Roster } from './roster.ts';
 import type { MembershipTiming } from './timing.ts';
 
 export interface ProberOptions {
   readonly selfId: string;
-  readonly link: Link;
+  readonly link: Messenger;
   readonly gossiper: Gossiper;
   readonly roster: Roster;
   readonly awareness: Awareness;

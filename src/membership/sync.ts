@@ -9,10 +9,11 @@ import type { Clock } from '../clock.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
 import type { GossipCounters } from '../link/counters.ts';
 import type { KeyRingState } from '../link/key-ring-state.ts';
-import type { Link, Peer, StreamReader } from '../link/link.ts';
-import type { Exchange } from '../link/transport.ts';
+import type { Peer } from '../link/link.ts';
+import type { Cancellable } from '../link/transport.ts';
 import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
+import type { MessageReader, Messenger } from './messenger.ts';
 import type { Roster, Spread } from './roster.ts';
 import { inMask } from './table-digest.ts';
 import { MAX_TOMBSTONES } from './tombstones.ts';
@@ -20,7 +21,7 @@ import type { LeaseClaim } from './types.ts';
 
 export interface SyncOptions {
   readonly selfId: string;
-  readonly link: Link;
+  readonly link: Messenger;
   readonly roster: Roster;
   readonly clock: Clock;
   readonly counters: GossipCounters;
@@ -45,7 +46,7 @@ export class Synchronizer {
   }
 
   /** Exchanges everything; what a join does. */
-  full(to: Peer, done: SyncDone): Exchange {
+  full(to: Peer, done: SyncDone): Cancellable {
     // A node that has nobody to tell anything: what it learns now is not passed on.
     const spread = this.#options.roster.table.reachable <= 1 ? 'quiet' : 'broadcast';
     return this.#request(to, 'full', undefined, spread, (result) => {
@@ -54,9 +55,9 @@ export class Synchronizer {
   }
 
   /** Exchanges the parts of the tables that differ; the periodic one. */
-  compare(to: Peer, done: SyncDone): Exchange {
+  compare(to: Peer, done: SyncDone): Cancellable {
     const { counters, roster } = this.#options;
-    let second: Exchange | undefined;
+    let second: Cancellable | undefined;
     const first = this.#request(to, 'compare', undefined, 'broadcast', (result) => {
       if ('error' in result) done(result);
       else if (result.same || !result.bucketDigests) {
@@ -81,14 +82,14 @@ export class Synchronizer {
    * Shows this node's own state, with the lease it claims, and learns whose lease overlaps it. Of two nodes
    * that claim the same and ask the same third, the second to ask always hears of the first.
    */
-  claim(to: Peer, done: SyncDone): Exchange {
+  claim(to: Peer, done: SyncDone): Cancellable {
     return this.#request(to, 'claim', undefined, 'broadcast', (result) => {
       done('error' in result ? result : { peer: result.source });
     });
   }
 
   /** The receiving side of a push-pull whose first message was `request`. */
-  serve(request: SyncRequest): StreamReader {
+  serve(request: SyncRequest): MessageReader {
     const { roster, selfId } = this.#options;
     const { high, low } = roster.table.digest.total;
     const isCompare = request.mode === 'compare';
@@ -113,7 +114,7 @@ export class Synchronizer {
     buckets: Uint8Array | undefined,
     spread: Spread,
     done: (result: SyncResponse | { readonly error: Error }) => void,
-  ): Exchange {
+  ): Cancellable {
     const { link, roster, selfId, counters } = this.#options;
     counters.add('pushPulls');
     const digest = roster.table.digest.total;

@@ -82,3 +82,10 @@ export interface Member {
   /** How long it has had this status, as far as this node knows, milliseconds. */
   readonly statusAgeMs: number;
 }
+
+/** How a member is reached and known by what it signs. */
+export interface MemberContact extends Pick<Member, 'id' | 'name' | 'status' | 'gossip'> {
+  readonly publicKey: Uint8Array;
+  /** Of its present run, as far as this node knows. */
+  readonly session: string;
+}

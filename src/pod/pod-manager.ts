@@ -8,10 +8,10 @@ import type { Attachments } from '../attachment/attachments.ts';
 import { KeyedQueue } from '../attachment/keyed-queue.ts';
 import { POD_NAME, POD_NAME_RULE } from '../config/fields.ts';
 import { WarrenError } from '../errors.ts';
+import { namedNetnsPath } from '../host/netns.ts';
 import { formatAddress } from '../ip/address.ts';
 import type { Logger } from '../log/logger.ts';
 import type { PodReport } from '../readmodel/reports.ts';
-import { namedNetnsPath } from './netns.ts';
 
 /** Operations that wait for others on the same name. */
 const MAX_WAITING = 1024;
@@ -32,6 +32,7 @@ export interface PodOptions {
 
 export class PodManager {
   readonly #options: PodManagerOptions;
+  #staticPods: readonly string[];
   readonly #attachments: Attachments;
   /** By pod name: whether a pod exists is asked and answered in one turn. */
   readonly #queue = new KeyedQueue({ maxWaiting: MAX_WAITING });
@@ -39,6 +40,7 @@ export class PodManager {
   constructor(options: PodManagerOptions) {
     this.#options = options;
     this.#attachments = options.attachments;
+    this.#staticPods = options.staticPods;
   }
 
   list(): PodReport[] {
@@ -50,7 +52,8 @@ export class PodManager {
    * goes. A pod that fails is logged and reported as `missing`; its addresses stay its own.
    */
   async restore(): Promise<void> {
-    const { staticPods, log } = this.#options;
+    const { log } = this.#options;
+    const staticPods = this.#staticPods;
     await Promise.all(this.#pods().map((pod) => this.#applyStatic(pod)));
     await this.#attachments.restore();
     // One after the other: which addresses they get does not depend on how fast each is made.
@@ -63,6 +66,12 @@ export class PodManager {
         log.error({ pod: name, err: error, hint: hintOf(error) }, 'static pod could not be made');
       }
     }
+  }
+
+  /** For a configuration that was read again: pods that are listed now are made, those that no longer are go. */
+  async setStatic(names: readonly string[]): Promise<void> {
+    this.#staticPods = names;
+    await this.restore();
   }
 
   /**
@@ -82,7 +91,7 @@ export class PodManager {
           hint: '`warren pods` lists them.',
         });
       }
-      if (this.#options.staticPods.includes(name)) {
+      if (this.#staticPods.includes(name)) {
         throw new WarrenError('POD_STATIC', `pod ${name} is in staticPods of this node's configuration`, {
           hint: 'Take it out of staticPods and restart the agent.',
         });
@@ -141,7 +150,8 @@ export class PodManager {
 
   /** A pod that is listed is static from then on, however it was made, and goes when it is listed no longer. */
   async #applyStatic({ name, static: wasStatic }: Attachment): Promise<void> {
-    const { staticPods, log } = this.#options;
+    const { log } = this.#options;
+    const staticPods = this.#staticPods;
     const isStatic = staticPods.includes(name);
     if (wasStatic === isStatic) return;
     try {

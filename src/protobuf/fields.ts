@@ -68,6 +68,16 @@ export function nameField(value: unknown): string {
   return value;
 }
 
+/** What would move a terminal's cursor or turn its line around: controls, separators, bidirectional overrides. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
+
+/** Text that may be shown as it is; lengths in UTF-16 units. */
+export function textField(value: unknown, minLength: number, maxLength: number): string {
+  check(typeof value === 'string' && value.length >= minLength && value.length <= maxLength);
+  check(!UNPRINTABLE.test(value));
+  return value;
+}
+
 export function listField(value: unknown, maxItems: number): readonly unknown[] {
   check(Array.isArray(value) && value.length <= maxItems);
   return value;

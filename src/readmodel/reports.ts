@@ -45,6 +45,8 @@ export interface StatusReport {
 }
 
 export interface DatapathReport {
+  /** Which data plane moves the packets. */
+  readonly type: 'userspace' | 'kernel';
   readonly workers: number;
   /** What is in use of the kernel's offloads: off by configuration, by an old kernel, or by failing at run time. */
   readonly offloads: Readonly<Record<string, boolean>>;
@@ -68,6 +70,10 @@ export interface PeerReport {
   readonly subnets: readonly string[];
   /** Whether inner checksums are left partial towards it: both nodes want that. Else they are computed. */
   readonly partialChecksums: boolean;
+  /** Bytes of an inner packet that its end takes; absent: it does not say. */
+  readonly mtu?: number;
+  /** Why nothing can be sent to it although it is there; absent: all is well. */
+  readonly unreachable?: string;
   readonly outbound: DirectionReport;
   readonly inbound: DirectionReport;
 }
@@ -96,6 +102,13 @@ export interface NodeTargets {
   readonly node: string;
   readonly addresses: readonly string[];
   readonly pods: readonly { readonly name: string; readonly addresses: readonly string[] }[];
+}
+
+/** The targets of every node that can be asked. */
+export interface AllTargets {
+  /** This node first. */
+  readonly targets: readonly NodeTargets[];
+  readonly unreachable: readonly { readonly node: string; readonly reason: string }[];
 }
 
 export interface CheckReport {

@@ -5,6 +5,7 @@ import type { PodRange } from '../config/config.ts';
 import { identityFromSeed } from '../identity.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
+import { KeyCommands } from '../keys/key-commands.ts';
 import { LeaseManager } from '../lease/lease-manager.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
 import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
@@ -16,6 +17,7 @@ import { RecordReader } from '../membership/record-reader.ts';
 import type { StoredMembership } from '../membership/store.ts';
 import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
 import type { MemberStatus } from '../membership/types.ts';
+import { RpcNode } from '../rpc/rpc-node.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { type LinkQuality, type VirtualHost, VirtualNetwork } from './virtual-network.ts';
 
@@ -98,6 +100,8 @@ export class SimulatedNode {
       this.#keyDisk.save(state);
     },
   };
+  /** What handlers of calls threw; tests look at them. */
+  readonly rpcBugs: unknown[] = [];
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
@@ -108,6 +112,9 @@ export class SimulatedNode {
   isRunning = false;
   membership!: Membership;
   leases!: LeaseManager;
+  /** Its calls need promises to go on between steps of the clock: see in-time.ts. */
+  rpc!: RpcNode;
+  keys!: KeyCommands;
 
   constructor(
     cluster: SimulatedCluster,
@@ -135,12 +142,14 @@ export class SimulatedNode {
     const clock: Clock = { ...hostClock, wallTime: () => hostClock.wallTime() + this.wallSkewMs };
     const timing = this.#options.timing ?? timingPresets.lan;
     const { endpoint } = this.host;
-    this.membership = new Membership({
-      identity: identityFromSeed(
-        createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
-      ),
+    const identity = identityFromSeed(
+      createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
+    );
+    const keys = this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys);
+    const membership = new Membership({
+      identity,
       clusterName: 'simulated',
-      keyRing: this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys),
+      keyRing: keys,
       self: {
         name: this.name,
         gossip: endpoint,
@@ -163,6 +172,21 @@ export class SimulatedNode {
       random: seededRandom(this.#options.seed * 1000 + this.#number),
       records: cluster.records,
       onBug: rethrow,
+    });
+    this.membership = membership;
+    this.rpc = new RpcNode({
+      identity,
+      link: membership.link,
+      directory: { find: (id) => membership.contact(id) },
+      clock,
+      onBug: (error) => this.rpcBugs.push(error),
+    });
+    this.keys = new KeyCommands({
+      rpc: this.rpc,
+      keys,
+      name: () => this.name,
+      others: () => membership.others(),
+      announce: () => membership.keys.announce(),
     });
     this.leases = new LeaseManager({
       membership: this.membership,
@@ -201,6 +225,7 @@ export class SimulatedNode {
   async stop(): Promise<void> {
     this.isRunning = false;
     this.leases.stop();
+    this.rpc.close();
     await this.membership.stop();
   }
 
@@ -218,9 +243,10 @@ export class SimulatedNode {
     this.isRunning = false;
     this.host.isDown = true;
     // The state on the disk stays what it is now.
-    const { storedLease, storedMembership, membership, leases } = this;
+    const { storedLease, storedMembership, membership, leases, rpc } = this;
     queueMicrotask(() => {
       leases.stop();
+      rpc.close();
       void membership.stop().then(() => {
         this.storedLease = storedLease;
         this.storedMembership = storedMembership;

@@ -53,6 +53,36 @@ export class VirtualClock implements Clock {
     this.#nowMs = endMs;
   }
 
+  /**
+   * The same for what works with promises: after each event everything that can go on without further time does so
+   * before the next event.
+   */
+  async advanceAsync(durationMs: number): Promise<void> {
+    const endMs = this.#nowMs + durationMs;
+    await settled();
+    for (;;) {
+      const next = this.#heap[0];
+      if (!next || next.atMs > endMs) break;
+      this.#pop();
+      this.#nowMs = next.atMs;
+      if (!next.callback) continue;
+      next.callback();
+      await settled();
+    }
+    this.#nowMs = endMs;
+  }
+
+  /** `advanceUntil` for what works with promises. */
+  async advanceUntilAsync(holds: () => boolean, limitMs: number, stepMs = 10): Promise<number | undefined> {
+    const startMs = this.#nowMs;
+    await settled();
+    while (!holds()) {
+      if (this.#nowMs - startMs >= limitMs) return undefined;
+      await this.advanceAsync(stepMs);
+    }
+    return this.#nowMs - startMs;
+  }
+
   /** Runs until `holds`, looking every `stepMs`; the time it took, or undefined after `limitMs`. */
   advanceUntil(holds: () => boolean, limitMs: number, stepMs = 10): number | undefined {
     const startMs = this.#nowMs;
@@ -91,6 +121,11 @@ export class VirtualClock implements Clock {
     }
     heap[index] = last;
   }
+}
+
+/** Promises that wait for nothing but each other are done by then. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function isBefore(a: Event, b: Event): boolean {

@@ -63,3 +63,17 @@ export const recvmmsg: Call5 = library.func(
 );
 export const poll: Call3 = library.func('int poll(uintptr_t fds, unsigned long count, int timeoutMs)');
 export const eventfd: Call2 = library.func('int eventfd(uint initial, int flags)');
+export const send: Call4 = library.func('long send(int fd, uintptr_t buffer, size_t length, int flags)');
+export const recv: Call4 = library.func('long recv(int fd, uintptr_t buffer, size_t length, int flags)');
+export const flock: Call2 = library.func('int flock(int fd, int operation)');
+/** Moves the calling thread alone into a namespace. */
+export const setns: Call2 = library.func('int setns(int fd, int type)');
+/** Gives the calling thread alone a new namespace. */
+export const unshare: Call1 = library.func('int unshare(int flags)');
+export const mount: (source: string, target: string, type: string, flags: number, data: number) => number =
+  library.func(
+    'int mount(const char *source, const char *target, const char *type, unsigned long flags, uintptr_t data)',
+  );
+export const umount2: (target: string, flags: number) => number = library.func(
+  'int umount2(const char *target, int flags)',
+);

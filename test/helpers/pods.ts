@@ -2,9 +2,9 @@
 import type { AttachmentLimits } from '../../src/attachment/attachment-maker.ts';
 import { fileAttachmentStore } from '../../src/attachment/attachment-store.ts';
 import { Attachments } from '../../src/attachment/attachments.ts';
+import { LinuxAttachmentNetwork } from '../../src/host/attachment/linux-attachment-network.ts';
 import type { Prefix } from '../../src/ip/prefix.ts';
 import { silentLogger } from '../../src/log/logger.ts';
-import { iprouteAttachmentNetwork } from '../../src/pod/iproute-network.ts';
 import { PodManager } from '../../src/pod/pod-manager.ts';
 
 export interface RealPodsOptions {
@@ -20,10 +20,11 @@ export interface RealPodsOptions {
 
 export function realPods(options: RealPodsOptions): { attachments: Attachments; pods: PodManager } {
   const { node, stateDir, subnets, netns, staticPods = [] } = options;
+  const network = new LinuxAttachmentNetwork({ log: silentLogger, netns });
   const attachments = new Attachments({
     nodeId: node,
     store: fileAttachmentStore(stateDir, node),
-    network: iprouteAttachmentNetwork({ netns }),
+    network,
     subnets,
     limits: options.limits ?? { mtu: 1400, gsoMaxSegments: 44 },
     log: silentLogger,

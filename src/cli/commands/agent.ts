@@ -18,7 +18,7 @@ export function registerAgentCommand(program: Command, context: CliContext): voi
     .action(async (options: { config: string; cleanup?: true }) => {
       const { loadConfig } = await import('../../config/load.ts');
       const config = loadConfig(options.config);
-      const { cleanupNode, runAgent } = await import('../../agent.ts');
+      const { cleanupNode, runAgent } = await import('../../agent/run.ts');
       if (options.cleanup) await cleanupNode(config);
       else context.exitCode = await runAgent(config);
     });

@@ -10,17 +10,17 @@ import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
 import { startTcpApi } from '../../../src/api/tcp.ts';
 import { WarrenError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
-import { FakeAgentView, fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 
 let folder: string;
 let path: string;
-let view: FakeAgentView;
+let agent: FakeAgent;
 const open: { close(): Promise<void> }[] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'warren-api-test-'));
   path = join(folder, 'run', 'agent.sock');
-  view = new FakeAgentView();
+  agent = new FakeAgent();
 });
 afterEach(async () => {
   for (const server of open.splice(0)) await server.close();
@@ -28,7 +28,13 @@ afterEach(async () => {
 });
 
 async function start(): Promise<ApiServer> {
-  const server = await startApiServer({ path, view, log: silentLogger });
+  const server = await startApiServer({
+    path,
+    gid: undefined,
+    model: agent,
+    commands: agent,
+    log: silentLogger,
+  });
   open.push(server);
   return server;
 }
@@ -51,10 +57,10 @@ describe('the control API', () => {
     const client = new AgentClient(path);
     expect(await client.status()).toEqual(fakeStatus);
     expect(await client.peers()).toEqual(fakePeers);
-    expect(await client.routes()).toEqual(view.routes());
-    expect(await client.pods()).toEqual(view.podReports);
-    expect(await client.targets()).toEqual(view.targets());
-    expect(await client.allTargets()).toEqual({ targets: [view.targets()], unreachable: [] });
+    expect(await client.routes()).toEqual(agent.routes());
+    expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.targets()).toEqual(agent.targets());
+    expect(await client.allTargets()).toEqual({ targets: [agent.targets()], unreachable: [] });
     expect(await client.addPod('db', '/run/netns/blue')).toMatchObject({
       name: 'db',
       netns: '/run/netns/blue',
@@ -106,12 +112,12 @@ describe('the control API', () => {
 
   it('tells of a bug without its details', async () => {
     await start();
-    view.failure = new TypeError('secret internals');
+    agent.failure = new TypeError('secret internals');
     const answer = await raw('GET', '/v1/status');
     expect(answer).toMatchObject({ status: 500, body: { code: 'INTERNAL' } });
     expect(JSON.stringify(answer)).not.toContain('secret');
-    view.failure = new WarrenError('LEASE_LOST', 'the lease is lost');
-    expect(await raw('GET', '/v1/status')).toMatchObject({ status: 500, body: { code: 'LEASE_LOST' } });
+    agent.failure = new WarrenError('STATE_UNWRITABLE', 'the disk is full');
+    expect(await raw('GET', '/v1/status')).toMatchObject({ status: 500, body: { code: 'STATE_UNWRITABLE' } });
   });
 
   it('refuses to start beside an agent that answers, and leaves its socket alone', async () => {
@@ -189,7 +195,11 @@ describe('health and metrics over TCP', () => {
     };
   };
   const startTcp = async () => {
-    const server = await startTcpApi({ listen: { host: '127.0.0.1', port: 0 }, view, log: silentLogger });
+    const server = await startTcpApi({
+      listen: { host: '127.0.0.1', port: 0 },
+      model: agent,
+      log: silentLogger,
+    });
     open.push(server);
     return server.port;
   };
@@ -197,7 +207,7 @@ describe('health and metrics over TCP', () => {
   it('is healthy once the node has its subnet', async () => {
     const port = await startTcp();
     expect(await get(port, 'healthz')).toMatchObject({ status: 200, text: 'ok\n' });
-    view.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
+    agent.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
     expect(await get(port, 'healthz')).toMatchObject({ status: 503, text: 'lease claiming\n' });
   });
 
@@ -232,13 +242,13 @@ describe('health and metrics over TCP', () => {
   it('says what is wrong with an address that it cannot have', async () => {
     const port = await startTcp();
     await expect(
-      startTcpApi({ listen: { host: '127.0.0.1', port }, view, log: silentLogger }),
+      startTcpApi({ listen: { host: '127.0.0.1', port }, model: agent, log: silentLogger }),
     ).rejects.toMatchObject({
       code: 'API_LISTEN_FAILED',
       message: `cannot listen on api.listen, 127.0.0.1:${port}: another program listens there`,
     });
     await expect(
-      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, view, log: silentLogger }),
+      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, model: agent, log: silentLogger }),
     ).rejects.toMatchObject({ message: expect.stringContaining('this host does not have that address') });
   });
 });

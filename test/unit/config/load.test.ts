@@ -41,7 +41,12 @@ describe('a valid file', () => {
       datapath: { workers: 'auto', offload: allOffloads(true) },
       staticPeers: [],
       staticPods: [],
-      api: { listen: undefined },
+      api: {
+        socketGroup: undefined,
+        readOnlySocket: undefined,
+        readOnlyGroup: undefined,
+        listen: undefined,
+      },
       log: { level: 'info', format: 'text' },
     });
   });

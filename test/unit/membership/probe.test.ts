@@ -5,6 +5,7 @@ import { pack, unpack } from '../../../src/link/packing.ts';
 import { newSession, receiverOf, Sealer } from '../../../src/link/seal.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
 import { endpointOf, SimulatedCluster, type SimulatedNode } from '../../../src/simulate/cluster.ts';
+import { deafStream } from '../../helpers/recorded-answer.ts';
 
 const keyRing = parseKeyRing(generateClusterKey(), 'test');
 const sealer = new Sealer('simulated', keyRing);
@@ -28,7 +29,7 @@ function answers(
   const back: Message[] = [];
   const { handlers } = from;
   from.handlers = {
-    accept: () => ({ frame: () => [] }),
+    accept: () => deafStream,
     datagram: (_from, bytes) => {
       const opened = sealer.open(bytes);
       if (!opened.ok) throw new Error(opened.reason);
