@@ -60,7 +60,6 @@ export const API_ERRORS = {
   POD_SUBNET_EXHAUSTED: 507,
 
   // Another node did not do its part.
-  GOSSIP_REQUEST: 502,
   INVENTORY_REQUEST: 502,
   RPC_CANCELLED: 502,
   RPC_REFUSED: 502,

@@ -247,7 +247,9 @@ export class OutboundCall implements AsyncIterableIterator<Uint8Array> {
       const { code, message, hint } = this.#outcome;
       if (code === STRANGER) this.fail('RPC_REFUSED', message);
       else
-        this.#finish(code === '' ? undefined : new WarrenError(foreignCode(code), message, hint === '' ? {} : { hint }));
+        this.#finish(
+          code === '' ? undefined : new WarrenError(foreignCode(code), message, hint === '' ? {} : { hint }),
+        );
     }
   }
 

@@ -8,7 +8,7 @@
  * let promises go on between its steps (simulate/in-time.ts).
  */
 import { type Clock, TimerGroup } from '../clock.ts';
-import { WarrenError } from '../errors.ts';
+import { foreignCode, WarrenError } from '../errors.ts';
 import { type Identity, idOfPublicKey, verifySignature } from '../identity.ts';
 import type { Answer, CallReader, Link } from '../link/link.ts';
 import { ReplayGuard } from '../link/replay-guard.ts';
@@ -170,7 +170,9 @@ export class RpcNode implements Rpc {
     if (Buffer.compare(bodyHash(body), call.bodyHash) !== 0)
       return refuse('the question was changed on its way');
     if (!caller || caller.session !== call.id.session) {
-      inbound.fail(new WarrenError(STRANGER, 'it does not know this node, or not its present run'));
+      inbound.fail(
+        new WarrenError(foreignCode(STRANGER), 'it does not know this node, or not its present run'),
+      );
       return false;
     }
     if (!this.#replays.accept(`${caller.id}/${call.id.session}`, call.id.number)) {

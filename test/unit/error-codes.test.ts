@@ -18,7 +18,7 @@ const texts = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
 const thrown = texts.flatMap(({ file, text }) =>
   [
     ...text.matchAll(
-      /(?:new WarrenError|super|#error|foreignCode)\(\s*(?:[\w.]+ \? '([A-Z_]+)'\s*: )?(?:[\w.]+ \?\? )?'([A-Z][A-Z_]+)'/g,
+      /(?:new WarrenError|super|#error|foreignCode|this\.fail)\(\s*(?:[\w.]+ \? '([A-Z_]+)'\s*: )?(?:[\w.]+ \?\? )?'([A-Z][A-Z_]+)'/g,
     ),
   ].flatMap(([, either, code]) =>
     [either, code].flatMap((one) => one ?? []).map((one) => ({ file, code: one })),
