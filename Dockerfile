@@ -13,9 +13,9 @@ COPY src src
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
 FROM ${BASE}
-# The agent configures the container with `ip`, and `warren check` pings.
-RUN { command -v ip && command -v ping; } > /dev/null \
-  || { apt-get update && apt-get install -y --no-install-recommends iproute2 iputils-ping \
+# The agent configures the container with `ip` and `nft`, and `warren check` pings.
+RUN { command -v ip && command -v nft && command -v ping; } > /dev/null \
+  || { apt-get update && apt-get install -y --no-install-recommends iproute2 iputils-ping nftables \
   && rm -rf /var/lib/apt/lists/*; }
 WORKDIR /opt/warren
 COPY --from=build /opt/warren/package.json ./

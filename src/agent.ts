@@ -12,7 +12,7 @@
  * place where events of members, leases, attachments and the host meet what follows them.
  */
 import { agentCommands } from './agent/commands.ts';
-import { HostGuard, type RepairKind } from './agent/host-guard.ts';
+import { HostGuard, type Repair } from './agent/host-guard.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
@@ -332,16 +332,14 @@ export class Agent {
     this.#model.changed('peers', 'routes');
   }
 
-  async #repair(): Promise<RepairKind[]> {
+  async #repair(): Promise<Repair> {
     const repaired = await this.#dataPlane.repair();
-    if (this.#activeSubnets === '') return repaired;
+    if (this.#activeSubnets === '') return { done: repaired };
     // With an address of the node the kernel drops the routes to pods that name it as their source.
     if (repaired.length > 0) await this.#attachments.restore();
     const { done, failed } = await this.#attachments.repair();
-    // What was put back is seen as a change, after which there is another look.
-    if (repaired.length + done.length === 0 && failed[0] !== undefined) throw failed[0].error;
     if (repaired.length + done.length > 0) this.#model.changed('status', 'pods');
-    return [...repaired, ...done.map(() => 'pod' as const)];
+    return { done: [...repaired, ...done.map(() => 'pod' as const)], error: failed[0]?.error };
   }
 
   async #moveTo(...[underlay]: Parameters<DataPlane['moveTo']>): Promise<void> {

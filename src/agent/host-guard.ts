@@ -14,12 +14,18 @@ import type { Logger } from '../log/logger.ts';
 export const REPAIR_KINDS = ['device', 'link', 'address', 'route', 'pod', 'underlay'] as const;
 export type RepairKind = DataPlaneRepair | 'pod' | 'underlay';
 
+export interface Repair {
+  readonly done: readonly RepairKind[];
+  /** Of the first thing that could not be put back. */
+  readonly error?: unknown;
+}
+
 export interface HostGuardOptions {
   readonly host: Host;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Puts back what is missing, and says what that was. */
-  readonly repair: () => Promise<readonly RepairKind[]>;
+  /** Puts back what is missing, and says what that was. What it could not is tried again. */
+  readonly repair: () => Promise<Repair>;
   /** What this node is known by. */
   readonly underlay: () => Underlay;
   /** Throws as long as the host has no address to use. */
@@ -104,15 +110,13 @@ export class HostGuard {
     try {
       // Pods of this node reach each other without an underlay: it does not hold up the rest.
       const moved = await this.#moveIfNeeded().catch((error: unknown) => ({ error }));
-      const repaired = await repair();
-      for (const kind of repaired) this.#counts[kind]++;
-      if (repaired.length > 0) {
-        log.warn(
-          { what: [...new Set(repaired)].join(' ') },
-          'the host was changed from outside; put it back',
-        );
+      const { done, error } = await repair();
+      for (const kind of done) this.#counts[kind]++;
+      if (done.length > 0) {
+        log.warn({ what: [...new Set(done)].join(' ') }, 'the host was changed from outside; put it back');
       }
       if (moved) throw moved.error;
+      if (error !== undefined) throw error;
       this.#problem = undefined;
       return ROUTINE_MS;
     } catch (error) {

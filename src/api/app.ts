@@ -21,8 +21,8 @@ import type { ErrorReport } from '../readmodel/reports.ts';
 
 /** The largest request is a pod's name and a path. */
 const MAX_BODY_BYTES = 64 * 1024;
-/** A name in a path: those that are longer are nobody's. */
-const MAX_PARAM_CHARACTERS = 1024;
+/** Of a name in a path. Node takes no longer head of a request: a name that is too long is one that is unknown. */
+const MAX_PARAM_CHARACTERS = 16 * 1024;
 /** What our routes take; other methods are nowhere possible. */
 const METHODS = ['GET', 'POST', 'DELETE'] as const;
 

@@ -3,11 +3,18 @@
  * not pay for fastify, which most agents are asked through only later; a request that comes first waits for it.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { ErrorReport } from '../readmodel/reports.ts';
 
 /** More than this many wait in the kernel's backlog. */
 const MAX_CONNECTIONS = 64;
 /** For a client to get its whole request across. Answers, and streams of them, may take longer. */
 const REQUEST_TIMEOUT_MS = 10_000;
+
+const NOT_LOADED: ErrorReport = {
+  code: 'INTERNAL',
+  message: 'the agent cannot load the part of it that answers',
+  hint: "Was warren installed anew under an agent that runs? Then restart it. The agent's log has the details.",
+};
 
 /** What answers requests, once it is loaded. */
 export interface LoadedApp {
@@ -36,8 +43,8 @@ export function serveLate(
     } catch (error) {
       loading = undefined;
       onFailure(error);
-      response.writeHead(500, { 'content-type': 'text/plain' });
-      response.end("the agent failed to answer; the agent's log has the details\n");
+      response.writeHead(500, { 'content-type': 'application/json' });
+      response.end(`${JSON.stringify(NOT_LOADED)}\n`);
       return;
     }
     // The client may have gone, or the server closed, meanwhile.

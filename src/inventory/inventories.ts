@@ -211,6 +211,16 @@ export class Inventories extends EventEmitter<InventoryEvents> {
     }
   }
 
+  /** How many nodes' inventories are known, this one's included. */
+  get known(): number {
+    return this.#replicas.size + 1;
+  }
+
+  /** How many of them are not up to date. */
+  get behind(): number {
+    return this.#puller.size;
+  }
+
   /** What a person should know, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = this.#own.problems();

@@ -19,6 +19,10 @@ import { type InventoryTiming, retryDelayMs } from './timing.ts';
 export const PULL_METHOD = 'inventory.pull';
 /** At a time; each to another member. */
 const MAX_CALLS = 4;
+/** With more than so many due at a time, their owners are not asked one by one: somebody has many of them. */
+const MAX_SINGLE = 8;
+/** But every so many attempts, lest nobody has them but the owner. */
+const OWNER_AFTER = 4;
 /** ANSWER_BYTES, one whole inventory more, and what protobuf adds. */
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
@@ -60,6 +64,11 @@ export class Puller {
 
   constructor(options: PullerOptions) {
     this.#options = options;
+  }
+
+  /** How many inventories are not up to date. */
+  get size(): number {
+    return this.#wanted.size;
   }
 
   stop(): void {
@@ -138,12 +147,11 @@ export class Puller {
     const bySource = new Map<string, Wanted[]>();
     // One for all: where much is missing, as after a join, it takes a few requests and not one for each node.
     const random = anyone();
-    for (const wanted of this.#wanted.values()) {
-      if (wanted.isAsked || wanted.dueMs > nowMs) continue;
-      const source = this.#sourceOf(wanted, random);
+    const due = [...this.#wanted.values()].filter(({ isAsked, dueMs }) => !isAsked && dueMs <= nowMs);
+    for (const wanted of due) {
+      const source = this.#sourceOf(wanted, random, due.length > MAX_SINGLE);
       if (source === undefined) {
-        wanted.attempt++;
-        this.#delay(wanted);
+        this.#retry(wanted, this.#options.random());
         continue;
       }
       const group = bySource.get(source);
@@ -161,12 +169,17 @@ export class Puller {
     this.#schedule();
   }
 
-  #sourceOf({ replica, teller, attempt }: Wanted, random: string | undefined): string | undefined {
+  #sourceOf(
+    { replica, teller, attempt }: Wanted,
+    random: string | undefined,
+    isBulk: boolean,
+  ): string | undefined {
     const { timing, canAsk } = this.#options;
     const owner = canAsk(replica.nodeId) ? replica.nodeId : undefined;
-    if (attempt > 0) return (attempt % 2 === 1 ? owner : random) ?? random ?? owner;
     const first = { teller, owner, random }[timing.first];
-    return first !== undefined && canAsk(first) ? first : (random ?? owner);
+    if (attempt === 0 && first !== undefined && canAsk(first)) return first;
+    const isOwnersTurn = isBulk ? attempt % OWNER_AFTER === OWNER_AFTER - 1 : attempt % 2 === 1;
+    return (isOwnersTurn ? owner : random) ?? random ?? owner;
   }
 
   async #ask(source: string, group: readonly Wanted[]): Promise<void> {
@@ -191,6 +204,8 @@ export class Puller {
       signal: this.#abort.signal,
     };
     let answered = 0;
+    // What failed together is tried again together.
+    const luck = this.#options.random();
     try {
       const reader = new PullAnswerReader(decodeEntry);
       for await (const part of rpc.stream(source, PULL_METHOD, request, options)) {
@@ -202,7 +217,7 @@ export class Puller {
         if (!asked) continue;
         bases.delete(answer.value.node);
         answered++;
-        this.#answered(source, ...asked, answer.value);
+        this.#answered(source, ...asked, answer.value, luck);
       }
     } catch (error) {
       this.counters.failed++;
@@ -212,13 +227,13 @@ export class Puller {
       this.#asked.delete(source);
       for (const [wanted] of bases.values()) {
         // What did not fit the answer is asked for again, there.
-        this.#settle(wanted, answered > 0 ? 'again' : 'failed');
+        this.#settle(wanted, answered > 0 ? 'again' : 'failed', luck);
       }
       if (!this.#abort.signal.aborted) this.#schedule();
     }
   }
 
-  #answered(source: string, wanted: Wanted, basis: PullBasis, answer: PullAnswer): void {
+  #answered(source: string, wanted: Wanted, basis: PullBasis, answer: PullAnswer, luck: number): void {
     const { replica } = wanted;
     const { nodeId } = replica;
     if (this.#wanted.get(nodeId) !== wanted) return;
@@ -234,10 +249,10 @@ export class Puller {
       wanted.lies = 0;
     }
     if (verdict === 'ahead') this.counters.ahead++;
-    this.#settle(wanted, verdict);
+    this.#settle(wanted, verdict, luck);
   }
 
-  #settle(wanted: Wanted, outcome: Verdict | 'again' | 'failed'): void {
+  #settle(wanted: Wanted, outcome: Verdict | 'again' | 'failed', luck: number): void {
     const { clock, timing } = this.#options;
     wanted.isAsked = false;
     if (this.#wanted.get(wanted.replica.nodeId) !== wanted) return;
@@ -261,13 +276,14 @@ export class Puller {
         wanted.dueMs = clock.now() + timing.retryMaxMs;
         break;
       default:
-        wanted.attempt++;
-        this.#delay(wanted);
+        this.#retry(wanted, luck);
     }
   }
 
-  #delay(wanted: Wanted): void {
-    const { clock, timing, random } = this.#options;
-    wanted.dueMs = clock.now() + retryDelayMs(timing, wanted.attempt, random());
+  /** `luck`: 0 to 1. */
+  #retry(wanted: Wanted, luck: number): void {
+    const { clock, timing } = this.#options;
+    wanted.attempt++;
+    wanted.dueMs = clock.now() + retryDelayMs(timing, wanted.attempt, luck);
   }
 }

@@ -12,7 +12,7 @@ export interface InventoryTiming {
   readonly first: 'teller' | 'owner' | 'random';
   /** Wants that arise within so long go into one request. */
   readonly gatherMs: number;
-  /** After a failed attempt n, from 1: retry * 4^(n - 1) up to the maximum, and half less to half more. */
+  /** After a failed attempt n, from 1: retry * 2^(n - 1) up to the maximum, and half less to half more. */
   readonly retryMs: number;
   readonly retryMaxMs: number;
   /** The most that one request may take. */
@@ -27,7 +27,7 @@ export const inventoryTiming: InventoryTiming = {
   first: 'teller',
   gatherMs: 2,
   retryMs: 20,
-  retryMaxMs: 30_000,
+  retryMaxMs: 10_000,
   callTimeoutMs: 5_000,
   behindShownMs: 30_000,
 };
@@ -35,5 +35,5 @@ export const inventoryTiming: InventoryTiming = {
 /** Before attempt `attempt` (0: the first). `random`: 0 to 1. */
 export function retryDelayMs(timing: InventoryTiming, attempt: number, random: number): number {
   if (attempt === 0) return timing.gatherMs;
-  return Math.min(timing.retryMaxMs, timing.retryMs * 4 ** (attempt - 1)) * (0.5 + random);
+  return Math.min(timing.retryMaxMs, timing.retryMs * 2 ** (attempt - 1)) * (0.5 + random);
 }

@@ -1,14 +1,22 @@
-/** What an administrator is to hear of, and not too often: another agent with this node's key, and bugs. */
+/** What an administrator is to hear of, and not too often: who comes and goes, another agent with this node's key, bugs. */
 import type { Clock } from '../clock.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
-import type { NodeRecord } from './types.ts';
+import type { Member, NodeRecord } from './types.ts';
 
 const TWIN_SHOWN_MS = 60_000;
 /** For so long after the start, newer records of this node can stem from its earlier run. */
 const TWIN_GRACE_MS = 10_000;
 /** Bugs are counted each, and logged at most this often. */
 const BUG_LOG_INTERVAL_MS = 60_000;
+
+/** Of another member. That one is suspect or dead is told by who found out. */
+export function logChange(logger: Logger, member: Member, previous: Member | undefined): void {
+  if (previous?.status === member.status) return;
+  const fields = { node: member.name, id: member.id, gossip: formatEndpoint(member.gossip) };
+  if (member.status === 'alive' && previous?.status !== 'suspect') logger.info(fields, 'node is alive');
+  if (member.status === 'left') logger.info(fields, 'node has left');
+}
 
 export class TwinAlarm {
   readonly #clock: Clock;

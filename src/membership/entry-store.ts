@@ -33,6 +33,11 @@ export function isGone(status: MemberStatus): boolean {
   return status === 'dead' || status === 'left';
 }
 
+/** Whether the rest of the agent sees it. */
+export function isShown({ memory }: MemberEntry): boolean {
+  return memory !== 'expired';
+}
+
 /** What news of the member is judged by. */
 export function entryState({ record, status }: MemberEntry): KnownState {
   return { incarnation: record.incarnation, status };

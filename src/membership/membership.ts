@@ -7,46 +7,42 @@
  *     probe.ts            failure detection              gossip.ts        spreading news
  *     sync.ts             push-pull                      join.ts          finding the others
  *     key-rotation.ts     spreading the cluster's keys   persistence.ts   what outlives a restart
- *     accusations.ts      suspects and the dead
+ *     accusations.ts      suspects and the dead          direct-news.ts   what one node is told
  *
  * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
  */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { type Clock, realClock, TimerGroup } from '../clock.ts';
-import { formatEndpoint } from '../ip/endpoint.ts';
 import { GossipCounters } from '../link/counters.ts';
-import { Link, type Peer } from '../link/link.ts';
+import { Link } from '../link/link.ts';
 import { newSession, Sealer } from '../link/seal.ts';
-import { BugLog, TwinAlarm } from './alarms.ts';
+import { BugLog, logChange, TwinAlarm } from './alarms.ts';
 import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
 import { type ClaimRoundResult, claimRound } from './claim-round.ts';
-import { encodeMessage } from './codec.ts';
+import { DirectNews } from './direct-news.ts';
+import { isShown } from './entry-store.ts';
 import { forgettable } from './forgettable.ts';
 import { Gossiper } from './gossip.ts';
 import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import { KeyRotation } from './key-rotation.ts';
-import { type MemberEntry, MemberTable } from './member-table.ts';
+import { MemberTable } from './member-table.ts';
 import { Messenger } from './messenger.ts';
 import type { MembershipEvents, MembershipOptions } from './options.ts';
 import { Persistence } from './persistence.ts';
 import { Prober } from './probe.ts';
-import { type Random, sample, seededRandom } from './random.ts';
+import { type Random, seededRandom } from './random.ts';
 import { RecordReader } from './record-reader.ts';
 import { resolveHost } from './resolve.ts';
 import { Roster } from './roster.ts';
 import { type SelfDescription, SelfRecord } from './self.ts';
 import { Synchronizer } from './sync.ts';
-import { type MembershipTiming, pushPullDelayMs, timingPresets } from './timing.ts';
-import type { LeaseClaim, Member, MemberContact, MemberStatus, NodeRecord } from './types.ts';
+import { type MembershipTiming, timingPresets } from './timing.ts';
+import type { LeaseClaim, Member, MemberContact, MemberStatus } from './types.ts';
 
 export type { MembershipOptions } from './options.ts';
-
-const NO_KEYS: { readonly problem?: string } = {};
-/** How many others hear of a leave at once, without waiting for gossip. */
-const LEAVE_DIRECT = 8;
 
 export class Membership extends EventEmitter<MembershipEvents> {
   readonly #options: MembershipOptions;
@@ -62,6 +58,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly link: Link;
   readonly #messenger: Messenger;
   readonly #roster: Roster;
+  readonly #direct: DirectNews;
   readonly #gossiper: Gossiper;
   readonly #synchronizer: Synchronizer;
   readonly #prober: Prober;
@@ -119,6 +116,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       onBug: options.onBug ?? ((error) => bugs.add(error)),
     });
     this.#messenger = new Messenger(this.link, this.#counters, options.decode);
+    const isRunning = () => this.#phase === 'running';
     this.#roster = new Roster({
       ...shared,
       self: this.#self,
@@ -128,19 +126,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
         this.#persistence.changed();
         this.emit('removed', member);
       },
-      onLastCall: ({ id, record }) => {
-        const accusation = this.#roster.accusations.messageFor(id);
-        if (accusation) this.#messenger.send(record, [accusation]);
-      },
+      onLastCall: ({ record }) => this.#direct.accuse(record),
       onTombstone: () => this.#persistence.changed(),
-      onForgotten: (record) => this.#tellForgotten(record),
+      onForgotten: (record) => this.#direct.forgotten(record),
       onSelfForgotten: () => this.#onSelfForgotten(),
-      onStale: (accuserId) => this.#tellSelf(accuserId),
+      onStale: (accuserId) => this.#direct.introduceTo(accuserId),
       onTwin: (record) => {
-        if (this.#phase === 'running') this.#twin.raise(record);
+        if (isRunning()) this.#twin.raise(record);
       },
     });
     const parts = { ...shared, self: this.#self, link: this.#messenger, roster: this.#roster };
+    this.#direct = new DirectNews({ ...parts, isRunning });
     this.#gossiper = new Gossiper(parts);
     const wake = () => this.#gossiper.wake();
     this.#persistence = new Persistence({ ...parts, store: options.store, stored });
@@ -154,7 +150,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#prober = new Prober({
       ...parts,
       gossiper: this.#gossiper,
-      onStranger: (to) => this.#introduce(to),
+      onStranger: (to) => this.#direct.introduce(to),
     });
     this.#joiner = new Joiner({
       ...parts,
@@ -167,7 +163,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     });
     this.#inbox = new Inbox({
       ...parts,
-      isRunning: () => this.#phase === 'running',
+      isRunning,
       prober: this.#prober,
       gossiper: this.#gossiper,
       synchronizer: this.#synchronizer,
@@ -205,7 +201,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#phase = 'running';
     this.#twin.start();
     this.#prober.start();
-    this.#schedulePushPull();
+    this.#synchronizer.start();
     this.#joiner.start();
     this.#persistence.changed();
   }
@@ -306,15 +302,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#self.leave();
     this.#self.renew();
     this.#roster.announceSelf();
-    const news = [encodeMessage({ kind: 'record', signed: this.#self.signed })];
-    const others = sample(
-      this.#random,
-      this.#roster.table,
-      LEAVE_DIRECT,
-      (entry) => entry.status === 'alive' && entry.id !== this.id,
-    );
-    for (const other of others) this.#messenger.send(other.record, news);
-    if (others.length === 0) return;
+    if (this.#direct.leaving() === 0) return;
     this.#gossiper.wake();
     await new Promise<void>((resolve) => this.#timers.after(this.#timing.leaveMs, resolve));
   }
@@ -336,53 +324,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = this.#joiner.problems();
-    for (const { problem } of [this.#persistence, this.#options.keyRing ?? NO_KEYS, this.#twin]) {
-      if (problem) problems.push(problem);
+    for (const part of [this.#persistence, this.#options.keyRing, this.#twin]) {
+      if (part?.problem) problems.push(part.problem);
     }
     return problems;
-  }
-
-  #schedulePushPull(): void {
-    const delayMs = pushPullDelayMs(this.#timing, this.#roster.table.reachable);
-    this.#timers.after(delayMs * (0.5 + this.#random()), () => {
-      const [other] = sample(
-        this.#random,
-        this.#roster.table,
-        1,
-        (entry) => entry.status === 'alive' && entry.id !== this.id,
-      );
-      if (other) this.#synchronizer.compare(other.record, () => {});
-      this.#schedulePushPull();
-    });
   }
 
   #onChange(member: Member, previous: Member | undefined): void {
     const isKept = previous?.status !== member.status || previous?.lease !== member.lease;
     if (member.id === this.id || isKept) this.#persistence.changed();
-    if (member.id !== this.id && previous?.status !== member.status) {
-      const fields = { node: member.name, id: member.id, gossip: formatEndpoint(member.gossip) };
-      if (member.status === 'alive' && previous?.status !== 'suspect')
-        this.#options.logger.info(fields, 'node is alive');
-      if (member.status === 'left') this.#options.logger.info(fields, 'node has left');
-    }
+    if (member.id !== this.id) logChange(this.#options.logger, member, previous);
     this.emit('change', member, previous, this.#roster.teller);
-  }
-
-  /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
-  #tellSelf(id: string): void {
-    const other = this.#roster.table.get(id);
-    if (other) this.#introduce(other.record);
-  }
-
-  #introduce(to: Peer): void {
-    if (this.#phase !== 'running') return;
-    this.#messenger.send(to, [encodeMessage({ kind: 'record', signed: this.#self.signed })]);
-  }
-
-  /** A node that does not know that it was forgotten hears it from whoever hears of it. */
-  #tellForgotten(record: NodeRecord): void {
-    const forget = this.#roster.tombstones.message(record.id);
-    if (forget && this.#phase === 'running') this.#messenger.send(record, [encodeMessage(forget)]);
   }
 
   #onSelfForgotten(): void {
@@ -393,8 +345,4 @@ export class Membership extends EventEmitter<MembershipEvents> {
     if (this.#phase === 'running') this.#persistence.write();
     this.#gossiper.wake();
   }
-}
-
-function isShown(entry: MemberEntry): boolean {
-  return entry.memory !== 'expired';
 }

@@ -5,7 +5,7 @@
  * only its own state.
  */
 
-import type { Clock } from '../clock.ts';
+import type { Clock, TimerGroup } from '../clock.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
 import type { GossipCounters } from '../link/counters.ts';
 import type { KeyRingState } from '../link/key-ring-state.ts';
@@ -14,8 +14,10 @@ import type { Cancellable } from '../link/transport.ts';
 import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
 import type { MessageReader, Messenger } from './messenger.ts';
+import { type Random, sample } from './random.ts';
 import type { Roster, Spread } from './roster.ts';
 import { inMask } from './table-digest.ts';
+import { type MembershipTiming, pushPullDelayMs } from './timing.ts';
 import { MAX_TOMBSTONES } from './tombstones.ts';
 import type { LeaseClaim } from './types.ts';
 
@@ -24,6 +26,9 @@ export interface SyncOptions {
   readonly link: Messenger;
   readonly roster: Roster;
   readonly clock: Clock;
+  readonly timers: TimerGroup;
+  readonly timing: MembershipTiming;
+  readonly random: Random;
   readonly counters: GossipCounters;
   /** What commands have done to the cluster's keys; undefined without keys. */
   readonly keyRing: () => KeyRingState | undefined;
@@ -43,6 +48,22 @@ export class Synchronizer {
 
   constructor(options: SyncOptions) {
     this.#options = options;
+  }
+
+  /** Compares with a random other one, now and then, for as long as the timers run. */
+  start(): void {
+    const { roster, timers, timing, random, selfId } = this.#options;
+    const delayMs = pushPullDelayMs(timing, roster.table.reachable);
+    timers.after(delayMs * (0.5 + random()), () => {
+      const [other] = sample(
+        random,
+        roster.table,
+        1,
+        (entry) => entry.status === 'alive' && entry.id !== selfId,
+      );
+      if (other) this.compare(other.record, () => {});
+      this.start();
+    });
   }
 
   /** Exchanges everything; what a join does. */

@@ -82,8 +82,6 @@ export function newVeth(end: VethEnd, peer: VethPeer): Request {
 
 export interface LinkChange {
   readonly index: number;
-  /** This namespace's number for the one that the interface is in; undefined: this one (Linux 4.15). */
-  readonly namespaceId?: number | undefined;
   readonly mtu?: number;
   readonly gsoMaxSegments?: number;
   /** No link-local address of the kernel's making, from the next time that it goes up. */
@@ -92,11 +90,10 @@ export interface LinkChange {
 }
 
 export function setLink(change: LinkChange): Request {
-  const { index, namespaceId, mtu, gsoMaxSegments, noAddress, up } = change;
+  const { index, mtu, gsoMaxSegments, noAddress, up } = change;
   const mode = Uint8Array.of(nl.IN6_ADDR_GEN_MODE_NONE);
   const body = concat([
     ifinfomsg({ index, up: up === true }),
-    ...(namespaceId === undefined ? [] : [u32(nl.IFLA_TARGET_NETNSID, namespaceId)]),
     ...(mtu === undefined ? [] : [u32(nl.IFLA_MTU, mtu)]),
     ...(gsoMaxSegments === undefined ? [] : [u32(nl.IFLA_GSO_MAX_SEGS, gsoMaxSegments)]),
     ...(noAddress === true

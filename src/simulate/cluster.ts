@@ -4,9 +4,11 @@ import type { Clock } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
 import { identityFromSeed } from '../identity.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
-import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../ip/prefix.ts';
 import { KeyCommands } from '../keys/key-commands.ts';
+import { AssignedLease } from '../lease/assigned-lease.ts';
 import { LeaseManager } from '../lease/lease-manager.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
 import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
 import type { KeyRing } from '../link/key-ring.ts';
@@ -27,6 +29,8 @@ export interface ClusterOptions {
   readonly quality?: LinkQuality;
   readonly timing?: MembershipTiming;
   readonly keyRing?: KeyRing;
+  /** Where nodes have their subnets from: what they settle among themselves (the default), or `SimulatedNode.assign`. */
+  readonly leases?: 'gossip' | 'assigned';
 }
 
 export function podRange(range: string, nodePrefixLength: number): PodRange {
@@ -111,7 +115,12 @@ export class SimulatedNode {
   isDiskFull = false;
   isRunning = false;
   membership!: Membership;
-  leases!: LeaseManager;
+  leases!: LeaseSource;
+  /** What the orchestrator says while the node starts; undefined: it cannot be asked. */
+  assigned: readonly Prefix[] | undefined;
+  #assignedLease: AssignedLease | undefined;
+  /** Called in each start, when membership is there and says nothing yet. */
+  beforeStart: (clock: Clock) => void = () => {};
   /** Its calls need promises to go on between steps of the clock: see in-time.ts. */
   rpc!: RpcNode;
   keys!: KeyCommands;
@@ -188,12 +197,12 @@ export class SimulatedNode {
       others: () => membership.others(),
       announce: () => membership.keys.announce(),
     });
-    this.leases = new LeaseManager({
+    const leaseOptions = {
       membership: this.membership,
       podCidrs: this.#options.podCidrs ?? cluster.podCidrs,
       store: {
         load: () => this.storedLease,
-        save: (lease) => {
+        save: (lease: StoredLease) => {
           this.#write('lease', () => {
             this.storedLease = lease;
           });
@@ -208,8 +217,14 @@ export class SimulatedNode {
       logger: silentLogger,
       clock,
       timing,
-    });
+    };
+    this.#assignedLease =
+      this.#options.leases === 'assigned'
+        ? new AssignedLease({ ...leaseOptions, ...(this.assigned && { prefixes: this.assigned }) })
+        : undefined;
+    this.leases = this.#assignedLease ?? new LeaseManager(leaseOptions);
     this.leases.start();
+    this.beforeStart(clock);
     await this.membership.start();
     this.isRunning = true;
   }
@@ -257,6 +272,11 @@ export class SimulatedNode {
   setPods(count: number): void {
     this.podCount = count;
     this.leases.podsChanged();
+  }
+
+  /** The orchestrator's word to a node that has its subnets from there and runs. */
+  assign(prefixes: readonly Prefix[]): void {
+    this.#assignedLease!.assign(prefixes);
   }
 
   /** The names of the members that this node sees in a status, sorted. */

@@ -1,5 +1,6 @@
 /** Time that passes only when it is told to, so that hours of protocol run in seconds, the same every time. */
 import type { Clock, Timer } from '../clock.ts';
+import { settled } from './in-time.ts';
 
 interface Event {
   readonly atMs: number;
@@ -53,32 +54,26 @@ export class VirtualClock implements Clock {
     this.#nowMs = endMs;
   }
 
-  /**
-   * The same for what works with promises: after each event everything that can go on without further time does so
-   * before the next event.
-   */
-  async advanceAsync(durationMs: number): Promise<void> {
+  /** The same for code with promises: what waits for one goes on before time does. */
+  async run(durationMs: number): Promise<void> {
     const endMs = this.#nowMs + durationMs;
-    await settled();
     for (;;) {
+      await settled();
       const next = this.#heap[0];
       if (!next || next.atMs > endMs) break;
       this.#pop();
       this.#nowMs = next.atMs;
-      if (!next.callback) continue;
-      next.callback();
-      await settled();
+      next.callback?.();
     }
     this.#nowMs = endMs;
   }
 
-  /** `advanceUntil` for what works with promises. */
-  async advanceUntilAsync(holds: () => boolean, limitMs: number, stepMs = 10): Promise<number | undefined> {
+  /** `advanceUntil` for code with promises. */
+  async runUntil(holds: () => boolean, limitMs: number, stepMs = 10): Promise<number | undefined> {
     const startMs = this.#nowMs;
-    await settled();
     while (!holds()) {
       if (this.#nowMs - startMs >= limitMs) return undefined;
-      await this.advanceAsync(stepMs);
+      await this.run(stepMs);
     }
     return this.#nowMs - startMs;
   }
@@ -121,11 +116,6 @@ export class VirtualClock implements Clock {
     }
     heap[index] = last;
   }
-}
-
-/** Promises that wait for nothing but each other are done by then. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function isBefore(a: Event, b: Event): boolean {

@@ -83,12 +83,12 @@ export class World {
   }
 
   advance(durationMs: number): Promise<void> {
-    return this.clock.advanceAsync(durationMs);
+    return this.clock.run(durationMs);
   }
 
   /** The time it took, or undefined after `limitMs`. */
   until(holds: () => boolean, limitMs: number): Promise<number | undefined> {
-    return this.clock.advanceUntilAsync(holds, limitMs, 20);
+    return this.clock.runUntil(holds, limitMs, 20);
   }
 
   /** Only nodes of the same group reach each other; none: all do. */

@@ -70,7 +70,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     code: 'api cli config errors host ip link membership package pod readmodel state',
     types: 'error-codes',
   },
-  bench: { code: 'api cli config errors fdb host ip lab package pod readmodel state sys wire datapath' },
+  bench: {
+    code: 'api cli config errors fdb host ip lab log package pod readmodel state sys wire datapath',
+    types: 'attachment',
+  },
   cli: { code: 'agent api bench config errors host ip lab link package readmodel simulate', types: 'log' },
   bin: { code: 'cli' },
 };

@@ -178,16 +178,11 @@ export class AttachmentHost {
     );
   }
 
-  /** The size of the other end, wherever it has been moved; a kernel before 4.15 leaves it as it is. */
+  /** The size of the other end, unless it has been moved: then it is its owner's. */
   #resizeOther({ mtu, gsoMaxSegments }: AttachmentLink, { peerIndex, peerNamespaceId }: nl.Link): void {
-    if (peerIndex === undefined) return;
-    const request = nl.setLink({ index: peerIndex, namespaceId: peerNamespaceId, mtu, gsoMaxSegments });
-    try {
-      this.#node.change([{ request, doing: 'setting the MTU of the other end' }]);
-    } catch (error) {
-      // Its namespace goes, or may not be changed from here.
-      if (!isRefusal(error, 'ENODEV', 'EINVAL', 'EPERM', 'EOPNOTSUPP')) throw error;
-    }
+    if (peerIndex === undefined || peerNamespaceId !== undefined) return;
+    const request = nl.setLink({ index: peerIndex, mtu, gsoMaxSegments });
+    this.#node.change([{ request, doing: 'setting the MTU of the other end' }]);
   }
 
   /** Removes what a failed `ensure` made; the error that it failed with is the one that matters. */

@@ -29,9 +29,9 @@ describe('a reconciler', () => {
     for (let i = 0; i < 5; i++) routes.request();
     expect(work).toHaveBeenCalledTimes(1);
     finish();
-    await clock.advanceAsync(0);
+    await clock.run(0);
     expect(work).toHaveBeenCalledTimes(2);
-    await clock.advanceAsync(60_000);
+    await clock.run(60_000);
     expect(work).toHaveBeenCalledTimes(2);
   });
 
@@ -39,17 +39,17 @@ describe('a reconciler', () => {
     work.mockRejectedValue(new Error('ip says no'));
     const routes = reconciler();
     routes.request();
-    await clock.advanceAsync(0);
+    await clock.run(0);
     expect(routes.problem).toBe('cannot change the routes: ip says no');
-    await clock.advanceAsync(199);
+    await clock.run(199);
     expect(work).toHaveBeenCalledTimes(1);
-    await clock.advanceAsync(1);
+    await clock.run(1);
     expect(work).toHaveBeenCalledTimes(2);
-    await clock.advanceAsync(60_000);
+    await clock.run(60_000);
     expect(work.mock.calls.length).toBeGreaterThan(8);
     expect(work.mock.calls.length).toBeLessThan(14);
     work.mockResolvedValue(undefined);
-    await clock.advanceAsync(10_000);
+    await clock.run(10_000);
     expect(routes.problem).toBeUndefined();
   });
 
@@ -57,12 +57,12 @@ describe('a reconciler', () => {
     work.mockRejectedValueOnce(new Error('ip says no'));
     const routes = reconciler();
     routes.request();
-    await clock.advanceAsync(10);
+    await clock.run(10);
     routes.request();
-    await clock.advanceAsync(0);
+    await clock.run(0);
     expect(work).toHaveBeenCalledTimes(2);
     expect(routes.problem).toBeUndefined();
-    await clock.advanceAsync(60_000);
+    await clock.run(60_000);
     expect(work).toHaveBeenCalledTimes(2);
   });
 
@@ -71,16 +71,16 @@ describe('a reconciler', () => {
     const routes = reconciler(onFirstFailure);
     work.mockResolvedValueOnce(undefined).mockRejectedValueOnce(new Error('later'));
     routes.request();
-    await clock.advanceAsync(0);
+    await clock.run(0);
     routes.request();
-    await clock.advanceAsync(1000);
+    await clock.run(1000);
     expect(onFirstFailure).not.toHaveBeenCalled();
     expect(work).toHaveBeenCalledTimes(3);
 
     work.mockReset().mockRejectedValue(new Error('first'));
     const other = reconciler(onFirstFailure);
     other.request();
-    await clock.advanceAsync(60_000);
+    await clock.run(60_000);
     expect(onFirstFailure).toHaveBeenCalledTimes(1);
     expect(work).toHaveBeenCalledTimes(1);
   });
@@ -89,10 +89,10 @@ describe('a reconciler', () => {
     work.mockRejectedValue(new Error('ip says no'));
     const routes = reconciler();
     routes.request();
-    await clock.advanceAsync(0);
+    await clock.run(0);
     await routes.stop();
     routes.request();
-    await clock.advanceAsync(60_000);
+    await clock.run(60_000);
     expect(work).toHaveBeenCalledTimes(1);
   });
 });

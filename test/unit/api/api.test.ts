@@ -10,7 +10,11 @@ import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
 import { startTcpApi } from '../../../src/api/tcp.ts';
 import { WarrenError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
+import type { PodReport } from '../../../src/readmodel/reports.ts';
 import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
+
+/** JSON of 70 KB. */
+const TOO_LONG = `"${'x'.repeat(70_000)}"`;
 
 let folder: string;
 let path: string;
@@ -75,6 +79,14 @@ describe('the control API', () => {
     expect(statSync(join(folder, 'run')).mode & 0o777).toBe(0o755);
   });
 
+  it('lets a group in where one is configured', async () => {
+    // The group that runs this test, the one that it may give files to without being root.
+    const gid = process.getgid!();
+    open.push(await startApiServer({ path, gid, model: agent, commands: agent, log: silentLogger }));
+    expect(statSync(path)).toMatchObject({ gid, uid: process.getuid!() });
+    expect(statSync(path).mode & 0o777).toBe(0o660);
+  });
+
   it('hands on the code, message and hint of an error', async () => {
     await start();
     const client = new AgentClient(path);
@@ -100,7 +112,7 @@ describe('the control API', () => {
     ['POST', '/v1/pods', '{"name":7}', 400, 'BAD_REQUEST'],
     ['POST', '/v1/pods', '{"name":"a","other":1}', 400, 'BAD_REQUEST'],
     ['POST', '/v1/pods', '{"name":"web"}', 409, 'POD_EXISTS'],
-    ['POST', '/v1/pods', `"${'x'.repeat(70_000)}"`, 413, 'BODY_TOO_LARGE'],
+    ['POST', '/v1/pods', TOO_LONG, 413, 'BODY_TOO_LARGE'],
     ['DELETE', '/v1/pods/nobody', '', 404, 'POD_UNKNOWN'],
     ['GET', '/v1/leave', '', 405, 'METHOD_NOT_ALLOWED'],
     ['POST', '/v1/leave', '{"force":"yes"}', 400, 'BAD_REQUEST'],
@@ -108,6 +120,39 @@ describe('the control API', () => {
   ])('%s %s %.12s is %i %s', async (method, url, body, status, code) => {
     await start();
     expect(await raw(method, url, body)).toMatchObject({ status, body: { code } });
+  });
+
+  it.each([
+    ['GET', '/v1/status?pretty=1', 200],
+    ['GET', '/v1//status/', 200],
+    ['GET', '/v1/pods/web', 405],
+    ['PUT', '/v1/pods/web', 405],
+    ['DELETE', `/v1/peers/${'x'.repeat(5000)}`, 404],
+  ])('%s %s is %i', async (method, url, status) => {
+    await start();
+    expect((await raw(method, url)).status).toBe(status);
+  });
+
+  it('answers HEAD with the head of GET', async () => {
+    await start();
+    const head = await new Promise<{ status: number | undefined; length: string | undefined }>((resolve) => {
+      httpRequest({ socketPath: path, method: 'HEAD', path: '/v1/status', agent: false }, (response) => {
+        response.resume();
+        resolve({ status: response.statusCode, length: response.headers['content-length'] });
+      }).end();
+    });
+    expect(head).toEqual({ status: 200, length: String(JSON.stringify(fakeStatus).length + 1) });
+  });
+
+  it('says that a pod has to wait for the subnet by 503', async () => {
+    await start();
+    agent.addPod = async () => {
+      throw new WarrenError('NO_SUBNET', 'this node has no subnet yet (its lease is joining)');
+    };
+    expect(await raw('POST', '/v1/pods', '{"name":"db"}')).toMatchObject({
+      status: 503,
+      body: { code: 'NO_SUBNET' },
+    });
   });
 
   it('tells of a bug without its details', async () => {
@@ -156,6 +201,105 @@ describe('the control API', () => {
     await server.close();
     open.pop();
     expect(statSync(path, { throwIfNoEntry: false })).toBeUndefined();
+  });
+});
+
+describe('the read-only socket', () => {
+  const startReadOnly = async () => {
+    const options = { path, gid: undefined, model: agent, commands: undefined, log: silentLogger };
+    open.push(await startApiServer(options));
+  };
+
+  it('shows what the agent knows', async () => {
+    await startReadOnly();
+    const client = new AgentClient(path);
+    expect(await client.status()).toEqual(fakeStatus);
+    expect(await client.peers()).toEqual(fakePeers);
+    expect(await client.routes()).toEqual(agent.routes());
+    expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.targets()).toEqual(agent.targets());
+    for await (const pods of client.watch('pods', follow())) {
+      expect(pods).toEqual(agent.podReports);
+      break;
+    }
+  });
+
+  it.each([
+    ['POST', '/v1/pods', '{"name":"db"}'],
+    ['POST', '/v1/pods', 'no json'],
+    ['DELETE', '/v1/pods/web', ''],
+    ['DELETE', '/v1/peers/node-b', ''],
+    ['POST', '/v1/leave', '{"force":true}'],
+    ['GET', '/v1/keys', ''],
+    ['POST', '/v1/keys', '{"action":"add","key":"x"}'],
+    ['GET', '/v1/targets/all', ''],
+  ])('%s %s is 403', async (method, url, body) => {
+    await startReadOnly();
+    expect(await raw(method, url, body)).toMatchObject({ status: 403, body: { code: 'READ_ONLY' } });
+    expect(agent.podReports).toHaveLength(1);
+  });
+});
+
+function follow(intervalSeconds = 3600): { intervalSeconds: number; signal: AbortSignal } {
+  return { intervalSeconds, signal: new AbortController().signal };
+}
+
+describe('a stream of changes', () => {
+  it('follows what happens on the other end', async () => {
+    await start();
+    const client = new AgentClient(path);
+    const names: string[][] = [];
+    for await (const pods of client.watch<PodReport[]>('pods', follow())) {
+      names.push(pods.map(({ name }) => name));
+      if (names.length === 1) await client.addPod('db');
+      else if (names.length === 2) await client.removePod('web');
+      else break;
+    }
+    expect(names).toEqual([['web'], ['web', 'db'], ['db']]);
+  });
+
+  it('has counters again after the interval', async () => {
+    await start();
+    let count = 0;
+    for await (const status of new AgentClient(path).watch('status', follow(0.1))) {
+      expect(status).toEqual(fakeStatus);
+      if (++count === 3) break;
+    }
+    expect(count).toBe(3);
+  });
+
+  it('ends without an error when the reader has seen enough, with one when the agent goes', async () => {
+    const server = await start();
+    const seen = new AbortController();
+    for await (const _ of new AgentClient(path).watch('pods', { intervalSeconds: 1, signal: seen.signal }))
+      seen.abort();
+    const following = (async () => {
+      for await (const _ of new AgentClient(path).watch('pods', follow())) void server.close();
+    })();
+    open.pop();
+    await expect(following).rejects.toMatchObject({
+      code: 'AGENT_SILENT',
+      message: `the agent on ${path} did not answer: it has ended the stream`,
+    });
+  });
+
+  it.each([
+    '/v1/watch',
+    '/v1/watch?topics=',
+    '/v1/watch?topics=status,secrets',
+    '/v1/watch?topics=status&interval=0',
+    '/v1/watch?topics=status&interval=often',
+    '/v1/watch?topics=status&depth=2',
+  ])('%s is 400', async (url) => {
+    await start();
+    expect(await raw('GET', url)).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST' } });
+  });
+
+  it('is refused with the reason where its first value cannot be had', async () => {
+    await start();
+    agent.failure = new WarrenError('STATE_UNREADABLE', 'the disk is gone');
+    const [failed] = await Promise.allSettled([new AgentClient(path).watch('status', follow()).next()]);
+    expect(failed).toMatchObject({ status: 'rejected', reason: { code: 'STATE_UNREADABLE' } });
   });
 });
 

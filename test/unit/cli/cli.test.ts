@@ -8,7 +8,7 @@ import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
 import { parseKeyRing } from '../../../src/link/key-ring.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import { builtFile } from '../../../src/package.ts';
-import type { CheckReport } from '../../../src/readmodel/reports.ts';
+import type { CheckReport, PodReport } from '../../../src/readmodel/reports.ts';
 import { cli } from '../../helpers/cli.ts';
 import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
@@ -18,17 +18,16 @@ let socket: string;
 let agent: FakeAgent;
 let server: ApiServer;
 
+function startServer(): Promise<ApiServer> {
+  const options = { path: socket, gid: undefined, model: agent, commands: agent, log: silentLogger };
+  return startApiServer(options);
+}
+
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'warren-cli-test-'));
   socket = join(folder, 'agent.sock');
   agent = new FakeAgent();
-  server = await startApiServer({
-    path: socket,
-    gid: undefined,
-    model: agent,
-    commands: agent,
-    log: silentLogger,
-  });
+  server = await startServer();
 });
 afterEach(async () => {
   await server.close();
@@ -106,6 +105,57 @@ leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      
     expect(code).toBe(0);
     for (const line of stdout.trimEnd().split('\n')) expect(JSON.parse(line)).toEqual(fakeStatus);
     expect(lines(stdout)).toBe(2);
+  });
+
+  it('are printed at once when something changes', async () => {
+    const printed: string[] = [];
+    const { code } = await cli(['pods', '--json', '--watch', '3600', '-s', socket], {
+      onOutput: (text, interrupt) => {
+        const lines = text.trimEnd().split('\n');
+        printed.splice(0, printed.length, ...lines);
+        if (lines.length === 1) void agent.addPod('db', {});
+        else interrupt.abort();
+      },
+    });
+    expect(code).toBe(0);
+    const names = printed.map((line) => (JSON.parse(line) as PodReport[]).map(({ name }) => name));
+    expect(names).toEqual([['web'], ['web', 'db']]);
+  });
+
+  it.each(['routes', 'pods', 'peers'])(
+    '%s are printed as often as -w says although nothing changes',
+    async (name) => {
+      const { stdout } = await cli([name, '--json', '-w', '0.1', '-s', socket], {
+        onOutput: (text, interrupt) => {
+          if (text.split('\n').length > 3) interrupt.abort();
+        },
+      });
+      const lines = stdout.trimEnd().split('\n');
+      expect(lines).toHaveLength(3);
+      expect(new Set(lines).size).toBe(1);
+    },
+  );
+
+  it('show an agent that went away, and go on when it is back', async () => {
+    const steps: string[] = [];
+    const { code, stdout } = await cli(['routes', '-w', '0.1', '-s', socket], {
+      onOutput: (text, interrupt) => {
+        const step = `${steps.length}`;
+        if (steps.length === 0 && text.includes('node-b')) {
+          steps.push(step);
+          void server.close();
+        } else if (steps.length === 1 && text.includes('there is no control socket')) {
+          steps.push(step);
+          void startServer().then((again) => {
+            server = again;
+          });
+        } else if (steps.length === 2 && /no control socket[\s\S]*node-b/.test(text)) interrupt.abort();
+      },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^PREFIX[\s\S]*node-b.*\n(the agent on .*\n)?(there is no control socket .*\n)+PREFIX/,
+    );
   });
 
   it('go on watching while the agent is away', async () => {

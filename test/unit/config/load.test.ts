@@ -296,6 +296,21 @@ describe('a wrong file says where and what', () => {
       /2:15: api\.listen: must be address:port/,
     ],
     [
+      'a group that is none',
+      `${minimal}api: {socketGroup: "a:b"}\n`,
+      /2:20: api\.socketGroup: must be a group of this host/,
+    ],
+    [
+      'a read-only socket in the place of the control socket',
+      `${minimal}api: {readOnlySocket: /run/warren/agent.sock}\n`,
+      'c.yaml:2:23: api.readOnlySocket: is node.socket too (give it another path)',
+    ],
+    [
+      'a group for a read-only socket that is not there',
+      `${minimal}api: {readOnlyGroup: wheel}\n`,
+      /2:22: api\.readOnlyGroup: has nothing to open without api\.readOnlySocket/,
+    ],
+    [
       'a log level that does not exist',
       `${minimal}log: {level: inof}\n`,
       'c.yaml:2:14: log.level: must be one of trace, debug, info, warn, error, silent, not "inof" (did you mean info?)',

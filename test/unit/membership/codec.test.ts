@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { idOfPublicKey, verifySignature } from '../../../src/identity.ts';
-import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
 import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
 import { pack, packGroups, unpack } from '../../../src/link/packing.ts';

@@ -67,13 +67,6 @@ describe('requests have the bytes that iproute2 and nft send', () => {
       0,
       '00000000 05000000 01000000 01000000 08000400 78050000 08002800 2c000000',
     ],
-    [
-      'in another namespace',
-      setLink({ index: 5, namespaceId: 3, mtu: 1400 }),
-      16,
-      0,
-      '00000000 05000000 00000000 00000000 08002e00 03000000 08000400 78050000',
-    ],
     ['delete', deleteLink('wp1'), 17, 0, '00000000 00000000 00000000 00000000 08000300 77703100'],
     [
       'look',

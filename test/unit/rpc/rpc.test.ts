@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { DEFAULT_ANSWER_BYTES, MAX_BODY_BYTES, MAX_PART_BYTES } from '../../../src/rpc/limits.ts';
 import type { RpcHandler } from '../../../src/rpc/rpc.ts';
+import { inTime } from '../../../src/simulate/in-time.ts';
 import { CallHarness, type CallingNode, text, texts } from './call-harness.ts';
 
 /** The error's code and text. */
@@ -134,6 +135,17 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster, a call', (kind) =>
     expect(aborted).toBe(true);
     cluster.network.partition([a.host], [b.host]);
     expect(await failure(ask('sleep'))).toMatch(/^RPC_UNREACHABLE: .*10000 ms/);
+  });
+
+  it('may take as long as the caller says', async () => {
+    b.rpc.serve('slow', async () => {
+      await new Promise<void>((resolve) => cluster.clock.after(50_000, resolve));
+      return [text('done')];
+    });
+    const startMs = cluster.clock.now();
+    const slow = a.rpc.call(b.id, 'slow', text(''), { timeoutMs: 100_000 });
+    expect(texts(await inTime(cluster.clock, slow, { stepMs: 50 }))).toEqual(['done']);
+    expect(cluster.clock.now() - startMs).toBeGreaterThan(50_000);
   });
 
   it('that hears nothing for its idle time ends', async () => {
