@@ -35,7 +35,7 @@ class Steps {
     const index = this.failing.findIndex((pattern) => pattern.test(what));
     if (index >= 0) {
       this.failing.splice(index, 1);
-      throw new WarrenError('HOST_COMMAND_FAILED', `${what} fails`);
+      throw new WarrenError(foreignCode('TEST_FAILURE'), `${what} fails`);
     }
     if (this.held?.test(what)) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   };
@@ -177,7 +177,9 @@ describe('attachments', () => {
     for (const failing of [/^write$/, /^write \(done\)/, /^addNamespace/, /^ensure/, /^ensure.*done/]) {
       steps.failing.push(failing);
       const changes = changesOf(attachments);
-      await expect(attachments.add(own('a')), String(failing)).rejects.toEqual(code('HOST_COMMAND_FAILED'));
+      await expect(attachments.add(own('a')), String(failing)).rejects.toEqual(
+        code(foreignCode('TEST_FAILURE')),
+      );
       expect(attachments.list()).toEqual([]);
       expect(host.store.state.attachments).toEqual([]);
       expect(host.network.pairs.size).toBe(0);
@@ -189,7 +191,7 @@ describe('attachments', () => {
 
   it('that could not be rolled back are missing, and are made whole by asking again', async () => {
     steps.failing.push(/^ensure/, /^remove/);
-    await expect(attachments.add(own('a'))).rejects.toEqual(code('HOST_COMMAND_FAILED'));
+    await expect(attachments.add(own('a'))).rejects.toEqual(code(foreignCode('TEST_FAILURE')));
     expect(attachments.get('a')?.status).toBe('missing');
     expect((await attachments.check('a')).map((problem) => problem.code)).toEqual(['failed']);
     expect((await attachments.add(own('a'))).status).toBe('ready');
@@ -235,7 +237,9 @@ describe('attachments', () => {
     for (const failing of [/^remove wp/, /^removeNamespace/, /^write$/, /^write \(done\)/]) {
       await attachments.add(own('a'));
       steps.failing.push(failing);
-      await expect(attachments.delete('a'), String(failing)).rejects.toEqual(code('HOST_COMMAND_FAILED'));
+      await expect(attachments.delete('a'), String(failing)).rejects.toEqual(
+        code(foreignCode('TEST_FAILURE')),
+      );
       expect(attachments.get('a')?.status).toBe('missing');
       expect(host.store.state.attachments.map(({ id }) => id)).toEqual(['a']);
       await attachments.delete('a');
@@ -396,7 +400,7 @@ describe('attachments', () => {
     steps.failing.push(/^ensure b/);
     const { done, failed } = await attachments.repair();
     expect(done.toSorted()).toEqual(['a', 'c']);
-    expect(failed).toMatchObject([{ id: 'b', error: { code: 'HOST_COMMAND_FAILED' } }]);
+    expect(failed).toMatchObject([{ id: 'b', error: { code: foreignCode('TEST_FAILURE') } }]);
     expect(host.network.pairOf('d')!.serial).toBe(kept);
     expect(await attachments.repair()).toEqual({ done: ['b'], failed: [] });
     expect(await attachments.repair()).toEqual({ done: [], failed: [] });
@@ -430,7 +434,7 @@ describe('attachments', () => {
   it('are all removed when the node is cleaned up, past one that fails, which is said', async () => {
     for (const request of [own('a'), own('b'), cni('c1')]) await attachments.add(request);
     steps.failing.push(/^remove/);
-    await expect(attachments.deleteAll()).rejects.toEqual(code('HOST_COMMAND_FAILED'));
+    await expect(attachments.deleteAll()).rejects.toEqual(code(foreignCode('TEST_FAILURE')));
     expect(attachments.list()).toHaveLength(1);
     await attachments.deleteAll();
     expect(attachments.list()).toEqual([]);
