@@ -113,6 +113,19 @@ export class InventoryCluster {
     return this.nodes.filter(({ node }) => node.isRunning);
   }
 
+  /** The same by hash, which is quick: what each is told by each is what it has. */
+  get isSettled(): boolean {
+    const { running } = this;
+    const marks = running.map(({ id, node }) => [id, node.membership.self().inventory?.hash] as const);
+    return running.every(
+      ({ node, inventories }) =>
+        inventories.isAnnounced &&
+        inventories.behind === 0 &&
+        inventories.known === running.length &&
+        marks.every(([id, hash]) => node.membership.member(id)?.inventory?.hash === hash),
+    );
+  }
+
   /** Every running node has what every running node has attached, and knows that it is so. */
   agrees(nodes: readonly InventoryNode[] = this.running): boolean {
     return nodes.every((reader) =>
