@@ -113,16 +113,23 @@ export class InventoryCluster {
     return this.nodes.filter(({ node }) => node.isRunning);
   }
 
-  /** The same by hash, which is quick: what each is told by each is what it has. */
-  get isSettled(): boolean {
+  /** Every running node has the newest record of every running node. */
+  get isTold(): boolean {
     const { running } = this;
     const marks = running.map(({ id, node }) => [id, node.membership.self().inventory?.hash] as const);
-    return running.every(
-      ({ node, inventories }) =>
-        inventories.isAnnounced &&
-        inventories.behind === 0 &&
-        inventories.known === running.length &&
-        marks.every(([id, hash]) => node.membership.member(id)?.inventory?.hash === hash),
+    return running.every(({ node }) =>
+      marks.every(([id, hash]) => {
+        const member = node.membership.member(id);
+        return member?.status === 'alive' && member.inventory?.hash === hash;
+      }),
+    );
+  }
+
+  /** And has pulled what they stand for. Goes by hashes, and is quicker than `agrees`. */
+  get isSettled(): boolean {
+    return (
+      this.running.every(({ inventories }) => inventories.isAnnounced && inventories.behind === 0) &&
+      this.isTold
     );
   }
 
