@@ -144,6 +144,7 @@ export class StreamServer {
       write: (messages) => {
         if (writer && writer.frames >= MAX_ANSWER_FRAMES) {
           responder.abort();
+          reader.closed();
           return false;
         }
         return responder.write(sealed(messages, false));

@@ -41,6 +41,57 @@ describe('frames', () => {
     );
   });
 
+  // Those of kinds 1 to 4 are what 0.1.0 sends, and must stay as they are.
+  it.each([
+    ['datagram', 'clear', '572400000005000101020304050607080b0c0d0e0677617272656e68656c6c6f'],
+    [
+      'datagram',
+      'sealed',
+      '572500000005000101020304050607080b0c0d0e47c1dda8e95675ce12cb5bdcc442d061fd8f287e6c',
+    ],
+    ['request', 'clear', '572800000005000101020304050607080b0c0d0e0677617272656e68656c6c6f'],
+    [
+      'request',
+      'sealed',
+      '572900000005000101020304050607080b0c0d0e283dd2664437f5196e146b6dddf33bb87b17ffeb3e',
+    ],
+    ['response', 'clear', '572c00000005000101020304050607080b0c0d0e0677617272656e68656c6c6f'],
+    [
+      'response',
+      'sealed',
+      '572d00000005000101020304050607080b0c0d0ef230df12a61b5d9c86a3598dca03938494d5c4ec95',
+    ],
+    ['call', 'clear', '573400000005000101020304050607080b0c0d0e0677617272656e68656c6c6f'],
+    ['call', 'sealed', '573500000005000101020304050607080b0c0d0ed759dfe7a36bf37c3ba1851800e7f30a22afe7e781'],
+    ['answer', 'clear', '573800000005000101020304050607080b0c0d0e0677617272656e68656c6c6f'],
+    [
+      'answer',
+      'sealed',
+      '573900000005000101020304050607080b0c0d0e23a7edce5c93a89ca1dd5396319340feeb30e50946',
+    ],
+  ] as const)('of kind %s, %s, have the golden bytes', (kind, form, bytes) => {
+    const sealer = new Sealer('warren', form === 'sealed' ? ringOf(7) : undefined);
+    const stream = { ...header, kind, last: false, number: 0x5_0001 };
+    const request = { session: '1112131415161718', number: 0x30000 };
+    const isAnswer = kind === 'response' || kind === 'answer';
+    expect(hex(sealer.seal(stream, payload, isAnswer ? { request } : {}))).toBe(bytes);
+    expect(sealer.open(Buffer.from(bytes, 'hex'), request)).toMatchObject({ ok: true, header: stream });
+  });
+
+  it.each([
+    ['key', '573200000000000001020304050607080000000001'],
+    ['clear', '573200000000000001020304050607080000000002'],
+    ['sealed', '573200000000000001020304050607080000000003'],
+    ['cluster', '573200000000000001020304050607080000000004'],
+    ['version', '573200000000000001020304050607080000000005'],
+    ['busy', '573200000000000001020304050607080000000006'],
+    ['invalid', '573200000000000001020304050607080000000007'],
+    ['session', '573200000000000001020304050607080000000008'],
+    ['replayed', '573200000000000001020304050607080000000009'],
+  ] as const)('that refuse as %s have the golden bytes', (code, bytes) => {
+    expect(hex(refusalFrame(code, header.session))).toBe(bytes);
+  });
+
   it('round-trip in every form', () => {
     for (const sealer of [new Sealer('warren', undefined), new Sealer('warren', ringOf(1, 2))]) {
       fc.assert(

@@ -4,8 +4,9 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { type Identity, identityFromSeed } from '../../../src/identity.ts';
 import { PeerRefusedError } from '../../../src/link/link.ts';
-import { refusalFrame } from '../../../src/link/seal.ts';
-import type { Responder, TransportHandlers } from '../../../src/link/transport.ts';
+import { pack } from '../../../src/link/packing.ts';
+import { receiverOf, refusalFrame } from '../../../src/link/seal.ts';
+import type { InboundStream, Responder, TransportHandlers } from '../../../src/link/transport.ts';
 import {
   type AnswerMessage,
   type Call,
@@ -17,7 +18,7 @@ import {
   encodeSignedCall,
   encodeSignedOutcome,
 } from '../../../src/rpc/codec.ts';
-import { MAX_BODY_BYTES } from '../../../src/rpc/limits.ts';
+import { MAX_BODY_BYTES, MAX_INBOUND_CALLS } from '../../../src/rpc/limits.ts';
 import { callMessageType, callType } from '../../../src/rpc/proto.ts';
 import { bodyHash, PartsHash, signedCallBytes } from '../../../src/rpc/signing.ts';
 import { RecordedAnswer } from '../../helpers/recorded-answer.ts';
@@ -102,12 +103,12 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster', (kind) => {
       [
         'of somebody who is no member',
         signed(callOf({ caller: stranger.id, publicKey: stranger.publicKey }), stranger),
-        /^RPC_REFUSED: .*does not know/,
+        /^RPC_STRANGER: .*does not know/,
       ],
       [
         'of an earlier run of the caller',
         signed(callOf({ id: { session: '00000009'.repeat(2), number: 1 } })),
-        /^RPC_REFUSED: .*does not know/,
+        /^RPC_STRANGER: .*does not know/,
       ],
       ['for another node', signed(callOf({ target: a.id })), /^RPC_REFUSED: .*another node/],
       ['for another run', signed(callOf({ targetSession: '00000009'.repeat(2) })), /^refused: session/],
@@ -159,6 +160,53 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster', (kind) => {
     });
     expect(await answerTo([noCall.finish()])).toBe('refused: invalid');
     expect(served).toEqual([]);
+  });
+
+  it('a call that does not come in full is let go after ten seconds', async () => {
+    const frames = signed(callOf()).map((message, index) =>
+      a.sealer.seal(
+        {
+          kind: 'call',
+          last: false,
+          session: a.session,
+          receiver: receiverOf(b.session),
+          number: 0x10000 + index,
+        },
+        pack([message]),
+      ),
+    );
+    const answer = new RecordedAnswer();
+    const inbound = b.host.handlers!.accept(a.host.endpoint, answer);
+    for (const frame of frames) inbound.frame(frame);
+    cluster.clock.advance(9_000);
+    expect(answer.isEnded).toBe(false);
+    cluster.clock.advance(2_000);
+    expect(answer.frames).toEqual([refusalFrame('invalid')]);
+    expect(served).toEqual([]);
+  });
+
+  it('more calls than there is room for are refused as busy until one is over', async () => {
+    const open: { answer: RecordedAnswer; inbound: InboundStream }[] = [];
+    const openOne = () => {
+      const header = {
+        kind: 'call',
+        last: false,
+        session: a.session,
+        receiver: receiverOf(b.session),
+      } as const;
+      const answer = new RecordedAnswer();
+      const inbound = b.host.handlers!.accept(a.host.endpoint, answer);
+      inbound.frame(
+        a.sealer.seal({ ...header, number: 0x10000 * (open.length + 1) }, pack(signed(callOf()))),
+      );
+      open.push({ answer, inbound });
+      return answer.frames;
+    };
+    for (let i = 0; i < MAX_INBOUND_CALLS; i++) expect(openOne()).toEqual([]);
+    expect(openOne()).toEqual([refusalFrame('busy')]);
+    open[0]!.inbound.closed();
+    expect(openOne()).toEqual([]);
+    expect(openOne()).toEqual([refusalFrame('busy')]);
   });
 
   it('a call that was recorded and is sent again, in frames of its own, is not served twice', async () => {
@@ -294,7 +342,7 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster', (kind) => {
     await expect(cluster.inTime(a.rpc.call(b.id, 'echo', text('')))).rejects.toMatchObject({
       code: expected,
     });
-    expect(streams).toBe(code === 'session' || code === 'replayed' ? 3 : 1);
+    expect(streams).toBe({ busy: 7, key: 1, version: 1, session: 3, replayed: 3 }[code]);
   });
 
   it('any byte changed in a call on its way, or any bytes instead, are served by nobody', async () => {

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { DEFAULT_ANSWER_BYTES, MAX_BODY_BYTES, MAX_PART_BYTES } from '../../../src/rpc/limits.ts';
 import type { RpcHandler } from '../../../src/rpc/rpc.ts';
+import { inTime } from '../../../src/simulate/in-time.ts';
 import { CallHarness, type CallingNode, text, texts } from './call-harness.ts';
 
 /** The error's code and text. */
@@ -136,6 +137,17 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster, a call', (kind) =>
     expect(await failure(ask('sleep'))).toMatch(/^RPC_UNREACHABLE: .*10000 ms/);
   });
 
+  it('may take as long as the caller says', async () => {
+    b.rpc.serve('slow', async () => {
+      await new Promise<void>((resolve) => cluster.clock.after(50_000, resolve));
+      return [text('done')];
+    });
+    const startMs = cluster.clock.now();
+    const slow = a.rpc.call(b.id, 'slow', text(''), { timeoutMs: 100_000 });
+    expect(texts(await inTime(cluster.clock, slow, { stepMs: 50 }))).toEqual(['done']);
+    expect(cluster.clock.now() - startMs).toBeGreaterThan(50_000);
+  });
+
   it('that hears nothing for its idle time ends', async () => {
     b.rpc.serve('stall', async function* (_body, _caller, signal) {
       yield text('one');
@@ -254,6 +266,22 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster, a call', (kind) =>
     expect(b.session).not.toBe(session);
     cluster.know({ ...cluster.directory.get(b.id)!, session });
     expect(texts(await ask('echo', 'hi'))).toEqual(['node-0 said', 'hi']);
+  });
+
+  it('waits a little for a node that has yet to hear of the caller, and not for ever', async () => {
+    b.rpc.serve('echo', echo);
+    cluster.unknown.set(1, new Set([a.id]));
+    const work = a.rpc.call(b.id, 'echo', text('hi'));
+    await cluster.pass(300);
+    cluster.unknown.clear();
+    expect(texts(await cluster.inTime(work))).toEqual(['node-0 said', 'hi']);
+    cluster.unknown.set(1, new Set([a.id]));
+    expect(await failure(ask('echo'))).toBe(
+      'RPC_REFUSED: cannot ask node-1: it does not know this node, or not its present run',
+    );
+    const startMs = cluster.clock.now();
+    expect(await failure(ask('echo', '', { timeoutMs: 200 }))).toMatch(/^RPC_UNREACHABLE: .*200 ms/);
+    expect(cluster.clock.now() - startMs).toBeLessThan(210);
   });
 
   it('of an agent that stops, or to one, is unreachable', async () => {
