@@ -36,7 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   host: { code: 'clock errors ip netlink package sys', types: 'attachment config log' },
   clock: { code: '' },
   identity: { code: 'errors state' },
-  protobuf: { code: 'identity ip' },
+  protobuf: { code: 'identity ip package' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
   link: { code: 'clock errors identity ip protobuf state', types: 'log' },
   membership: { code: 'clock errors identity ip link package protobuf state', types: 'log' },
@@ -103,7 +103,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   yaml: 'config lab bench',
   fastify: 'api',
   zod: 'config host identity state attachment lease link membership api lab bench simulate inventory',
-  protobufjs: 'membership rpc inventory',
+  protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',
   pino: 'log',
