@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  */
 const ENTRIES = [
   'bin/warren',
-  'datapath/worker',
+  'dataplane/packet-worker',
   'host/attachment/worker',
   'simulate/part-worker',
   'bench/micro/main',

@@ -12,21 +12,18 @@
  * place where events of members, leases, attachments and the host meet what follows them.
  */
 import { agentCommands } from './agent/commands.ts';
-import { HostGuard, type Repair } from './agent/host-guard.ts';
+import { Followers } from './agent/followers.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
-import { Reconciler } from './agent/reconciler.ts';
 import { timingOf } from './agent/timing.ts';
-import { findUnderlay, moveUnderlay, refuseUnderlayInOverlay } from './agent/underlay-move.ts';
+import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Inventories } from './inventory/inventories.ts';
-import { formatEndpoint } from './ip/endpoint.ts';
-import { formatPrefix } from './ip/prefix.ts';
 import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import type { LeaseSource } from './lease/lease-source.ts';
@@ -51,7 +48,6 @@ export interface AgentEvents {
 export class Agent {
   #config: Config;
   readonly #parts: AgentParts;
-  readonly #events: AgentEvents;
   readonly #dataPlane: DataPlane;
   readonly #transport: MovableTransport;
   readonly #membership: Membership;
@@ -61,15 +57,9 @@ export class Agent {
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
-  readonly #guard: HostGuard;
-  /** The data plane's subnets follow the lease; the pods follow those. */
-  readonly #leaseFollower: Reconciler;
-  /** The data plane's peers follow the view of them. */
-  readonly #peerFollower: Reconciler;
+  readonly #followers: Followers;
   readonly #model: LiveReadModel;
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
-  /** As text; empty before the data plane is active. */
-  #activeSubnets = '';
   readonly inventory: Inventories;
   readonly commands: Commands;
 
@@ -86,7 +76,7 @@ export class Agent {
       log: parts.log,
       onFailure: events.onFailure,
       onDeviceLost: () => {
-        if (agent) agent.#guard.check();
+        if (agent) agent.#followers.checkHost();
       },
     });
     try {
@@ -101,7 +91,6 @@ export class Agent {
   private constructor(config: Config, parts: AgentParts, events: AgentEvents, dataPlane: DataPlane) {
     this.#config = config;
     this.#parts = parts;
-    this.#events = events;
     this.#dataPlane = dataPlane;
     const { clock, log, host, state, attachmentNetwork } = parts;
     const { cluster, node } = config;
@@ -179,32 +168,11 @@ export class Agent {
     });
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView([this.#staticPeers, gossipPeers]);
-    this.#leaseFollower = new Reconciler({
-      failing: 'the overlay cannot be brought up',
-      work: () => this.#followLease(),
-      clock,
-      log,
-      // What this host refuses from the start is for a person to put right.
-      onFirstFailure: (error) => {
-        this.#events.onFailure(error instanceof Error ? error : new Error(String(error)));
-        return true;
-      },
-    });
-    this.#peerFollower = new Reconciler({
-      failing: 'cannot take over the peers and their routes',
-      work: () => this.#followPeers(),
-      clock,
-      log,
-    });
-    this.#guard = new HostGuard({
-      host,
-      clock,
-      log,
-      repair: () => this.#repair(),
-      underlay: () => dataPlane.underlay,
-      findUnderlay: () => findUnderlay(this.#config, host, dataPlane.underlay),
-      moveTo: (underlay) => this.#moveTo(underlay),
-      isChanging: () => dataPlane.isBusy,
+    this.#followers = new Followers({
+      ...{ config, clock, log, host, dataPlane, transport: this.#transport, membership },
+      ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
+      changed: (...topics) => this.#model.changed(...topics),
+      onFailure: events.onFailure,
     });
     this.#model = agentModel({
       config,
@@ -214,9 +182,9 @@ export class Agent {
       peers: this.#peers,
       dataPlane,
       pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
-      subnets: () => (this.#activeSubnets === '' ? [] : this.#leases.state().prefixes),
+      subnets: () => this.#followers.subnets,
       problems: () => this.#problems(),
-      repairs: () => this.#guard.counts,
+      repairs: () => this.#followers.repairs,
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,
@@ -235,7 +203,7 @@ export class Agent {
       keys,
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
-      activeSubnets: () => this.#activeSubnets,
+      subnets: () => this.#followers.subnets,
       onLeave: events.onLeave,
     });
   }
@@ -257,9 +225,6 @@ export class Agent {
       const api = await serve(this.#model, this.commands);
       this.#push('control socket', () => api.close());
     }
-    this.#leases.on('change', () => this.#leaseFollower.request());
-    this.#peers.on('change', () => this.#peerFollower.request());
-    this.#attachments.on('change', () => this.#leases.podsChanged());
     this.#leases.start();
     this.#push('leases', () => this.#leases.stop());
     this.inventory.start();
@@ -268,15 +233,9 @@ export class Agent {
     this.#push('requests', () => this.#rpc.close());
     this.#push('inventory', () => this.inventory.stop());
     this.#push('attachments', () => this.#attachments.close());
-    this.#guard.start();
-    this.#push('peers', async () => {
-      this.#peers.close();
-      await this.#peerFollower.stop();
-    });
-    this.#push('lease follower', () => this.#leaseFollower.stop());
-    this.#push('host guard', () => this.#guard.stop());
-    this.#peerFollower.request();
-    this.#leaseFollower.request();
+    this.#push('peers', () => this.#peers.close());
+    this.#followers.start();
+    this.#push('followers', () => this.#followers.stop());
   }
 
   /** `leave`: the others are told that this node goes. */
@@ -311,60 +270,11 @@ export class Agent {
     this.#started.push({ what, stop });
   }
 
-  async #followLease(): Promise<void> {
-    const { status, prefixes } = this.#leases.state();
-    const subnets = prefixes.map(formatPrefix).join(' ');
-    // A lost lease stays in use for the pods that it has: they reach each other and this node.
-    const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
-    if (!hasSubnets || subnets === this.#activeSubnets) return;
-    await this.#dataPlane.activate(prefixes);
-    this.#activeSubnets = subnets;
-    const { vtep, mtu } = this.#dataPlane;
-    this.#parts.log.info({ subnets, vtep: formatEndpoint(vtep), mtu }, 'the overlay is up');
-    this.#model.changed('status', 'routes', 'targets');
-    this.#attachments.setSubnets(prefixes);
-    await this.#pods.restore();
-    this.#leases.podsChanged();
-  }
-
-  async #followPeers(): Promise<void> {
-    await this.#dataPlane.update(this.#peers.forwarding());
-    this.#model.changed('peers', 'routes');
-  }
-
-  async #repair(): Promise<Repair> {
-    const repaired = await this.#dataPlane.repair();
-    if (this.#activeSubnets === '') return { done: repaired };
-    // With an address of the node the kernel drops the routes to pods that name it as their source.
-    if (repaired.length > 0) await this.#attachments.restore();
-    const { done, failed } = await this.#attachments.repair();
-    if (repaired.length + done.length > 0) this.#model.changed('status', 'pods');
-    return { done: [...repaired, ...done.map(() => 'pod' as const)], error: failed[0]?.error };
-  }
-
-  async #moveTo(...[underlay]: Parameters<DataPlane['moveTo']>): Promise<void> {
-    const before = this.#dataPlane.vtep;
-    await moveUnderlay(this.#config, underlay, this.#dataPlane, this.#transport);
-    const { vtep, mtu, gsoMaxSegments } = this.#dataPlane;
-    const isElsewhere = formatEndpoint(vtep) !== formatEndpoint(before);
-    this.#parts.log.warn(
-      { vtep: formatEndpoint(vtep), mtu },
-      isElsewhere ? "the underlay's address has changed" : "the underlay's link has changed",
-    );
-    const gossip = { address: underlay.address, port: this.#config.underlay.gossipPort };
-    this.#membership.updateSelf({ gossip, vtep, mtu });
-    this.#model.changed('status', 'routes');
-    // Peers of another family can, or cannot, be sent to now.
-    this.#peerFollower.request();
-    await this.#attachments.setLimits({ mtu, gsoMaxSegments });
-  }
-
   /** What a person should look at, one sentence each. */
   #problems(): string[] {
-    const own = [this.#leaseFollower.problem, this.#peerFollower.problem, this.#guard.problem];
     return [
       ...this.#membership.problems(),
-      ...own.filter((problem) => problem !== undefined),
+      ...this.#followers.problems(),
       ...this.inventory.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];

@@ -2,7 +2,7 @@
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import { WarrenError } from '../errors.ts';
-import { formatPrefix } from '../ip/prefix.ts';
+import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import type { KeyCommands } from '../keys/key-commands.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
@@ -21,8 +21,8 @@ export interface CommandParts {
   readonly keys: KeyCommands;
   readonly rpc: Rpc;
   readonly ownTargets: () => NodeTargets;
-  /** The subnets that pods get addresses of, as text; empty before the data plane is active. */
-  readonly activeSubnets: () => string;
+  /** Those that pods get addresses of; empty before the data plane is active. */
+  readonly subnets: () => readonly Prefix[];
   /** This node has left for good. */
   readonly onLeave: () => void;
 }
@@ -57,9 +57,10 @@ export function agentCommands(parts: CommandParts): Commands {
 }
 
 /** Right after a change of lease the old subnet is still in use: a pod would get an address from there. */
-function refuseWithoutSubnet({ leases, activeSubnets }: CommandParts): void {
+function refuseWithoutSubnet({ leases, subnets }: CommandParts): void {
   const { status, prefixes } = leases.state();
-  if (status === 'active' && prefixes.map(formatPrefix).join(' ') === activeSubnets()) return;
+  const text = (some: readonly Prefix[]) => some.map(formatPrefix).join(' ');
+  if (status === 'active' && text(prefixes) === text(subnets())) return;
   throw new WarrenError('NO_SUBNET', `this node has no subnet yet (its lease is ${status})`, {
     hint: 'See `warren status`.',
   });

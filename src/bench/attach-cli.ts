@@ -1,9 +1,9 @@
 /** `warren bench attach`. */
 import { existsSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { type Cell, renderTable } from '../cli/table.ts';
 import { requireForLab } from '../lab/program.ts';
 import { VERSION } from '../package.ts';
+import { type Cell, renderTable } from '../terminal/table.ts';
 import { type AttachProgram, type AttachTimes, CNI_FOLDER, measureAttach } from './attach.ts';
 import { LiveLine } from './live-line.ts';
 import { describeMachine } from './machine.ts';

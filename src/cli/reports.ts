@@ -7,7 +7,7 @@ import type {
   RouteReport,
   StatusReport,
 } from '../readmodel/reports.ts';
-import { type Cell, type Colour, type Paint, renderFields, renderTable } from './table.ts';
+import { type Cell, type Colour, type Paint, renderFields, renderTable } from '../terminal/table.ts';
 
 const LEASE_COLOURS: Readonly<Record<LeaseStatus, Colour>> = {
   joining: 'yellow',

@@ -1,7 +1,7 @@
 /** `--watch`: the same report whenever it changes, and every so often, until Ctrl-C. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WarrenError } from '../errors.ts';
-import type { CliIo } from './io.ts';
+import type { CliIo } from '../terminal/io.ts';
 
 /** Cursor home and erase to the end (ECMA-48): nothing flickers, unlike with a cleared screen. */
 const HOME = '\u001b[H';

@@ -2,9 +2,8 @@
  * What the userspace data plane needs of its surroundings: a TUN device, UDP sockets, the packet path between them,
  * and the host's network settings. On Linux they are the real ones; tests have some in memory.
  */
-import { Datapath, type DatapathOptions } from '../datapath/datapath.ts';
+
 import type { ForwardingState } from '../datapath/forwarding.ts';
-import type { WorkerOffloads } from '../datapath/worker-messages.ts';
 import type { InNetns } from '../host/command.ts';
 import { enableForwarding } from '../host/forwarding.ts';
 import { configureTun, inspectTun, type TunFault, type TunNetwork } from '../host/tun-network.ts';
@@ -17,6 +16,8 @@ import {
   type UnderlaySocketOptions,
   type UnderlaySockets,
 } from '../underlay/underlay-socket.ts';
+import { Datapath, type DatapathOptions } from './packet-threads.ts';
+import type { WorkerOffloads } from './worker-messages.ts';
 
 export interface UserspaceParts {
   /** One agent per TUN device. Throws TUN_TAKEN. */

@@ -10,13 +10,12 @@ import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
 import { WarrenError } from '../errors.ts';
 import type { TunNetwork } from '../host/tun-network.ts';
 import type { Underlay } from '../host/underlay-route.ts';
-import { addressWords, sameAddress } from '../ip/address.ts';
-import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
+import { sameAddress } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import type { TunDevice } from '../tun/tun-device.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
-import type { UnderlaySockets } from '../underlay/underlay-socket.ts';
 import type {
   DataPlane,
   DataPlaneRepair,
@@ -27,6 +26,7 @@ import type {
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
 import { Traffic } from './traffic.ts';
+import { closeTunnelSockets, openTunnelSockets, type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
 import type { PacketPath, UserspaceParts } from './userspace-parts.ts';
 
 export interface UserspaceOptions {
@@ -40,13 +40,6 @@ export interface UserspaceOptions {
   readonly onDeviceLost: () => void;
 }
 
-/** The sockets at one underlay address. */
-interface Sockets {
-  readonly receivers: UnderlaySockets;
-  /** With several workers each sends from a port of its own (RFC 7348, section 4.1: source ports vary). */
-  readonly senders: UnderlaySockets;
-}
-
 export class UserspaceDataPlane implements DataPlane {
   readonly #options: UserspaceOptions;
   readonly #workers: number;
@@ -55,7 +48,7 @@ export class UserspaceDataPlane implements DataPlane {
   readonly #lock: TunLock;
   #underlay: Underlay;
   #mtu: number;
-  #sockets: Sockets;
+  #sockets: TunnelSockets;
   #tun: TunDevice;
   #isTunLost = false;
   #path: PacketPath | undefined;
@@ -294,7 +287,7 @@ export class UserspaceDataPlane implements DataPlane {
   }
 
   /** After a move that failed: `#underlay` and `#mtu` are the old ones again, and the rest follows. */
-  async #restore(old: Sockets, opened: Sockets | undefined): Promise<void> {
+  async #restore(old: TunnelSockets, opened: TunnelSockets | undefined): Promise<void> {
     const { parts, log } = this.#options;
     if (opened) {
       await this.#stopPath();
@@ -324,30 +317,13 @@ export class UserspaceDataPlane implements DataPlane {
     this.#isTunLost = true;
   }
 
-  #openSockets(underlay: Underlay): Sockets {
+  #openSockets(underlay: Underlay): TunnelSockets {
     const { config, parts } = this.#options;
-    const { udpSegment, udpGro } = config.datapath.offload;
-    const vtep = vtepOn(underlay, config);
-    const options = {
-      words: addressWords(underlay.address),
-      displayName: formatEndpoint(vtep),
-      wanted: { udpSegment, udpGro },
-      count: this.#workers,
-    };
-    const receivers = parts.openSockets({ ...options, port: vtep.port });
-    if (this.#workers === 1) return { receivers, senders: receivers };
-    try {
-      const wanted = { udpSegment, udpGro: false };
-      return { receivers, senders: parts.openSockets({ ...options, port: 0, sendsOnly: true, wanted }) };
-    } catch (error) {
-      parts.closeSockets(receivers);
-      throw error;
-    }
+    return openTunnelSockets(config, parts, underlay, this.#workers);
   }
 
-  #closeSockets({ receivers, senders }: Sockets): void {
-    this.#options.parts.closeSockets(receivers);
-    if (senders !== receivers) this.#options.parts.closeSockets(senders);
+  #closeSockets(sockets: TunnelSockets): void {
+    closeTunnelSockets(sockets, this.#options.parts);
   }
 
   #startPath(): Promise<PacketPath> {
@@ -388,10 +364,6 @@ export class UserspaceDataPlane implements DataPlane {
 /** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */
 function automaticWorkers(): number {
   return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 4)));
-}
-
-function vtepOn({ address }: Underlay, config: Config): Endpoint {
-  return { address, port: config.encapsulation.port };
 }
 
 function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {

@@ -1,16 +1,17 @@
 /**
  * The packet path of one agent in the test's own thread: the same outbound and inbound code as in a worker
- * (src/datapath/worker.ts), run whenever a packet comes in.
+ * (src/dataplane/packet-worker.ts), run whenever a packet comes in.
  */
-import type { DatapathOptions } from '../../src/datapath/datapath.ts';
+
 import type { ForwardingState } from '../../src/datapath/forwarding.ts';
 import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
 import { Inbound } from '../../src/datapath/inbound.ts';
 import { Outbound } from '../../src/datapath/outbound.ts';
 import { Turn } from '../../src/datapath/turn.ts';
 import { VtepTable } from '../../src/datapath/vtep-table.ts';
-import type { WorkerOffloads } from '../../src/datapath/worker-messages.ts';
+import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { PacketPath } from '../../src/dataplane/userspace-parts.ts';
+import type { WorkerOffloads } from '../../src/dataplane/worker-messages.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { EAGAIN } from '../../src/sys/constants.ts';

@@ -3,7 +3,7 @@
  * packets from its pods to the right place. Whatever the agent does to a Linux host by commands and system calls it
  * does here to plain values, which tests look at and tamper with.
  */
-import type { DatapathOptions } from '../../src/datapath/datapath.ts';
+import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { UserspaceParts } from '../../src/dataplane/userspace-parts.ts';
 import { WarrenError } from '../../src/errors.ts';
 import type { Host } from '../../src/host/host.ts';

@@ -2,8 +2,8 @@
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { errorMessage, WarrenError } from '../../errors.ts';
+import type { CliContext } from '../../terminal/io.ts';
 import { printJson } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
 
 export function registerAgentCommand(program: Command, context: CliContext): void {
   program

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { errorMessage, WarrenError } from '../../errors.ts';
 import type { KeyListReport } from '../../readmodel/reports.ts';
+import type { CliContext } from '../../terminal/io.ts';
+import { type Paint, painter, renderTable } from '../../terminal/table.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
-import { type Paint, painter, renderTable } from '../table.ts';
 
 interface Options extends SocketOption {
   readonly json?: true;

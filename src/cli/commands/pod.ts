@@ -3,9 +3,9 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { WarrenError } from '../../errors.ts';
 import { argvInNetns } from '../../host/command.ts';
+import { runAttached } from '../../terminal/attached.ts';
+import type { CliContext } from '../../terminal/io.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import { runAttached } from '../attached.ts';
-import type { CliContext } from '../io.ts';
 
 interface AddOptions extends SocketOption {
   readonly netns?: string;

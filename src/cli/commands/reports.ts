@@ -3,10 +3,10 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { AgentClient } from '../../api/client.ts';
 import type { PeerReport, PodReport, RouteReport, StatusReport } from '../../readmodel/reports.ts';
 import { COUNTING_TOPICS } from '../../readmodel/topics.ts';
+import type { CliContext } from '../../terminal/io.ts';
+import { type Paint, painter } from '../../terminal/table.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
 import { renderPeers, renderPods, renderRoutes, renderStatus } from '../reports.ts';
-import { type Paint, painter } from '../table.ts';
 import { watch } from '../watch.ts';
 
 interface ReportOptions extends SocketOption {

@@ -5,6 +5,8 @@
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { WorkerCounters } from '../datapath/counters.ts';
+import type { ForwardingState } from '../datapath/forwarding.ts';
 import { WarrenError } from '../errors.ts';
 import { builtFile } from '../package.ts';
 import { Arena } from '../sys/arena.ts';
@@ -12,8 +14,6 @@ import { checked } from '../sys/calls.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { errnoName } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
-import type { WorkerCounters } from './counters.ts';
-import type { ForwardingState } from './forwarding.ts';
 import type { FromWorker, ToWorker, WorkerOffloads, WorkerSettings } from './worker-messages.ts';
 
 export interface DatapathOptions {
@@ -130,7 +130,7 @@ export class Datapath {
       overheadBytes: options.overheadBytes,
       offloads: this.#offloads,
     };
-    const thread = new Worker(builtFile('datapath/worker'), {
+    const thread = new Worker(builtFile('dataplane/packet-worker'), {
       workerData: settings,
       name: 'warren-path',
     });

@@ -5,19 +5,19 @@
  * events and timers, and a garbage-collection pause of the control thread never delays a packet.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { WorkerCounters } from '../datapath/counters.ts';
+import { IcmpReplies } from '../datapath/icmp-replies.ts';
+import { Inbound } from '../datapath/inbound.ts';
+import { Outbound } from '../datapath/outbound.ts';
+import { PollSet } from '../datapath/poll-set.ts';
+import { Turn } from '../datapath/turn.ts';
+import { VtepTable } from '../datapath/vtep-table.ts';
 import { Fdb } from '../fdb/fdb.ts';
 import { Arena } from '../sys/arena.ts';
 import { EAGAIN, POLLIN, POLLOUT } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
 import { LinuxTunQueue } from '../tun/tun-queue.ts';
 import { LinuxUnderlaySocket } from '../underlay/underlay-socket.ts';
-import { WorkerCounters } from './counters.ts';
-import { IcmpReplies } from './icmp-replies.ts';
-import { Inbound } from './inbound.ts';
-import { Outbound } from './outbound.ts';
-import { PollSet } from './poll-set.ts';
-import { Turn } from './turn.ts';
-import { VtepTable } from './vtep-table.ts';
 import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
 
 /** What a worker blocks on. */
@@ -125,7 +125,7 @@ class PacketPath {
   };
 }
 
-if (!parentPort) throw new Error('datapath/worker runs as a worker thread');
+if (!parentPort) throw new Error('dataplane/packet-worker runs as a worker thread');
 const port = parentPort;
 const nowMs = (): number => performance.now();
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { durationText, sizeText } from '../../../src/cli/reports.ts';
-import { painter, renderFields, renderTable, tableWidth } from '../../../src/cli/table.ts';
+import { painter, renderFields, renderTable, tableWidth } from '../../../src/terminal/table.ts';
 
 const plain = painter({ write: () => {}, isTerminal: false, columns: 80 }, {});
 const terminal = { write: () => {}, isTerminal: true, columns: 80 };

@@ -1,5 +1,5 @@
 /** What the control thread and a packet path thread say to each other. */
-import type { ForwardingState } from './forwarding.ts';
+import type { ForwardingState } from '../datapath/forwarding.ts';
 
 export interface WorkerSettings {
   /** A queue of the TUN device; from here the kernel's packets come. */
