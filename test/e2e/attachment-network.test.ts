@@ -234,6 +234,18 @@ describeUnless(MISSING, 'attachments on the host', () => {
     }
   });
 
+  it('are removed many at a time, and no others with them', async () => {
+    const all = await Promise.all([2, 3, 4, 5, 6].map(attach));
+    const [kept, ...gone] = all;
+    // As a thread leaves it that is lost before it deletes what it has gathered.
+    node.run('ip', 'link', 'set', 'dev', 'wp2', 'group', String(0x7761_7272));
+    await network.ensure(kept!.link);
+    await Promise.all(gone.map(({ link }) => network.remove(link)));
+    expect(node.run('ip', '-o', 'link', 'show', 'type', 'veth').match(/wp\d+/g)).toEqual(['wp2']);
+    expect(node.run('nft', 'list', 'set', 'inet', 'warren', 'ipv6_sources').match(/wp\d+/g)).toEqual(['wp2']);
+    expect(ping(kept!.ns, '10.42.3.1')).toContain(' 0% packet loss');
+  });
+
   it('get another MTU without being made anew', async () => {
     const { ns, link } = await attach(2);
     const before = [linkJson(ns, 'eth0')!.ifindex, linkJson(node, 'wp2')!.ifindex];

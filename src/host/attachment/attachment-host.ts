@@ -27,6 +27,9 @@ import { checkProblem, SourceCheck } from './source-check.ts';
 import { SOURCE_CHECK, type SourceCheckMode, type SourceCheckState } from './thread-messages.ts';
 import { enterProblem, openNetns, ThreadNamespace } from './thread-namespace.ts';
 
+/** Of interfaces that are about to be deleted; a number that nobody else chooses. */
+const DYING_GROUP = 0x7761_7272;
+
 export class AttachmentHost {
   readonly #thread = new ThreadNamespace();
   readonly #journal: Journal;
@@ -70,6 +73,28 @@ export class AttachmentHost {
 
   remove(hostInterface: string, mode: SourceCheckMode): void {
     this.#deleteLink(hostInterface);
+    this.#forbid(hostInterface, mode);
+  }
+
+  /**
+   * Deletes several interfaces, for `remove` to do the rest: the kernel waits for all processors to have let go of an
+   * interface, some 30 ms, and for several at once it waits no longer.
+   */
+  deleteLinks(names: readonly string[]): void {
+    for (const name of names) {
+      const index = findLink(this.#node, name)?.index;
+      if (index === undefined) continue;
+      const request = nl.setLink({ index, group: DYING_GROUP });
+      this.#node.change([{ request, doing: `removing the interface ${name}` }]);
+    }
+    try {
+      this.#node.change([{ request: nl.deleteGroup(DYING_GROUP), doing: 'removing interfaces' }]);
+    } catch (error) {
+      if (!isRefusal(error, 'ENODEV')) throw error;
+    }
+  }
+
+  #forbid(hostInterface: string, mode: SourceCheckMode): void {
     if (mode === SOURCE_CHECK.off) return;
     try {
       this.#sourceCheck().forbid(hostInterface);
