@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LinuxAttachmentNetwork } from '../../src/host/attachment/linux-attachment-network.ts';
@@ -396,6 +396,18 @@ describeUnless(MISSING, 'attachments on the host', () => {
 
   describe('when the thread', () => {
     const workers: Worker[] = [];
+    /** Of this process: the network namespaces and sockets that it holds. */
+    const openDescriptors = () =>
+      readdirSync('/proc/self/fd')
+        .flatMap((fd) => {
+          try {
+            return readlinkSync(`/proc/self/fd/${fd}`);
+          } catch {
+            return [];
+          }
+        })
+        .filter((target) => /^(net|socket):/.test(target))
+        .sort();
     const startWorker: NamespaceThreadOptions['startWorker'] = (workerData) => {
       const worker = new Worker(builtFile('host/attachment/worker'), { workerData });
       workers.push(worker);
@@ -403,6 +415,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
     };
 
     it('is killed in the middle, nothing is left, and another one goes on', async () => {
+      const descriptors = openDescriptors();
       network = open({ startWorker });
       const spaces = Array.from({ length: 12 }, namespace);
       const made: number[] = [];
@@ -425,6 +438,8 @@ describeUnless(MISSING, 'attachments on the host', () => {
       for (const [i, ns] of spaces.entries()) await network.ensure(linkOf(i + 2, ns.path));
       expect(ping(spaces[11]!, addressesOf(2)[1])).toContain(' 0% packet loss');
       expect(workers).toHaveLength(2);
+      await network.close();
+      expect(openDescriptors()).toEqual(descriptors);
     });
 
     it('has nothing to do, it ends, and the next operation starts another', async () => {

@@ -12,7 +12,7 @@
  */
 import { closeSync } from 'node:fs';
 import type { AttachmentLink } from '../../attachment/link.ts';
-import { WarrenError } from '../../errors.ts';
+import { errorMessage, WarrenError } from '../../errors.ts';
 import type { IpAddress } from '../../ip/address.ts';
 import { NetlinkConversation } from '../../netlink/conversation.ts';
 import { isRefusal } from '../../netlink/error.ts';
@@ -33,6 +33,7 @@ const DYING_GROUP = 0x7761_7272;
 export class AttachmentHost {
   readonly #thread = new ThreadNamespace();
   readonly #journal: Journal;
+  readonly #warn: (text: string) => void;
   readonly #netns: string | undefined;
   /** The node's own namespace, where that is not the thread's. */
   readonly #nodeFd: number | undefined;
@@ -41,8 +42,9 @@ export class AttachmentHost {
   #sources: SourceCheck | undefined;
 
   /** `netns`: path of the node's own namespace; undefined: this process's. Throws a SysError. */
-  constructor(netns: string | undefined, journal: Journal) {
+  constructor(netns: string | undefined, journal: Journal, warn: (text: string) => void) {
     this.#journal = journal;
+    this.#warn = warn;
     this.#netns = netns;
     this.#nodeFd = netns === undefined ? undefined : openNetns(netns);
     this.#node = new NetlinkConversation(this.#openSocket(this.#nodeFd, NETLINK_ROUTE));
@@ -215,7 +217,7 @@ export class AttachmentHost {
     try {
       this.remove(link.hostInterface, mode);
     } catch (error) {
-      console.error(`warren: the interface ${link.hostInterface} could not be removed again:`, error);
+      this.#warn(`the interface ${link.hostInterface} could not be removed again: ${errorMessage(error)}`);
     }
   }
 

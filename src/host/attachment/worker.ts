@@ -58,7 +58,7 @@ function takeMessages(): void {
 /** Deletes the interfaces of several removals at once; each then finds nothing left to delete. */
 function deleteLinks(removals: readonly ToThread[]): void {
   try {
-    host ??= new AttachmentHost(settings.netns, journal);
+    host ??= newHost();
     host.deleteLinks(removals.map(({ args }) => args[0] as string));
   } catch {
     // Each of them tries for itself, and says what is wrong.
@@ -68,12 +68,16 @@ function deleteLinks(removals: readonly ToThread[]): void {
 async function answer({ id, name, args }: ToThread): Promise<void> {
   try {
     // Here, so that a namespace that is not there is an error of the request.
-    host ??= new AttachmentHost(settings.netns, journal);
+    host ??= newHost();
     post({ id, result: await carryOut(host, id, name, args) });
   } catch (error) {
     const { code, hint } = error instanceof WarrenError ? error : { code: undefined, hint: undefined };
     post({ id, error: { code, message: errorMessage(error), hint } });
   }
+}
+
+function newHost(): AttachmentHost {
+  return new AttachmentHost(settings.netns, journal, (warning) => post({ warning }));
 }
 
 function carryOut(to: AttachmentHost, id: number, name: OperationName, args: readonly unknown[]): unknown {
