@@ -8,7 +8,7 @@ import { parseAddress } from '../../src/ip/address.ts';
 import { silentLogger } from '../../src/log/logger.ts';
 import { builtFile } from '../../src/package.ts';
 import { addressesOf, linkOf, throwawayNode } from '../helpers/attachment-links.ts';
-import { hamperedWorker, MS_BIND, READ_ONLY_SETTINGS } from '../helpers/hampered-worker.ts';
+import { hamperedWorker, MS_BIND, READ_ONLY_SETTINGS, strandedWorker } from '../helpers/hampered-worker.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { type ThrowawayNetns, throwawayNetns } from '../helpers/throwaway-netns.ts';
 
@@ -440,6 +440,25 @@ describeUnless(MISSING, 'attachments on the host', () => {
       expect(workers).toHaveLength(2);
       await network.close();
       expect(openDescriptors()).toEqual(descriptors);
+    });
+
+    it('cannot come home from a namespace, it ends, and another one goes on', async () => {
+      let isFirst = true;
+      network = open({
+        startWorker: (settings) => {
+          const start = isFirst ? strandedWorker : startWorker!;
+          isFirst = false;
+          return start(settings);
+        },
+      });
+      const ns = namespace();
+      const before = node.run('ip', '-o', 'link');
+      await expect(network.ensure(linkOf(2, ns.path))).rejects.toMatchObject({
+        code: 'NAMESPACE_THREAD_LOST',
+      });
+      expect(node.run('ip', '-o', 'link')).toBe(before);
+      await network.ensure(linkOf(2, ns.path));
+      expect(ping(ns, '10.42.3.1')).toContain(' 0% packet loss');
     });
 
     it('has nothing to do, it ends, and the next operation starts another', async () => {
