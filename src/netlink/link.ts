@@ -84,18 +84,21 @@ export interface LinkChange {
   readonly index: number;
   readonly mtu?: number;
   readonly gsoMaxSegments?: number;
+  /** Interfaces of a group can be deleted at once; 0 is where all are at first. */
+  readonly group?: number;
   /** No link-local address of the kernel's making, from the next time that it goes up. */
   readonly noAddress?: boolean;
   readonly up?: boolean;
 }
 
 export function setLink(change: LinkChange): Request {
-  const { index, mtu, gsoMaxSegments, noAddress, up } = change;
+  const { index, mtu, gsoMaxSegments, group, noAddress, up } = change;
   const mode = Uint8Array.of(nl.IN6_ADDR_GEN_MODE_NONE);
   const body = concat([
     ifinfomsg({ index, up: up === true }),
     ...(mtu === undefined ? [] : [u32(nl.IFLA_MTU, mtu)]),
     ...(gsoMaxSegments === undefined ? [] : [u32(nl.IFLA_GSO_MAX_SEGS, gsoMaxSegments)]),
+    ...(group === undefined ? [] : [u32(nl.IFLA_GROUP, group)]),
     ...(noAddress === true
       ? [nested(nl.IFLA_AF_SPEC, nested(AF_INET6, attribute(nl.IFLA_INET6_ADDR_GEN_MODE, mode)))]
       : []),
@@ -106,6 +109,11 @@ export function setLink(change: LinkChange): Request {
 
 export function deleteLink(name: string): Request {
   return { type: nl.RTM_DELLINK, flags: 0, body: concat([ifinfomsg({}), text(nl.IFLA_IFNAME, name)]) };
+}
+
+/** Deletes all interfaces of a group, which takes no longer than one; ENODEV if there is none. */
+export function deleteGroup(group: number): Request {
+  return { type: nl.RTM_DELLINK, flags: 0, body: concat([ifinfomsg({}), u32(nl.IFLA_GROUP, group)]) };
 }
 
 /** The interface called `name`; ENODEV if there is none. */

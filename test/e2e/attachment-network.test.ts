@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LinuxAttachmentNetwork } from '../../src/host/attachment/linux-attachment-network.ts';
@@ -8,7 +8,7 @@ import { parseAddress } from '../../src/ip/address.ts';
 import { silentLogger } from '../../src/log/logger.ts';
 import { builtFile } from '../../src/package.ts';
 import { addressesOf, linkOf, throwawayNode } from '../helpers/attachment-links.ts';
-import { hamperedWorker, MS_BIND, READ_ONLY_SETTINGS } from '../helpers/hampered-worker.ts';
+import { hamperedWorker, MS_BIND, READ_ONLY_SETTINGS, strandedWorker } from '../helpers/hampered-worker.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { type ThrowawayNetns, throwawayNetns } from '../helpers/throwaway-netns.ts';
 
@@ -234,6 +234,18 @@ describeUnless(MISSING, 'attachments on the host', () => {
     }
   });
 
+  it('are removed many at a time, and no others with them', async () => {
+    const all = await Promise.all([2, 3, 4, 5, 6].map(attach));
+    const [kept, ...gone] = all;
+    // As a thread leaves it that is lost before it deletes what it has gathered.
+    node.run('ip', 'link', 'set', 'dev', 'wp2', 'group', String(0x7761_7272));
+    await network.ensure(kept!.link);
+    await Promise.all(gone.map(({ link }) => network.remove(link)));
+    expect(node.run('ip', '-o', 'link', 'show', 'type', 'veth').match(/wp\d+/g)).toEqual(['wp2']);
+    expect(node.run('nft', 'list', 'set', 'inet', 'warren', 'ipv6_sources').match(/wp\d+/g)).toEqual(['wp2']);
+    expect(ping(kept!.ns, '10.42.3.1')).toContain(' 0% packet loss');
+  });
+
   it('get another MTU without being made anew', async () => {
     const { ns, link } = await attach(2);
     const before = [linkJson(ns, 'eth0')!.ifindex, linkJson(node, 'wp2')!.ifindex];
@@ -384,6 +396,18 @@ describeUnless(MISSING, 'attachments on the host', () => {
 
   describe('when the thread', () => {
     const workers: Worker[] = [];
+    /** Of this process: the network namespaces and sockets that it holds. */
+    const openDescriptors = () =>
+      readdirSync('/proc/self/fd')
+        .flatMap((fd) => {
+          try {
+            return readlinkSync(`/proc/self/fd/${fd}`);
+          } catch {
+            return [];
+          }
+        })
+        .filter((target) => /^(net|socket):/.test(target))
+        .sort();
     const startWorker: NamespaceThreadOptions['startWorker'] = (workerData) => {
       const worker = new Worker(builtFile('host/attachment/worker'), { workerData });
       workers.push(worker);
@@ -391,6 +415,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
     };
 
     it('is killed in the middle, nothing is left, and another one goes on', async () => {
+      const descriptors = openDescriptors();
       network = open({ startWorker });
       const spaces = Array.from({ length: 12 }, namespace);
       const made: number[] = [];
@@ -413,6 +438,27 @@ describeUnless(MISSING, 'attachments on the host', () => {
       for (const [i, ns] of spaces.entries()) await network.ensure(linkOf(i + 2, ns.path));
       expect(ping(spaces[11]!, addressesOf(2)[1])).toContain(' 0% packet loss');
       expect(workers).toHaveLength(2);
+      await network.close();
+      expect(openDescriptors()).toEqual(descriptors);
+    });
+
+    it('cannot come home from a namespace, it ends, and another one goes on', async () => {
+      let isFirst = true;
+      network = open({
+        startWorker: (settings) => {
+          const start = isFirst ? strandedWorker : startWorker!;
+          isFirst = false;
+          return start(settings);
+        },
+      });
+      const ns = namespace();
+      const before = node.run('ip', '-o', 'link');
+      await expect(network.ensure(linkOf(2, ns.path))).rejects.toMatchObject({
+        code: 'NAMESPACE_THREAD_LOST',
+      });
+      expect(node.run('ip', '-o', 'link')).toBe(before);
+      await network.ensure(linkOf(2, ns.path));
+      expect(ping(ns, '10.42.3.1')).toContain(' 0% packet loss');
     });
 
     it('has nothing to do, it ends, and the next operation starts another', async () => {

@@ -27,6 +27,22 @@ export function hamperedWorker(
     new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), { workerData });
 }
 
+/** The namespace thread with something in place of its own namespace, so that it cannot come home from another. */
+export const strandedWorker: NonNullable<NamespaceThreadOptions['startWorker']> = (workerData) => {
+  const code = `
+    import fs from 'node:fs';
+    import { syncBuiltinESMExports } from 'node:module';
+    const { openSync } = fs;
+    fs.openSync = (path, ...rest) => openSync(path === '/proc/thread-self/ns/net' ? '/dev/null' : path, ...rest);
+    syncBuiltinESMExports();
+    await import('${WORKER}');
+  `;
+  return new Worker(new URL(`data:text/javascript,${encodeURIComponent(code)}`), {
+    workerData,
+    stderr: true,
+  });
+};
+
 const CLONE_NEWNS = 0x20000;
 const MS_RDONLY = 1;
 const MS_REMOUNT = 32;

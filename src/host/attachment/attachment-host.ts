@@ -12,7 +12,7 @@
  */
 import { closeSync } from 'node:fs';
 import type { AttachmentLink } from '../../attachment/link.ts';
-import { WarrenError } from '../../errors.ts';
+import { errorMessage, WarrenError } from '../../errors.ts';
 import type { IpAddress } from '../../ip/address.ts';
 import { NetlinkConversation } from '../../netlink/conversation.ts';
 import { isRefusal } from '../../netlink/error.ts';
@@ -27,9 +27,13 @@ import { checkProblem, SourceCheck } from './source-check.ts';
 import { SOURCE_CHECK, type SourceCheckMode, type SourceCheckState } from './thread-messages.ts';
 import { enterProblem, openNetns, ThreadNamespace } from './thread-namespace.ts';
 
+/** Of interfaces that are about to be deleted; a number that nobody else chooses. */
+const DYING_GROUP = 0x7761_7272;
+
 export class AttachmentHost {
   readonly #thread = new ThreadNamespace();
   readonly #journal: Journal;
+  readonly #warn: (text: string) => void;
   readonly #netns: string | undefined;
   /** The node's own namespace, where that is not the thread's. */
   readonly #nodeFd: number | undefined;
@@ -38,8 +42,9 @@ export class AttachmentHost {
   #sources: SourceCheck | undefined;
 
   /** `netns`: path of the node's own namespace; undefined: this process's. Throws a SysError. */
-  constructor(netns: string | undefined, journal: Journal) {
+  constructor(netns: string | undefined, journal: Journal, warn: (text: string) => void) {
     this.#journal = journal;
+    this.#warn = warn;
     this.#netns = netns;
     this.#nodeFd = netns === undefined ? undefined : openNetns(netns);
     this.#node = new NetlinkConversation(this.#openSocket(this.#nodeFd, NETLINK_ROUTE));
@@ -70,6 +75,28 @@ export class AttachmentHost {
 
   remove(hostInterface: string, mode: SourceCheckMode): void {
     this.#deleteLink(hostInterface);
+    this.#forbid(hostInterface, mode);
+  }
+
+  /**
+   * Deletes several interfaces, for `remove` to do the rest: the kernel waits for all processors to have let go of an
+   * interface, some 30 ms, and for several at once it waits no longer.
+   */
+  deleteLinks(names: readonly string[]): void {
+    for (const name of names) {
+      const index = findLink(this.#node, name)?.index;
+      if (index === undefined) continue;
+      const request = nl.setLink({ index, group: DYING_GROUP });
+      this.#node.change([{ request, doing: `removing the interface ${name}` }]);
+    }
+    try {
+      this.#node.change([{ request: nl.deleteGroup(DYING_GROUP), doing: 'removing interfaces' }]);
+    } catch (error) {
+      if (!isRefusal(error, 'ENODEV')) throw error;
+    }
+  }
+
+  #forbid(hostInterface: string, mode: SourceCheckMode): void {
     if (mode === SOURCE_CHECK.off) return;
     try {
       this.#sourceCheck().forbid(hostInterface);
@@ -190,7 +217,7 @@ export class AttachmentHost {
     try {
       this.remove(link.hostInterface, mode);
     } catch (error) {
-      console.error(`warren: the interface ${link.hostInterface} could not be removed again:`, error);
+      this.#warn(`the interface ${link.hostInterface} could not be removed again: ${errorMessage(error)}`);
     }
   }
 

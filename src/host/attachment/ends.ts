@@ -62,7 +62,8 @@ export async function configureNodeEnd({ link, index, isNew }: NodeEnd, node: No
   const to = (request: Request): Change => ({ request, doing: `setting up the interface ${name}` });
   const gateway = { index, address: LINK_GATEWAY, prefixLength: 64 };
   node.route.change([
-    to(nl.setLink({ index, mtu, noAddress: hasIpv6 })),
+    // Out of the group of those that are to be deleted, where a thread was lost before it came to that.
+    to(nl.setLink({ index, mtu, group: 0, noAddress: hasIpv6 })),
     ...(hasIpv6 ? [to(ifa.replaceAddress(gateway))] : []),
     to(nl.setLink({ index, up: true })),
     ...(isNew ? [] : staleRoutes(node.route, index, addresses)),

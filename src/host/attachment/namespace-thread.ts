@@ -105,6 +105,10 @@ export class NamespaceThread {
   }
 
   #answered(running: Running, message: FromThread): void {
+    if ('warning' in message) {
+      this.#options.log.warn(message.warning);
+      return;
+    }
     const { worker, pending } = running;
     const request = pending.get(message.id);
     pending.delete(message.id);

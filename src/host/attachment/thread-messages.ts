@@ -55,5 +55,7 @@ export interface ErrorParts {
 }
 
 export type FromThread =
+  /** For the log. */
+  | { readonly warning: string }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly error: ErrorParts };

@@ -4,6 +4,7 @@ import { hostPrefix, parsePrefix } from '../../../src/ip/prefix.ts';
 import { deleteAddress, getAddresses, replaceAddress } from '../../../src/netlink/address.ts';
 import { NetlinkConversation } from '../../../src/netlink/conversation.ts';
 import {
+  deleteGroup,
   deleteLink,
   getLink,
   getLinks,
@@ -67,6 +68,14 @@ describe('requests have the bytes that iproute2 and nft send', () => {
       0,
       '00000000 05000000 01000000 01000000 08000400 78050000 08002800 2c000000',
     ],
+    [
+      'group',
+      setLink({ index: 5, group: 9 }),
+      16,
+      0,
+      '00000000 05000000 00000000 00000000 08001b00 09000000',
+    ],
+    ['delete a group', deleteGroup(9), 17, 0, '00000000 00000000 00000000 00000000 08001b00 09000000'],
     ['delete', deleteLink('wp1'), 17, 0, '00000000 00000000 00000000 00000000 08000300 77703100'],
     [
       'look',
