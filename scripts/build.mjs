@@ -6,6 +6,7 @@
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import protobuf from 'protobufjs';
 import { build } from 'rolldown';
 import { minifySync } from 'rolldown/utils';
 
@@ -43,7 +44,7 @@ const { output } = await build({
   input: Object.fromEntries(ENTRIES.map((entry) => [entry, `src/${entry}.ts`])),
   platform: 'node',
   external: ['koffi'],
-  plugins: [withoutUnused(), minifiedFastify()],
+  plugins: [withParsedProtos(), withoutUnused(), minifiedPackages()],
   output: {
     dir: 'dist',
     cleanDir: true,
@@ -70,22 +71,39 @@ function withoutUnused() {
   };
 }
 
-/** What is loaded late is loaded while somebody waits: less text is compiled sooner. */
-function minifiedFastify() {
+/** The .proto files as values, and protobufjs without its parser (src/protobuf/root.ts). */
+function withParsedProtos() {
   return {
-    name: 'minified-fastify',
-    renderChunk(code, chunk) {
-      if (!chunk.moduleIds.some((id) => id.includes('/node_modules/fastify/'))) return null;
+    name: 'with-parsed-protos',
+    load(id) {
+      if (id !== join(ROOT, 'src/protobuf/root.ts')) return null;
+      const files = readdirSync(join(ROOT, 'proto')).filter((file) => file.endsWith('.proto'));
+      const parsed = files.map((file) => {
+        const { root } = protobuf.parse(readFileSync(join(ROOT, 'proto', file), 'utf8'), new protobuf.Root());
+        return [file, root.toJSON()];
+      });
+      return `import protobuf from 'protobufjs/light.js';
+const PARSED = ${JSON.stringify(Object.fromEntries(parsed))};
+export function readProto(file) {
+  return protobuf.Root.fromJSON(PARSED[file]);
+}`;
+    },
+  };
+}
+
+/** Less text is compiled sooner, and takes less memory. Our own code stays as it is, for stacks and profiles. */
+function minifiedPackages() {
+  return {
+    name: 'minified-packages',
+    transform(code, id) {
+      if (!/\/node_modules\/.*\.[cm]?js$/.test(id)) return null;
       const {
         code: minified,
         map,
         errors,
-      } = minifySync(chunk.fileName, code, {
-        module: true,
-        sourcemap: true,
-      });
-      if (errors.length > 0) throw new Error(errors.map(({ message }) => message).join('\n'));
-      return { code: minified, map };
+      } = minifySync(id, code, { module: !id.endsWith('.cjs'), sourcemap: true });
+      // What the minifier cannot read is taken as it is.
+      return errors.length > 0 ? null : { code: minified, map };
     },
   };
 }

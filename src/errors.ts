@@ -9,7 +9,7 @@ import type { ErrorCode } from './error-codes.ts';
 export class WarrenError extends Error {
   override readonly name = 'WarrenError';
   /** A stable, machine-readable name such as `CONFIG_INVALID` or `TUN_LOST`: one of error-codes.ts, or another version's. */
-  readonly code: string;
+  readonly code: ErrorCode | ForeignCode;
   /** What the reader can do, as a full sentence; absent where the message already says it. */
   readonly hint: string | undefined;
 

@@ -5,7 +5,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ErrorReport } from '../readmodel/reports.ts';
 
-/** More than this many wait in the kernel's backlog. */
+/** Those beyond are closed as they come. */
 const MAX_CONNECTIONS = 64;
 /** For a client to get its whole request across. Answers, and streams of them, may take longer. */
 const REQUEST_TIMEOUT_MS = 10_000;

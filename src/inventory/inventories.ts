@@ -211,6 +211,11 @@ export class Inventories extends EventEmitter<InventoryEvents> {
     }
   }
 
+  /** Whether all that this node has attached is in its record. */
+  get isAnnounced(): boolean {
+    return this.#own.isAnnounced;
+  }
+
   /** How many nodes' inventories are known, this one's included. */
   get known(): number {
     return this.#replicas.size + 1;

@@ -53,6 +53,10 @@ export class OwnInventory {
     return this.#announced;
   }
 
+  get isAnnounced(): boolean {
+    return this.#isStarted && !this.#isDue;
+  }
+
   get log(): ChangeLog {
     return this.#log;
   }

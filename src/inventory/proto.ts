@@ -1,11 +1,8 @@
-/** proto/inventory.proto, read once when the module is loaded. */
-import { readFileSync } from 'node:fs';
-import protobuf from 'protobufjs';
-import { packageFile } from '../package.ts';
+/** The messages of proto/inventory.proto. */
+import { messageTypeOf } from '../protobuf/message-type.ts';
 
-const source = readFileSync(packageFile('proto/inventory.proto'), 'utf8');
-const { root } = protobuf.parse(source, new protobuf.Root());
+const type = (name: string) => messageTypeOf('inventory.proto', `warren.inventory.v1.${name}`);
 
-export const entryType = root.lookupType('warren.inventory.v1.Entry');
-export const pullRequestType = root.lookupType('warren.inventory.v1.PullRequest');
-export const pullPartType = root.lookupType('warren.inventory.v1.PullPart');
+export const entryType = type('Entry');
+export const pullRequestType = type('PullRequest');
+export const pullPartType = type('PullPart');

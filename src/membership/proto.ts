@@ -1,10 +1,7 @@
-/** proto/gossip.proto, read once when the module is loaded. */
-import { readFileSync } from 'node:fs';
-import protobuf from 'protobufjs';
-import { packageFile } from '../package.ts';
+/** The messages of proto/gossip.proto. */
+import { messageTypeOf } from '../protobuf/message-type.ts';
 
-const source = readFileSync(packageFile('proto/gossip.proto'), 'utf8');
-const { root } = protobuf.parse(source, new protobuf.Root());
+const type = (name: string) => messageTypeOf('gossip.proto', `warren.gossip.v1.${name}`);
 
-export const messageType = root.lookupType('warren.gossip.v1.Message');
-export const nodeRecordType = root.lookupType('warren.gossip.v1.NodeRecord');
+export const messageType = type('Message');
+export const nodeRecordType = type('NodeRecord');

@@ -7,7 +7,6 @@
 export const NLMSG_ERROR = 2;
 export const NLMSG_DONE = 3;
 export const NLM_F_REQUEST = 0x01;
-export const NLM_F_MULTI = 0x02;
 export const NLM_F_ACK = 0x04;
 /** Of a dump: the table changed meanwhile, and the dump may lack or repeat something. */
 export const NLM_F_DUMP_INTR = 0x10;

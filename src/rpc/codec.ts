@@ -22,6 +22,9 @@ import {
 } from './limits.ts';
 import { answerMessageType, callMessageType, callType, outcomeType } from './proto.ts';
 
+/** The outcome's code where the caller is not known, which may be a matter of seconds. */
+export const STRANGER = 'RPC_STRANGER';
+
 export const CALL_ID_BYTES = SESSION_BYTES + 8;
 const HASH_BYTES = 32;
 const MAX_CALL_BYTES = 512;

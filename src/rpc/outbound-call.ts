@@ -12,6 +12,7 @@ import {
   encodeCallPiece,
   encodeSignedCall,
   type Outcome,
+  STRANGER,
 } from './codec.ts';
 import type { DirectoryEntry } from './directory.ts';
 import {
@@ -34,8 +35,11 @@ export interface OutboundCallParts {
   readonly nextNumber: () => number;
 }
 
-/** The other's run may be another by now, and its memory of our calls may have moved on: once for each. */
-const MAX_ATTEMPTS = 3;
+/** Signed anew: the other's run may be another by now, and its memory of our calls may have moved on. */
+const MAX_RENEWALS = 2;
+/** Sent again a little later, twice as late each time: the other is busy, or has yet to hear of this node's run. */
+const MAX_WAITS = 6;
+const FIRST_WAIT_MS = 50;
 /** What pieces have besides their data in frames. */
 const MESSAGE_OVERHEAD = 64;
 
@@ -54,8 +58,10 @@ export class OutboundCall implements AsyncIterableIterator<Uint8Array> {
   readonly #maxAnswerBytes: number;
   #exchange: Exchange | undefined;
   #timer: Timer | undefined;
+  #waitTimer: Timer | undefined;
   #endsAtMs = 0;
-  #attempts = 0;
+  #renewals = 0;
+  #waits = 0;
   #hasBegun = false;
   /** Set when it is over: `error` undefined if all is well. */
   #end: { readonly error: Error | undefined } | undefined;
@@ -146,7 +152,6 @@ export class OutboundCall implements AsyncIterableIterator<Uint8Array> {
 
   #attempt(session: string): void {
     const { identity, link, clock, nextNumber } = this.#parts;
-    this.#attempts++;
     const leftMs = Math.max(1, Math.ceil(this.#endsAtMs - clock.now()));
     const id: CallId = { session: link.session, number: nextNumber() };
     const bytes = encodeCall({
@@ -233,19 +238,40 @@ export class OutboundCall implements AsyncIterableIterator<Uint8Array> {
 
   #done(session: string, error: Error | undefined): void {
     if (this.#end) return;
-    const isFresh = this.#pieceCount === 0 && this.#attempts < MAX_ATTEMPTS;
-    const refusal = error instanceof PeerRefusedError ? error.code : undefined;
-    if (isFresh && error instanceof PeerRefusedError && refusal === 'session') {
-      this.#attempt(error.session);
-    } else if (isFresh && refusal === 'replayed') this.#attempt(session);
-    else if (refusal !== undefined) this.#refused(error as PeerRefusedError);
+    const refusal = error instanceof PeerRefusedError ? error : undefined;
+    if (this.#pieceCount === 0 && this.#triesAgain(session, refusal)) return;
+    if (refusal) this.#refused(refusal);
     else if (error) this.fail('RPC_UNREACHABLE', error.message, { cause: error });
     else if (!this.#outcome) this.fail('RPC_REFUSED', 'its answer is not complete');
     else {
       const { code, message, hint } = this.#outcome;
-      this.#finish(
-        code === '' ? undefined : new WarrenError(foreignCode(code), message, hint === '' ? {} : { hint }),
-      );
+      if (code === STRANGER) this.fail('RPC_REFUSED', message);
+      else
+        this.#finish(
+          code === '' ? undefined : new WarrenError(foreignCode(code), message, hint === '' ? {} : { hint }),
+        );
+    }
+  }
+
+  /** Where nothing was served, and another attempt may fare better. */
+  #triesAgain(session: string, refusal: PeerRefusedError | undefined): boolean {
+    switch (refusal?.code ?? this.#outcome?.code) {
+      case 'session':
+      case 'replayed':
+        if (this.#renewals++ >= MAX_RENEWALS) return false;
+        this.#attempt(refusal?.code === 'session' ? refusal.session : session);
+        return true;
+      case 'busy':
+      case STRANGER: {
+        if (this.#waits >= MAX_WAITS) return false;
+        // Nodes that were refused together do not come back together.
+        const spread = Number.parseInt(this.#parts.identity.id.slice(0, 4), 16) / 0x1_0000;
+        const waitMs = FIRST_WAIT_MS * 2 ** this.#waits++ * (1 + spread);
+        this.#waitTimer = this.#parts.clock.after(waitMs, () => this.#attempt(session));
+        return true;
+      }
+      default:
+        return false;
     }
   }
 
@@ -270,6 +296,7 @@ export class OutboundCall implements AsyncIterableIterator<Uint8Array> {
     if (this.#end) return;
     this.#end = { error };
     this.#timer?.cancel();
+    this.#waitTimer?.cancel();
     this.#exchange?.cancel();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#onEnd();

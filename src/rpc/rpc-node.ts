@@ -8,11 +8,11 @@
  * let promises go on between its steps (simulate/in-time.ts).
  */
 import { type Clock, TimerGroup } from '../clock.ts';
-import { WarrenError } from '../errors.ts';
+import { foreignCode, WarrenError } from '../errors.ts';
 import { type Identity, idOfPublicKey, verifySignature } from '../identity.ts';
 import type { Answer, CallReader, Link } from '../link/link.ts';
 import { ReplayGuard } from '../link/replay-guard.ts';
-import { isMethod } from './codec.ts';
+import { isMethod, STRANGER } from './codec.ts';
 import type { Directory } from './directory.ts';
 import { InboundCall, type SignedCall } from './inbound-call.ts';
 import {
@@ -170,10 +170,10 @@ export class RpcNode implements Rpc {
     if (Buffer.compare(bodyHash(body), call.bodyHash) !== 0)
       return refuse('the question was changed on its way');
     if (!caller || caller.session !== call.id.session) {
-      return refuse(
-        'the node that was asked does not know the present run of this one',
-        'News takes a few seconds to spread: try again.',
+      inbound.fail(
+        new WarrenError(foreignCode(STRANGER), 'it does not know this node, or not its present run'),
       );
+      return false;
     }
     if (!this.#replays.accept(`${caller.id}/${call.id.session}`, call.id.number)) {
       inbound.refuse('replayed');

@@ -232,7 +232,10 @@ export class SimulatedNode {
   /** Like SIGKILL: nothing is said or written any more. */
   async kill(): Promise<void> {
     const { storedMembership, storedLease } = this;
-    await this.stop();
+    this.isRunning = false;
+    this.leases.stop();
+    await this.membership.stop();
+    this.rpc.close();
     this.storedMembership = storedMembership;
     this.storedLease = storedLease;
   }

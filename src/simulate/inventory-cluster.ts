@@ -113,6 +113,26 @@ export class InventoryCluster {
     return this.nodes.filter(({ node }) => node.isRunning);
   }
 
+  /** Every running node has the newest record of every running node. */
+  get isTold(): boolean {
+    const { running } = this;
+    const marks = running.map(({ id, node }) => [id, node.membership.self().inventory?.hash] as const);
+    return running.every(({ node }) =>
+      marks.every(([id, hash]) => {
+        const member = node.membership.member(id);
+        return member?.status === 'alive' && member.inventory?.hash === hash;
+      }),
+    );
+  }
+
+  /** And has pulled what they stand for. Goes by hashes, and is quicker than `agrees`. */
+  get isSettled(): boolean {
+    return (
+      this.running.every(({ inventories }) => inventories.isAnnounced && inventories.behind === 0) &&
+      this.isTold
+    );
+  }
+
   /** Every running node has what every running node has attached, and knows that it is so. */
   agrees(nodes: readonly InventoryNode[] = this.running): boolean {
     return nodes.every((reader) =>

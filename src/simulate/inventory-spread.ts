@@ -5,6 +5,7 @@
 import type { InventoryTiming } from '../inventory/timing.ts';
 import { randomIndex } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
+import type { Rpc } from '../rpc/rpc.ts';
 import { attachment, InventoryCluster, type InventoryNode } from './inventory-cluster.ts';
 import { SEALED_EXTRA_BYTES, UDP_IP_BYTES } from './large-cluster.ts';
 import { perfectLan } from './virtual-network.ts';
@@ -41,6 +42,10 @@ export interface InventorySpread {
   readonly knownToOne: Delays;
   /** What a node sends for one change, with what membership needs to tell of it; above what it sends at rest. */
   readonly bytesPerChange: { readonly udp: number; readonly stream: number };
+  /** What a node asks for one change. */
+  readonly callsPerChange: number;
+  /** The most calls that came to one node within `AT_ONCE_MS`. */
+  readonly mostCallsAtOnce: number;
   /** What a node sends in a second at rest. */
   readonly bytesAtRest: { readonly udp: number; readonly stream: number };
   /** All start at once, with their attachments: until all know all. */
@@ -50,25 +55,33 @@ export interface InventorySpread {
   readonly lateJoinBytes: number;
   /** From the heal until all know all, where a fifth of the nodes were cut off for a minute while things changed. */
   readonly healMs: number;
+  /** Of that, until all had each other's records, which say what there is to pull: membership's part. */
+  readonly healKnownMs: number;
 }
 
 const WARM_UP_MS = 20_000;
 const REST_MS = 60_000;
 /** On average; evenly spread around it. */
 const CHANGE_INTERVAL_MS = 250;
+export const AT_ONCE_MS = 10;
 const PARTITION_MS = 60_000;
 const LIMIT_MS = 120_000;
 
 export async function measureInventorySpread(options: InventorySpreadOptions): Promise<InventorySpread> {
   const { seed, nodes, attachments, changes, loss, first, timing } = options;
   const quality = { ...perfectLan, loss };
-  const all = new InventoryCluster({ seed, timing, quality, inventory: { first } });
+  const calls = new CallCounter();
+  const all = new InventoryCluster({
+    ...{ seed, timing, quality, inventory: { first } },
+    rpcOf: (node) => calls.counted(node.rpc, () => node.cluster.clock.now()),
+  });
   const { clock, cluster } = all;
   const agreed = async (what: string, stepMs = 20): Promise<number> => {
     const startMs = clock.now();
-    // Looking at everything is dear: at the counts first.
-    const took = await clock.runUntil(() => isSettled(all) && all.agrees(), LIMIT_MS, stepMs);
-    if (took === undefined) throw new Error(`seed ${seed}: ${what}: after ${LIMIT_MS} ms not all know all`);
+    const took = await clock.runUntil(() => all.isSettled, LIMIT_MS, stepMs);
+    if (took === undefined || !all.agrees()) {
+      throw new Error(`seed ${seed}: ${what}: after ${LIMIT_MS} ms not all know all`);
+    }
     return clock.now() - startMs;
   };
 
@@ -86,6 +99,7 @@ export async function measureInventorySpread(options: InventorySpreadOptions): P
   };
 
   const watch = new ChangeWatch(all);
+  calls.reset();
   const seriesStartMs = clock.now();
   for (let i = 0; i < changes; i++) {
     await clock.run(CHANGE_INTERVAL_MS * (0.5 + cluster.random()));
@@ -94,6 +108,8 @@ export async function measureInventorySpread(options: InventorySpreadOptions): P
   await agreed('series');
   watch.stop();
   const seriesMs = clock.now() - seriesStartMs;
+  const callsPerChange = calls.total / changes / nodes;
+  const mostCallsAtOnce = calls.mostAtOnce;
   const afterSeries = sent(all);
   const perChange = (before: number, after: number, rest: number) =>
     ((after - before) / nodes - (rest * seriesMs) / 1000) / changes;
@@ -123,14 +139,54 @@ export async function measureInventorySpread(options: InventorySpreadOptions): P
   }
   await clock.run(PARTITION_MS / 2);
   cluster.network.heal();
-  const healMs = await agreed('heal');
+  const healKnownMs = await clock.runUntil(() => all.isTold, LIMIT_MS, 20);
+  const healMs = (healKnownMs ?? 0) + (await agreed('heal'));
   await Promise.all(all.nodes.map((node) => node.stop()));
   return {
-    ...{ nodes, attachments, changes, loss, first, bytesPerChange, bytesAtRest },
+    ...{
+      nodes,
+      attachments,
+      changes,
+      loss,
+      first,
+      bytesPerChange,
+      bytesAtRest,
+      callsPerChange,
+      mostCallsAtOnce,
+    },
     knownToAll: delaysOf(watch.toAllMs),
     knownToOne: delaysOf(watch.toOneMs),
-    ...{ startMs, lateJoinMs, lateJoinBytes, healMs },
+    ...{ startMs, lateJoinMs, lateJoinBytes, healKnownMs: healKnownMs ?? healMs, healMs },
   };
+}
+
+/** How many calls come to the nodes. */
+class CallCounter {
+  total = 0;
+  mostAtOnce = 0;
+
+  /** `rpc`, with what it serves counted. */
+  counted(rpc: Rpc, now: () => number): Rpc {
+    const lately: number[] = [];
+    return {
+      call: (...question) => rpc.call(...question),
+      stream: (...question) => rpc.stream(...question),
+      serve: (method, handler) =>
+        rpc.serve(method, (...question) => {
+          const nowMs = now();
+          while (lately.length > 0 && lately[0]! < nowMs - AT_ONCE_MS) lately.shift();
+          lately.push(nowMs);
+          this.total++;
+          this.mostAtOnce = Math.max(this.mostAtOnce, lately.length);
+          return handler(...question);
+        }),
+    };
+  }
+
+  reset(): void {
+    this.total = 0;
+    this.mostAtOnce = 0;
+  }
 }
 
 /** When each node hears of each change. */
@@ -194,10 +250,6 @@ function delaysOf(delaysMs: readonly number[]): Delays {
   const sorted = [...delaysMs].sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
   return { p50: at(0.5), p99: at(0.99), most: at(1) };
-}
-
-function isSettled({ running }: InventoryCluster): boolean {
-  return running.every(({ inventories }) => inventories.behind === 0 && inventories.known === running.length);
 }
 
 function sent({ nodes }: InventoryCluster): { readonly udp: number; readonly stream: number } {

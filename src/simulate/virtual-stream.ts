@@ -215,6 +215,7 @@ export class VirtualStream implements Exchange, Responder {
 
   /** To the asking side, in order. */
   #answer(bytes: number, take: () => void): void {
+    if (this.#target?.isDown) return;
     const { network } = this.#from;
     const nowMs = network.clock.now();
     this.#answerAtMs = Math.max(this.#answerAtMs, nowMs + this.#delayMs());

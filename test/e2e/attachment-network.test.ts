@@ -8,6 +8,7 @@ import { parseAddress } from '../../src/ip/address.ts';
 import { silentLogger } from '../../src/log/logger.ts';
 import { builtFile } from '../../src/package.ts';
 import { addressesOf, linkOf, throwawayNode } from '../helpers/attachment-links.ts';
+import { hamperedWorker, MS_BIND, READ_ONLY_SETTINGS } from '../helpers/hampered-worker.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { type ThrowawayNetns, throwawayNetns } from '../helpers/throwaway-netns.ts';
 
@@ -124,12 +125,13 @@ describeUnless(MISSING, 'attachments on the host', () => {
       web.ns.run('ip', 'address', 'add', `${ipv4}/32`, 'dev', 'eth0');
       web.ns.run('ip', 'address', 'add', `${ipv6}/128`, 'dev', 'eth0', 'nodad');
       for (const target of ['10.42.3.1', addressesOf(4)[0]]) {
-        expect(isReached(web.ns, target, ipv4), `${ipv4} to ${target}`).toBe(false);
+        // First, so that the way to the node is known: it answers no ARP request from a foreign address either.
         expect(isReached(web.ns, target, addressesOf(2)[0]), target).toBe(true);
+        expect(isReached(web.ns, target, ipv4), `${ipv4} to ${target}`).toBe(false);
       }
       for (const target of ['fd42:0:0:3::1', addressesOf(4)[1]]) {
-        expect(isReached(web.ns, target, ipv6), `${ipv6} to ${target}`).toBe(false);
         expect(isReached(web.ns, target, addressesOf(2)[1]), target).toBe(true);
+        expect(isReached(web.ns, target, ipv6), `${ipv6} to ${target}`).toBe(false);
       }
     }
     // None of the eight was stopped by anything else, and nothing of those that may was counted.
@@ -157,6 +159,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
 
   it('are left untouched by a restart, with their permissions and what was counted', async () => {
     const { ns, link } = await attach(2);
+    expect(ping(ns, '10.42.3.1')).toContain(' 0% packet loss');
     ns.run('ip', 'address', 'add', '10.42.3.99/32', 'dev', 'eth0');
     expect(isReached(ns, '10.42.3.1', '10.42.3.99')).toBe(false);
     ns.run('ip', 'address', 'delete', '10.42.3.99/32', 'dev', 'eth0');
@@ -350,6 +353,33 @@ describeUnless(MISSING, 'attachments on the host', () => {
     await network.removeNamespace(name);
     expect(existsSync(path)).toBe(false);
     expect(readlinkSync('/proc/thread-self/ns/net')).toBe(readlinkSync('/proc/self/ns/net'));
+  });
+
+  it('are made where /proc/sys is read-only', async () => {
+    network = open({ startWorker: hamperedWorker(READ_ONLY_SETTINGS) });
+    const { ns } = await attach(2);
+    expect(ping(ns, 'fd42:0:0:3::1')).toContain(' 0% packet loss');
+    const settings = ['ipv6/conf/wp2/accept_ra', 'ipv4/conf/wp2/rp_filter'];
+    expect(node.run('cat', ...settings.map((name) => `/proc/sys/net/${name}`))).toBe('0\n1\n');
+    const inside = ['ipv6/conf/eth0/accept_ra', 'ipv6/conf/eth0/accept_dad'];
+    expect(ns.run('cat', ...inside.map((name) => `/proc/sys/net/${name}`))).toBe('0\n0\n');
+  });
+
+  it('work without nft, with what is missing said', async () => {
+    const nft = execFileSync('sh', ['-c', 'PATH=$PATH:/usr/sbin:/sbin; command -v nft'], {
+      encoding: 'utf8',
+    });
+    network = open({ startWorker: hamperedWorker([['/dev/null', nft.trim(), MS_BIND]]) });
+    const { ns, link } = await attach(2);
+    expect(ping(ns, 'fd42:0:0:3::1')).toContain(' 0% packet loss');
+    ns.run('ip', 'address', 'add', '10.42.3.99/32', 'dev', 'eth0');
+    expect(isReached(ns, '10.42.3.1', '10.42.3.99')).toBe(false);
+    expect(network.problems()).toEqual([
+      expect.stringMatching(/^the sources of attachments are not checked by nftables: .*nft/),
+    ]);
+    expect(await network.findDamaged([link])).toEqual([]);
+    await network.remove(link);
+    expect(linkJson(node, 'wp2')).toBeUndefined();
   });
 
   describe('when the thread', () => {

@@ -14,11 +14,11 @@ const texts = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts') && file !== 'error-codes.ts')
   .map((file) => ({ file, text: readFileSync(join(SRC, file), 'utf8') }));
 
-/** The code, or the two of `isThis ? 'A' : 'B'`, behind `WarrenError(` or `super(` or a helper that makes one. */
+/** The code, or the two of `isThis ? 'A' : 'B'`, behind `WarrenError(`, `super(` and what makes one from a code. */
 const thrown = texts.flatMap(({ file, text }) =>
   [
     ...text.matchAll(
-      /(?:new WarrenError|super|#error|foreignCode)\(\s*(?:[\w.]+ \? '([A-Z_]+)'\s*: )?(?:[\w.]+ \?\? )?'([A-Z][A-Z_]+)'/g,
+      /(?:new WarrenError|super|#error|\.fail|foreignCode)\(\s*(?:[\w.]+ \? '([A-Z_]+)'\s*: )?(?:[\w.]+ \?\? )?'([A-Z][A-Z_]+)'/g,
     ),
   ].flatMap(([, either, code]) =>
     [either, code].flatMap((one) => one ?? []).map((one) => ({ file, code: one })),

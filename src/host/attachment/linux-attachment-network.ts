@@ -94,13 +94,3 @@ export class LinuxAttachmentNetwork implements AttachmentNetwork {
     this.#problem = problem === undefined ? undefined : { text: problem, sinceMs: this.#clock.now() };
   }
 }
-
-/** For `warren agent --cleanup`, after the attachments are removed: takes our nftables table off the host. */
-export async function removeAttachmentTable(options: LinuxAttachmentNetworkOptions): Promise<void> {
-  const network = new LinuxAttachmentNetwork(options);
-  try {
-    await network.removeTable();
-  } finally {
-    await network.close();
-  }
-}

@@ -156,6 +156,9 @@ describe('a stream of changes', () => {
     const events = await slow.events();
     expect(events).toHaveLength(3);
     expect(JSON.parse(events[2]!.data)).toHaveLength(90);
+    // And it is not cut off for having been slow once.
+    clock.advance(120_000);
+    expect(slow.destroyed).toBe(false);
   });
 
   it('is cut off when its reader takes nothing for a minute', async () => {

@@ -250,10 +250,8 @@ describe('node records', () => {
   });
 
   it('refuses what is out of bounds', () => {
-    const raw = nodeRecordType.toObject(nodeRecordType.decode(golden.signed.bytes)) as Record<
-      string,
-      unknown
-    >;
+    const decoded = nodeRecordType.decode(golden.signed.bytes);
+    const raw = decoded.$type.toObject(decoded) as Record<string, unknown>;
     const lease = raw.lease as Record<string, unknown>;
     const changes: Record<string, unknown>[] = [
       { publicKey: new Uint8Array(31) },

@@ -34,6 +34,8 @@ export class CallHarness {
   readonly keyRing: KeyRing | undefined;
   /** What every node knows of the others. */
   readonly directory = new Map<string, DirectoryEntry>();
+  /** By number, the ids of whom a node does not know. */
+  readonly unknown = new Map<number, Set<string>>();
   readonly nodes: CallingNode[] = [];
 
   constructor(kind: 'sealed' | 'clear') {
@@ -58,7 +60,8 @@ export class CallHarness {
       memberOf: () => undefined,
       onBug: (error) => bugs.push(error),
     });
-    const directory = { find: (id: string) => this.directory.get(id) };
+    const knows = (id: string) => !this.unknown.get(number)?.has(id);
+    const directory = { find: (id: string) => (knows(id) ? this.directory.get(id) : undefined) };
     const { clock } = host;
     const rpc = new RpcNode({ identity, link, directory, clock, onBug: (error) => bugs.push(error) });
     await link.open({ datagram: () => {}, stream: () => ({ message: () => {}, end: () => [] }) });

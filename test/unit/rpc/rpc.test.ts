@@ -268,6 +268,22 @@ describe.each(['sealed', 'clear'] as const)('in a %s cluster, a call', (kind) =>
     expect(texts(await ask('echo', 'hi'))).toEqual(['node-0 said', 'hi']);
   });
 
+  it('waits a little for a node that has yet to hear of the caller, and not for ever', async () => {
+    b.rpc.serve('echo', echo);
+    cluster.unknown.set(1, new Set([a.id]));
+    const work = a.rpc.call(b.id, 'echo', text('hi'));
+    await cluster.pass(300);
+    cluster.unknown.clear();
+    expect(texts(await cluster.inTime(work))).toEqual(['node-0 said', 'hi']);
+    cluster.unknown.set(1, new Set([a.id]));
+    expect(await failure(ask('echo'))).toBe(
+      'RPC_REFUSED: cannot ask node-1: it does not know this node, or not its present run',
+    );
+    const startMs = cluster.clock.now();
+    expect(await failure(ask('echo', '', { timeoutMs: 200 }))).toMatch(/^RPC_UNREACHABLE: .*200 ms/);
+    expect(cluster.clock.now() - startMs).toBeLessThan(210);
+  });
+
   it('of an agent that stops, or to one, is unreachable', async () => {
     b.rpc.serve('sleep', (_body, _caller, signal) => {
       return new Promise((resolve) => signal.addEventListener('abort', () => resolve([])));
