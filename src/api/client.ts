@@ -16,6 +16,7 @@ import type {
   StatusReport,
 } from '../readmodel/reports.ts';
 import type { Topic } from '../readmodel/topics.ts';
+import type { AddPodOptions } from './commands.ts';
 import { eventsOf } from './event-stream.ts';
 
 /** An agent that is alive accepts a connection at once. */
@@ -57,8 +58,8 @@ export class AgentClient {
     return this.#get('/v1/pods');
   }
 
-  addPod(name: string, netns?: string): Promise<PodReport> {
-    return this.#ask('POST', '/v1/pods', POD_TIMEOUT_MS, { name, ...(netns === undefined ? {} : { netns }) });
+  addPod(name: string, options: AddPodOptions = {}): Promise<PodReport> {
+    return this.#ask('POST', '/v1/pods', POD_TIMEOUT_MS, { name, ...options });
   }
 
   removePod(name: string): Promise<PodReport> {

@@ -8,8 +8,14 @@ import type {
   PodReport,
 } from '../readmodel/reports.ts';
 
+export interface AddPodOptions {
+  /** Path of a network namespace that exists; default: the pod gets its own. */
+  readonly netns?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
 export interface Commands {
-  addPod(name: string, options: { readonly netns?: string | undefined }): Promise<PodReport>;
+  addPod(name: string, options: AddPodOptions): Promise<PodReport>;
   removePod(name: string): Promise<PodReport>;
   /** What every node that can be asked has to be reached, this one first. */
   allTargets(): Promise<AllTargets>;

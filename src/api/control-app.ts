@@ -7,7 +7,7 @@
  *
  * and, for those who may do more than read,
  *
- *     POST   /v1/pods              {"name": "web", "netns": "/run/netns/blue"}   netns may be absent
+ *     POST   /v1/pods              {"name": "web", "netns": "/run/netns/blue"}   netns and labels may be absent
  *     DELETE /v1/pods/NAME
  *     DELETE /v1/peers/NODE        forgets a dead node, by name or id
  *     POST   /v1/leave             {"force": true}: gives the subnets back and ends the agent; force removes its pods
@@ -51,8 +51,12 @@ export async function controlApp({ server, model, commands, log }: ControlAppOpt
 }
 
 const podRequest = z
-  .strictObject({ name: z.string(), netns: z.string().optional() })
-  .describe('the body must be {"name": "…"}, and may have "netns": "/…"');
+  .strictObject({
+    name: z.string(),
+    netns: z.string().optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+  })
+  .describe('the body must be {"name": "…"}, and may have "netns": "/…" and "labels": {"…": "…"}');
 const leaveRequest = z
   .strictObject({ force: z.boolean().optional() })
   .describe('the body must be {}, or {"force": true}');
@@ -77,9 +81,9 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
   const agent = commands as Commands;
 
   app.post('/v1/pods', { onRequest, schema: { body: podRequest } }, async (request, reply) => {
-    const { name, netns } = request.body as z.infer<typeof podRequest>;
+    const { name, ...options } = request.body as z.infer<typeof podRequest>;
     reply.code(201);
-    return agent.addPod(name, { netns });
+    return agent.addPod(name, options);
   });
   app.delete<Named>('/v1/pods/:name', { onRequest }, async ({ params }) => agent.removePod(params.name));
   app.delete<Named>('/v1/peers/:name', { onRequest }, async ({ params }) => agent.forget(params.name));

@@ -177,9 +177,7 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
    */
   async repair(): Promise<Outcome> {
     const entries = await this.#maker.findDamaged();
-    return this.#forEach(entries, 'attachment could not be repaired', (entry) =>
-      this.#maker.ensureAgain(entry),
-    );
+    return this.#forEach(entries, undefined, (entry) => this.#maker.ensureAgain(entry));
   }
 
   /** For other limits of the data plane: all attachments follow. */
@@ -218,7 +216,7 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
 
   /**
    * Works on each in its turn, several at a time, past those that fail. Left out are those that are gone by then, and
-   * those for which `work` says false.
+   * those for which `work` says false. `problem` is what the log says of one that fails; undefined: nothing.
    */
   async #forEach(
     entries: readonly AttachmentEntry[],

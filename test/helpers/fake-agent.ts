@@ -1,5 +1,5 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
-import type { Commands } from '../../src/api/commands.ts';
+import type { AddPodOptions, Commands } from '../../src/api/commands.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
@@ -147,7 +147,7 @@ export class FakeAgent implements ReadModel, Commands {
     return { fingerprint: change.fingerprint ?? '00112233445566aa' };
   }
 
-  async addPod(name: string, { netns }: { readonly netns?: string | undefined }) {
+  async addPod(name: string, { netns, labels }: AddPodOptions) {
     if (this.podReports.some((pod) => pod.name === name)) {
       throw new WarrenError('POD_EXISTS', `pod ${name} exists already`, { hint: 'Choose another name.' });
     }
@@ -158,6 +158,7 @@ export class FakeAgent implements ReadModel, Commands {
       hostInterface: 'wpba9876543210',
       status: 'ready',
       static: false,
+      ...(labels && { labels }),
     };
     this.podReports = [...this.podReports, pod];
     this.feed.touch(['pods']);

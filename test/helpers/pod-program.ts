@@ -8,7 +8,7 @@ import { parsePrefix } from '../../src/ip/prefix.ts';
 import { realPods } from './pods.ts';
 
 const [node, stateDir] = process.argv.slice(2) as [string, string];
-const { pods } = realPods({
+const { pods, close } = realPods({
   node,
   stateDir,
   subnets: [parsePrefix('10.42.3.0/24'), parsePrefix('fd42::/64')],
@@ -29,6 +29,7 @@ try {
   outcome.sysctlError = said(error);
 }
 outcome.pods = pods.list();
+await close();
 console.log(JSON.stringify(outcome));
 
 function said(error: unknown) {

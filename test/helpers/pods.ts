@@ -18,7 +18,14 @@ export interface RealPodsOptions {
   readonly netns?: string;
 }
 
-export function realPods(options: RealPodsOptions): { attachments: Attachments; pods: PodManager } {
+export interface RealPods {
+  readonly attachments: Attachments;
+  readonly pods: PodManager;
+  /** Ends the thread that works on the host; what it made stays. */
+  close(): Promise<void>;
+}
+
+export function realPods(options: RealPodsOptions): RealPods {
   const { node, stateDir, subnets, netns, staticPods = [] } = options;
   const network = new LinuxAttachmentNetwork({ log: silentLogger, netns });
   const attachments = new Attachments({
@@ -33,5 +40,9 @@ export function realPods(options: RealPodsOptions): { attachments: Attachments; 
   return {
     attachments,
     pods: new PodManager({ nodeName: node, attachments, staticPods, log: silentLogger }),
+    close: async () => {
+      await attachments.close();
+      await network.close();
+    },
   };
 }

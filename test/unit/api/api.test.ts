@@ -65,9 +65,10 @@ describe('the control API', () => {
     expect(await client.pods()).toEqual(agent.podReports);
     expect(await client.targets()).toEqual(agent.targets());
     expect(await client.allTargets()).toEqual({ targets: [agent.targets()], unreachable: [] });
-    expect(await client.addPod('db', '/run/netns/blue')).toMatchObject({
+    expect(await client.addPod('db', { netns: '/run/netns/blue', labels: { app: 'db' } })).toMatchObject({
       name: 'db',
       netns: '/run/netns/blue',
+      labels: { app: 'db' },
     });
     expect(await client.removePod('db')).toMatchObject({ name: 'db' });
     expect(await client.leave({ force: true })).toEqual({ name: 'node-a', subnets: ['10.42.3.0/24'] });

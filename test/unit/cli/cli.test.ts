@@ -185,6 +185,17 @@ describe('pods', () => {
     expect(agent.podReports[1]?.netns).toBe(join(process.cwd(), 'some/netns'));
   });
 
+  it('may be given labels, a later value of a key in place of an earlier one', async () => {
+    const labels = ['--label', 'app=web', '--label', 'tier=a', '--label', 'tier=b=c', '--label', 'empty='];
+    const added = await cli(['pod', 'add', 'db', ...labels, '--json', '-s', socket]);
+    expect(JSON.parse(added.stdout)).toMatchObject({ labels: { app: 'web', tier: 'b=c', empty: '' } });
+    for (const wrong of ['app', '=web', '']) {
+      const refused = await cli(['pod', 'add', 'x', '--label', wrong, '-s', socket]);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stderr).toContain('It must be a key and a value, such as app=web.');
+    }
+  });
+
   it('that are refused say why and what to do, in two lines', async () => {
     expect(await cli(['pod', 'add', 'web', '-s', socket])).toEqual({
       code: 1,
