@@ -88,8 +88,8 @@ const ONLY_FROM: readonly { readonly part: string; readonly target: string; read
 const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
-  zod: 'config host identity state pod lease link membership api lab bench simulate',
-  protobufjs: 'membership rpc',
+  zod: 'config host identity inventory state pod lease link membership api lab bench simulate',
+  protobufjs: 'inventory membership rpc',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',
   pino: 'log',
