@@ -30,6 +30,8 @@ export interface InventoryMembers {
   members(): Member[];
   member(id: string): Member | undefined;
   updateSelf(changes: { readonly inventory: InventoryMark }): void;
+  /** Tells every member directly what this node last said of itself, unless they are more than `atMost`. */
+  repeatSelf(atMost: number): void;
   on(event: 'change', listener: MemberListener): unknown;
   on(event: 'removed', listener: (member: Member) => void): unknown;
   off(event: 'change', listener: MemberListener): unknown;
@@ -121,6 +123,7 @@ export class Inventories extends EventEmitter<InventoryEvents> {
       timers: this.#timers,
       timing,
       announce: (inventory) => membership.updateSelf({ inventory }),
+      repeat: () => membership.repeatSelf(timing.repeatUpTo),
       onChange: (difference) => this.#changed(membership.id, difference),
     });
     this.#puller = new Puller({

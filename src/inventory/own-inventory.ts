@@ -1,5 +1,5 @@
 /** What this node has attached: changes are gathered for a moment and become one new version, which is announced. */
-import type { Clock, TimerGroup } from '../clock.ts';
+import type { Clock, Timer, TimerGroup } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
 import type { InventoryMark } from '../membership/types.ts';
 import { ChangeLog } from './change-log.ts';
@@ -16,6 +16,8 @@ export interface OwnInventoryOptions {
   readonly timing: InventoryTiming;
   /** Puts the mark into this node's record. */
   readonly announce: (mark: InventoryMark) => void;
+  /** Tells of the mark once more. */
+  readonly repeat: () => void;
   /** The entries have changed; others do not know yet. */
   readonly onChange: (difference: Difference) => void;
 }
@@ -38,6 +40,7 @@ export class OwnInventory {
   #isStarted = false;
   #isDue = false;
   #announcedAtMs = Number.NEGATIVE_INFINITY;
+  #repeat: Timer | undefined;
   #problem: string | undefined;
 
   /** May throw what the store throws (STATE_CORRUPT and the like). */
@@ -144,7 +147,7 @@ export class OwnInventory {
   }
 
   #announce(): void {
-    const { clock, announce } = this.#options;
+    const { clock, announce, repeat, timers, timing } = this.#options;
     const present = { ...this.#announced, entries: this.#entries };
     const difference = differenceOf(this.#announced, present);
     const isFirst = this.#announcedAtMs === Number.NEGATIVE_INFINITY;
@@ -156,6 +159,8 @@ export class OwnInventory {
     else this.#log.add(version, difference);
     this.#announcedAtMs = clock.now();
     announce({ version, hash: this.#announced.hash });
+    this.#repeat?.cancel();
+    this.#repeat = timers.after(timing.repeatMs, repeat);
   }
 
   #nextVersion(): number {

@@ -6,6 +6,12 @@ export interface InventoryTiming {
   /** Versions follow each other no faster: gossip carries only the newest of a node, once per gossip interval. */
   readonly versionIntervalMs: number;
   /**
+   * So long after a version, unless another followed, each member is told of it directly, where they are no more than
+   * `repeatUpTo`: gossip passes somebody by now and then. In larger clusters it repeats itself more often.
+   */
+  readonly repeatMs: number;
+  readonly repeatUpTo: number;
+  /**
    * Who is asked first for a new version: the member that told of it (it has most likely pulled it already, and each
    * tells a few), its owner, or anyone.
    */
@@ -24,6 +30,8 @@ export interface InventoryTiming {
 export const inventoryTiming: InventoryTiming = {
   coalesceMs: 50,
   versionIntervalMs: 200,
+  repeatMs: 500,
+  repeatUpTo: 128,
   first: 'teller',
   gatherMs: 2,
   retryMs: 20,

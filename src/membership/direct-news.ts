@@ -31,6 +31,19 @@ export class DirectNews {
     if (isRunning()) link.send(to, [encodeMessage({ kind: 'record', signed: self.signed })]);
   }
 
+  /**
+   * Says it once more to every member that is there, where they are no more than `atMost`. Gossip tells each piece of
+   * news k times from each node and so passes somebody by in N e^-k of the cases: with 40 nodes in 1.3 %, with 99 in
+   * 3 %. Until the next push-pull that one would know nothing.
+   */
+  repeat(atMost: number): void {
+    const { roster, self } = this.#options;
+    if (roster.table.reachable > atMost + 1) return;
+    for (const { id, status, record } of roster.table) {
+      if (id !== self.id && (status === 'alive' || status === 'suspect')) this.introduce(record);
+    }
+  }
+
   /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
   introduceTo(id: string): void {
     const other = this.#options.roster.table.get(id);

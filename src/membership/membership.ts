@@ -265,6 +265,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#gossiper.wake();
   }
 
+  /** Tells every other member directly what this node last said of itself, unless they are more than `atMost`. */
+  repeatSelf(atMost: number): void {
+    this.#direct.repeat(atMost);
+  }
+
   /**
    * Shows this node's lease to the nodes it joined through and to `others` random ones, and merges what they
    * know of the same subnets. `done` gets the number of nodes asked and of those that answered.

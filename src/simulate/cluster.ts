@@ -1,4 +1,4 @@
-/** A cluster in one process: the agent's own membership and leases on a virtual clock and network. */
+/** A cluster in one process: the agent's own membership, leases and calls on a virtual clock and network. */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';

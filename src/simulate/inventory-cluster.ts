@@ -1,12 +1,11 @@
 /** A simulated cluster whose nodes have attachments, and know each other's (inventory/). */
 
-import { decodeEntry, type StoredEntry } from '../inventory/entry.ts';
+import { decodeEntry } from '../inventory/entry.ts';
 import { Inventories } from '../inventory/inventories.ts';
 import type { InventoryEntry } from '../inventory/inventory.ts';
 import { type InventoryTiming, inventoryTiming } from '../inventory/timing.ts';
 import { silentLogger } from '../log/logger.ts';
 import { seededRandom } from '../membership/random.ts';
-import type { Decoded } from '../protobuf/fields.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import { type ClusterOptions, SimulatedCluster, type SimulatedNode } from './cluster.ts';
 
@@ -61,7 +60,7 @@ export class InventoryCluster {
   readonly nodes: InventoryNode[] = [];
   readonly #options: InventoryClusterOptions;
   /** What one node has decoded all others have: the same bytes say the same everywhere. Bounded by the attachments made. */
-  readonly #decoded = new Map<string, Decoded<StoredEntry>>();
+  readonly #decoded = new Map<string, ReturnType<typeof decodeEntry>>();
 
   constructor(options: InventoryClusterOptions) {
     this.#options = options;
@@ -143,7 +142,7 @@ export class InventoryCluster {
     );
   }
 
-  #decode(bytes: Uint8Array): Decoded<StoredEntry> {
+  #decode(bytes: Uint8Array): ReturnType<typeof decodeEntry> {
     const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
     let decoded = this.#decoded.get(key);
     if (!decoded) {

@@ -40,6 +40,8 @@ export interface InventorySpread {
   readonly knownToAll: Delays;
   /** The same until one node does, over all nodes. */
   readonly knownToOne: Delays;
+  /** Of `knownToOne`: milliseconds until that share of the nodes knows, 0 to 1. */
+  readonly shares: readonly (readonly [ms: number, share: number])[];
   /** What a node sends for one change, with what membership needs to tell of it; above what it sends at rest. */
   readonly bytesPerChange: { readonly udp: number; readonly stream: number };
   /** What a node asks for one change. */
@@ -64,6 +66,7 @@ const REST_MS = 60_000;
 /** On average; evenly spread around it. */
 const CHANGE_INTERVAL_MS = 250;
 export const AT_ONCE_MS = 10;
+const SHARES = [0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1];
 const PARTITION_MS = 60_000;
 const LIMIT_MS = 120_000;
 
@@ -156,6 +159,7 @@ export async function measureInventorySpread(options: InventorySpreadOptions): P
     },
     knownToAll: delaysOf(watch.toAllMs),
     knownToOne: delaysOf(watch.toOneMs),
+    shares: sharesOf(watch.toOneMs),
     ...{ startMs, lateJoinMs, lateJoinBytes, healKnownMs: healKnownMs ?? healMs, healMs },
   };
 }
@@ -247,9 +251,18 @@ class ChangeWatch {
 }
 
 function delaysOf(delaysMs: readonly number[]): Delays {
-  const sorted = [...delaysMs].sort((a, b) => a - b);
-  const at = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
+  const at = quantiles(delaysMs);
   return { p50: at(0.5), p99: at(0.99), most: at(1) };
+}
+
+function sharesOf(delaysMs: readonly number[]): InventorySpread['shares'] {
+  const at = quantiles(delaysMs);
+  return SHARES.map((share) => [at(share), share] as const);
+}
+
+function quantiles(delaysMs: readonly number[]): (share: number) => number {
+  const sorted = [...delaysMs].sort((a, b) => a - b);
+  return (share) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)]!;
 }
 
 function sent({ nodes }: InventoryCluster): { readonly udp: number; readonly stream: number } {

@@ -29,6 +29,7 @@ function run(store: VersionStore) {
     timers: new TimerGroup(clock),
     timing: inventoryTiming,
     announce: (mark) => marks.push(mark),
+    repeat: () => {},
     onChange: () => {},
   });
   return { clock, marks, own, versions: () => marks.map(({ version }) => version) };

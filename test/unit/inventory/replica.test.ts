@@ -39,6 +39,7 @@ class Owner {
       timers: new TimerGroup(this.clock),
       timing: inventoryTiming,
       announce: (mark) => this.marks.push(mark),
+      repeat: () => {},
       onChange: () => {},
     });
     this.own.start();
