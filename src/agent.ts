@@ -28,6 +28,7 @@ import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import type { LeaseSource } from './lease/lease-source.ts';
 import { MovableTransport } from './link/movable-transport.ts';
+import { BugLog } from './membership/alarms.ts';
 import { Membership } from './membership/membership.ts';
 import { VERSION } from './package.ts';
 import { GossipPeers } from './peers/gossip-peers.ts';
@@ -95,7 +96,7 @@ export class Agent {
     const { clock, log, host, state, attachmentNetwork } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
-    const onBug = (error: unknown) => log.error({ err: error }, 'a bug in warren');
+    const bugs = new BugLog(clock, log, 'a request of another node');
     const gossip = { address: dataPlane.underlay.address, port: config.underlay.gossipPort };
     this.#transport = new MovableTransport(gossip, (bind) => parts.transport(bind, timing));
     this.#membership = new Membership({
@@ -127,7 +128,7 @@ export class Agent {
       link: membership.link,
       directory: { find: (id) => membership.contact(id) },
       clock,
-      onBug,
+      onBug: (error) => bugs.add(error),
     });
     this.#attachments = new Attachments({
       nodeId: state.identity.id,
@@ -143,7 +144,8 @@ export class Agent {
       staticPods: config.staticPods,
       log,
     });
-    this.#leases = new LeaseManager({
+    const { leaseSource = (options) => new LeaseManager(options) } = parts;
+    this.#leases = leaseSource({
       membership,
       podCidrs: cluster.podCidrs,
       store: state.lease,

@@ -7,6 +7,8 @@ import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
+import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Random } from '../membership/random.ts';
@@ -27,6 +29,8 @@ export interface AgentParts {
   readonly attachmentNetwork: AttachmentNetwork & { problems?(): string[] };
   /** Serves model and commands; absent: nobody can ask this agent. */
   readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
+  /** Where this node's own subnet comes from; absent: it is settled over gossip. */
+  readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
   readonly random?: Random;
 }
 

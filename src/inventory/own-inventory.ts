@@ -78,7 +78,7 @@ export class OwnInventory {
     if (!this.#isStarted) return;
     this.#isStarted = false;
     // The next run goes on right above.
-    if (this.#reserved !== this.#announced.version) this.#save(this.#announced.version);
+    if (this.#reserved > this.#announced.version) this.#save(this.#announced.version);
   }
 
   /**
@@ -165,7 +165,11 @@ export class OwnInventory {
 
   #nextVersion(): number {
     const version = Math.min(this.#announced.version + 1, MAX_VERSION);
-    if (version > this.#reserved) this.#save(Math.min(version + VERSION_STEP - 1, MAX_VERSION));
+    // A node that never had anything spares its disk: what it says of nothing may be said again by its next run.
+    const isNothing = this.#reserved === 0 && this.#entries.size === 0;
+    if (version > this.#reserved && !isNothing) {
+      this.#save(Math.min(version + VERSION_STEP - 1, MAX_VERSION));
+    }
     return version;
   }
 

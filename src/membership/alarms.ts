@@ -50,17 +50,20 @@ export class TwinAlarm {
 export class BugLog {
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #what: string;
   #loggedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock, logger: Logger) {
+  /** `what` of others could not be handled: `gossip from another node`. */
+  constructor(clock: Clock, logger: Logger, what: string) {
     this.#clock = clock;
     this.#logger = logger;
+    this.#what = what;
   }
 
   add(error: unknown): void {
     const nowMs = this.#clock.now();
     if (nowMs - this.#loggedAtMs < BUG_LOG_INTERVAL_MS) return;
     this.#loggedAtMs = nowMs;
-    this.#logger.error({ err: error }, 'a bug in warren: gossip from another node could not be handled');
+    this.#logger.error({ err: error }, `a bug in warren: ${this.#what} could not be handled`);
   }
 }

@@ -81,7 +81,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const stored = options.store.load();
     const { identity, logger, transport, keyRing } = options;
     this.#twin = new TwinAlarm(this.#clock, logger);
-    const bugs = new BugLog(this.#clock, logger);
+    const bugs = new BugLog(this.#clock, logger, 'gossip from another node');
     const session = options.session ?? newSession();
     this.#self = new SelfRecord(
       identity,

@@ -153,6 +153,20 @@ describe('agents', () => {
   });
 });
 
+describe('where a node gets its subnet from', () => {
+  it('is its own choice: one that is handed its subnets works among others that settle theirs', async () => {
+    const [a] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    const c = world.add({ assigned: ['10.42.200.0/24', 'fd42:0:0:c8::/64'] });
+    await c.start();
+    await world.settle();
+    expect(c.model.status().lease).toEqual({
+      status: 'active',
+      subnets: ['10.42.200.0/24', 'fd42:0:0:c8::/64'],
+    });
+    expect(await reaches(await a.addPod('web'), await c.addPod('db'))).toBe(true);
+  });
+});
+
 describe('a node whose underlay address changes', () => {
   it('goes on under the new one, as the same node with the same subnets', async () => {
     const [a, b, web, db] = await twoPods();

@@ -22,6 +22,8 @@ import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
 import type { Endpoint } from '../../src/ip/endpoint.ts';
+import { parsePrefix } from '../../src/ip/prefix.ts';
+import { AssignedLease } from '../../src/lease/assigned-lease.ts';
 import type { StoredLease } from '../../src/lease/lease-store.ts';
 import { ClusterKeys, volatileKeyChanges } from '../../src/link/cluster-keys.ts';
 import { silentLogger } from '../../src/log/logger.ts';
@@ -136,6 +138,8 @@ export interface NodeOptions {
   /** YAML beside `cluster:` and `node:`. */
   readonly yaml?: string;
   readonly clearText?: boolean;
+  /** An orchestrator hands out this node's subnets, as text. */
+  readonly assigned?: readonly string[];
 }
 
 /** What is on a node's disk: it outlives the agent. */
@@ -214,6 +218,7 @@ ${yaml}`;
 
   async start(yaml?: string): Promise<void> {
     const { world } = this;
+    const { assigned } = this.#options;
     this.isDown = false;
     this.#disk.isOff = false;
     this.#agent = await Agent.build(
@@ -226,6 +231,9 @@ ${yaml}`;
         openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
         transport: (bind) => world.network.host(bind).transport(),
         attachmentNetwork: this.attachmentNetwork,
+        ...(assigned && {
+          leaseSource: (options) => new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) }),
+        }),
         random: seededRandom(world.seed * 1000 + this.#number),
       },
       {

@@ -92,7 +92,8 @@ describe('the own inventory', () => {
       first.own.set(entry('e', `name ${i}`));
       first.clock.advance(versionIntervalMs);
     }
-    expect(disk.saved).toEqual([VERSION_STEP, 2 * VERSION_STEP]);
+    // The first version was that of nothing.
+    expect(disk.saved).toEqual([1 + VERSION_STEP, 1 + 2 * VERSION_STEP]);
     const last = first.marks.at(-1)!.version;
     expect(last).toBeGreaterThan(VERSION_STEP);
     const second = run(disk.store);
@@ -103,11 +104,23 @@ describe('the own inventory', () => {
   it('goes on right above where it was stopped', () => {
     const disk = memoryStore();
     const first = run(disk.store);
+    first.own.set(entry('a'));
     first.own.start();
     first.own.stop();
     const second = run(disk.store);
     second.own.start();
     expect(second.versions()).toEqual([2]);
+  });
+
+  it('spares the disk of a node that never had anything', () => {
+    const disk = memoryStore();
+    for (let restart = 0; restart < 2; restart++) {
+      const { own, marks } = run(disk.store);
+      own.start();
+      own.stop();
+      expect(marks).toEqual([{ version: 1, hash: EMPTY_HASH }]);
+    }
+    expect(disk.saved).toEqual([]);
   });
 
   it('is announced though the disk refuses, and says so until it does not', () => {
@@ -121,6 +134,7 @@ describe('the own inventory', () => {
       },
     };
     const { own, clock, versions } = run(store);
+    own.set(entry('z'));
     own.start();
     expect(versions()).toEqual([1]);
     expect(own.problems()).toEqual(['no space left on device']);
