@@ -9,6 +9,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY scripts/build.mjs scripts/
+COPY proto proto
 COPY src src
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
@@ -21,7 +22,6 @@ WORKDIR /opt/warren
 COPY --from=build /opt/warren/package.json ./
 COPY --from=build /opt/warren/node_modules node_modules
 COPY --from=build /opt/warren/dist dist
-COPY proto proto
 RUN ln -s /opt/warren/dist/bin/warren.js /usr/local/bin/warren
 ENTRYPOINT ["warren"]
 CMD ["agent", "-c", "/etc/warren/warren.yaml"]

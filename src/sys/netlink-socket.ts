@@ -1,27 +1,26 @@
 /** A netlink socket: one datagram out, datagrams in. It belongs to the network namespace that it is opened in. */
+import { readdirSync } from 'node:fs';
 import { Arena } from './arena.ts';
 import { type CallContext, checked, setIntOption } from './calls.ts';
-import {
-  AF_NETLINK,
-  EMSGSIZE,
-  MSG_TRUNC,
-  NETLINK_CAP_ACK,
-  NETLINK_EXT_ACK,
-  NETLINK_GET_STRICT_CHK,
-  type NETLINK_NETFILTER,
-  type NETLINK_ROUTE,
-  SO_RCVTIMEO,
-  SOCK_CLOEXEC,
-  SOCK_RAW,
-  SOL_NETLINK,
-  SOL_SOCKET,
-} from './constants.ts';
+import { AF_NETLINK, EMSGSIZE, MSG_TRUNC, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, SOCK_CLOEXEC, SOCK_RAW, SOL_NETLINK, SOL_SOCKET, SO_DOMAIN, SO_RCVTIMEO, type NETLINK_NETFILTER, type NETLINK_ROUTE } from './constants.ts';
 import { SysError } from './errors.ts';
 import * as libc from './libc.ts';
 import { SOCKADDR_NL, TIMEVAL } from './structs.ts';
 
 /** The kernel makes a dump's datagrams of up to 32 KB, where there is room for as much. */
 const RECEIVE_BYTES = 65_536;
+/** The descriptors of all netlink sockets of this process. */
+export function openNetlinkSockets(): number[] {
+  const scratch = new Arena(8);
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .filter((fd) => {
+      scratch.view.setInt32(4, 4, true);
+      const result = libc.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, scratch.address(0), scratch.address(4));
+      return result === 0 && scratch.view.getInt32(0, true) === AF_NETLINK;
+    });
+}
+
 /** The kernel answers within the send: this only keeps a thread from hanging for ever. */
 const ANSWER_TIMEOUT_S = 5;
 

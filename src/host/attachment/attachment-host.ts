@@ -288,15 +288,18 @@ export class AttachmentHost {
     fd: number | undefined,
     family: typeof NETLINK_ROUTE | typeof NETLINK_NETFILTER,
   ): NetlinkSocket {
-    const socket = this.#thread.inside(fd, () => NetlinkSocket.open(family));
-    this.#journal.holds(socket.fd);
+    const socket = this.#thread.inside(fd, () =>
+      this.#journal.opens(
+        () => NetlinkSocket.open(family),
+        (opened) => opened.fd,
+      ),
+    );
     this.#sockets.push(socket);
     return socket;
   }
 
   #closeSocket(socket: NetlinkSocket): void {
-    this.#journal.forgets(socket.fd);
-    socket.close();
+    this.#journal.closes(socket.fd, () => socket.close());
   }
 }
 

@@ -5,7 +5,9 @@
 
 /** Slots of int32. */
 const REQUEST = 0;
-const FIRST_FD = 1;
+/** 1 while a descriptor is being opened or closed: it may be open and in no slot, should the thread end just then. */
+const CHANGING = 1;
+const FIRST_FD = 2;
 const FD_SLOTS = 4;
 
 export class Journal {
@@ -32,16 +34,32 @@ export class Journal {
     return Atomics.load(this.#slots, REQUEST);
   }
 
-  /** Remembers an open descriptor. */
-  holds(fd: number): void {
+  /** Opens a descriptor and remembers it. */
+  opens<T>(open: () => T, fdOf: (opened: T) => number): T {
+    Atomics.store(this.#slots, CHANGING, 1);
+    const opened = open();
+    this.#remember(fdOf(opened));
+    Atomics.store(this.#slots, CHANGING, 0);
+    return opened;
+  }
+
+  /** Closes a descriptor that it remembers. */
+  closes(fd: number, close: () => void): void {
+    Atomics.store(this.#slots, CHANGING, 1);
+    for (let i = FIRST_FD; i < FIRST_FD + FD_SLOTS; i++) Atomics.compareExchange(this.#slots, i, fd, 0);
+    close();
+    Atomics.store(this.#slots, CHANGING, 0);
+  }
+
+  /** Whether one more than `held` may be open. */
+  get mayMissOne(): boolean {
+    return Atomics.load(this.#slots, CHANGING) !== 0;
+  }
+
+  #remember(fd: number): void {
     for (let i = FIRST_FD; i < FIRST_FD + FD_SLOTS; i++) {
       if (Atomics.compareExchange(this.#slots, i, 0, fd) === 0) return;
     }
-  }
-
-  /** To be called before it is closed. */
-  forgets(fd: number): void {
-    for (let i = FIRST_FD; i < FIRST_FD + FD_SLOTS; i++) Atomics.compareExchange(this.#slots, i, fd, 0);
   }
 
   /** The descriptors that are open. */

@@ -8,6 +8,7 @@ import { foreignCode, WarrenError } from '../../errors.ts';
 import type { Logger } from '../../log/logger.ts';
 import { builtFile } from '../../package.ts';
 import * as libc from '../../sys/libc.ts';
+import { openNetlinkSockets } from '../../sys/netlink-socket.ts';
 import { Journal } from './journal.ts';
 import type { ErrorParts, FromThread, OperationName, Operations, ThreadSettings } from './thread-messages.ts';
 
@@ -95,6 +96,7 @@ export class NamespaceThread {
 
   #start(): Running {
     const journal = new Journal();
+    journals.add(journal);
     const settings: ThreadSettings = { netns: this.#options.netns, journal: journal.shared };
     const worker = this.#options.startWorker?.(settings) ?? startWorker(settings);
     const running: Running = { worker, journal, pending: new Map() };
@@ -149,7 +151,9 @@ export class NamespaceThread {
   #lost(running: Running): void {
     if (this.#running === running) this.#running = undefined;
     const { journal, pending } = running;
-    for (const fd of journal.held) libc.close(fd);
+    journals.delete(journal);
+    const left = journal.mayMissOne ? forgottenSockets() : [];
+    for (const fd of new Set([...journal.held, ...left])) libc.close(fd);
     const begun = pending.get(journal.begun);
     for (const request of pending.values()) {
       const fail = () => request.reject(lost(request.name));
@@ -171,6 +175,16 @@ export class NamespaceThread {
       this.#options.log.error({ err: error }, 'what a lost namespace thread had begun could not be removed');
     }
   }
+}
+
+/** Of all threads that run in this process: one for each network that is in use. */
+const journals = new Set<Journal>();
+
+/** Netlink sockets that no thread has: they were being opened or closed by one that ended just then. */
+function forgottenSockets(): number[] {
+  const known = new Set([...journals].flatMap((journal) => journal.held));
+  const isAmbiguous = [...journals].some((journal) => journal.mayMissOne);
+  return isAmbiguous ? [] : openNetlinkSockets().filter((fd) => !known.has(fd));
 }
 
 function startWorker(settings: ThreadSettings): Worker {
