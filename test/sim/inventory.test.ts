@@ -117,6 +117,11 @@ describe('what others believe of a node', () => {
     expect(b!.inventories.node(c!.id)).toBeUndefined();
     expect(b!.inventories.holders(shopAddress).map(({ status }) => status)).toEqual(['dead']);
     expect([...b!.inventories.entries()]).toHaveLength(2 + 2 + 3);
+    // Forgotten on one node, gone on all.
+    nodes[3]!.node.membership.forget(a!.id);
+    await clock.run(2000);
+    expect(b!.inventories.node(a!.id)).toBeUndefined();
+    expect(b!.inventories.holders(shopAddress)).toEqual([]);
   });
 
   it('comes from others where the node itself is gone', async () => {
