@@ -3,8 +3,9 @@ import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { encodeEntry, inventoryHash } from '../../../src/inventory/entry.ts';
-import { Inventories, type InventoriesOptions } from '../../../src/inventory/inventories.ts';
+import { Inventories } from '../../../src/inventory/inventories.ts';
 import type { InventoryEntry } from '../../../src/inventory/inventory.ts';
+import type { InventoriesOptions } from '../../../src/inventory/options.ts';
 import {
   decodePullRequest,
   encodePullAnswer,
