@@ -7,80 +7,20 @@
  *     snapshot.ts, change-log.ts   versions              pull-server.ts   what others are answered
  */
 import { EventEmitter } from 'node:events';
-import { type Clock, realClock, TimerGroup } from '../clock.ts';
+import { realClock, TimerGroup } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
 import type { IpAddress } from '../ip/address.ts';
-import type { Logger } from '../log/logger.ts';
 import type { InventoryMark, Member, MemberStatus } from '../membership/types.ts';
-import type { Rpc } from '../rpc/rpc.ts';
 import { AddressIndex } from './address-index.ts';
-import type { InventoryEntry } from './inventory.ts';
+import type { Holder, InventoryChange, InventoryEntry, NodeInventory } from './inventory.ts';
+import type { InventoriesOptions, MemberListener } from './options.ts';
 import { OwnInventory } from './own-inventory.ts';
-import { type DecodeEntry, decodePullRequest } from './pull-messages.ts';
+import { decodePullRequest } from './pull-messages.ts';
 import { answerPull, type Held } from './pull-server.ts';
 import { PULL_METHOD, Puller } from './puller.ts';
 import { Replica } from './replica.ts';
 import { type Difference, differenceOf, type Snapshot } from './snapshot.ts';
-import { type InventoryTiming, inventoryTiming } from './timing.ts';
-import type { VersionStore } from './version-store.ts';
-
-/** What is needed of membership. */
-export interface InventoryMembers {
-  readonly id: string;
-  members(): Member[];
-  member(id: string): Member | undefined;
-  updateSelf(changes: { readonly inventory: InventoryMark }): void;
-  /** Tells every member directly what this node last said of itself, unless they are more than `atMost`. */
-  repeatSelf(atMost: number): void;
-  on(event: 'change', listener: MemberListener): unknown;
-  on(event: 'removed', listener: (member: Member) => void): unknown;
-  off(event: 'change', listener: MemberListener): unknown;
-  off(event: 'removed', listener: (member: Member) => void): unknown;
-}
-
-/** `teller`: the member that told of the change, where that is known. */
-type MemberListener = (member: Member, previous: Member | undefined, teller?: string) => void;
-
-export interface InventoriesOptions {
-  readonly membership: InventoryMembers;
-  readonly rpc: Rpc;
-  readonly store: VersionStore;
-  readonly logger: Logger;
-  readonly clock?: Clock;
-  /** 0 to 1. */
-  readonly random?: () => number;
-  readonly timing?: InventoryTiming;
-  /**
-   * Whether a node may have attachments with this address: `holders` believes no node about another's. By default all
-   * are believed.
-   */
-  readonly mayHave?: (nodeId: string, address: IpAddress) => boolean;
-  /** Nodes that the simulator runs in one process share what they decode. */
-  readonly decodeEntry?: DecodeEntry;
-}
-
-export interface Holder {
-  readonly nodeId: string;
-  readonly status: MemberStatus;
-  readonly entry: InventoryEntry;
-}
-
-export interface NodeInventory {
-  readonly nodeId: string;
-  readonly status: MemberStatus;
-  /** Undefined: nothing of it has been pulled yet. */
-  readonly version: number | undefined;
-  /** Whether that is what the node announces now. */
-  readonly isCurrent: boolean;
-  readonly entries: readonly InventoryEntry[];
-}
-
-export interface InventoryChange {
-  readonly nodeId: string;
-  /** New, or other than before. */
-  readonly set: readonly InventoryEntry[];
-  readonly deleted: readonly string[];
-}
+import { inventoryTiming } from './timing.ts';
 
 interface InventoryEvents {
   /** What is known of a node's attachments is another now. This node's own included, before others know. */
@@ -89,8 +29,8 @@ interface InventoryEvents {
 
 /** Of other nodes; as many members as there can be. */
 const MAX_NODES = 16_384;
-/** Of all their entries, serialized; in memory it is about four times as much. */
-const MAX_TOTAL_BYTES = 64 * 1024 * 1024;
+/** Of all their entries, serialized: 120,000 like a container's. In memory it is about ten times as much. */
+const MAX_TOTAL_BYTES = 16 * 1024 * 1024;
 
 export class Inventories extends EventEmitter<InventoryEvents> {
   readonly #options: InventoriesOptions;

@@ -43,7 +43,8 @@ export interface PullerOptions {
 /** An inventory that is not up to date here. */
 interface Wanted {
   readonly replica: Replica;
-  readonly sinceMs: number;
+  /** When it fell behind, or last took something. */
+  sinceMs: number;
   teller: string | undefined;
   attempt: number;
   dueMs: number;
@@ -247,6 +248,7 @@ export class Puller {
     if (verdict === 'taken') {
       this.counters.taken++;
       wanted.lies = 0;
+      wanted.sinceMs = this.#options.clock.now();
     }
     if (verdict === 'ahead') this.counters.ahead++;
     this.#settle(wanted, verdict, luck);

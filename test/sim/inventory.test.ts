@@ -3,10 +3,15 @@ import { describe, expect, it } from 'vitest';
 import { decodeEntry, encodeEntry } from '../../src/inventory/entry.ts';
 import { encodePullAnswer, PullAnswerReader } from '../../src/inventory/pull-messages.ts';
 import { parseAddress } from '../../src/ip/address.ts';
+import { generateClusterKey, parseKeyRing } from '../../src/link/key-ring.ts';
 import { timingPresets } from '../../src/membership/timing.ts';
 import type { Rpc } from '../../src/rpc/rpc.ts';
 import type { SimulatedNode } from '../../src/simulate/cluster.ts';
-import { attachment, InventoryCluster } from '../../src/simulate/inventory-cluster.ts';
+import {
+  attachment,
+  InventoryCluster,
+  type InventoryClusterOptions,
+} from '../../src/simulate/inventory-cluster.ts';
 import { measureInventorySpread } from '../../src/simulate/inventory-spread.ts';
 
 const timing = timingPresets.lan;
@@ -16,11 +21,7 @@ const SHOP = {
 };
 const shopAddress = SHOP.addresses[0]!;
 
-async function clusterOf(
-  count: number,
-  attachments: number,
-  options: { seed?: number; rpcOf?: (node: SimulatedNode) => Rpc } = {},
-) {
+async function clusterOf(count: number, attachments: number, options: Partial<InventoryClusterOptions> = {}) {
   const all = new InventoryCluster({ seed: 1, ...options });
   await all.start(count, attachments);
   const settle = (limitMs = 60_000) => all.clock.runUntil(() => all.isSettled, limitMs);
@@ -65,6 +66,21 @@ describe.each([1, 2])('attachments, seed %i', (seed) => {
       expect(await settle()).toBeDefined();
       expect(all.agrees()).toBe(true);
     }
+  });
+
+  it('are known to all where gossip and calls are sealed, and owners are asked by few', async () => {
+    const keyRing = parseKeyRing(generateClusterKey(), 'test');
+    const { all, nodes, clock, settle } = await clusterOf(20, 5, { seed, keyRing });
+    const before = nodes[0]!.inventories.counters().served!;
+    for (let i = 0; i < 5; i++) {
+      nodes[0]!.set({ ...SHOP, name: `shop-${i}` });
+      await clock.run(700);
+      expect(nodes[19]!.inventories.holders(shopAddress)).toMatchObject([{ entry: { name: `shop-${i}` } }]);
+    }
+    expect(await settle()).toBeDefined();
+    expect(all.agrees()).toBe(true);
+    // 19 others, five times.
+    expect(nodes[0]!.inventories.counters().served! - before).toBeLessThan((19 * 5) / 2);
   });
 
   it('come together after a partition in which both sides went on', async () => {
@@ -117,6 +133,11 @@ describe('what others believe of a node', () => {
     expect(b!.inventories.node(c!.id)).toBeUndefined();
     expect(b!.inventories.holders(shopAddress).map(({ status }) => status)).toEqual(['dead']);
     expect([...b!.inventories.entries()]).toHaveLength(2 + 2 + 3);
+    // Forgotten on one node, gone on all.
+    nodes[3]!.node.membership.forget(a!.id);
+    await clock.run(2000);
+    expect(b!.inventories.node(a!.id)).toBeUndefined();
+    expect(b!.inventories.holders(shopAddress)).toEqual([]);
   });
 
   it('comes from others where the node itself is gone', async () => {
