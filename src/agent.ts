@@ -24,6 +24,7 @@ import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Inventories } from './inventory/inventories.ts';
+import { prefixContains } from './ip/prefix.ts';
 import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
 import type { LeaseSource } from './lease/lease-source.ts';
@@ -155,6 +156,9 @@ export class Agent {
       clock,
     });
     this.inventory = new Inventories({
+      // A node speaks of its own subnet's addresses alone.
+      mayHave: (id, address) =>
+        membership.member(id)?.lease?.prefixes.some((prefix) => prefixContains(prefix, address)) ?? false,
       membership,
       rpc: this.#rpc,
       store: state.inventory,

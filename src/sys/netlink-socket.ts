@@ -2,7 +2,22 @@
 import { readdirSync } from 'node:fs';
 import { Arena } from './arena.ts';
 import { type CallContext, checked, setIntOption } from './calls.ts';
-import { AF_NETLINK, EMSGSIZE, MSG_TRUNC, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, SOCK_CLOEXEC, SOCK_RAW, SOL_NETLINK, SOL_SOCKET, SO_DOMAIN, SO_RCVTIMEO, type NETLINK_NETFILTER, type NETLINK_ROUTE } from './constants.ts';
+import {
+  AF_NETLINK,
+  EMSGSIZE,
+  MSG_TRUNC,
+  NETLINK_CAP_ACK,
+  NETLINK_EXT_ACK,
+  NETLINK_GET_STRICT_CHK,
+  type NETLINK_NETFILTER,
+  type NETLINK_ROUTE,
+  SO_DOMAIN,
+  SO_RCVTIMEO,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_NETLINK,
+  SOL_SOCKET,
+} from './constants.ts';
 import { SysError } from './errors.ts';
 import * as libc from './libc.ts';
 import { SOCKADDR_NL, TIMEVAL } from './structs.ts';
