@@ -76,20 +76,10 @@ export interface AttachmentRecord extends WantedAttachment {
 }
 
 /** An attachment as others see it: a value that changes no more. */
-export interface Attachment {
-  readonly id: string;
-  readonly client: string;
-  readonly name: string;
-  readonly network: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly netns: string | undefined;
-  readonly ownsNetns: boolean;
-  readonly interfaceName: string;
-  readonly hostInterface: string;
+export interface Attachment extends Omit<WantedAttachment, 'requested' | 'mtu'> {
   readonly addresses: readonly IpAddress[];
   /** What it has now. */
   readonly mtu: number;
-  readonly static: boolean;
   /**
    * `pending`: it is being made or removed. `missing`: its network namespace is gone or its network could not be made;
    * the addresses stay its own until it is deleted.

@@ -1,7 +1,8 @@
 /** The other nodes and static peers: who they are, what they own, what went to and from them. */
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix } from '../ip/prefix.ts';
-import type { KnownPeer, ReadModelSources } from './ports.ts';
+import type { KnownPeer } from '../peers/peer-view.ts';
+import type { ReadModelSources } from './ports.ts';
 import type { PeerReport } from './reports.ts';
 import { directionReports } from './traffic.ts';
 

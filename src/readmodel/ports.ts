@@ -7,6 +7,7 @@ import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
+import type { KnownPeer } from '../peers/peer-view.ts';
 import type { PodReport } from './reports.ts';
 
 export interface ChangeSource {
@@ -29,25 +30,6 @@ export type LeaseReader = Pick<LeaseSource, 'state' | 'problems' | 'on'>;
 /** Everybody who is known, whatever told of them, with what they own. */
 export interface PeerView extends ChangeSource {
   peers(): readonly KnownPeer[];
-}
-
-export interface KnownPeer {
-  /** What the data plane counts its traffic under: a member's id, or `static/NAME`. */
-  readonly key: string;
-  /** A member's id; empty for a static peer. */
-  readonly id: string;
-  readonly name: string;
-  readonly kind: 'gossip' | 'static';
-  readonly status: MemberStatus | 'static';
-  readonly endpoint: Endpoint;
-  /** What is routed to it while it can be reached. */
-  readonly subnets: readonly Prefix[];
-  /** Whether checksums are left partial towards it: both ends want that. */
-  readonly partialChecksums: boolean;
-  /** Bytes of an inner packet that its end takes; undefined: it does not say. */
-  readonly mtu?: number | undefined;
-  /** Why nothing can be sent to it although it is there; undefined if all is well. */
-  readonly unreachable?: string | undefined;
 }
 
 /** Of DataPlane (dataplane/dataplane.ts), what reports show. It says of no change itself: who drives it calls `LiveReadModel.changed`. */

@@ -3,8 +3,10 @@
  * never rename. Addresses, prefixes and endpoints are text; counters are numbers since the agent's start.
  */
 
+import type { KeyList, ListedKey } from '../keys/key-commands.ts';
 import type { LeaseStatus } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
+import type { NodeTargets, UnreachableNode } from '../rpc/targets.ts';
 
 export type { LeaseStatus, MemberStatus };
 
@@ -97,18 +99,13 @@ export interface PodReport {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** A node and its pods, as another node's `warren check` sees them. */
-export interface NodeTargets {
-  readonly node: string;
-  readonly addresses: readonly string[];
-  readonly pods: readonly { readonly name: string; readonly addresses: readonly string[] }[];
-}
+export type { NodeTargets };
 
 /** The targets of every node that can be asked. */
 export interface AllTargets {
   /** This node first. */
   readonly targets: readonly NodeTargets[];
-  readonly unreachable: readonly { readonly node: string; readonly reason: string }[];
+  readonly unreachable: readonly UnreachableNode[];
 }
 
 export interface CheckReport {
@@ -146,22 +143,7 @@ export interface LeaveReport {
   readonly subnets: readonly string[];
 }
 
-export interface KeyListReport {
-  /** The cluster's keys by fingerprint, the primary (which seals) first. */
-  readonly keys: readonly KeyReport[];
-  /** Nodes that answered, this one included. */
-  readonly nodes: number;
-  /** Nodes that are alive and did not answer. */
-  readonly silent: readonly string[];
-}
-
-export interface KeyReport {
-  readonly fingerprint: string;
-  readonly primary: boolean;
-  /** How many nodes have it, and how many seal with it. */
-  readonly nodes: number;
-  readonly primaryOn: number;
-}
+export type { KeyList as KeyListReport, ListedKey as KeyReport };
 
 export interface KeyChange {
   readonly action: 'add' | 'use' | 'remove';

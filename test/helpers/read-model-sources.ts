@@ -4,7 +4,8 @@ import { parseEndpoint } from '../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import type { LeaseState } from '../../src/lease/lease-source.ts';
 import type { MemberStatus } from '../../src/membership/types.ts';
-import type { KnownPeer, ReadModelSources, TrafficTotals } from '../../src/readmodel/ports.ts';
+import type { KnownPeer } from '../../src/peers/peer-view.ts';
+import type { ReadModelSources, TrafficTotals } from '../../src/readmodel/ports.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
 
 export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods';
@@ -26,6 +27,8 @@ export function knownPeer(name: string, facts: Partial<KnownPeer> = {}): KnownPe
     endpoint: parseEndpoint('192.0.2.7:4790'),
     subnets: [],
     partialChecksums: false,
+    mtu: undefined,
+    unreachable: undefined,
     ...facts,
   };
 }

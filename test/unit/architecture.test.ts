@@ -47,12 +47,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
-    types: 'agent log',
+    types: 'log',
   },
   attachment: { code: 'clock errors ip state', types: 'log' },
   pod: { code: 'attachment config errors host ip', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'lease membership' },
+  readmodel: { code: 'ip', types: 'keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
   api: { code: 'clock errors error-codes ip metrics readmodel', types: 'log' },
 
