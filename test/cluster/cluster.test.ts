@@ -180,8 +180,12 @@ describe('a node whose underlay address changes', () => {
     expect(after.lease).toEqual(before.lease);
     expect(after.underlay.address).toBe('192.0.2.77');
     expect(after.repairs.underlay).toBe(1);
-    // It never counted as gone.
-    expect(a.model.status().gossip.deaths).toBe(0);
+    // It never counts as gone: its gossip comes from there, and is answered there.
+    await world.advance(30_000);
+    for (const node of [a, b]) {
+      expect(node.model.status().gossip).toMatchObject({ deaths: 0, suspicions: 0 });
+      expect(node.model.status().cluster.members.alive).toBe(2);
+    }
   });
 
   it('stays as it is while it cannot move whole, and moves as soon as it can', async () => {
