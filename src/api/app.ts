@@ -46,8 +46,9 @@ export function newApp(server: Server, log: Logger): FastifyInstance {
   });
   // The body is JSON whatever the client calls it; `curl -d` calls it a form.
   app.removeAllContentTypeParsers();
+  // A client that always names JSON, also where it sends nothing, is served as one that does not.
   app.addContentTypeParser('*', { parseAs: 'string' }, async (_request: FastifyRequest, text: string) =>
-    parseJson(text),
+    text === '' ? undefined : parseJson(text),
   );
   app.setReplySerializer((value) => `${JSON.stringify(value)}\n`);
   app.addHook('onRequest', async (_request, reply) => {

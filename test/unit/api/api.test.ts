@@ -43,13 +43,21 @@ async function start(): Promise<ApiServer> {
   return server;
 }
 
-function raw(method: string, url: string, body = ''): Promise<{ status: number; body: unknown }> {
+function raw(
+  method: string,
+  url: string,
+  body = '',
+  headers: Record<string, string> = {},
+): Promise<{ status: number; body: unknown }> {
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({ socketPath: path, method, path: url, agent: false }, async (response) => {
-      let text = '';
-      for await (const chunk of response) text += chunk;
-      resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
-    });
+    const outgoing = httpRequest(
+      { socketPath: path, method, path: url, agent: false, headers },
+      async (response) => {
+        let text = '';
+        for await (const chunk of response) text += chunk;
+        resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.end(body);
   });
@@ -86,6 +94,19 @@ describe('the control API', () => {
     open.push(await startApiServer({ path, gid, model: agent, commands: agent, log: silentLogger }));
     expect(statSync(path)).toMatchObject({ gid, uid: process.getuid!() });
     expect(statSync(path).mode & 0o777).toBe(0o660);
+  });
+
+  it('takes a request without a body from a client that calls it JSON all the same', async () => {
+    await start();
+    const json = { 'content-type': 'application/json' };
+    expect(await raw('DELETE', '/v1/pods/web', '', json)).toMatchObject({
+      status: 200,
+      body: { name: 'web' },
+    });
+    expect(await raw('POST', '/v1/pods', '', json)).toMatchObject({
+      status: 400,
+      body: { code: 'BAD_REQUEST' },
+    });
   });
 
   it('hands on the code, message and hint of an error', async () => {
