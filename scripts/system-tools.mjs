@@ -9,9 +9,15 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-// dockerd, nft and tcpdump live in sbin, which a user's PATH may lack.
+// dockerd, nft and tcpdump live in sbin, which a user's PATH may lack; CNI's plugins in a folder of their own.
 const SEARCH_PATH = [
-  ...new Set([...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin', '/usr/local/sbin']),
+  ...new Set([
+    ...(process.env.PATH ?? '').split(':'),
+    '/usr/sbin',
+    '/sbin',
+    '/usr/local/sbin',
+    '/usr/lib/cni',
+  ]),
 ];
 
 // Packages install in seconds, but the lock may be held by the machine's own daily upgrade.
@@ -21,6 +27,7 @@ const iproute2 = { program: 'ip', packages: ['iproute2'], needed: true };
 const ping = { program: 'ping', packages: ['iputils-ping'], needed: true };
 const nsenter = { program: 'nsenter', packages: ['util-linux'], needed: true };
 const iperf3 = { program: 'iperf3', packages: ['iperf3'], needed: true };
+const nft = { program: 'nft', packages: ['nftables'], needed: false };
 const gcc = { program: 'gcc', packages: ['gcc', 'libc6-dev'], needed: false };
 
 /**
@@ -29,24 +36,31 @@ const gcc = { program: 'gcc', packages: ['gcc', 'libc6-dev'], needed: false };
  * `instead` answers whether something else on this machine does the same job.
  */
 export const SYSTEM_TOOLS = {
-  demo: [iproute2, ping, nsenter, iperf3],
+  demo: [iproute2, ping, nsenter, iperf3, nft],
   bench: [
     iproute2,
     ping,
     nsenter,
     iperf3,
+    nft,
     gcc,
     { program: 'tincd', packages: ['tinc'], needed: false },
     { program: 'nebula', packages: ['nebula'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
   ],
-  'bench:agents': [iproute2, nsenter, { program: 'serf', packages: ['serf'], needed: false }],
+  'bench:attach': [
+    iproute2,
+    nsenter,
+    { program: 'nft', packages: ['nftables'], needed: true },
+    { program: 'ptp', packages: ['containernetworking-plugins'], needed: false },
+  ],
+  'bench:agents': [iproute2, nsenter, nft, { program: 'serf', packages: ['serf'], needed: false }],
   test: [
     iproute2,
     ping,
     nsenter,
     iperf3,
-    { program: 'nft', packages: ['nftables'], needed: false },
+    nft,
     { program: 'tcpdump', packages: ['tcpdump'], needed: false },
     { program: 'ethtool', packages: ['ethtool'], needed: false },
     { program: 'iptables', packages: ['iptables'], needed: false },
@@ -71,6 +85,7 @@ export const SYSTEM_TOOLS = {
 export const NEEDS_ROOT = {
   demo: 'it creates network namespaces and TUN devices',
   bench: 'it creates network namespaces and TUN devices',
+  'bench:attach': 'it creates network namespaces and interfaces',
   'bench:agents': 'it creates network namespaces and TUN devices',
   test: 'the end-to-end tests create network namespaces and TUN devices',
 };

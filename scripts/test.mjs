@@ -22,7 +22,7 @@ testScale();
 
 const folder = mkdtempSync(join(tmpdir(), 'warren-test-'));
 try {
-  const reports = [await runProjects(['unit', 'sim'])];
+  const reports = [await runProjects(['unit', 'cluster', 'sim'])];
   if (IS_ROOT) reports.push(await runProjects(['e2e']));
   process.exitCode = summarise(reports) ? 0 : 1;
 } finally {

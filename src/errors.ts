@@ -1,3 +1,5 @@
+import type { ErrorCode } from './error-codes.ts';
+
 /**
  * An error that a person has to act on: what was wrong, where, and (in `hint`) what to do about it.
  *
@@ -6,16 +8,27 @@
  */
 export class WarrenError extends Error {
   override readonly name = 'WarrenError';
-  /** A stable, machine-readable name such as `CONFIG_INVALID` or `TUN_NO_DEVICE`. */
-  readonly code: string;
+  /** A stable, machine-readable name such as `CONFIG_INVALID` or `TUN_LOST`: one of error-codes.ts, or another version's. */
+  readonly code: ErrorCode | ForeignCode;
   /** What the reader can do, as a full sentence; absent where the message already says it. */
   readonly hint: string | undefined;
 
-  constructor(code: string, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode | ForeignCode,
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.hint = options.hint;
   }
+}
+
+/** A code that this version's table does not hold: an errno's name, or what another process answered. */
+export type ForeignCode = string & { readonly isForeign: true };
+
+export function foreignCode(code: string): ForeignCode {
+  return code as ForeignCode;
 }
 
 /** The text of anything that was thrown. */

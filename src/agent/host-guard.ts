@@ -1,27 +1,39 @@
 /**
- * Keeps the host as the agent needs it: what others remove or change of the TUN device, its addresses and
- * routes is put back, and when the underlay's address is gone the node moves to the one that is there now.
+ * Keeps the host as the agent needs it: what others remove or change of the agent's devices, addresses and routes is
+ * put back; when the underlay's link has another MTU the node follows it, and when its address is gone the node moves
+ * to the one that is there now.
  */
+import type { Clock, Timer } from '../clock.ts';
+import type { DataPlaneRepair } from '../dataplane/dataplane.ts';
 import { errorMessage } from '../errors.ts';
-import { NetworkMonitor } from '../host/network-monitor.ts';
+import type { Host } from '../host/host.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Logger } from '../log/logger.ts';
 
 /** What was put back since the agent started. */
 export const REPAIR_KINDS = ['device', 'link', 'address', 'route', 'pod', 'underlay'] as const;
-export type RepairKind = (typeof REPAIR_KINDS)[number];
+export type RepairKind = DataPlaneRepair | 'pod' | 'underlay';
+
+export interface Repair {
+  readonly done: readonly RepairKind[];
+  /** Of the first thing that could not be put back. */
+  readonly error?: unknown;
+}
 
 export interface HostGuardOptions {
-  /** Puts back what is missing, and says what that was. */
-  readonly repair: () => Promise<readonly RepairKind[]>;
-  /** Whether the address that this node is known by is still on the host. */
-  readonly hasUnderlay: () => Promise<boolean>;
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Puts back what is missing, and says what that was. What it could not is tried again. */
+  readonly repair: () => Promise<Repair>;
+  /** What this node is known by. */
+  readonly underlay: () => Underlay;
   /** Throws as long as the host has no address to use. */
   readonly findUnderlay: () => Promise<Underlay>;
+  /** If it throws, nothing has moved, and it is called again. */
   readonly moveTo: (underlay: Underlay) => Promise<void>;
   /** Whether the agent itself is changing the host just now: what it does then need not be looked at. */
   readonly isChanging: () => boolean;
-  readonly log: Logger;
 }
 
 /** Events come in bursts; the first of them is answered this soon. */
@@ -34,34 +46,39 @@ const RETRY_MS = 500;
 
 export class HostGuard {
   readonly #options: HostGuardOptions;
-  readonly #monitor: NetworkMonitor;
   readonly #counts = Object.fromEntries(REPAIR_KINDS.map((kind) => [kind, 0])) as Record<RepairKind, number>;
-  #timer: NodeJS.Timeout | undefined;
+  #watch: { stop(): void } | undefined;
+  #timer: Timer | undefined;
   #dueAtMs = Number.POSITIVE_INFINITY;
   #looking: Promise<void> | undefined;
   #isDue = false;
   #isStopped = false;
-  #lastProblem: string | undefined;
+  #problem: string | undefined;
 
   constructor(options: HostGuardOptions) {
     this.#options = options;
-    this.#monitor = new NetworkMonitor({ onChange: () => this.check(), log: options.log });
   }
 
   get counts(): Readonly<Record<RepairKind, number>> {
     return this.#counts;
   }
 
+  /** Why the host is not as it should be; undefined if all is well. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   start(): void {
-    this.#monitor.start();
+    const { host, log } = this.#options;
+    this.#watch = host.watch(() => this.check(), log);
     this.#arm(ROUTINE_MS);
   }
 
   /** Resolves once nothing is being repaired any more. */
   async stop(): Promise<void> {
     this.#isStopped = true;
-    this.#monitor.stop();
-    clearTimeout(this.#timer);
+    this.#watch?.stop();
+    this.#timer?.cancel();
     await this.#looking;
   }
 
@@ -72,50 +89,54 @@ export class HostGuard {
   }
 
   #arm(delayMs: number): void {
-    const dueAtMs = performance.now() + delayMs;
+    const { clock, isChanging } = this.#options;
+    const dueAtMs = clock.now() + delayMs;
     if (this.#isStopped || dueAtMs >= this.#dueAtMs) return;
-    clearTimeout(this.#timer);
+    this.#timer?.cancel();
     this.#dueAtMs = dueAtMs;
-    this.#timer = setTimeout(() => {
+    this.#timer = clock.after(delayMs, () => {
       this.#dueAtMs = Number.POSITIVE_INFINITY;
-      if (this.#options.isChanging()) return this.#arm(SETTLE_MS);
+      if (isChanging()) return this.#arm(SETTLE_MS);
       this.#looking = this.#look().then((nextMs) => {
         this.#looking = undefined;
         this.#arm(this.#isDue ? PAUSE_MS : nextMs);
         this.#isDue = false;
       });
-    }, delayMs);
+    });
   }
 
   async #look(): Promise<number> {
-    const { log } = this.#options;
+    const { log, repair } = this.#options;
     try {
       // Pods of this node reach each other without an underlay: it does not hold up the rest.
       const moved = await this.#moveIfNeeded().catch((error: unknown) => ({ error }));
-      const repaired = await this.#options.repair();
-      for (const kind of repaired) this.#counts[kind]++;
-      if (repaired.length > 0) {
-        log.warn(
-          { what: [...new Set(repaired)].join(' ') },
-          'the host was changed from outside; put it back',
-        );
+      const { done, error } = await repair();
+      for (const kind of done) this.#counts[kind]++;
+      if (done.length > 0) {
+        log.warn({ what: [...new Set(done)].join(' ') }, 'the host was changed from outside; put it back');
       }
       if (moved) throw moved.error;
-      this.#lastProblem = undefined;
+      if (error !== undefined) throw error;
+      this.#problem = undefined;
       return ROUTINE_MS;
     } catch (error) {
       const problem = errorMessage(error);
-      if (problem !== this.#lastProblem)
+      if (problem !== this.#problem)
         log.error({ reason: problem }, 'the host is not as it should be; trying again');
-      this.#lastProblem = problem;
+      this.#problem = problem;
       return RETRY_MS;
     }
   }
 
   async #moveIfNeeded(): Promise<void> {
-    if (await this.#options.hasUnderlay()) return;
-    const underlay = await this.#options.findUnderlay();
-    await this.#options.moveTo(underlay);
+    const { host, underlay, findUnderlay, moveTo } = this.#options;
+    const known = underlay();
+    const now = await host.underlayAt(known.address);
+    if (now) {
+      if (now.mtu !== known.mtu || now.interfaceName !== known.interfaceName) await moveTo(now);
+      return;
+    }
+    await moveTo(await findUnderlay());
     this.#counts.underlay++;
   }
 }

@@ -1,9 +1,9 @@
 /** Asks the agent over its control socket. */
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
-import { errorMessage, WarrenError } from '../errors.ts';
-import type { AllTargets } from './agent-view.ts';
+import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
 import type {
+  AllTargets,
   ErrorReport,
   ForgetReport,
   KeyChange,
@@ -14,7 +14,10 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
-} from './types.ts';
+} from '../readmodel/reports.ts';
+import type { Topic } from '../readmodel/topics.ts';
+import type { AddPodOptions } from './commands.ts';
+import { eventsOf } from './event-stream.ts';
 
 /** An agent that is alive accepts a connection at once. */
 const CONNECT_TIMEOUT_MS = 2000;
@@ -25,6 +28,8 @@ const POD_TIMEOUT_MS = 120_000;
 const TARGETS_TIMEOUT_MS = 60_000;
 /** A report of a thousand nodes is a few MB. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+/** A stream has a comment every 15 s at least (watch-stream.ts). */
+const STREAM_SILENCE_MS = 60_000;
 
 /**
  * Every method throws AGENT_NOT_RUNNING, AGENT_FORBIDDEN, AGENT_SILENT or AGENT_ANSWER_INVALID, and what
@@ -53,8 +58,8 @@ export class AgentClient {
     return this.#get('/v1/pods');
   }
 
-  addPod(name: string, netns?: string): Promise<PodReport> {
-    return this.#ask('POST', '/v1/pods', POD_TIMEOUT_MS, { name, ...(netns === undefined ? {} : { netns }) });
+  addPod(name: string, options: AddPodOptions = {}): Promise<PodReport> {
+    return this.#ask('POST', '/v1/pods', POD_TIMEOUT_MS, { name, ...options });
   }
 
   removePod(name: string): Promise<PodReport> {
@@ -87,15 +92,70 @@ export class AgentClient {
     return this.#ask('POST', '/v1/keys', TARGETS_TIMEOUT_MS, change);
   }
 
+  /**
+   * The present value of `topic`, and another whenever it has changed, with counters as often as `intervalSeconds` says.
+   * Goes on until `signal` is aborted, which ends it without an error, or the agent goes: AGENT_SILENT then.
+   */
+  async *watch<T>(
+    topic: Topic,
+    options: { readonly intervalSeconds: number; readonly signal: AbortSignal },
+  ): AsyncGenerator<T, void> {
+    const { intervalSeconds, signal } = options;
+    const path = `/v1/watch?topics=${topic}&interval=${intervalSeconds}`;
+    try {
+      const response = await this.#open(path, signal);
+      if (response.statusCode !== 200) throw this.#answered(response.statusCode ?? 0, await textOf(response));
+      response.setTimeout(STREAM_SILENCE_MS, () => response.destroy(new Error('it says nothing any more')));
+      for await (const { event, data } of eventsOf(response, MAX_ANSWER_BYTES)) {
+        if (event === topic) yield this.#parse(data) as T;
+      }
+      if (!signal.aborted) throw new Error('it has ended the stream');
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error instanceof WarrenError ? error : this.#unreachable(error);
+    }
+  }
+
   #get<T>(path: string): Promise<T> {
     return this.#ask('GET', path, ANSWER_TIMEOUT_MS);
   }
 
   async #ask<T>(method: string, path: string, timeoutMs: number, body?: unknown): Promise<T> {
-    const { status, text } = await this.#send(method, path, timeoutMs, body);
-    let value: unknown;
     try {
-      value = JSON.parse(text);
+      const response = await this.#open(path, AbortSignal.timeout(timeoutMs), method, body);
+      const text = await textOf(response);
+      const status = response.statusCode ?? 0;
+      // The agent's answers are this program's own types; another version's may have more fields.
+      if (status < 400) return this.#parse(text) as T;
+      throw this.#answered(status, text);
+    } catch (error) {
+      throw error instanceof WarrenError ? error : this.#unreachable(error);
+    }
+  }
+
+  /** Sends a request; resolves with the head of the answer. */
+  #open(path: string, signal: AbortSignal, method = 'GET', body?: unknown): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const outgoing = request(
+        {
+          socketPath: this.#socketPath,
+          method,
+          path,
+          // One question per connection: the command ends after it.
+          agent: false,
+          headers: body === undefined ? {} : { 'content-type': 'application/json' },
+          signal,
+        },
+        resolve,
+      );
+      outgoing.on('error', reject);
+      outgoing.end(body === undefined ? '' : JSON.stringify(body));
+    });
+  }
+
+  #parse(text: string): unknown {
+    try {
+      return JSON.parse(text);
     } catch (error) {
       throw new WarrenError(
         'AGENT_ANSWER_INVALID',
@@ -106,51 +166,16 @@ export class AgentClient {
         },
       );
     }
-    // The agent's answers are this program's own types; another version's may have more fields.
-    if (status < 400) return value as T;
-    const { code, message, hint } = value as Partial<ErrorReport>;
-    throw new WarrenError(
-      code ?? 'AGENT_ERROR',
-      message ?? `the agent answered with status ${status}`,
-      hint === undefined ? {} : { hint },
-    );
   }
 
-  #send(
-    method: string,
-    path: string,
-    timeoutMs: number,
-    body: unknown,
-  ): Promise<{ status: number; text: string }> {
-    return new Promise((resolve, reject) => {
-      const fail = (error: unknown) => reject(this.#unreachable(error));
-      const outgoing = request(
-        {
-          socketPath: this.#socketPath,
-          method,
-          path,
-          // One question per connection: the command ends after it.
-          agent: false,
-          headers: body === undefined ? {} : { 'content-type': 'application/json' },
-          signal: AbortSignal.timeout(timeoutMs),
-        },
-        (response) => {
-          const chunks: Buffer[] = [];
-          let bytes = 0;
-          response.on('data', (chunk: Buffer) => {
-            bytes += chunk.length;
-            if (bytes > MAX_ANSWER_BYTES) response.destroy(new Error('the answer is too long'));
-            else chunks.push(chunk);
-          });
-          response.on('error', fail);
-          response.on('end', () => {
-            resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') });
-          });
-        },
-      );
-      outgoing.on('error', fail);
-      outgoing.end(body === undefined ? '' : JSON.stringify(body));
-    });
+  /** What the agent answers as an error. */
+  #answered(status: number, text: string): WarrenError {
+    const { code, message, hint } = this.#parse(text) as Partial<ErrorReport>;
+    return new WarrenError(
+      foreignCode(code ?? 'AGENT_ERROR'),
+      message ?? `the agent answered with status ${status}`,
+      { hint },
+    );
   }
 
   #unreachable(error: unknown): WarrenError {
@@ -173,7 +198,7 @@ export class AgentClient {
       case 'EACCES':
       case 'EPERM':
         return new WarrenError('AGENT_FORBIDDEN', `no permission to open the control socket ${path}`, {
-          hint: 'The agent is controlled by root: run this with sudo.',
+          hint: 'The agent is controlled by root, and by the groups that its section api names: run this with sudo.',
           cause: error,
         });
       case 'ABORT_ERR':
@@ -192,6 +217,17 @@ export class AgentClient {
         );
     }
   }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_ANSWER_BYTES) throw new Error('the answer is too long');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** Whether an agent answers on the control socket at `path`. */

@@ -3,10 +3,9 @@ import { createServer } from 'node:http';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
-import { METRICS_TYPE, renderMetrics } from '../metrics/prometheus.ts';
-import type { AgentView } from './agent-view.ts';
-import { type Answer, type ApiRequest, serve } from './http.ts';
-import { type ApiServer, closeServer } from './server.ts';
+import type { ReadModel } from '../readmodel/read-model.ts';
+import { serveLate } from './late-server.ts';
+import type { ApiServer } from './server.ts';
 
 export interface TcpApi extends ApiServer {
   /** The port that was bound; the one asked for, unless that was 0. */
@@ -19,15 +18,18 @@ export interface TcpApi extends ApiServer {
  */
 export async function startTcpApi(options: {
   readonly listen: HostPort;
-  readonly view: Pick<AgentView, 'status' | 'peers'>;
+  readonly model: ReadModel;
   readonly log: Logger;
 }): Promise<TcpApi> {
-  const { listen, view, log } = options;
+  const { listen, model, log } = options;
   const server = createServer();
-  serve(
+  const api = serveLate(
     server,
-    async (request) => route(view, request),
-    (error) => log.error({ err: error }, 'the health and metrics API failed'),
+    async () => {
+      const { tcpApp } = await import('./apps.ts');
+      return tcpApp({ server, model, log });
+    },
+    (error) => log.error({ err: error }, 'the health and metrics API cannot be loaded'),
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => {
@@ -44,21 +46,8 @@ export async function startTcpApi(options: {
   const address = server.address();
   return {
     port: typeof address === 'object' && address !== null ? address.port : listen.port,
-    close: () => closeServer(server),
+    close: () => api.close(),
   };
-}
-
-function route(view: Pick<AgentView, 'status' | 'peers'>, request: ApiRequest): Answer {
-  const name = request.path.join('/');
-  if (name !== 'healthz' && name !== 'metrics') {
-    throw new WarrenError('NOT_FOUND', 'there are /healthz and /metrics here');
-  }
-  if (request.method !== 'GET')
-    throw new WarrenError('METHOD_NOT_ALLOWED', `only GET is possible on /${name}`);
-  const status = view.status();
-  if (name === 'metrics') return { type: METRICS_TYPE, text: renderMetrics(status, view.peers()) };
-  const isHealthy = status.lease.status === 'active';
-  return { status: isHealthy ? 200 : 503, text: isHealthy ? 'ok\n' : `lease ${status.lease.status}\n` };
 }
 
 function reason(error: unknown): string {

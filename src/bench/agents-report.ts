@@ -1,5 +1,5 @@
 /** What a run of `warren bench agents` comes to: the shape of its `--json`, its verdicts, and both as text. */
-import { type Cell, renderTable } from '../cli/table.ts';
+import { type Cell, renderTable } from '../terminal/table.ts';
 import type { AgentTimes } from './agents.ts';
 import { formatFigure } from './metrics.ts';
 import type { MachineReport } from './report.ts';

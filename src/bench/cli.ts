@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Interrupted, interruptible } from '../lab/interrupt.ts';
 import { requireForLab } from '../lab/program.ts';
 import { registerAgentsCommand } from './agents-cli.ts';
+import { registerAttachCommand } from './attach-cli.ts';
 import { runBench } from './bench.ts';
 import { LiveLine } from './live-line.ts';
 import { MEASURES, type MeasureId } from './metrics.ts';
@@ -73,6 +74,7 @@ export function registerBenchCommands(program: Command): void {
     )
     .action((options: Options) => untilInterrupted((signal) => bench(options, signal)));
   registerAgentsCommand(command, fromTo, untilInterrupted);
+  registerAttachCommand(command, fromTo, untilInterrupted);
 }
 
 async function untilInterrupted(work: (signal: AbortSignal) => Promise<void>): Promise<void> {

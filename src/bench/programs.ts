@@ -39,7 +39,8 @@ export async function programVersion(argv: readonly string[], debianPackage: str
   return packaged === undefined ? said : `${said} (Debian ${packaged})`;
 }
 
-async function packageVersion(name: string): Promise<string | undefined> {
+/** Of a Debian package; undefined if it is not installed. */
+export async function packageVersion(name: string): Promise<string | undefined> {
   if (findProgram('dpkg-query') === undefined) return undefined;
   const { code, stdout } = await runCommand(['dpkg-query', '-W', '-f', '$' + '{Version}', name]);
   return code === 0 && stdout !== '' ? stdout : undefined;

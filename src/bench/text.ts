@@ -1,5 +1,5 @@
 /** A report as text for a terminal. */
-import { type Cell, renderTable } from '../cli/table.ts';
+import { type Cell, renderTable } from '../terminal/table.ts';
 import type { Sample } from './measure.ts';
 import { formatFigure, METRICS, type MetricId } from './metrics.ts';
 import { RATIO_METRICS, type Ratio } from './ratios.ts';

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { processIo } from '../cli/io.ts';
 import { runCli } from '../cli/main.ts';
+import { processIo } from '../terminal/io.ts';
 
 const code = await runCli(process.argv.slice(2), processIo());
 // The lab's commands leave theirs here themselves.

@@ -1,7 +1,7 @@
 /** The options that every command which asks the agent has. */
 import type { Command } from 'commander';
 import { AgentClient } from '../api/client.ts';
-import type { CliContext } from './io.ts';
+import type { CliContext } from '../terminal/io.ts';
 
 export const DEFAULT_SOCKET = '/run/warren/agent.sock';
 

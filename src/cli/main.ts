@@ -5,6 +5,8 @@
 import { Command, CommanderError } from 'commander';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { VERSION } from '../package.ts';
+import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from '../terminal/io.ts';
+import { painter } from '../terminal/table.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
 import { registerCheckCommand } from './commands/check.ts';
 import { registerForgetCommand } from './commands/forget.ts';
@@ -12,8 +14,6 @@ import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
 import { registerPodCommands } from './commands/pod.ts';
 import { registerReportCommands } from './commands/reports.ts';
-import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from './io.ts';
-import { painter } from './table.ts';
 
 /** Runs `argv` (without the interpreter and the script) and gives the exit code. Never throws. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {

@@ -6,8 +6,8 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
-} from '../api/types.ts';
-import { type Cell, type Colour, type Paint, renderFields, renderTable } from './table.ts';
+} from '../readmodel/reports.ts';
+import { type Cell, type Colour, type Paint, renderFields, renderTable } from '../terminal/table.ts';
 
 const LEASE_COLOURS: Readonly<Record<LeaseStatus, Colour>> = {
   joining: 'yellow',

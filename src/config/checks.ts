@@ -195,3 +195,14 @@ function checkReserved(prefix: Prefix, path: KeyPath, report: Report): void {
     report(path, `${formatPrefix(prefix)} takes in ${reserved[1]}, ${formatPrefix(reserved[0])}`);
   }
 }
+
+/** The read-only socket is another one, and a group needs something to open. */
+export function checkApi(parsed: Parsed, report: Report): void {
+  const { readOnlySocket, readOnlyGroup } = parsed.api ?? {};
+  if (readOnlySocket !== undefined && readOnlySocket === parsed.node?.socket) {
+    report(['api', 'readOnlySocket'], 'is node.socket too (give it another path)');
+  }
+  if (readOnlyGroup !== undefined && readOnlySocket === undefined) {
+    report(['api', 'readOnlyGroup'], 'has nothing to open without api.readOnlySocket (set that too)');
+  }
+}

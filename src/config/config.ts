@@ -62,6 +62,12 @@ export interface Config {
   /** Pods that the agent makes at start, by name. */
   readonly staticPods: readonly string[];
   readonly api: {
+    /** The group that may open the control socket, as powerful as root there; absent: root alone. */
+    readonly socketGroup: string | undefined;
+    /** A second socket, on which the agent can be asked but not told anything; absent: none. */
+    readonly readOnlySocket: string | undefined;
+    /** The group that may open that one; absent: root alone. */
+    readonly readOnlyGroup: string | undefined;
     /** TCP address of metrics and health; absent: none. */
     readonly listen: HostPort | undefined;
   };

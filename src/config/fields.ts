@@ -124,6 +124,12 @@ export const socketPath = absolutePath.refine((text) => Buffer.byteLength(text) 
   error: `must be at most ${MAX_SOCKET_PATH_BYTES} bytes long, which is all that a unix socket's path can be`,
 });
 
+/** A group's name or, in quotes, its number. No `:`, which ends a field of /etc/group, and no option for `getent`. */
+export const groupName = matching(
+  /^[A-Za-z0-9_][A-Za-z0-9._-]{0,31}$/,
+  'must be a group of this host: 1 to 32 letters, digits, dots, underscores and hyphens',
+);
+
 export const prefix = parsed(parsePrefix);
 export const endpoint = (defaultPort: number) => parsed((text) => parseEndpoint(text, defaultPort));
 export const seed = parsed((text) => checkedHost(parseHostPort(text, DEFAULT_GOSSIP_PORT)));

@@ -8,6 +8,7 @@ import { hostname } from 'node:os';
 import type { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
 import {
+  checkApi,
   checkEncapsulation,
   checkPodRanges,
   checkStaticPeers,
@@ -45,6 +46,7 @@ export function parseConfig(text: string, fileName: string, hostName: string = h
   checkStaticPeers(parsed, report);
   checkUnderlay(parsed, report);
   checkStaticPods(parsed, report);
+  checkApi(parsed, report);
   if (parsed.node && parsed.node.name === undefined) {
     if (NODE_NAME.test(hostName)) parsed.node.name = hostName;
     else report(['node'], `this host's name, "${hostName}", cannot be a node's name (set node.name)`);
@@ -147,7 +149,12 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
     datapath: parsed.datapath,
     staticPeers: parsed.staticPeers,
     staticPods: parsed.staticPods,
-    api: { listen: parsed.api.listen },
+    api: {
+      socketGroup: parsed.api.socketGroup,
+      readOnlySocket: parsed.api.readOnlySocket,
+      readOnlyGroup: parsed.api.readOnlyGroup,
+      listen: parsed.api.listen,
+    },
     log: parsed.log,
   };
 }

@@ -33,7 +33,12 @@ export function plainConfig(config: Config): Record<string, unknown> {
       subnets: peer.subnets.map(formatPrefix),
     })),
     staticPods: [...config.staticPods],
-    api: api.listen === undefined ? {} : { listen: formatHostPort(api.listen) },
+    api: {
+      ...(api.socketGroup !== undefined && { socketGroup: api.socketGroup }),
+      ...(api.readOnlySocket !== undefined && { readOnlySocket: api.readOnlySocket }),
+      ...(api.readOnlyGroup !== undefined && { readOnlyGroup: api.readOnlyGroup }),
+      ...(api.listen !== undefined && { listen: formatHostPort(api.listen) }),
+    },
     log: { ...config.log },
   };
 }

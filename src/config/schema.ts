@@ -9,6 +9,7 @@ import {
   DEFAULT_GOSSIP_PORT,
   duration,
   endpoint,
+  groupName,
   interfaceName,
   listenAddress,
   nodeName,
@@ -63,7 +64,12 @@ export const sections = {
     z.strictObject({ name: nodeName, endpoint: endpoint(VXLAN_GPE_PORT), subnets: z.array(prefix) }),
   ),
   staticPods: z.array(podName),
-  api: z.strictObject({ listen: listenAddress.optional() }),
+  api: z.strictObject({
+    socketGroup: groupName.optional(),
+    readOnlySocket: socketPath.optional(),
+    readOnlyGroup: groupName.optional(),
+    listen: listenAddress.optional(),
+  }),
   log: z.strictObject({
     level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
     format: z.enum(['text', 'json']).default('text'),

@@ -4,15 +4,17 @@
  */
 import type { FdbSnapshot } from '../fdb/snapshot.ts';
 
-/** int32 words of one VTEP in `ForwardingState.vteps`: flags, port, then the address as four words. */
-export const VTEP_WORDS = 6;
+/** int32 words of one VTEP in `ForwardingState.vteps`, at these offsets; the address takes four. */
+export const VTEP = { flags: 0, port: 1, mtu: 2, address: 3 } as const;
+export const VTEP_WORDS = 7;
 /** The peer takes partial transport checksums (remote checksum offload, wire/vxlan-gpe.ts), and sends them. */
 export const VTEP_PARTIAL_CHECKSUMS = 1;
 
 export interface ForwardingState {
   /**
-   * VTEP_WORDS per index; port 0 marks an index that is not in use. IPv4 addresses are IPv4-mapped
-   * (RFC 4291, section 2.5.5.2), so that one table serves both families.
+   * VTEP_WORDS per index; port 0 marks an index that is not in use. `mtu` is the inner bytes that the path starts
+   * with: the smaller MTU of its two ends. IPv4 addresses are IPv4-mapped (RFC 4291, section 2.5.5.2), so that one
+   * table serves both families.
    */
   readonly vteps: Int32Array;
   readonly fdb: FdbSnapshot;

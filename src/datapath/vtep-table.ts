@@ -5,7 +5,7 @@
 import { Arena } from '../sys/arena.ts';
 import { writeSockaddr } from '../sys/sockaddr.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { type ForwardingState, MAPPED_WORD, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
+import { type ForwardingState, MAPPED_WORD, VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
 
 /** No known VTEP has that address. */
 export const UNKNOWN_ADDRESS = -1;
@@ -22,7 +22,6 @@ const PATH_MTU_LIFETIME_MS = 600_000;
 export class VtepTable {
   readonly sockaddrBytes: number;
   readonly #family: 4 | 6;
-  readonly #defaultMtu: number;
   #vteps: Int32Array = new Int32Array(0);
   #sockaddrs = new Arena(SOCKADDR_STRIDE);
   /** Inner bytes that fit the path to each VTEP, and until when (ms) a smaller one than usual holds. */
@@ -35,10 +34,9 @@ export class VtepTable {
   /** Four words per address number. */
   #addresses = new Int32Array(0);
 
-  /** `family` of the underlay; `defaultMtu`: inner bytes that fit the underlay's own MTU. */
-  constructor(family: 4 | 6, defaultMtu: number) {
+  /** `family` of the underlay. */
+  constructor(family: 4 | 6) {
     this.#family = family;
-    this.#defaultMtu = defaultMtu;
     this.sockaddrBytes = family === 4 ? SOCKADDR_IN.bytes : SOCKADDR_IN6.bytes;
   }
 
@@ -50,7 +48,7 @@ export class VtepTable {
     const oldExpiresMs = this.#mtuExpiresMs;
     this.#vteps = state.vteps;
     this.#sockaddrs = new Arena(Math.max(1, count) * SOCKADDR_STRIDE);
-    this.#mtu = new Int32Array(count).fill(this.#defaultMtu);
+    this.#mtu = new Int32Array(count);
     this.#mtuExpiresMs = new Float64Array(count);
     this.#addressOf = new Int32Array(count).fill(UNKNOWN_ADDRESS);
     let slotCount = 2;
@@ -60,11 +58,13 @@ export class VtepTable {
     let addressCount = 0;
     for (let index = 0; index < count; index++) {
       const vtep = state.vteps.subarray(index * VTEP_WORDS, (index + 1) * VTEP_WORDS);
-      const port = vtep[1]!;
+      const port = vtep[VTEP.port]!;
       if (port === 0) continue;
-      const words = this.#family === 4 ? vtep.subarray(5) : vtep.subarray(2);
+      const address = vtep.subarray(VTEP.address);
+      const words = this.#family === 4 ? address.subarray(3) : address;
       writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
-      addressCount = this.#number(index, vtep.subarray(2), addressCount);
+      addressCount = this.#number(index, address, addressCount);
+      this.#mtu[index] = vtep[VTEP.mtu]!;
       if (sameVtep(oldVteps, state.vteps, index)) {
         this.#mtu[index] = oldMtu[index]!;
         this.#mtuExpiresMs[index] = oldExpiresMs[index]!;
@@ -77,7 +77,7 @@ export class VtepTable {
   }
 
   takesPartialChecksums(index: number): boolean {
-    return (this.#vteps[index * VTEP_WORDS]! & VTEP_PARTIAL_CHECKSUMS) !== 0;
+    return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_PARTIAL_CHECKSUMS) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */
@@ -85,16 +85,17 @@ export class VtepTable {
     return this.#mtu[index]!;
   }
 
-  /** A path turned out to carry less than the underlay's MTU. */
+  /** A path turned out to carry less than it started with. */
   lowerMtu(index: number, mtu: number, nowMs: number): void {
-    this.#mtu[index] = Math.min(mtu, this.#defaultMtu);
+    this.#mtu[index] = Math.min(mtu, this.#firstMtu(index));
     this.#mtuExpiresMs[index] = nowMs + PATH_MTU_LIFETIME_MS;
   }
 
   /** Lets a lowered MTU go once its time is over; true if it did, so that the packet is tried again. */
   expireMtu(index: number, nowMs: number): boolean {
-    if (this.#mtu[index] === this.#defaultMtu || nowMs < this.#mtuExpiresMs[index]!) return false;
-    this.#mtu[index] = this.#defaultMtu;
+    const first = this.#firstMtu(index);
+    if (this.#mtu[index] === first || nowMs < this.#mtuExpiresMs[index]!) return false;
+    this.#mtu[index] = first;
     return true;
   }
 
@@ -125,6 +126,10 @@ export class VtepTable {
 
   findIpv4(address: number): number {
     return this.findAddress(0, 0, MAPPED_WORD, address);
+  }
+
+  #firstMtu(index: number): number {
+    return this.#vteps[index * VTEP_WORDS + VTEP.mtu]!;
   }
 
   /** Numbers a VTEP's address, which may have a number already; returns how many addresses there are now. */

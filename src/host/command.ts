@@ -18,6 +18,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   nsenter: 'util-linux',
   unshare: 'util-linux',
+  nft: 'nftables',
   ping: 'iputils-ping',
   tee: 'coreutils',
 };

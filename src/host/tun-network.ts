@@ -11,10 +11,11 @@ import { addressBits, type Family, formatAddress, type IpAddress, parseAddress }
 import { formatPrefix, type Prefix, parsePrefix, prefixCovers, samePrefix } from '../ip/prefix.ts';
 import type { InNetns } from './command.ts';
 import { ipBatch, isMissing, type NetworkView, viewNetwork } from './ip.ts';
+import { ROUTE_PROTOCOL_NUMBER } from './route-protocol.ts';
 import { readSysctl, setSysctls } from './sysctl.ts';
 
-/** Marks our routes in the kernel's table (`rtnetlink(7)`, rtm_protocol): 5 to 255 are for daemons. */
-export const ROUTE_PROTOCOL = '87';
+/** As iproute2 takes it. */
+export const ROUTE_PROTOCOL = String(ROUTE_PROTOCOL_NUMBER);
 
 export interface TunNetwork {
   readonly name: string;

@@ -54,9 +54,10 @@ export async function resolveUnderlay(config: Config, where: InNetns = {}): Prom
   );
 }
 
-/** Whether an interface of this host has `address`. */
-export async function hasAddress(address: IpAddress, where: InNetns = {}): Promise<boolean> {
-  return linkWith(await listAddresses(where), address) !== undefined;
+/** The interface of this host that has `address`; undefined if none has. */
+export async function underlayAt(address: IpAddress, where: InNetns = {}): Promise<Underlay | undefined> {
+  const link = linkWith(await listAddresses(where), address);
+  return link && { address, interfaceName: link.ifname, mtu: link.mtu };
 }
 
 async function fromSeeds(

@@ -1,9 +1,9 @@
 /** `warren lab up|status|exec|down` and `warren demo`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { runAttached } from '../cli/attached.ts';
-import { renderTable } from '../cli/table.ts';
 import { errorMessage } from '../errors.ts';
 import { argvInNetns } from '../host/command.ts';
+import { runAttached } from '../terminal/attached.ts';
+import { renderTable } from '../terminal/table.ts';
 import { runDemo } from './demo.ts';
 import { Interrupted, interruptible } from './interrupt.ts';
 import { Lab } from './lab.ts';

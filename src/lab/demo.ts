@@ -3,9 +3,9 @@
  * all of it gone again.
  */
 import { relative } from 'node:path';
-import type { CheckReport } from '../api/types.ts';
-import { runCheck } from '../cli/check.ts';
-import { renderTable } from '../cli/table.ts';
+import { runCheck } from '../check/check.ts';
+import type { CheckReport } from '../readmodel/reports.ts';
+import { renderTable } from '../terminal/table.ts';
 import { orAborted } from './interrupt.ts';
 import { measureTcp, type Throughput } from './iperf.ts';
 import { Lab } from './lab.ts';

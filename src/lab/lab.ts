@@ -13,8 +13,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { WarrenError } from '../errors.ts';
-import { generateClusterKey } from '../membership/key-ring.ts';
-import { namedNetnsPath } from '../pod/netns.ts';
+import { namedNetnsPath } from '../host/netns.ts';
+import { generateClusterKey } from '../link/key-ring.ts';
 import { LabHost, LabPod } from './host.ts';
 import {
   checkLabName,

@@ -1,6 +1,6 @@
 /** Network namespaces by name: which there are, and the processes in them. */
 import { readdirSync, readlinkSync, statSync } from 'node:fs';
-import { NETNS_FOLDER, namedNetnsPath } from '../pod/netns.ts';
+import { NETNS_FOLDER, namedNetnsPath } from '../host/netns.ts';
 import { identifyProcess, type ProcessId } from './process.ts';
 
 export function listNamespaces(): string[] {

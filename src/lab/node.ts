@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { AgentClient } from '../api/client.ts';
-import type { PeerReport, PodReport, RouteReport, StatusReport } from '../api/types.ts';
+import type { ErrorCode } from '../error-codes.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { argvInNetns } from '../host/command.ts';
-import { namedNetnsPath } from '../pod/netns.ts';
+import { namedNetnsPath } from '../host/netns.ts';
+import type { PeerReport, PodReport, RouteReport, StatusReport } from '../readmodel/reports.ts';
 import { startCommand } from './command.ts';
 import { LabHost } from './host.ts';
 import {
@@ -199,7 +200,7 @@ export class LabNode extends LabHost {
     this.#onAgentChange(agent);
   }
 
-  #error(code: string, message: string): WarrenError {
+  #error(code: ErrorCode, message: string): WarrenError {
     const lines = this.log().trimEnd().split('\n').slice(-LOG_TAIL_LINES);
     const tail = lines.map((line) => `\n    ${line}`).join('');
     return new WarrenError(code, `the agent of ${this.name} ${message}; the end of its log:${tail}`);

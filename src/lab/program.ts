@@ -11,6 +11,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   nsenter: 'util-linux',
   tee: 'coreutils',
+  nft: 'nftables',
+  bash: 'bash',
+  xargs: 'findutils',
   ping: 'iputils-ping',
   iperf3: 'iperf3',
 };

@@ -4,7 +4,7 @@
  * also cleans up after a run that was killed at any point. Doing it twice is fine.
  */
 import { existsSync, rmSync } from 'node:fs';
-import { removeNamedNetns } from '../pod/netns.ts';
+import { removeNamedNetns } from '../host/named-netns.ts';
 import { isExtraNamespace, isPodNamespace, labFolder, nodeOfNamespace } from './names.ts';
 import { listNamespaces, processesInside } from './namespaces.ts';
 import { endProcesses } from './process.ts';

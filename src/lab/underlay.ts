@@ -4,8 +4,8 @@
  * the documentation prefixes of RFC 5737 and RFC 3849 clash with nothing outside.
  */
 import { ipBatch } from '../host/ip.ts';
+import { namedNetnsPath } from '../host/netns.ts';
 import { readSysctl, setSysctls } from '../host/sysctl.ts';
-import { namedNetnsPath } from '../pod/netns.ts';
 import { bridgeNamespace } from './names.ts';
 
 /** eth0's addresses in one namespace. */

@@ -17,20 +17,28 @@
  * (conflict-rule.ts) has been heard of.
  */
 import { EventEmitter } from 'node:events';
-import type { LeaseStatus } from '../api/types.ts';
+import { type Clock, realClock, TimerGroup } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
-import { errorMessage, WarrenError } from '../errors.ts';
-import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { type Clock, realClock, type Timer, TimerGroup } from '../membership/clock.ts';
 import type { Membership } from '../membership/membership.ts';
 import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
-import type { LeaseClaim, Member } from '../membership/types.ts';
-import { ClaimIndex, type IndexedClaim } from './claim-index.ts';
-import { compareClaims } from './conflict-rule.ts';
+import type { LeaseClaim } from '../membership/types.ts';
+import { ClusterClaims } from './cluster-claims.ts';
+import {
+  exhaustedText,
+  formatSubnet,
+  leaseMisfit,
+  lostText,
+  MAX_PROBLEMS,
+  misfitText,
+  STORED_MISFIT_HINT,
+} from './lease-problems.ts';
+import type { LeaseSource, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
 import { LeaseSpace } from './lease-space.ts';
 import type { LeaseStore } from './lease-store.ts';
+import { LeaseWriter } from './lease-writer.ts';
 import { preferredSubnet } from './preference.ts';
+import { Settling } from './settling.ts';
 
 export interface LeaseManagerOptions {
   readonly membership: Membership;
@@ -44,41 +52,22 @@ export interface LeaseManagerOptions {
   readonly timing?: MembershipTiming;
 }
 
-export interface LeaseState {
-  readonly status: LeaseStatus;
-  /** Empty while joining without a stored lease, and when exhausted. Pods may only start when `active`. */
-  readonly prefixes: readonly Prefix[];
-}
-
-export interface Owner {
-  readonly prefix: Prefix;
-  readonly memberId: string;
-}
-
-interface LeaseEvents {
-  /** `state` or `owners` may be others now. */
-  change: [];
-}
-
-/** How many random nodes a claim is shown to, besides those this node joined through. */
-const SHOWN_TO = 5;
-
-export class LeaseManager extends EventEmitter<LeaseEvents> {
+export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseSource {
   readonly #options: LeaseManagerOptions;
   readonly #membership: Membership;
-  readonly #timing: MembershipTiming;
   readonly #clock: Clock;
   readonly #timers: TimerGroup;
+  readonly #retryMs: number;
   readonly #space: LeaseSpace;
-  readonly #claims: ClaimIndex;
+  readonly #claims: ClusterClaims;
+  readonly #writer: LeaseWriter;
+  readonly #settling: Settling;
   #status: LeaseStatus = 'joining';
   #index: number | undefined;
   #sinceSeconds = 0;
   #reclaims = 0;
-  #settle: Timer | undefined;
   /** Since when no rival is there for the lease that is lost. */
   #unrivalledSinceMs: number | undefined;
-  #diskProblem: string | undefined;
   #isEvaluating = false;
   #isEvaluationDue = false;
   #isStopped = false;
@@ -87,11 +76,24 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     super();
     this.#options = options;
     this.#membership = options.membership;
-    this.#timing = options.timing ?? timingPresets.lan;
-    this.#clock = options.clock ?? realClock;
-    this.#timers = new TimerGroup(this.#clock);
+    const { membership, store, logger, timing = timingPresets.lan, clock = realClock } = options;
+    this.#clock = clock;
+    this.#timers = new TimerGroup(clock);
+    this.#retryMs = timing.reconnectIntervalMs;
     this.#space = new LeaseSpace(options.podCidrs);
-    this.#claims = new ClaimIndex(this.#space);
+    this.#claims = new ClusterClaims({
+      membership,
+      space: this.#space,
+      onChange: (subnets) => {
+        if (this.#concernsUs(subnets)) this.#evaluate();
+        this.emit('change');
+      },
+      onFreed: (subnets) => {
+        if (this.#concernsUs(subnets)) this.#evaluate();
+      },
+    });
+    this.#writer = new LeaseWriter({ store, logger, timers: this.#timers, retryMs: this.#retryMs });
+    this.#settling = new Settling({ membership, timing, clock, timers: this.#timers });
   }
 
   /**
@@ -104,13 +106,11 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     this.#sinceSeconds = Math.floor(this.#clock.wallTime() / 1000);
     if (stored) {
       this.#index = this.#space.indexOf(stored.prefixes);
-      if (this.#index === undefined) throw this.#misfit(stored.prefixes);
+      if (this.#index === undefined) throw leaseMisfit(stored.prefixes, STORED_MISFIT_HINT);
       this.#reclaims = stored.reclaims;
       this.#announce(stored.state);
     }
-    for (const member of this.#membership.members()) this.#noteClaim(member);
-    this.#membership.on('change', this.#onChange);
-    this.#membership.on('removed', this.#onRemoved);
+    this.#claims.start();
     this.#membership.on('outcome', this.#onOutcome);
     this.#membership.on('forgotten', this.#onForgotten);
     this.#evaluate();
@@ -119,8 +119,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   stop(): void {
     this.#isStopped = true;
     this.#timers.close();
-    this.#membership.off('change', this.#onChange);
-    this.#membership.off('removed', this.#onRemoved);
+    this.#claims.stop();
     this.#membership.off('outcome', this.#onOutcome);
     this.#membership.off('forgotten', this.#onForgotten);
   }
@@ -137,37 +136,22 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
    * this one included once its own is. One owner for each prefix.
    */
   owners(): Owner[] {
-    const owners: Owner[] = [];
-    for (const [index, claims] of this.#claims.subnets()) {
-      const winner = firstByRule([...claims].filter((claim) => claim.isReachable && isActive(claim)));
-      if (!winner || winner.index !== index) continue;
-      if (winner.id === this.#membership.id && this.#status !== 'active') continue;
-      for (const prefix of this.#space.prefixes(index)) owners.push({ prefix, memberId: winner.id });
-    }
-    return owners;
+    return this.#claims.owners(this.#status === 'active');
   }
 
   /** What a person should look at: a lost lease, an exhausted range, nodes configured differently. */
   problems(): string[] {
     const problems: string[] = [];
-    if (this.#status === 'exhausted') {
-      problems.push(`no subnet is free: all ${this.#space.count} of cluster.podCidrs are leased or reserved`);
-    }
+    if (this.#status === 'exhausted') problems.push(exhaustedText(this.#space.count));
     if (this.#status === 'lost') {
-      const rival = this.#rival();
-      problems.push(
-        `${this.#subnetText()} is also leased by ${rival?.name ?? 'another node'}, which keeps it: ` +
-          "this node's pods cannot be reached from others; remove them, and it leases another subnet",
-      );
+      const advice =
+        "this node's pods cannot be reached from others; remove them, and it leases another subnet";
+      problems.push(lostText(this.state().prefixes, this.#claims.rival(this.#index), advice));
     }
-    for (const claim of this.#claims.claims()) {
-      if (claim.index !== undefined || !claim.isReachable || problems.length >= 20) continue;
-      const prefixes = claim.lease.prefixes.map(formatPrefix).join(' and ');
-      problems.push(
-        `${claim.name} leases ${prefixes}, which is no subnet of cluster.podCidrs here: compare the configurations`,
-      );
+    for (const claim of this.#claims.misfits()) {
+      if (problems.length < MAX_PROBLEMS) problems.push(misfitText(claim));
     }
-    if (this.#diskProblem) problems.push(this.#diskProblem);
+    if (this.#writer.problem) problems.push(this.#writer.problem);
     return problems;
   }
 
@@ -182,39 +166,23 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
    */
   release(): void {
     this.#options.store.clear();
-    this.#settle?.cancel();
+    this.#settling.cancel();
     this.#index = undefined;
     this.#isStopped = true;
     this.#membership.updateSelf({ lease: undefined });
     this.#setStatus('released');
   }
 
-  readonly #onChange = (member: Member, previous: Member | undefined) => {
-    if (member.lease === previous?.lease && member.status === previous?.status) return;
-    const changed = this.#noteClaim(member);
-    if (member.id === this.#membership.id) return;
-    if (this.#concernsUs(changed)) this.#evaluate();
-    this.emit('change');
-  };
-
-  readonly #onRemoved = (member: Member) => {
-    if (this.#concernsUs(this.#claims.remove(member.id))) this.#evaluate();
-  };
-
   readonly #onOutcome = () => this.#evaluate();
 
   /** Whatever this node had is void. Where pods run in it, it asks for the same again. */
   readonly #onForgotten = () => {
     if (this.#isStopped) return;
-    this.#settle?.cancel();
+    this.#settling.cancel();
     if (this.#index === undefined) return;
     if (this.#status !== 'joining') this.#claim(undefined);
     else if (this.#save('claiming', this.#index, () => this.#evaluate())) this.#announce('claiming');
   };
-
-  #noteClaim(member: Member): ReadonlySet<number> {
-    return this.#claims.update(member);
-  }
 
   #concernsUs(changed: ReadonlySet<number>): boolean {
     return this.#index === undefined ? changed.size > 0 : changed.has(this.#index);
@@ -272,10 +240,10 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   #resume(): void {
     const now = this.#clock.now();
     this.#unrivalledSinceMs ??= now;
-    const leftMs = this.#unrivalledSinceMs + this.#settleMs() - now;
-    this.#settle?.cancel();
+    const leftMs = this.#unrivalledSinceMs + this.#settling.durationMs - now;
+    this.#settling.cancel();
     if (leftMs <= 0) this.#activate();
-    else this.#settle = this.#timers.after(leftMs, () => this.#evaluate());
+    else this.#settling.after(leftMs, () => this.#evaluate());
   }
 
   /**
@@ -283,7 +251,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
    * addresses in it, which would be cut off from under their connections.
    */
   #giveWay(): boolean {
-    const rival = this.#rival();
+    const rival = this.#claims.rival(this.#index);
     if (!rival) return false;
     this.#unrivalledSinceMs = undefined;
     const { hasPods, logger } = this.#options;
@@ -292,7 +260,7 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
       logger.warn(fields, 'another node has this subnet too, and keeps it; leasing another one');
       this.#claim(undefined);
     } else if (this.#status !== 'lost') {
-      this.#settle?.cancel();
+      this.#settling.cancel();
       this.#setStatus('lost');
       logger.error(this.problems()[0] ?? 'lease lost');
     }
@@ -301,22 +269,21 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
 
   /** Claims the subnet that has pods, else `wanted` if it is free, else the free one this node likes best. */
   #claim(wanted: number | undefined): void {
-    this.#settle?.cancel();
-    const isTaken = (index: number) =>
-      [...this.#claims.at(index)].some((claim) => claim.id !== this.#membership.id);
+    this.#settling.cancel();
+    const isTaken = (index: number) => this.#claims.isTaken(index);
     const pinned = this.#options.hasPods() ? this.#index : undefined;
     const free = wanted !== undefined && !isTaken(wanted) ? wanted : undefined;
     const index = pinned ?? free ?? preferredSubnet(this.#membership.id, this.#space.count, isTaken);
     if (index === undefined) {
       this.#index = undefined;
-      this.#clear();
+      this.#writer.clear(() => this.#index === undefined);
       if (this.#ownClaim()) this.#membership.updateSelf({ lease: undefined });
       if (this.#status === 'exhausted') return;
       this.#setStatus('exhausted');
       this.#options.logger.error(this.problems()[0] ?? 'no subnet is free');
       return;
     }
-    this.#reclaims = this.#reclaimsOf(index);
+    this.#reclaims = this.#claims.reclaimsOf(index);
     if (!this.#save('claiming', index, () => this.#claim(index))) return;
     this.#index = index;
     this.#sinceSeconds = Math.floor(this.#clock.wallTime() / 1000);
@@ -327,26 +294,12 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   }
 
   #showAndSettle(index: number): void {
-    const startedAtMs = this.#clock.now();
-    const isCurrent = () => this.#status === 'claiming' && this.#index === index && !this.#isStopped;
-    this.#membership.showClaim(SHOWN_TO, ({ asked, answered }) => {
-      if (!isCurrent()) return;
-      const settleMs = this.#settleMs();
-      this.#settle?.cancel();
-      const leftMs = Math.max(0, settleMs - (this.#clock.now() - startedAtMs));
-      this.#settle = this.#timers.after(leftMs, () => {
-        if (!isCurrent()) return;
-        // Others are there and none could be asked: that is no confirmation.
-        if (asked > 0 && answered === 0) this.#showAndSettle(index);
-        else if (!this.#giveWay()) this.#activate();
-      });
-    });
-  }
-
-  /** 2 + 2 ceil(log2 n) gossip intervals: about twice what news takes to reach everyone. */
-  #settleMs(): number {
-    const nodes = this.#membership.count('alive');
-    return this.#timing.gossipIntervalMs * (2 + 2 * Math.ceil(Math.log2(Math.max(1, nodes))));
+    this.#settling.show(
+      () => this.#status === 'claiming' && this.#index === index && !this.#isStopped,
+      () => {
+        if (!this.#giveWay()) this.#activate();
+      },
+    );
   }
 
   #activate(): void {
@@ -356,21 +309,6 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     }
     this.#options.logger.info({ subnet: this.#subnetText() }, 'lease is active');
     this.#setStatus('active');
-  }
-
-  /** The best claim of another node on our subnet that ours does not beat. */
-  #rival(): IndexedClaim | undefined {
-    const lease = this.#ownClaim();
-    if (this.#index === undefined || !lease) return undefined;
-    const own = { id: this.#membership.id, lease };
-    // The lease of a node that is away binds newcomers, and who was forgotten is one, whatever pods it has; a node
-    // that is established waits for the other's return.
-    const isBound = lease.state === 'claiming';
-    return firstByRule(
-      [...this.#claims.at(this.#index)].filter(
-        (claim) => claim.id !== own.id && (isBound || claim.isReachable) && compareClaims(claim, own) < 0,
-      ),
-    );
   }
 
   #ownClaim(): LeaseClaim | undefined {
@@ -389,48 +327,12 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
     });
   }
 
-  /** More than any lease on this subnet had that ran out while its owner was away. */
-  #reclaimsOf(index: number): number {
-    const expired = this.#membership.expiredLeases();
-    const sameSubnet = expired.filter(({ prefixes }) => this.#space.touched(prefixes).has(index));
-    return Math.max(0, ...sameSubnet.map(({ reclaims }) => reclaims + 1));
-  }
-
   /** False if the disk refuses: nothing is announced that is not written. `retry` is called later then. */
   #save(state: LeaseClaim['state'], index: number, retry: () => void): boolean {
-    try {
-      this.#options.store.save({
-        state,
-        prefixes: this.#space.prefixes(index),
-        reclaims: this.#reclaims,
-      });
-      this.#diskProblem = undefined;
-      return true;
-    } catch (error) {
-      this.#noteDiskProblem(error);
-      this.#settle?.cancel();
-      this.#settle = this.#timers.after(this.#timing.reconnectIntervalMs, retry);
-      return false;
-    }
-  }
-
-  /** A lease that stays on the disk is asked for again after a restart, which harms nobody. */
-  #clear(): void {
-    try {
-      this.#options.store.clear();
-      this.#diskProblem = undefined;
-    } catch (error) {
-      this.#noteDiskProblem(error);
-      this.#timers.after(this.#timing.reconnectIntervalMs, () => {
-        if (this.#index === undefined) this.#clear();
-      });
-    }
-  }
-
-  #noteDiskProblem(error: unknown): void {
-    const text = `cannot write the lease: ${errorMessage(error)}`;
-    if (this.#diskProblem !== text) this.#options.logger.error(`${text}; trying again`);
-    this.#diskProblem = text;
+    const lease = { state, prefixes: this.#space.prefixes(index), reclaims: this.#reclaims };
+    if (this.#writer.save(lease)) return true;
+    this.#settling.after(this.#retryMs, retry);
+    return false;
   }
 
   #setStatus(status: LeaseStatus): void {
@@ -439,27 +341,6 @@ export class LeaseManager extends EventEmitter<LeaseEvents> {
   }
 
   #subnetText(): string {
-    return this.state().prefixes.map(formatPrefix).join(' and ');
+    return formatSubnet(this.state().prefixes);
   }
-
-  #misfit(prefixes: readonly Prefix[]): WarrenError {
-    const lease = prefixes.map(formatPrefix).join(' and ');
-    return new WarrenError('LEASE_MISFIT', `this node's lease ${lease} is no subnet of cluster.podCidrs`, {
-      hint:
-        'Put cluster.podCidrs and cluster.nodePrefixLengths back as they were; or, if the pod network is to ' +
-        'change, remove all pods and then lease.json in node.stateDir, on every node.',
-    });
-  }
-}
-
-function isActive(claim: IndexedClaim): boolean {
-  return claim.lease.state === 'active';
-}
-
-function firstByRule(claims: readonly IndexedClaim[]): IndexedClaim | undefined {
-  let first: IndexedClaim | undefined;
-  for (const claim of claims) {
-    if (!first || compareClaims(claim, first) < 0) first = claim;
-  }
-  return first;
 }

@@ -2,12 +2,13 @@
  * What is said against members: suspicions, deaths, and this node's answer to what is said against itself. A member
  * that is suspect has time to refute, and is told so before it is declared dead.
  */
+
+import type { Clock, TimerGroup } from '../clock.ts';
+import type { GossipCounters } from '../link/counters.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Awareness } from './awareness.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
-import type { Clock, TimerGroup } from './clock.ts';
 import { type Accusation, encodeMessage } from './codec.ts';
-import type { GossipCounters } from './counters.ts';
 import { entryState, isGone, type MemberEntry } from './entry-store.ts';
 import type { MemberTable } from './member-table.ts';
 import { deathIsNews, judgeSuspect } from './merge-rule.ts';

@@ -3,34 +3,22 @@
  * returns a message within its bounds or a reason, it never throws, and what it allocates is bounded by the
  * 64 KiB of a frame.
  */
-import type { IpAddress } from '../ip/address.ts';
-import { addressBytes } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
+import { type KeyRingState, keyRingField, rawKeyRing } from '../link/key-ring-state.ts';
 import {
-  FINGERPRINT_BYTES,
-  type KeyRingState,
-  keyRingField,
-  MAX_KEYS,
-  rawKeyRing,
-} from './key-ring-state.ts';
-import {
-  addressField,
   bytesField,
   check,
   type Decoded,
   endpointField,
   guarded,
-  idBytesField,
   idField,
   integerField,
-  listField,
   messageField,
-  messageType,
-  nameField,
   type Raw,
   rawEndpoint,
   rawId,
-} from './proto.ts';
+} from '../protobuf/fields.ts';
+import { messageType } from './proto.ts';
 import { signedRecordField } from './record.ts';
 import { BUCKET_DIGEST_BYTES, BUCKET_MASK_BYTES } from './table-digest.ts';
 import type { MemberStatus, SignedRecord } from './types.ts';
@@ -94,21 +82,6 @@ export interface MemberState {
 }
 /** `remembered`: of an entry that is only a memory (entry-store.ts). */
 export type StateStatus = MemberStatus | 'remembered';
-export interface TargetsRequest {
-  readonly kind: 'targetsRequest';
-  readonly target: string;
-}
-export interface TargetsResponse {
-  readonly kind: 'targetsResponse';
-  readonly node: string;
-  readonly addresses: readonly IpAddress[];
-}
-export interface PodTarget {
-  readonly kind: 'podTarget';
-  readonly name: string;
-  readonly addresses: readonly IpAddress[];
-}
-
 /** A tombstone: records of `member` up to `generation` are void. */
 export interface Forget {
   readonly kind: 'forget';
@@ -120,17 +93,6 @@ export interface KeyRingMessage {
   readonly kind: 'keyRing';
   readonly ring: KeyRingState;
 }
-export interface KeysRequest {
-  readonly kind: 'keysRequest';
-  readonly target: string;
-}
-/** Fingerprints only. */
-export interface KeysResponse {
-  readonly kind: 'keysResponse';
-  readonly primary: string;
-  readonly fingerprints: readonly string[];
-}
-
 export type Message =
   | Ping
   | PingRequest
@@ -141,13 +103,8 @@ export type Message =
   | SyncRequest
   | SyncResponse
   | MemberState
-  | TargetsRequest
-  | TargetsResponse
-  | PodTarget
   | Forget
-  | KeyRingMessage
-  | KeysRequest
-  | KeysResponse;
+  | KeyRingMessage;
 
 /** Two unsigned 32-bit halves: equal on two nodes when, almost certainly, their member tables are. */
 export interface Digest {
@@ -156,7 +113,6 @@ export interface Digest {
 }
 
 const UINT32_MAX = 0xffff_ffff;
-const MAX_TARGET_ADDRESSES = 8;
 /** Wire values are the index plus 1: 0 is what a missing field reads as. */
 const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left', 'remembered'] as const;
 const SYNC_MODE_NAMES = ['full', 'compare', 'buckets', 'claim'] as const;
@@ -232,17 +188,6 @@ const decoders = {
       statusAgeSeconds: integerField(raw.statusAge, 0, UINT32_MAX),
     };
   },
-  targetsRequest: (raw: Raw): TargetsRequest => ({ kind: 'targetsRequest', target: idField(raw.target) }),
-  targetsResponse: (raw: Raw): TargetsResponse => ({
-    kind: 'targetsResponse',
-    node: nameField(raw.node),
-    addresses: listField(raw.addresses, MAX_TARGET_ADDRESSES).map(addressField),
-  }),
-  podTarget: (raw: Raw): PodTarget => ({
-    kind: 'podTarget',
-    name: nameField(raw.name),
-    addresses: listField(raw.addresses, MAX_TARGET_ADDRESSES).map(addressField),
-  }),
   forget: (raw: Raw): Forget => ({
     kind: 'forget',
     member: idField(raw.member),
@@ -250,12 +195,6 @@ const decoders = {
     ageSeconds: integerField(raw.ageSeconds, 0, UINT32_MAX),
   }),
   keyRing: (raw: Raw): KeyRingMessage => ({ kind: 'keyRing', ring: keyRingField(raw) }),
-  keysRequest: (raw: Raw): KeysRequest => ({ kind: 'keysRequest', target: idField(raw.target) }),
-  keysResponse: (raw: Raw): KeysResponse => ({
-    kind: 'keysResponse',
-    primary: idBytesField(raw.primary, FINGERPRINT_BYTES),
-    fingerprints: listField(raw.fingerprints, MAX_KEYS).map((one) => idBytesField(one, FINGERPRINT_BYTES)),
-  }),
 };
 
 function optionalBytes(value: unknown, length: number): Uint8Array | undefined {
@@ -326,12 +265,6 @@ function rawMessage(message: Message): Raw {
           statusAge: message.statusAgeSeconds,
         },
       };
-    case 'targetsRequest':
-      return { targetsRequest: { target: rawId(message.target) } };
-    case 'targetsResponse':
-      return { targetsResponse: { node: message.node, addresses: message.addresses.map(addressBytes) } };
-    case 'podTarget':
-      return { podTarget: { name: message.name, addresses: message.addresses.map(addressBytes) } };
     case 'forget':
       return {
         forget: {
@@ -342,15 +275,6 @@ function rawMessage(message: Message): Raw {
       };
     case 'keyRing':
       return { keyRing: rawKeyRing(message.ring) };
-    case 'keysRequest':
-      return { keysRequest: { target: rawId(message.target) } };
-    case 'keysResponse':
-      return {
-        keysResponse: {
-          primary: rawId(message.primary),
-          fingerprints: message.fingerprints.map(rawId),
-        },
-      };
   }
 }
 

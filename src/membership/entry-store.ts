@@ -2,10 +2,10 @@
  * Where a member table keeps its entries: each has a small number, its slot, for as long as it is there.
  * Entries are never changed in place; a change is a new entry in the same slot, so that tables may share them.
  */
-import type { MemberStatus } from '../api/types.ts';
+
 import type { KnownState } from './merge-rule.ts';
 import type { Suspicion } from './suspicion.ts';
-import type { NodeRecord, SignedRecord } from './types.ts';
+import type { MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
 export interface MemberEntry {
   readonly id: string;
@@ -31,6 +31,11 @@ export type Memory = 'restored' | 'expired';
 
 export function isGone(status: MemberStatus): boolean {
   return status === 'dead' || status === 'left';
+}
+
+/** Whether the rest of the agent sees it. */
+export function isShown({ memory }: MemberEntry): boolean {
+  return memory !== 'expired';
 }
 
 /** What news of the member is judged by. */

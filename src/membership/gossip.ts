@@ -2,18 +2,20 @@
  * Sends datagrams, each filled up with news, and while there is news tells it to random others once per
  * gossip interval; the first of it at once.
  */
+
+import type { Clock, TimerGroup } from '../clock.ts';
+import type { Peer } from '../link/link.ts';
+import { LENGTH_BYTES, packedBytes } from '../link/packing.ts';
+import type { ClusterKeyBytes } from '../link/seal.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
-import type { Clock, TimerGroup } from './clock.ts';
-import type { Link, Peer } from './link.ts';
 import type { MemberEntry, MemberTable } from './member-table.ts';
-import { LENGTH_BYTES, packedBytes } from './packing.ts';
+import type { Messenger } from './messenger.ts';
 import { type Random, sample } from './random.ts';
-import type { ClusterKeyBytes } from './seal.ts';
 import { type MembershipTiming, retransmitLimit } from './timing.ts';
 
 export interface GossiperOptions {
   readonly selfId: string;
-  readonly link: Link;
+  readonly link: Messenger;
   readonly table: MemberTable;
   readonly broadcasts: BroadcastQueue;
   readonly clock: Clock;

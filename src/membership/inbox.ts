@@ -1,15 +1,14 @@
 /** Hands each message to the part of membership that it is for. */
-import type { NodeTargets } from '../api/types.ts';
-import type { ClusterKeys } from './cluster-keys.ts';
+
+import type { GossipCounters } from '../link/counters.ts';
+import type { Sender } from '../link/link.ts';
 import { encodeMessage, type Message, pingTargetOf } from './codec.ts';
-import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
 import type { KeyRotation } from './key-rotation.ts';
-import type { LinkHandlers, Sender, StreamReader } from './link.ts';
+import type { MessageHandlers, MessageReader } from './messenger.ts';
 import type { Prober } from './probe.ts';
 import type { Roster } from './roster.ts';
 import type { Synchronizer } from './sync.ts';
-import { encodeTargets } from './targets.ts';
 
 export interface InboxOptions {
   readonly selfId: string;
@@ -18,13 +17,11 @@ export interface InboxOptions {
   readonly prober: Prober;
   readonly gossiper: Gossiper;
   readonly synchronizer: Synchronizer;
-  readonly keys: ClusterKeys | undefined;
   readonly rotation: KeyRotation;
-  readonly targets: () => NodeTargets | undefined;
   readonly counters: GossipCounters;
 }
 
-export class Inbox implements LinkHandlers {
+export class Inbox implements MessageHandlers {
   readonly #options: InboxOptions;
 
   constructor(options: InboxOptions) {
@@ -57,7 +54,7 @@ export class Inbox implements LinkHandlers {
         prober.nack(message.sequence);
         break;
       case 'record':
-        roster.mergeRecord(message.signed, 'broadcast');
+        roster.mergeRecord(message.signed, 'broadcast', sender.id);
         break;
       case 'suspect':
         roster.accusations.suspect(message);
@@ -78,8 +75,8 @@ export class Inbox implements LinkHandlers {
   }
 
   /** A stream's first message says what it is about. */
-  stream(): StreamReader {
-    let reader: StreamReader | undefined;
+  stream(): MessageReader {
+    let reader: MessageReader | undefined;
     return {
       message: (message) => {
         if (reader) reader.message(message);
@@ -89,24 +86,14 @@ export class Inbox implements LinkHandlers {
     };
   }
 
-  #readerFor(first: Message): StreamReader | undefined {
-    const { selfId, isRunning, synchronizer, counters, targets, rotation } = this.#options;
+  #readerFor(first: Message): MessageReader | undefined {
+    const { selfId, isRunning, synchronizer, counters } = this.#options;
     const ignore = () => counters.add('refusedUnexpected');
-    const answerWith = (answer: () => Uint8Array[]): StreamReader => ({ message: ignore, end: answer });
     if (isRunning()) {
       if (first.kind === 'syncRequest') return synchronizer.serve(first);
       if (first.kind === 'ping' && first.target === pingTargetOf(selfId)) {
         const ack = { kind: 'ack', sequence: first.sequence, toStranger: false } as const;
-        return answerWith(() => [encodeMessage(ack)]);
-      }
-      if ('target' in first && first.target === selfId) {
-        if (first.kind === 'targetsRequest') {
-          return answerWith(() => {
-            const own = targets();
-            return own ? encodeTargets(own) : [];
-          });
-        }
-        if (first.kind === 'keysRequest') return answerWith(() => rotation.answer());
+        return { message: ignore, end: () => [encodeMessage(ack)] };
       }
     }
     ignore();

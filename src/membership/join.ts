@@ -2,6 +2,8 @@
  * Finding the others: through seeds and remembered members when the agent starts, and ever after through
  * seeds and dead members that may have come back, so that the halves of a healed partition find each other.
  */
+
+import type { Clock, TimerGroup } from '../clock.ts';
 import {
   type Endpoint,
   formatEndpoint,
@@ -9,9 +11,8 @@ import {
   type HostPort,
   sameEndpoint,
 } from '../ip/endpoint.ts';
+import { type Peer, PeerRefusedError } from '../link/link.ts';
 import type { Logger } from '../log/logger.ts';
-import type { Clock, TimerGroup } from './clock.ts';
-import { type Peer, PeerRefusedError } from './link.ts';
 import { type Random, randomIndex, sample, shuffle } from './random.ts';
 import { literalAddress, type Resolve } from './resolve.ts';
 import type { Roster } from './roster.ts';

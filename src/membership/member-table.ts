@@ -1,8 +1,9 @@
 /** Every member this node knows, itself included, in probing order. Bounded by `MAX_MEMBERS`. */
-import type { MemberStatus } from '../api/types.ts';
+
 import { ArrayEntryStore, type EntryStore, isGone, type MemberEntry } from './entry-store.ts';
 import { type Random, randomIndex } from './random.ts';
 import { TableDigest } from './table-digest.ts';
+import type { MemberStatus } from './types.ts';
 
 export type { MemberEntry } from './entry-store.ts';
 

@@ -2,93 +2,47 @@
  * Who is in the cluster: SWIM with suspicion and refutation, news piggybacked on probes, push-pull, joining
  * and leaving. This file puts the parts together:
  *
- *     seal.ts, link.ts    frames, keys, streams          roster.ts        the table and the merge rule
+ *     messenger.ts        messages over the link         roster.ts        the table and the merge rule
  *     inbox.ts            what comes in                  tombstones.ts    nodes forgotten on purpose
  *     probe.ts            failure detection              gossip.ts        spreading news
  *     sync.ts             push-pull                      join.ts          finding the others
- *     key-rotation.ts     changing the cluster's keys    persistence.ts   what outlives a restart
- *     accusations.ts      suspects and the dead
+ *     key-rotation.ts     spreading the cluster's keys   persistence.ts   what outlives a restart
+ *     accusations.ts      suspects and the dead          direct-news.ts   what one node is told
  *
  * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
  */
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import type { MemberStatus, NodeTargets } from '../api/types.ts';
-import { WarrenError } from '../errors.ts';
-import { formatEndpoint, type HostPort } from '../ip/endpoint.ts';
-import type { Logger } from '../log/logger.ts';
+import { type Clock, realClock, TimerGroup } from '../clock.ts';
+import { GossipCounters } from '../link/counters.ts';
+import { Link } from '../link/link.ts';
+import { newSession, Sealer } from '../link/seal.ts';
+import { BugLog, logChange, TwinAlarm } from './alarms.ts';
 import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
-import { type Clock, realClock, TimerGroup } from './clock.ts';
-import type { ClusterKeys } from './cluster-keys.ts';
-import { type decodeMessage, encodeMessage } from './codec.ts';
-import { GossipCounters } from './counters.ts';
+import { type ClaimRoundResult, claimRound } from './claim-round.ts';
+import { DirectNews } from './direct-news.ts';
+import { isShown } from './entry-store.ts';
+import { forgettable } from './forgettable.ts';
 import { Gossiper } from './gossip.ts';
-import type { Identity } from './identity.ts';
 import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import { KeyRotation } from './key-rotation.ts';
-import { Link, type Peer } from './link.ts';
-import { type MemberEntry, MemberTable } from './member-table.ts';
+import { MemberTable } from './member-table.ts';
+import { Messenger } from './messenger.ts';
+import type { MembershipEvents, MembershipOptions } from './options.ts';
 import { Persistence } from './persistence.ts';
 import { Prober } from './probe.ts';
-import { type Random, sample, seededRandom } from './random.ts';
+import { type Random, seededRandom } from './random.ts';
 import { RecordReader } from './record-reader.ts';
-import { type Resolve, resolveHost } from './resolve.ts';
+import { resolveHost } from './resolve.ts';
 import { Roster } from './roster.ts';
-import { newSession, Sealer } from './seal.ts';
 import { type SelfDescription, SelfRecord } from './self.ts';
-import type { MembershipStore } from './store.ts';
 import { Synchronizer } from './sync.ts';
-import { requestTargets } from './targets.ts';
-import { type MembershipTiming, pushPullDelayMs, timingPresets } from './timing.ts';
-import type { Transport } from './transport.ts';
-import type { LeaseClaim, Member, NodeRecord } from './types.ts';
+import { type MembershipTiming, timingPresets } from './timing.ts';
+import type { LeaseClaim, Member, MemberContact, MemberStatus } from './types.ts';
 
-export interface MembershipOptions {
-  readonly identity: Identity;
-  readonly clusterName: string;
-  /** Absent: gossip is clear text, and sealed gossip is refused. */
-  readonly keyRing: ClusterKeys | undefined;
-  readonly self: Omit<SelfDescription, 'lease'>;
-  readonly seeds: readonly HostPort[];
-  readonly transport: Transport;
-  readonly store: MembershipStore;
-  readonly logger: Logger;
-  readonly timing?: MembershipTiming;
-  readonly clock?: Clock;
-  readonly random?: Random;
-  readonly resolve?: Resolve;
-  /** Of this run (seal.ts); the simulator's are decided by its seed. */
-  readonly session?: string;
-  /** These two are shared by nodes that the simulator runs in one process. */
-  readonly records?: RecordReader;
-  readonly decode?: typeof decodeMessage;
-  /** Members that are known from the start. */
-  readonly table?: MemberTable;
-  /** Something was thrown where what others sent was handled; it is logged unless tests want it otherwise. */
-  readonly onBug?: (error: unknown) => void;
-}
-
-interface MembershipEvents {
-  /** A member is new (`previous` undefined), or its status or record is another. This node included. */
-  change: [member: Member, previous: Member | undefined];
-  /** A member has been dead or gone for so long that it is forgotten. */
-  removed: [member: Member];
-  /** This node was forgotten, and with it its lease: whatever it wants to have it must claim anew. */
-  forgotten: [];
-  /** How joining came out; `joined` may follow `alone`. */
-  outcome: [outcome: 'joined' | 'alone'];
-}
-
-const TWIN_SHOWN_MS = 60_000;
-/** Bugs are counted each, and logged at most this often. */
-const BUG_LOG_INTERVAL_MS = 60_000;
-/** For so long after the start, newer records of this node can stem from its earlier run. */
-const TWIN_GRACE_MS = 10_000;
-const NO_KEYS: { readonly problem?: string } = {};
-/** How many others hear of a leave at once, without waiting for gossip. */
-const LEAVE_DIRECT = 8;
+export type { MembershipOptions } from './options.ts';
 
 export class Membership extends EventEmitter<MembershipEvents> {
   readonly #options: MembershipOptions;
@@ -100,8 +54,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #broadcasts = new BroadcastQueue();
   readonly #self: SelfRecord;
   readonly #awareness: Awareness;
-  readonly #link: Link;
+  /** Sealed frames to and from other nodes; rpc/ sends its calls over it. Opened by `start`, closed by `stop`. */
+  readonly link: Link;
+  readonly #messenger: Messenger;
   readonly #roster: Roster;
+  readonly #direct: DirectNews;
   readonly #gossiper: Gossiper;
   readonly #synchronizer: Synchronizer;
   readonly #prober: Prober;
@@ -110,11 +67,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #persistence: Persistence;
   readonly keys: KeyRotation;
   readonly #joined: Promise<'joined' | 'alone'>;
-  #targets: (() => NodeTargets) | undefined;
   #phase: 'new' | 'running' | 'stopped' = 'new';
-  #startedAtMs = 0;
-  #bugLoggedAtMs = Number.NEGATIVE_INFINITY;
-  #twin: { readonly text: string; readonly atMs: number } | undefined;
+  readonly #twin: TwinAlarm;
 
   /** Reads the store, and may throw its errors (STATE_CORRUPT). Nothing is bound or sent before `start`. */
   constructor(options: MembershipOptions) {
@@ -126,6 +80,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#timers = new TimerGroup(this.#clock);
     const stored = options.store.load();
     const { identity, logger, transport, keyRing } = options;
+    this.#twin = new TwinAlarm(this.#clock, logger);
+    const bugs = new BugLog(this.#clock, logger, 'gossip from another node');
     const session = options.session ?? newSession();
     this.#self = new SelfRecord(
       identity,
@@ -150,16 +106,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
       awareness: this.#awareness,
       table,
     };
-    this.#link = new Link({
+    this.link = new Link({
       transport,
       sealer: new Sealer(options.clusterName, keyRing),
       session,
       counters: this.#counters,
-      decode: options.decode,
       memberOf: (one) => table.idOfSession(one),
       streamTimeoutMs: this.#timing.streamTimeoutMs,
-      onBug: options.onBug ?? ((error) => this.#logBug(error)),
+      onBug: options.onBug ?? ((error) => bugs.add(error)),
     });
+    this.#messenger = new Messenger(this.link, this.#counters, options.decode);
+    const isRunning = () => this.#phase === 'running';
     this.#roster = new Roster({
       ...shared,
       self: this.#self,
@@ -169,17 +126,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
         this.#persistence.changed();
         this.emit('removed', member);
       },
-      onLastCall: ({ id, record }) => {
-        const accusation = this.#roster.accusations.messageFor(id);
-        if (accusation) this.#link.send(record, [accusation]);
-      },
+      onLastCall: ({ record }) => this.#direct.accuse(record),
       onTombstone: () => this.#persistence.changed(),
-      onForgotten: (record) => this.#tellForgotten(record),
+      onForgotten: (record) => this.#direct.forgotten(record),
       onSelfForgotten: () => this.#onSelfForgotten(),
-      onStale: (accuserId) => this.#tellSelf(accuserId),
-      onTwin: (record) => this.#onTwin(record),
+      onStale: (accuserId) => this.#direct.introduceTo(accuserId),
+      onTwin: (record) => {
+        if (isRunning()) this.#twin.raise(record);
+      },
     });
-    const parts = { ...shared, self: this.#self, link: this.#link, roster: this.#roster };
+    const parts = { ...shared, self: this.#self, link: this.#messenger, roster: this.#roster };
+    this.#direct = new DirectNews({ ...parts, isRunning });
     this.#gossiper = new Gossiper(parts);
     const wake = () => this.#gossiper.wake();
     this.#persistence = new Persistence({ ...parts, store: options.store, stored });
@@ -193,7 +150,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#prober = new Prober({
       ...parts,
       gossiper: this.#gossiper,
-      onStranger: (to) => this.#introduce(to),
+      onStranger: (to) => this.#direct.introduce(to),
     });
     this.#joiner = new Joiner({
       ...parts,
@@ -206,13 +163,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
     });
     this.#inbox = new Inbox({
       ...parts,
-      isRunning: () => this.#phase === 'running',
+      isRunning,
       prober: this.#prober,
       gossiper: this.#gossiper,
       synchronizer: this.#synchronizer,
-      keys: keyRing,
       rotation: this.keys,
-      targets: () => this.#targets?.(),
     });
     this.#joined = new Promise((resolve) => this.once('outcome', resolve));
   }
@@ -241,12 +196,12 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Binds, and begins to join. Rejects with a WarrenError if the address cannot be bound. */
   async start(): Promise<void> {
-    await this.#link.open(this.#inbox);
+    await this.#messenger.open(this.#inbox);
     if (this.#phase !== 'new') return;
     this.#phase = 'running';
-    this.#startedAtMs = this.#clock.now();
+    this.#twin.start();
     this.#prober.start();
-    this.#schedulePushPull();
+    this.#synchronizer.start();
     this.#joiner.start();
     this.#persistence.changed();
   }
@@ -273,6 +228,21 @@ export class Membership extends EventEmitter<MembershipEvents> {
     return entry && isShown(entry) ? this.#roster.member(entry) : undefined;
   }
 
+  /** What calls between nodes need of a member (rpc/). */
+  contact(id: string): MemberContact | undefined {
+    const entry = this.#roster.table.get(id);
+    if (!entry || !isShown(entry)) return undefined;
+    const { name, publicKey, session, gossip } = entry.record;
+    return { id, name, publicKey, session, gossip, status: entry.status };
+  }
+
+  /** The members that are there, but for this node. */
+  others(): Member[] {
+    return this.members().filter(
+      ({ id, status }) => id !== this.id && (status === 'alive' || status === 'suspect'),
+    );
+  }
+
   /** The leases of those who have been gone for so long that others may take them. */
   expiredLeases(): LeaseClaim[] {
     const leases: LeaseClaim[] = [];
@@ -295,43 +265,24 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#gossiper.wake();
   }
 
+  /** Tells every other member directly what this node last said of itself, unless they are more than `atMost`. */
+  repeatSelf(atMost: number): void {
+    this.#direct.repeat(atMost);
+  }
+
   /**
    * Shows this node's lease to the nodes it joined through and to `others` random ones, and merges what they
    * know of the same subnets. `done` gets the number of nodes asked and of those that answered.
    */
-  showClaim(
-    others: number,
-    done: (result: { readonly asked: number; readonly answered: number }) => void,
-  ): void {
-    const isOther = (entry: MemberEntry) => entry.status === 'alive' && entry.id !== this.id;
-    const chosen = new Set(sample(this.#random, this.#roster.table, others, isOther));
-    for (const id of this.#joiner.peers()) {
-      const entry = this.#roster.table.get(id);
-      if (entry && isOther(entry)) chosen.add(entry);
-    }
-    const result = { asked: chosen.size, answered: 0 };
-    let open = chosen.size;
-    if (open === 0) this.#timers.after(0, () => done(result));
-    for (const { record } of chosen) {
-      this.#synchronizer.claim(record, (outcome) => {
-        if (!('error' in outcome)) result.answered++;
-        if (--open === 0) done(result);
-      });
-    }
-  }
-
-  /** What this node answers to `request(..., 'targets')`. */
-  onTargets(targets: () => NodeTargets): void {
-    this.#targets = targets;
-  }
-
-  /** Rejects with GOSSIP_REQUEST: no such member, it does not answer, or it refuses. */
-  request(memberId: string, _kind: 'targets'): Promise<NodeTargets> {
-    const member = this.#roster.table.get(memberId);
-    if (!member || !isShown(member) || this.#phase !== 'running') {
-      return Promise.reject(new WarrenError('GOSSIP_REQUEST', `no member has the id ${memberId}`));
-    }
-    return requestTargets(this.#link, member.id, member.record.name, member.record);
+  showClaim(others: number, done: (result: ClaimRoundResult) => void): void {
+    const parts = {
+      selfId: this.id,
+      roster: this.#roster,
+      synchronizer: this.#synchronizer,
+      random: this.#random,
+      timers: this.#timers,
+    };
+    claimRound(parts, this.#joiner.peers(), others, done);
   }
 
   /**
@@ -340,27 +291,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
    * MEMBER_ALIVE.
    */
   forget(node: string): Member {
-    const found = this.members().filter((member) => member.id === node || member.name === node);
-    const [member] = found;
-    if (!member) {
-      throw new WarrenError('MEMBER_UNKNOWN', `there is no node ${node}`, {
-        hint: '`warren peers` lists them.',
-      });
-    }
-    if (found.length > 1) {
-      throw new WarrenError('MEMBER_AMBIGUOUS', `${found.length} nodes are called ${node}`, {
-        hint: `Name the one by its id: ${found.map(({ id }) => id).join(', ')}`,
-      });
-    }
-    if (member.status === 'alive' || member.status === 'suspect') {
-      throw new WarrenError(
-        'MEMBER_ALIVE',
-        `${member.name} is ${member.status}: only a node that is gone can be forgotten`,
-        {
-          hint: 'Stop its agent first; when it is shown as dead or left, forget it.',
-        },
-      );
-    }
+    const member = forgettable(this.members(), node);
     const { generation } = this.#roster.table.get(member.id)!.record;
     this.#roster.forgotten({ kind: 'forget', member: member.id, generation, ageSeconds: 0 });
     this.#options.logger.warn({ node: member.name, id: member.id }, 'node is forgotten; its lease is free');
@@ -376,15 +307,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#self.leave();
     this.#self.renew();
     this.#roster.announceSelf();
-    const news = [encodeMessage({ kind: 'record', signed: this.#self.signed })];
-    const others = sample(
-      this.#random,
-      this.#roster.table,
-      LEAVE_DIRECT,
-      (entry) => entry.status === 'alive' && entry.id !== this.id,
-    );
-    for (const other of others) this.#link.send(other.record, news);
-    if (others.length === 0) return;
+    if (this.#direct.leaving() === 0) return;
     this.#gossiper.wake();
     await new Promise<void>((resolve) => this.#timers.after(this.#timing.leaveMs, resolve));
   }
@@ -395,7 +318,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     if (this.#phase === 'running') this.#persistence.write();
     this.#phase = 'stopped';
     this.#timers.close();
-    await this.#link.close();
+    await this.link.close();
   }
 
   /** Counts since the start; the names are those of counters.ts. */
@@ -406,54 +329,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = this.#joiner.problems();
-    for (const { problem } of [this.#persistence, this.#options.keyRing ?? NO_KEYS]) {
-      if (problem) problems.push(problem);
+    for (const part of [this.#persistence, this.#options.keyRing, this.#twin]) {
+      if (part?.problem) problems.push(part.problem);
     }
-    if (this.#twin && this.#clock.now() - this.#twin.atMs < TWIN_SHOWN_MS) problems.push(this.#twin.text);
     return problems;
-  }
-
-  #schedulePushPull(): void {
-    const delayMs = pushPullDelayMs(this.#timing, this.#roster.table.reachable);
-    this.#timers.after(delayMs * (0.5 + this.#random()), () => {
-      const [other] = sample(
-        this.#random,
-        this.#roster.table,
-        1,
-        (entry) => entry.status === 'alive' && entry.id !== this.id,
-      );
-      if (other) this.#synchronizer.compare(other.record, () => {});
-      this.#schedulePushPull();
-    });
   }
 
   #onChange(member: Member, previous: Member | undefined): void {
     const isKept = previous?.status !== member.status || previous?.lease !== member.lease;
     if (member.id === this.id || isKept) this.#persistence.changed();
-    if (member.id !== this.id && previous?.status !== member.status) {
-      const fields = { node: member.name, id: member.id, gossip: formatEndpoint(member.gossip) };
-      if (member.status === 'alive' && previous?.status !== 'suspect')
-        this.#options.logger.info(fields, 'node is alive');
-      if (member.status === 'left') this.#options.logger.info(fields, 'node has left');
-    }
-    this.emit('change', member, previous);
-  }
-
-  /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
-  #tellSelf(id: string): void {
-    const other = this.#roster.table.get(id);
-    if (other) this.#introduce(other.record);
-  }
-
-  #introduce(to: Peer): void {
-    if (this.#phase !== 'running') return;
-    this.#link.send(to, [encodeMessage({ kind: 'record', signed: this.#self.signed })]);
-  }
-
-  /** A node that does not know that it was forgotten hears it from whoever hears of it. */
-  #tellForgotten(record: NodeRecord): void {
-    const forget = this.#roster.tombstones.message(record.id);
-    if (forget && this.#phase === 'running') this.#link.send(record, [encodeMessage(forget)]);
+    if (member.id !== this.id) logChange(this.#options.logger, member, previous);
+    this.emit('change', member, previous, this.#roster.teller);
   }
 
   #onSelfForgotten(): void {
@@ -464,26 +350,4 @@ export class Membership extends EventEmitter<MembershipEvents> {
     if (this.#phase === 'running') this.#persistence.write();
     this.#gossiper.wake();
   }
-
-  #logBug(error: unknown): void {
-    const nowMs = this.#clock.now();
-    if (nowMs - this.#bugLoggedAtMs < BUG_LOG_INTERVAL_MS) return;
-    this.#bugLoggedAtMs = nowMs;
-    this.#options.logger.error(
-      { err: error },
-      'a bug in warren: gossip from another node could not be handled',
-    );
-  }
-
-  #onTwin(record: NodeRecord): void {
-    const nowMs = this.#clock.now();
-    if (this.#phase !== 'running' || nowMs - this.#startedAtMs < TWIN_GRACE_MS) return;
-    const text = `another agent at ${formatEndpoint(record.gossip)} runs with this node's identity; was its state folder copied?`;
-    if (!this.#twin || nowMs - this.#twin.atMs > TWIN_SHOWN_MS) this.#options.logger.error(text);
-    this.#twin = { text, atMs: nowMs };
-  }
-}
-
-function isShown(entry: MemberEntry): boolean {
-  return entry.memory !== 'expired';
 }

@@ -2,10 +2,11 @@
  * Writes what membership keeps across restarts (store.ts): a little after it changes, and when the agent stops.
  * And puts it back: members that had leases as `restored`, which is dead for everyone but those who hear of them.
  */
+
+import type { Clock, TimerGroup } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
-import type { Clock, TimerGroup } from './clock.ts';
 import { isGone } from './entry-store.ts';
 import { type Random, sample } from './random.ts';
 import type { Roster } from './roster.ts';

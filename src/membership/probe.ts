@@ -3,21 +3,23 @@
  * asked to ping it and it is tried over TCP; when nothing came by the end of the interval, it is suspect
  * (SWIM section 4.1; memberlist state.go, probeNode).
  */
+
+import type { Clock, Timer, TimerGroup } from '../clock.ts';
+import type { GossipCounters } from '../link/counters.ts';
+import type { Peer, Sender } from '../link/link.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Awareness } from './awareness.ts';
-import type { Clock, Timer, TimerGroup } from './clock.ts';
 import { type Ack, encodeMessage, type Ping, type PingRequest, pingTargetOf } from './codec.ts';
-import type { GossipCounters } from './counters.ts';
 import type { Gossiper } from './gossip.ts';
-import type { Link, Peer, Sender } from './link.ts';
 import type { MemberEntry } from './member-table.ts';
+import type { Messenger } from './messenger.ts';
 import { type Random, randomIndex, sample } from './random.ts';
 import type { Roster } from './roster.ts';
 import type { MembershipTiming } from './timing.ts';
 
 export interface ProberOptions {
   readonly selfId: string;
-  readonly link: Link;
+  readonly link: Messenger;
   readonly gossiper: Gossiper;
   readonly roster: Roster;
   readonly awareness: Awareness;

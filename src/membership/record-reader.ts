@@ -2,7 +2,7 @@
  * Reads records. The same record comes many times while it is news, so the latest ones are remembered, decoded
  * and, once somebody asked, verified.
  */
-import type { Decoded } from './proto.ts';
+import type { Decoded } from '../protobuf/fields.ts';
 import { decodeRecord, sameSignedRecord, verifyRecord } from './record.ts';
 import type { NodeRecord, SignedRecord } from './types.ts';
 

@@ -5,32 +5,37 @@ import {
   PUBLIC_KEY_BYTES,
   SIGNATURE_BYTES,
   verifySignature,
-} from './identity.ts';
+} from '../identity.ts';
+import { SESSION_BYTES } from '../link/seal.ts';
 import {
   bytesField,
   check,
   type Decoded,
   endpointField,
   guarded,
+  idBytesField,
   integerField,
   listField,
   messageField,
   nameField,
-  nodeRecordType,
   prefixField,
   type Raw,
   rawEndpoint,
   rawId,
   rawPrefix,
-} from './proto.ts';
-import { SESSION_BYTES } from './seal.ts';
-import type { Encapsulation, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
+} from '../protobuf/fields.ts';
+import { nodeRecordType } from './proto.ts';
+import type { Encapsulation, InventoryMark, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
 
 /** 16 IPv6 prefixes, two IPv6 endpoints and the longest name take less. */
 export const MAX_RECORD_BYTES = 640;
 export const MAX_PREFIXES = 16;
 export const MAX_INCARNATION = 0xffff_ffff;
 export const MAX_GENERATION = 0xffff_ffff;
+export const INVENTORY_HASH_BYTES = 16;
+/** The least that IPv4 promises (RFC 791), and the most that a TUN takes. */
+const MIN_MTU = 68;
+const MAX_MTU = 65_535;
 
 /** Stands before the record in what is signed, so that the signature means nothing anywhere else. */
 const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
@@ -71,12 +76,14 @@ export function decodeRecord(bytes: Uint8Array): Decoded<NodeRecord> {
       left: raw.left === true,
       session: Buffer.from(bytesField(raw.session, SESSION_BYTES, SESSION_BYTES)).toString('hex'),
       generation: integerField(raw.generation, 0, MAX_GENERATION),
+      mtu: mtuField(raw.mtu),
+      inventory: inventoryField(raw.inventory),
     };
   });
 }
 
 export function encodeRecord(record: NodeRecord): Uint8Array {
-  const { encapsulation, lease } = record;
+  const { encapsulation, lease, mtu, inventory } = record;
   const raw = {
     publicKey: record.publicKey,
     incarnation: record.incarnation,
@@ -90,6 +97,8 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     generation: record.generation,
     partialChecksums: encapsulation.type === 'vxlan-gpe' && encapsulation.partialChecksums,
     ...(lease && { lease: rawLease(lease) }),
+    ...(mtu !== undefined && { mtu }),
+    ...(inventory && { inventory: { version: inventory.version, hash: rawId(inventory.hash) } }),
   };
   return new Uint8Array(nodeRecordType.encode(raw).finish());
 }
@@ -128,6 +137,22 @@ function leaseField(value: unknown): LeaseClaim | undefined {
     sinceSeconds: integerField(raw.since, 0, 0xffff_ffff),
     inUse: raw.inUse === true,
     reclaims: integerField(raw.reclaims, 0, 0xffff_ffff),
+  };
+}
+
+/** 0 reads as absent: agents of 0.1.0 do not say. */
+function mtuField(value: unknown): number | undefined {
+  const mtu = integerField(value, 0, MAX_MTU);
+  check(mtu === 0 || mtu >= MIN_MTU);
+  return mtu === 0 ? undefined : mtu;
+}
+
+function inventoryField(value: unknown): InventoryMark | undefined {
+  if (value === undefined || value === null) return undefined;
+  const raw = messageField(value);
+  return {
+    version: integerField(raw.version, 1, 0xffff_ffff),
+    hash: idBytesField(raw.hash, INVENTORY_HASH_BYTES),
   };
 }
 

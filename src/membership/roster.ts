@@ -3,9 +3,10 @@
  * against a member (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
  * to `onChange`.
  */
+
+import { MESSAGE_COUNTER } from '../link/counters.ts';
 import { Accusations, type AccusationsOptions } from './accusations.ts';
 import { encodeMessage, type Forget, type MemberState } from './codec.ts';
-import { MESSAGE_COUNTER } from './counters.ts';
 import { entryState, isGone, type MemberEntry } from './entry-store.ts';
 import { MAX_MEMBERS, type MemberTable } from './member-table.ts';
 import { judgeRemoteStatus, recordIsNews } from './merge-rule.ts';
@@ -37,6 +38,8 @@ export class Roster {
   readonly table: MemberTable;
   readonly tombstones: Tombstones;
   readonly accusations: Accusations;
+  /** While a record is merged: the member that sent it, where that is known. */
+  #teller: string | undefined;
 
   constructor(options: RosterOptions) {
     this.#options = options;
@@ -87,6 +90,8 @@ export class Roster {
       vtep: record.vtep,
       encapsulation: record.encapsulation,
       lease: record.lease,
+      mtu: record.mtu,
+      inventory: record.inventory,
       statusAgeMs: Math.max(0, this.#options.clock.now() - entry.statusSinceMs),
     };
   }
@@ -98,10 +103,20 @@ export class Roster {
     this.#broadcastRecord(this.#update(self.id, { record: self.record, signed: self.signed, status }));
   }
 
-  /** Takes over a record if it is news. */
-  mergeRecord(signed: SignedRecord, spread: Spread): void {
-    const news = this.#merge(signed, { status: 'alive', ageMs: 0 });
-    if (news?.isTaken && spread === 'broadcast') this.#broadcastRecord(news.entry);
+  /** During `onChange`: the member that told of the change, where that is known. */
+  get teller(): string | undefined {
+    return this.#teller;
+  }
+
+  /** Takes over a record if it is news. `teller`: the member that sent it. */
+  mergeRecord(signed: SignedRecord, spread: Spread, teller?: string): void {
+    this.#teller = teller;
+    try {
+      const news = this.#merge(signed, { status: 'alive', ageMs: 0 });
+      if (news?.isTaken && spread === 'broadcast') this.#broadcastRecord(news.entry);
+    } finally {
+      this.#teller = undefined;
+    }
   }
 
   /** One member of another node's table. */

@@ -1,8 +1,9 @@
 /** This node's own record: its incarnation, its signature, and the state that outlives a restart. */
+
+import type { Identity } from '../identity.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import type { Identity } from './identity.ts';
 import { MAX_GENERATION, MAX_INCARNATION, signRecord } from './record.ts';
-import type { Encapsulation, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
+import type { Encapsulation, InventoryMark, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
 
 export interface SelfDescription {
   readonly name: string;
@@ -11,6 +12,9 @@ export interface SelfDescription {
   readonly vtep: Endpoint;
   readonly encapsulation: Encapsulation;
   readonly lease: LeaseClaim | undefined;
+  /** Bytes of an inner packet that this node's end of a path takes. */
+  readonly mtu?: number | undefined;
+  readonly inventory?: InventoryMark | undefined;
 }
 
 export class SelfRecord {
@@ -74,6 +78,8 @@ export class SelfRecord {
   #sign() {
     return signRecord(this.#identity, {
       ...this.#description,
+      mtu: this.#description.mtu,
+      inventory: this.#description.inventory,
       incarnation: this.#incarnation,
       left: this.#left,
       session: this.#session,

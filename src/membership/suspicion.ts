@@ -2,7 +2,7 @@
  * The time a suspect has to refute. It starts long and shrinks with every other node that suspects the same
  * member independently (Lifeguard's dynamic suspicion timeout; memberlist suspicion.go).
  */
-import type { Clock, Timer, TimerGroup } from './clock.ts';
+import type { Clock, Timer, TimerGroup } from '../clock.ts';
 import type { MembershipTiming } from './timing.ts';
 
 export interface SuspicionBounds {

@@ -4,24 +4,31 @@
  * differ, only the parts of the tables that differ travel (table-digest.ts). A node that claims a lease shows
  * only its own state.
  */
+
+import type { Clock, TimerGroup } from '../clock.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
-import type { Clock } from './clock.ts';
+import type { GossipCounters } from '../link/counters.ts';
+import type { KeyRingState } from '../link/key-ring-state.ts';
+import type { Peer } from '../link/link.ts';
+import type { Cancellable } from '../link/transport.ts';
 import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
-import type { GossipCounters } from './counters.ts';
-import type { KeyRingState } from './key-ring-state.ts';
-import type { Link, Peer, StreamReader } from './link.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
+import type { MessageReader, Messenger } from './messenger.ts';
+import { type Random, sample } from './random.ts';
 import type { Roster, Spread } from './roster.ts';
 import { inMask } from './table-digest.ts';
+import { type MembershipTiming, pushPullDelayMs } from './timing.ts';
 import { MAX_TOMBSTONES } from './tombstones.ts';
-import type { Exchange } from './transport.ts';
 import type { LeaseClaim } from './types.ts';
 
 export interface SyncOptions {
   readonly selfId: string;
-  readonly link: Link;
+  readonly link: Messenger;
   readonly roster: Roster;
   readonly clock: Clock;
+  readonly timers: TimerGroup;
+  readonly timing: MembershipTiming;
+  readonly random: Random;
   readonly counters: GossipCounters;
   /** What commands have done to the cluster's keys; undefined without keys. */
   readonly keyRing: () => KeyRingState | undefined;
@@ -43,8 +50,24 @@ export class Synchronizer {
     this.#options = options;
   }
 
+  /** Compares with a random other one, now and then, for as long as the timers run. */
+  start(): void {
+    const { roster, timers, timing, random, selfId } = this.#options;
+    const delayMs = pushPullDelayMs(timing, roster.table.reachable);
+    timers.after(delayMs * (0.5 + random()), () => {
+      const [other] = sample(
+        random,
+        roster.table,
+        1,
+        (entry) => entry.status === 'alive' && entry.id !== selfId,
+      );
+      if (other) this.compare(other.record, () => {});
+      this.start();
+    });
+  }
+
   /** Exchanges everything; what a join does. */
-  full(to: Peer, done: SyncDone): Exchange {
+  full(to: Peer, done: SyncDone): Cancellable {
     // A node that has nobody to tell anything: what it learns now is not passed on.
     const spread = this.#options.roster.table.reachable <= 1 ? 'quiet' : 'broadcast';
     return this.#request(to, 'full', undefined, spread, (result) => {
@@ -53,9 +76,9 @@ export class Synchronizer {
   }
 
   /** Exchanges the parts of the tables that differ; the periodic one. */
-  compare(to: Peer, done: SyncDone): Exchange {
+  compare(to: Peer, done: SyncDone): Cancellable {
     const { counters, roster } = this.#options;
-    let second: Exchange | undefined;
+    let second: Cancellable | undefined;
     const first = this.#request(to, 'compare', undefined, 'broadcast', (result) => {
       if ('error' in result) done(result);
       else if (result.same || !result.bucketDigests) {
@@ -80,14 +103,14 @@ export class Synchronizer {
    * Shows this node's own state, with the lease it claims, and learns whose lease overlaps it. Of two nodes
    * that claim the same and ask the same third, the second to ask always hears of the first.
    */
-  claim(to: Peer, done: SyncDone): Exchange {
+  claim(to: Peer, done: SyncDone): Cancellable {
     return this.#request(to, 'claim', undefined, 'broadcast', (result) => {
       done('error' in result ? result : { peer: result.source });
     });
   }
 
   /** The receiving side of a push-pull whose first message was `request`. */
-  serve(request: SyncRequest): StreamReader {
+  serve(request: SyncRequest): MessageReader {
     const { roster, selfId } = this.#options;
     const { high, low } = roster.table.digest.total;
     const isCompare = request.mode === 'compare';
@@ -112,7 +135,7 @@ export class Synchronizer {
     buckets: Uint8Array | undefined,
     spread: Spread,
     done: (result: SyncResponse | { readonly error: Error }) => void,
-  ): Exchange {
+  ): Cancellable {
     const { link, roster, selfId, counters } = this.#options;
     counters.add('pushPulls');
     const digest = roster.table.digest.total;

@@ -141,7 +141,6 @@ const local: MembershipTiming = {
 };
 
 export const timingPresets = { lan, wan, local } as const;
-export type TimingPreset = keyof typeof timingPresets;
 
 /** The same without Lifeguard (plain SWIM with suspicion): to measure what it brings. */
 export function withoutLifeguard(timing: MembershipTiming): MembershipTiming {

@@ -4,7 +4,7 @@
  * once and no late copy brings it back. The node itself, when it hears of its tombstone, goes to the next
  * generation and claims a lease anew.
  */
-import type { Clock } from './clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Forget } from './codec.ts';
 import { mix, type TableDigest } from './table-digest.ts';
 

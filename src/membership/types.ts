@@ -1,9 +1,8 @@
 /** What membership tells the rest of the agent about the cluster's nodes. */
-import type { MemberStatus } from '../api/types.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
 
-export type { MemberStatus };
+export type MemberStatus = 'alive' | 'suspect' | 'dead' | 'left';
 
 export type Encapsulation =
   | {
@@ -49,6 +48,18 @@ export interface NodeRecord {
   readonly session: string;
   /** How often the node has been forgotten (tombstones.ts). */
   readonly generation: number;
+  /** Bytes of an inner packet that its end of a path takes; undefined: an agent that does not say (0.1.0). */
+  readonly mtu: number | undefined;
+  /** What it has attached (inventory/); undefined: an agent that has no inventory (0.1.0). */
+  readonly inventory: InventoryMark | undefined;
+}
+
+/** Which state of a node's inventory is the present one. */
+export interface InventoryMark {
+  /** Grows with each change, over restarts too. */
+  readonly version: number;
+  /** First 16 bytes of the SHA-256 over its entries (inventory/), hexadecimal. */
+  readonly hash: string;
 }
 
 /** A record as it travels: the exact bytes that were signed, passed on unchanged. */
@@ -66,6 +77,15 @@ export interface Member {
   readonly vtep: Endpoint;
   readonly encapsulation: Encapsulation;
   readonly lease: LeaseClaim | undefined;
+  readonly mtu: number | undefined;
+  readonly inventory: InventoryMark | undefined;
   /** How long it has had this status, as far as this node knows, milliseconds. */
   readonly statusAgeMs: number;
+}
+
+/** How a member is reached and known by what it signs. */
+export interface MemberContact extends Pick<Member, 'id' | 'name' | 'status' | 'gossip'> {
+  readonly publicKey: Uint8Array;
+  /** Of its present run, as far as this node knows. */
+  readonly session: string;
 }

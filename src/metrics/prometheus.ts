@@ -3,7 +3,7 @@
  * (https://prometheus.io/docs/instrumenting/exposition_formats/). Nothing is counted here: reports are read
  * when they are scraped.
  */
-import type { DirectionReport, PeerReport, StatusReport } from '../api/types.ts';
+import type { DirectionReport, PeerReport, StatusReport } from '../readmodel/reports.ts';
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 

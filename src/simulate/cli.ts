@@ -3,9 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { CliContext } from '../cli/io.ts';
-import { EXIT_FAILURE } from '../cli/io.ts';
 import { timingPresets } from '../membership/timing.ts';
+import type { CliContext } from '../terminal/io.ts';
+import { EXIT_FAILURE } from '../terminal/io.ts';
+import { FIRST } from './inventory-report.ts';
 import { runLeaseHistory } from './lease-history.ts';
 import { type Extent, type Part, type PartResult, partsOf } from './parts.ts';
 import { runParts, threadRunner } from './pool.ts';
@@ -34,6 +35,12 @@ export function registerSimulateCommand(program: Command, context: CliContext): 
       1,
     )
     .option('--histories <number>', 'random lease histories', whole(0, 100_000), 200)
+    .option(
+      '--attaches <number>',
+      'attaches and detaches in up to 100 nodes with 100 attachments each; 0: none',
+      whole(0, 10_000),
+      200,
+    )
     .option('--report <folder>', 'write the results there as simulation.md with plots')
     .addHelpText(
       'after',
@@ -85,9 +92,9 @@ async function simulate(options: Options, context: CliContext): Promise<void> {
   }
   if (targets.some(({ verdict }) => verdict === 'missed')) {
     context.exitCode = EXIT_FAILURE;
-    const { seed, nodes, minutes } = options;
+    const { seed, nodes, minutes, attaches } = options;
     print(
-      `the same again: warren simulate --seed ${seed} --nodes ${nodes} --minutes ${minutes} --histories ${histories}`,
+      `the same again: warren simulate --seed ${seed} --nodes ${nodes} --minutes ${minutes} --histories ${histories} --attaches ${attaches}`,
     );
   }
   if (options.report === undefined) return;
@@ -114,6 +121,14 @@ function linesOf({ kind, result }: PartResult, part: Part): string[] {
         `${nodes} nodes, ${durationMs / 60_000} minutes of 5 % loss and 1 % paused, ${lifeguard}: ` +
           `${healthyDeclaredDead} healthy and ${pausedDeclaredDead} paused nodes declared dead, ${suspicions} suspicions`,
         ...examples.map((example) => `  ${example}`),
+      ];
+    }
+    case 'inventory': {
+      const { nodes, attachments, loss, first, knownToAll, callsPerChange, bytesPerChange } = result;
+      return [
+        `${nodes} nodes of ${attachments} attachments, ${loss * 100} % loss, asking ${FIRST[first]} first: an attach is known ` +
+          `to all after ${seconds(knownToAll.p50)} s (p50), ${seconds(knownToAll.p99)} s (p99), ${seconds(knownToAll.most)} s (most); ` +
+          `a node makes ${callsPerChange.toFixed(2)} calls and sends ${Math.round(bytesPerChange.udp + bytesPerChange.stream)} bytes for it`,
       ];
     }
     case 'leases':

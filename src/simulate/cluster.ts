@@ -1,21 +1,25 @@
-/** A cluster in one process: the agent's own membership and leases on a virtual clock and network. */
+/** A cluster in one process: the agent's own membership, leases and calls on a virtual clock and network. */
 import { createHash } from 'node:crypto';
+import type { Clock } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
+import { identityFromSeed } from '../identity.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
-import { formatPrefix, parsePrefix } from '../ip/prefix.ts';
+import { formatPrefix, type Prefix, parsePrefix } from '../ip/prefix.ts';
+import { KeyCommands } from '../keys/key-commands.ts';
+import { AssignedLease } from '../lease/assigned-lease.ts';
 import { LeaseManager } from '../lease/lease-manager.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
+import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
+import type { KeyRing } from '../link/key-ring.ts';
 import { silentLogger } from '../log/logger.ts';
-import type { Clock } from '../membership/clock.ts';
-import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../membership/cluster-keys.ts';
-import { identityFromSeed } from '../membership/identity.ts';
-import type { KeyRing } from '../membership/key-ring.ts';
 import { Membership } from '../membership/membership.ts';
 import { type Random, seededRandom } from '../membership/random.ts';
 import { RecordReader } from '../membership/record-reader.ts';
 import type { StoredMembership } from '../membership/store.ts';
 import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
 import type { MemberStatus } from '../membership/types.ts';
+import { RpcNode } from '../rpc/rpc-node.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { type LinkQuality, type VirtualHost, VirtualNetwork } from './virtual-network.ts';
 
@@ -25,6 +29,8 @@ export interface ClusterOptions {
   readonly quality?: LinkQuality;
   readonly timing?: MembershipTiming;
   readonly keyRing?: KeyRing;
+  /** Where nodes have their subnets from: what they settle among themselves (the default), or `SimulatedNode.assign`. */
+  readonly leases?: 'gossip' | 'assigned';
 }
 
 export function podRange(range: string, nodePrefixLength: number): PodRange {
@@ -98,6 +104,8 @@ export class SimulatedNode {
       this.#keyDisk.save(state);
     },
   };
+  /** What handlers of calls threw; tests look at them. */
+  readonly rpcBugs: unknown[] = [];
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
@@ -107,7 +115,15 @@ export class SimulatedNode {
   isDiskFull = false;
   isRunning = false;
   membership!: Membership;
-  leases!: LeaseManager;
+  leases!: LeaseSource;
+  /** What the orchestrator says while the node starts; undefined: it cannot be asked. */
+  assigned: readonly Prefix[] | undefined;
+  #assignedLease: AssignedLease | undefined;
+  /** Called in each start, when membership is there and says nothing yet. */
+  beforeStart: (clock: Clock) => void = () => {};
+  /** Its calls need promises to go on between steps of the clock: see in-time.ts. */
+  rpc!: RpcNode;
+  keys!: KeyCommands;
 
   constructor(
     cluster: SimulatedCluster,
@@ -135,12 +151,14 @@ export class SimulatedNode {
     const clock: Clock = { ...hostClock, wallTime: () => hostClock.wallTime() + this.wallSkewMs };
     const timing = this.#options.timing ?? timingPresets.lan;
     const { endpoint } = this.host;
-    this.membership = new Membership({
-      identity: identityFromSeed(
-        createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
-      ),
+    const identity = identityFromSeed(
+      createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
+    );
+    const keys = this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys);
+    const membership = new Membership({
+      identity,
       clusterName: 'simulated',
-      keyRing: this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys),
+      keyRing: keys,
       self: {
         name: this.name,
         gossip: endpoint,
@@ -164,12 +182,27 @@ export class SimulatedNode {
       records: cluster.records,
       onBug: rethrow,
     });
-    this.leases = new LeaseManager({
+    this.membership = membership;
+    this.rpc = new RpcNode({
+      identity,
+      link: membership.link,
+      directory: { find: (id) => membership.contact(id) },
+      clock,
+      onBug: (error) => this.rpcBugs.push(error),
+    });
+    this.keys = new KeyCommands({
+      rpc: this.rpc,
+      keys,
+      name: () => this.name,
+      others: () => membership.others(),
+      announce: () => membership.keys.announce(),
+    });
+    const leaseOptions = {
       membership: this.membership,
       podCidrs: this.#options.podCidrs ?? cluster.podCidrs,
       store: {
         load: () => this.storedLease,
-        save: (lease) => {
+        save: (lease: StoredLease) => {
           this.#write('lease', () => {
             this.storedLease = lease;
           });
@@ -184,8 +217,14 @@ export class SimulatedNode {
       logger: silentLogger,
       clock,
       timing,
-    });
+    };
+    this.#assignedLease =
+      this.#options.leases === 'assigned'
+        ? new AssignedLease({ ...leaseOptions, ...(this.assigned && { prefixes: this.assigned }) })
+        : undefined;
+    this.leases = this.#assignedLease ?? new LeaseManager(leaseOptions);
     this.leases.start();
+    this.beforeStart(clock);
     await this.membership.start();
     this.isRunning = true;
   }
@@ -193,7 +232,10 @@ export class SimulatedNode {
   /** Like SIGKILL: nothing is said or written any more. */
   async kill(): Promise<void> {
     const { storedMembership, storedLease } = this;
-    await this.stop();
+    this.isRunning = false;
+    this.leases.stop();
+    await this.membership.stop();
+    this.rpc.close();
     this.storedMembership = storedMembership;
     this.storedLease = storedLease;
   }
@@ -201,6 +243,7 @@ export class SimulatedNode {
   async stop(): Promise<void> {
     this.isRunning = false;
     this.leases.stop();
+    this.rpc.close();
     await this.membership.stop();
   }
 
@@ -218,9 +261,10 @@ export class SimulatedNode {
     this.isRunning = false;
     this.host.isDown = true;
     // The state on the disk stays what it is now.
-    const { storedLease, storedMembership, membership, leases } = this;
+    const { storedLease, storedMembership, membership, leases, rpc } = this;
     queueMicrotask(() => {
       leases.stop();
+      rpc.close();
       void membership.stop().then(() => {
         this.storedLease = storedLease;
         this.storedMembership = storedMembership;
@@ -231,6 +275,11 @@ export class SimulatedNode {
   setPods(count: number): void {
     this.podCount = count;
     this.leases.podsChanged();
+  }
+
+  /** The orchestrator's word to a node that has its subnets from there and runs. */
+  assign(prefixes: readonly Prefix[]): void {
+    this.#assignedLease!.assign(prefixes);
   }
 
   /** The names of the members that this node sees in a status, sorted. */

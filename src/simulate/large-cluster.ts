@@ -5,9 +5,9 @@
  * and frames are not encrypted (the tag's 16 bytes per frame are added when bytes are counted).
  */
 import { createHash } from 'node:crypto';
+import { type Identity, idOfPublicKey } from '../identity.ts';
 import { prefixOf } from '../ip/prefix.ts';
 import { silentLogger } from '../log/logger.ts';
-import { type Identity, idOfPublicKey } from '../membership/identity.ts';
 import { MemberTable } from '../membership/member-table.ts';
 import { Membership } from '../membership/membership.ts';
 import { seededRandom } from '../membership/random.ts';
@@ -136,6 +136,8 @@ export class LargeCluster {
       encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: true },
       lease: { state: 'active', prefixes: [subnet], sinceSeconds: 1_767_225_600, inUse: true, reclaims: 0 },
       left: false,
+      mtu: undefined,
+      inventory: undefined,
       session: sessionOf(number),
       generation: 0,
     };

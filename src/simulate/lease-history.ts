@@ -12,7 +12,7 @@
  */
 import { createHash } from 'node:crypto';
 import { formatPrefix } from '../ip/prefix.ts';
-import { parseKeyRing } from '../membership/key-ring.ts';
+import { parseKeyRing } from '../link/key-ring.ts';
 import { type Random, randomIndex, sample, seededRandom, shuffle } from '../membership/random.ts';
 import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
 import { podRange, SimulatedCluster, type SimulatedNode } from './cluster.ts';

@@ -2,6 +2,7 @@
 import { SETTLED_MS } from './acquaintance.ts';
 import type { Dissemination } from './dissemination.ts';
 import type { FalsePositives } from './false-positives.ts';
+import { inventoryPlot, inventoryText } from './inventory-report.ts';
 import type { LeaseResults } from './lease-histories.ts';
 import { logPlot } from './plot.ts';
 import type { SimulationResults } from './results.ts';
@@ -21,6 +22,7 @@ export function renderReport(results: SimulationResults, targets: readonly Targe
     files.set('simulation-death.svg', deathPlot(dissemination));
     files.set('simulation-bytes.svg', bytesPlot(dissemination));
   }
+  if (results.inventory.length > 0) files.set('simulation-inventory.svg', inventoryPlot(results.inventory));
   files.set('simulation.md', page(results, targets));
   return files;
 }
@@ -85,12 +87,12 @@ function limitOf(nodes: number): number {
 }
 
 function page(results: SimulationResults, targets: readonly Target[]): string {
-  const { seed, dissemination, falsePositives, leases, gossipIntervalMs } = results;
+  const { seed, dissemination, falsePositives, leases, inventory, gossipIntervalMs } = results;
   return [
     `# What the simulator shows
 
-\`npm run simulate\` writes this page. The nodes run the agent's own membership and leases on a virtual clock and a
-seeded network; nothing here depends on the machine, and seed ${seed} gives the same figures again.
+\`npm run simulate\` writes this page. The nodes run the agent's own membership, leases and inventory on a virtual clock
+and a seeded network; nothing here depends on the machine, and seed ${seed} gives the same figures again.
 
 | | target | result | |
 | --- | --- | --- | --- |
@@ -101,6 +103,7 @@ ${targets.map((one) => `| ${one.name} | ${one.target} | ${one.figure} | ${one.ve
       : []),
     ...(falsePositives ? [falsePositivesText(falsePositives.withLifeguard, falsePositives.without)] : []),
     leasesText(leases),
+    ...(inventory.length > 0 ? [inventoryText(inventory)] : []),
   ].join('\n');
 }
 

@@ -1,6 +1,7 @@
 /** All that one run of the simulator came to. */
 import type { Dissemination } from './dissemination.ts';
 import type { FalsePositives } from './false-positives.ts';
+import type { InventorySpread } from './inventory-spread.ts';
 import { joinLeaseResults, type LeaseResults } from './lease-histories.ts';
 import type { PartResult } from './parts.ts';
 
@@ -13,6 +14,7 @@ export interface SimulationResults {
     | { readonly withLifeguard: FalsePositives; readonly without: FalsePositives }
     | undefined;
   readonly leases: LeaseResults;
+  readonly inventory: readonly InventorySpread[];
 }
 
 /** `results` in the order of `partsOf`. */
@@ -28,5 +30,6 @@ export function collectResults(
     dissemination: results.flatMap((part) => (part.kind === 'news' ? [part.result] : [])),
     falsePositives: withLifeguard && without && { withLifeguard, without },
     leases: joinLeaseResults(results.flatMap((part) => (part.kind === 'leases' ? [part.result] : []))),
+    inventory: results.flatMap((part) => (part.kind === 'inventory' ? [part.result] : [])),
   };
 }

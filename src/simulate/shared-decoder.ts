@@ -2,17 +2,18 @@
  * Decodes messages for thousands of nodes in one process. The same news reaches each of them many times, and says
  * the same everywhere: what was decoded lately is handed out again. A message is never changed by who reads it.
  */
-import { decodeMessage, type Message } from '../membership/codec.ts';
-import type { Decoded } from '../membership/proto.ts';
+import { decodeMessage } from '../membership/codec.ts';
+
+type Decoded = ReturnType<typeof decodeMessage>;
 
 /** Of one generation; two are kept. News is in use for seconds, and this lasts longer. */
 const GENERATION = 20_000;
 
 export class SharedDecoder {
-  #young = new Map<string, Decoded<Message>>();
-  #old = new Map<string, Decoded<Message>>();
+  #young = new Map<string, Decoded>();
+  #old = new Map<string, Decoded>();
 
-  decode(bytes: Uint8Array): Decoded<Message> {
+  decode(bytes: Uint8Array): Decoded {
     const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
     let decoded = this.#young.get(key);
     if (decoded) return decoded;

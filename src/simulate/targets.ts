@@ -5,8 +5,11 @@
  *     traffic    what a node sends at rest differs by no more than TRAFFIC_SPREAD between cluster sizes
  *     alarms     at most MAX_HEALTHY_DEAD healthy nodes are declared dead, with Lifeguard
  *     leases     no history breaks a promise
+ *     inventory  99 % of attaches and detaches are known to all within MAX_KNOWN_MS, with loss too
  */
+import { inventoryTiming } from '../inventory/timing.ts';
 import type { Dissemination } from './dissemination.ts';
+import type { InventorySpread } from './inventory-spread.ts';
 import type { SimulationResults } from './results.ts';
 
 export interface Target {
@@ -25,6 +28,7 @@ export const NEWS_PER_DECADE = 1.5;
 /** Of the median. */
 export const TRAFFIC_SPREAD = 0.05;
 export const MAX_HEALTHY_DEAD = 1;
+export const MAX_KNOWN_MS = 1000;
 
 export const NEWS = {
   join: ({ join }: Dissemination) => join.toMost,
@@ -33,7 +37,7 @@ export const NEWS = {
 } as const;
 
 export function evaluateTargets(results: SimulationResults): Target[] {
-  const { dissemination, falsePositives, leases, gossipIntervalMs } = results;
+  const { dissemination, falsePositives, leases, inventory, gossipIntervalMs } = results;
   const news = Object.entries(NEWS).map(([name, timeOf]): Target => {
     const points = dissemination.map((one) => [one.nodes, timeOf(one) / gossipIntervalMs] as const);
     const target = `<= ${NEWS_BASE} + ${NEWS_PER_DECADE} log10 N gossip periods`;
@@ -46,6 +50,7 @@ export function evaluateTargets(results: SimulationResults): Target[] {
     trafficTarget(dissemination),
     alarmsTarget(falsePositives?.withLifeguard),
     leaseTarget(leases),
+    inventoryTarget(inventory.filter(({ first }) => first === inventoryTiming.first)),
   ];
 }
 
@@ -75,6 +80,24 @@ function leaseTarget({ histories, failures }: SimulationResults['leases']): Targ
   const name = 'lease histories that break a promise';
   if (histories === 0) return notMeasured(name, '0');
   return verdict(name, '0', `${failures.length} of ${histories.toLocaleString('en')}`, failures.length === 0);
+}
+
+function inventoryTarget(runs: readonly InventorySpread[]): Target {
+  const name = 'attaches known to all nodes (99 % of them)';
+  const target = `<= ${MAX_KNOWN_MS / 1000} s`;
+  const [first] = runs;
+  if (!first) return notMeasured(name, target);
+  const figures = runs.map(
+    ({ knownToAll, loss }) =>
+      `${(knownToAll.p99 / 1000).toFixed(2)} s${loss > 0 ? ` with ${loss * 100} % loss` : ''}`,
+  );
+  const figure = `${figures.join(', ')} (${first.nodes} nodes of ${first.attachments})`;
+  return verdict(
+    name,
+    target,
+    figure,
+    runs.every(({ knownToAll }) => knownToAll.p99 <= MAX_KNOWN_MS),
+  );
 }
 
 function isWithin([nodes, periods]: readonly [number, number]): boolean {

@@ -1,5 +1,6 @@
 /** Time that passes only when it is told to, so that hours of protocol run in seconds, the same every time. */
-import type { Clock, Timer } from '../membership/clock.ts';
+import type { Clock, Timer } from '../clock.ts';
+import { settled } from './in-time.ts';
 
 interface Event {
   readonly atMs: number;
@@ -51,6 +52,30 @@ export class VirtualClock implements Clock {
       next.callback?.();
     }
     this.#nowMs = endMs;
+  }
+
+  /** The same for code with promises: what waits for one goes on before time does. */
+  async run(durationMs: number): Promise<void> {
+    const endMs = this.#nowMs + durationMs;
+    for (;;) {
+      await settled();
+      const next = this.#heap[0];
+      if (!next || next.atMs > endMs) break;
+      this.#pop();
+      this.#nowMs = next.atMs;
+      next.callback?.();
+    }
+    this.#nowMs = endMs;
+  }
+
+  /** `advanceUntil` for code with promises. */
+  async runUntil(holds: () => boolean, limitMs: number, stepMs = 10): Promise<number | undefined> {
+    const startMs = this.#nowMs;
+    while (!holds()) {
+      if (this.#nowMs - startMs >= limitMs) return undefined;
+      await this.run(stepMs);
+    }
+    return this.#nowMs - startMs;
   }
 
   /** Runs until `holds`, looking every `stepMs`; the time it took, or undefined after `limitMs`. */

@@ -2,11 +2,14 @@
  * A network in memory with seeded faults: delay, loss, duplication, reordering (by unequal delays),
  * partitions, one-way links, hosts that stop and hosts that are paused.
  */
+
+import type { Clock } from '../clock.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import type { Clock } from '../membership/clock.ts';
+import type { Deadlines } from '../link/deadline.ts';
+import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../link/transport.ts';
 import type { Random } from '../membership/random.ts';
-import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from '../membership/transport.ts';
 import type { VirtualClock } from './virtual-clock.ts';
+import { VirtualStream } from './virtual-stream.ts';
 
 export interface LinkQuality {
   /** One way: from the first to the second, evenly spread. */
@@ -17,9 +20,6 @@ export interface LinkQuality {
 }
 
 export const perfectLan: LinkQuality = { delayMs: [0.2, 1], loss: 0, duplication: 0 };
-
-/** A stream survives loss; each lost packet costs it this much. */
-const RETRANSMIT_MS = 200;
 
 export class VirtualNetwork {
   readonly clock: VirtualClock;
@@ -92,6 +92,8 @@ export class VirtualHost {
   sentBytes = 0;
   /** Both sides of streams, as far as this host sent them. */
   sentStreamBytes = 0;
+  /** Of others, and not answered in full. */
+  readonly streams = new Set<VirtualStream>();
   /** Off: it sends nothing, hears nothing, and its timers do not fire. */
   isDown = false;
   #pausedUntilMs = 0;
@@ -162,7 +164,9 @@ class VirtualTransport implements Transport {
 
   async close(): Promise<void> {
     if (this.#host.handlers === this.#handlers) this.#host.handlers = undefined;
+    if (!this.#handlers) return;
     this.#handlers = undefined;
+    for (const stream of [...this.#host.streams]) stream.reset();
   }
 
   send(to: Endpoint, datagram: Uint8Array): void {
@@ -185,70 +189,13 @@ class VirtualTransport implements Transport {
   exchange(
     to: Endpoint,
     frames: readonly Uint8Array[],
-    timeoutMs: number,
+    deadlines: Deadlines,
     handler: ExchangeHandler,
   ): Exchange {
-    const from = this.#host;
-    const { network } = from;
-    let isOver = from.isDown;
-    for (const frame of frames) from.sentStreamBytes += frame.length;
-    const finish = (error: Error | undefined) => {
-      if (isOver) return;
-      isOver = true;
-      deadline.cancel();
-      handler.closed(error);
-    };
-    const deadline = from.clock.after(timeoutMs, () => finish(coded('timed out', 'ETIMEDOUT')));
-    const answerLater = (callback: () => void) => {
-      network.clock.after(this.#streamDelayMs(), () => {
-        const target = network.find(to);
-        if (target && !network.reaches(target, from, 'stream')) return;
-        from.run(() => {
-          // An agent that has stopped hears nothing any more.
-          if (!isOver && from.handlers === this.#handlers && this.#handlers) callback();
-        });
-      });
-    };
-    network.clock.after(this.#streamDelayMs(), () => {
-      const target = network.find(to);
-      if (!target || from.isDown || !network.reaches(from, target, 'stream')) return;
-      target.run(() => {
-        if (!target.handlers) {
-          answerLater(() => finish(coded('connection refused', 'ECONNREFUSED')));
-          return;
-        }
-        const inbound = target.handlers.accept(from.endpoint);
-        for (const frame of frames) {
-          const answer = inbound.frame(frame);
-          if (!answer) continue;
-          for (const bytes of answer) target.sentStreamBytes += bytes.length;
-          answerLater(() => {
-            const isComplete = answer.some((bytes) => handler.frame(bytes));
-            finish(isComplete ? undefined : coded('closed', 'ECONNRESET'));
-          });
-          return;
-        }
-      });
-    });
-    return {
-      cancel: () => {
-        isOver = true;
-        deadline.cancel();
-      },
-    };
+    // An agent that has stopped hears nothing any more.
+    const isRunning = () => this.#handlers !== undefined && this.#host.handlers === this.#handlers;
+    return new VirtualStream(this.#host, to, frames, deadlines, handler, isRunning);
   }
-
-  /** Connecting and sending, with a retransmission for every loss. */
-  #streamDelayMs(): number {
-    const { network } = this.#host;
-    let delayMs = network.delayMs() * 2;
-    for (let retries = 0; retries < 8 && network.isLost(); retries++) delayMs += RETRANSMIT_MS;
-    return delayMs;
-  }
-}
-
-function coded(message: string, code: string): Error {
-  return Object.assign(new Error(message), { code });
 }
 
 function keyOf({ address, port }: Endpoint): string {

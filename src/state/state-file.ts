@@ -1,5 +1,5 @@
 /**
- * State that must survive a crash at any byte: a node's identity, its lease, its pods.
+ * State that must survive a crash at any byte: a node's identity, its lease, its attachments.
  *
  *     {"format":"warren-state","version":2,"kind":"lease","node":"<id>","sha256":"<hex>"}\n    first line
  *     { ... }\n                                                                              content: JSON, indented
@@ -24,6 +24,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
@@ -107,17 +108,15 @@ export function readStateFile<T>(
  * STATE_UNWRITABLE.
  */
 export function writeStateFile(path: string, value: unknown, node?: string): void {
-  const content = Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
-  const origin = { kind: kindOf(path), ...(node !== undefined && { node }) };
-  const header = { format: FORMAT, version: VERSION, ...origin, sha256: checksum(origin, content) };
   const temporary = `${path}.tmp`;
   try {
+    const bytes = encode(path, value, node);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // Left by a crash, or put there by someone else: never written through.
     rmSync(temporary, { force: true });
     const file = openSync(temporary, 'wx', 0o600);
     try {
-      writeFileSync(file, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), content]));
+      writeFileSync(file, bytes);
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -125,10 +124,36 @@ export function writeStateFile(path: string, value: unknown, node?: string): voi
     renameSync(temporary, path);
     syncFolder(dirname(path));
   } catch (error) {
-    throw new WarrenError('STATE_UNWRITABLE', `cannot write ${path}: ${errorMessage(error)}`, {
-      hint: 'Check the permissions and the free space of the state folder (node.stateDir).',
-      cause: error,
-    });
+    throw unwritable(path, error);
+  }
+}
+
+/**
+ * The same as `writeStateFile`, without making the event loop wait for the disk. `value` is read before this returns,
+ * so the caller may change it at once. One write of a path at a time: its owner sees to that (`SharedWrite`).
+ */
+export async function writeStateFileAsync(path: string, value: unknown, node?: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  try {
+    const bytes = encode(path, value, node);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await rm(temporary, { force: true });
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    const folder = await open(dirname(path), 'r');
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  } catch (error) {
+    throw unwritable(path, error);
   }
 }
 
@@ -143,6 +168,16 @@ export function removeStateFile(path: string): void {
       cause: error,
     });
   }
+}
+
+/** The whole file. Throws if it would be longer than what `readStateFile` takes. */
+function encode(path: string, value: unknown, node: string | undefined): Buffer {
+  const content = Buffer.from(`${JSON.stringify(value, null, 2)}\n`);
+  const origin = { kind: kindOf(path), ...(node !== undefined && { node }) };
+  const header = { format: FORMAT, version: VERSION, ...origin, sha256: checksum(origin, content) };
+  const bytes = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), content]);
+  if (bytes.length > MAX_FILE_BYTES) throw new Error(`it would have ${bytes.length} bytes`);
+  return bytes;
 }
 
 function syncFolder(path: string): void {
@@ -191,6 +226,13 @@ function checksum({ kind, node }: Origin, content: Uint8Array): string {
 
 function kindOf(path: string): string {
   return basename(path, '.json');
+}
+
+function unwritable(path: string, error: unknown): WarrenError {
+  return new WarrenError('STATE_UNWRITABLE', `cannot write ${path}: ${errorMessage(error)}`, {
+    hint: 'Check the permissions and the free space of the state folder (node.stateDir).',
+    cause: error,
+  });
 }
 
 function foreign(path: string, what: string, reason: string): WarrenError {

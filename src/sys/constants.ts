@@ -36,17 +36,23 @@ export const IFF_VNET_HDR = 0x4000;
 export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
 export const SOL_SOCKET = 1;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
+export const SO_DOMAIN = 39;
+export const SO_RCVTIMEO = 20;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_ATTACH_REUSEPORT_CBPF = 51;
+/** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
+export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
 
 // linux/bpf_common.h, linux/filter.h
@@ -85,6 +91,30 @@ export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
 /** Linux 5.0 (5.12 with UDP_SEGMENT senders beyond this host): datagrams of one flow arrive as one. */
 export const UDP_GRO = 104;
+
+// linux/socket.h, linux/netlink.h
+export const SOL_NETLINK = 270;
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+/** Linux 4.2: an error does not repeat the whole of what was asked. */
+export const NETLINK_CAP_ACK = 10;
+/** Linux 4.12: an error comes with the kernel's own words. */
+export const NETLINK_EXT_ACK = 11;
+/** Linux 5.0: a dump gives what the request's header asks for. */
+export const NETLINK_GET_STRICT_CHK = 12;
+
+// linux/sched.h
+export const CLONE_NEWNET = 0x4000_0000;
+
+// linux/mount.h, sys/mount.h
+export const MS_BIND = 4096;
+export const MS_REC = 16384;
+export const MS_SHARED = 1 << 20;
+/** The mount is gone at once; what still uses it goes on. */
+export const MNT_DETACH = 2;
+
+// sys/file.h
+export const LOCK_EX = 2;
 
 // asm-generic/errno-base.h, asm-generic/errno.h
 export const EINTR = 4;

@@ -1,6 +1,6 @@
 /** Failed system calls as errors that say which call, why (errno's name) and what to do. */
 import { getSystemErrorMap } from 'node:util';
-import { WarrenError } from '../errors.ts';
+import { foreignCode, WarrenError } from '../errors.ts';
 
 export class SysError extends WarrenError {
   /** The positive errno. */
@@ -12,7 +12,7 @@ export class SysError extends WarrenError {
     const name = errnoName(errnoValue);
     const meaning = getSystemErrorMap().get(-errnoValue)?.[1];
     super(
-      name,
+      foreignCode(name),
       `${doing}: ${call} failed with ${name}${meaning ? ` (${meaning})` : ''}`,
       hint ? { hint } : {},
     );

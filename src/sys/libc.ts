@@ -38,7 +38,6 @@ export const open: (path: string, flags: number) => number = library.func(
 );
 export const close: Call1 = library.func('int close(int fd)');
 export const read: Call3 = library.func('long read(int fd, uintptr_t buffer, size_t count)');
-export const readv: Call3 = library.func('long readv(int fd, uintptr_t iov, int count)');
 export const write: Call3 = library.func('long write(int fd, uintptr_t buffer, size_t count)');
 export const writev: Call3 = library.func('long writev(int fd, uintptr_t iov, int count)');
 /** `request` is `unsigned long` in glibc and `int` in musl: both read the same low 32 bits. */
@@ -56,10 +55,23 @@ export const getsockopt: Call5 = library.func(
   'int getsockopt(int fd, int level, int name, uintptr_t value, uintptr_t length)',
 );
 export const sendmsg: Call3 = library.func('long sendmsg(int fd, uintptr_t message, int flags)');
-export const recvmsg: Call3 = library.func('long recvmsg(int fd, uintptr_t message, int flags)');
 export const sendmmsg: Call4 = library.func('int sendmmsg(int fd, uintptr_t vector, uint count, int flags)');
 export const recvmmsg: Call5 = library.func(
   'int recvmmsg(int fd, uintptr_t vector, uint count, int flags, uintptr_t timeout)',
 );
 export const poll: Call3 = library.func('int poll(uintptr_t fds, unsigned long count, int timeoutMs)');
 export const eventfd: Call2 = library.func('int eventfd(uint initial, int flags)');
+export const send: Call4 = library.func('long send(int fd, uintptr_t buffer, size_t length, int flags)');
+export const recv: Call4 = library.func('long recv(int fd, uintptr_t buffer, size_t length, int flags)');
+export const flock: Call2 = library.func('int flock(int fd, int operation)');
+/** Moves the calling thread alone into a namespace. */
+export const setns: Call2 = library.func('int setns(int fd, int type)');
+/** Gives the calling thread alone a new namespace. */
+export const unshare: Call1 = library.func('int unshare(int flags)');
+export const mount: (source: string, target: string, type: string, flags: number, data: number) => number =
+  library.func(
+    'int mount(const char *source, const char *target, const char *type, unsigned long flags, uintptr_t data)',
+  );
+export const umount2: (target: string, flags: number) => number = library.func(
+  'int umount2(const char *target, int flags)',
+);

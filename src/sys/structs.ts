@@ -48,3 +48,9 @@ export const SOCK_FILTER = { bytes: 8, code: 0, operand: 4 } as const;
 
 /** linux/filter.h, struct sock_fprog: how many instructions, and where they are */
 export const SOCK_FPROG = { bytes: 16, length: 0, filter: 8 } as const;
+
+/** linux/netlink.h; port 0 is the kernel, or for bind: one that the kernel chooses */
+export const SOCKADDR_NL = { bytes: 12, family: 0, port: 4, groups: 8 } as const;
+
+/** linux/time_types.h and bits/types/struct_timeval.h, struct timeval */
+export const TIMEVAL = { bytes: 16, seconds: 0, microseconds: 8 } as const;

@@ -20,7 +20,6 @@ export const TCP_MIN_HEADER_BYTES = 20;
 
 export const TCP_PORTS = 0;
 export const TCP_SEQUENCE = 4;
-export const TCP_ACKNOWLEDGMENT = 8;
 export const TCP_DATA_OFFSET = 12;
 export const TCP_FLAGS = 13;
 export const TCP_CHECKSUM = 16;

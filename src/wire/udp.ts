@@ -14,6 +14,5 @@
 export const PROTOCOL_UDP = 17;
 export const UDP_HEADER_BYTES = 8;
 
-export const UDP_PORTS = 0;
 export const UDP_LENGTH = 4;
 export const UDP_CHECKSUM = 6;

@@ -5,8 +5,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { PeerReport, StatusReport } from '../../src/api/types.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import type { PeerReport, StatusReport } from '../../src/readmodel/reports.ts';
 import { DocumentHost } from '../helpers/document-host.ts';
 import { type Block, blocks, commands, readDocument, section } from '../helpers/markdown.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';

@@ -5,7 +5,7 @@ import { afterEach, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode, NodeView } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
-import { generateClusterKey } from '../../src/membership/key-ring.ts';
+import { generateClusterKey } from '../../src/link/key-ring.ts';
 import { failedPings, overlayEndpoints } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 

@@ -109,6 +109,48 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a host changed from ou
     expect(node.pid).toBe(pid);
   });
 
+  test('lets the MTU of the link reach the TUN device, the pods and the other nodes', async () => {
+    const pod = await lab.pod(0, 'pod-1');
+    const { hostInterface } = (await node.client().pods())[0]!;
+    const id = (await node.client().status()).node.id;
+    const follow = async (mtu: number) => {
+      const overlay = mtu - 36;
+      await ip('link', 'set', 'eth0', 'mtu', String(mtu));
+      await within(PROMISED_MS, `an overlay MTU of ${overlay} everywhere`, async () => {
+        const tun = await ip('-oneline', '-details', 'link', 'show', 'dev', 'warren0');
+        const outer = await ip('-oneline', 'link', 'show', 'dev', hostInterface);
+        const inner = await pod.exec(['ip', '-oneline', '-details', 'link', 'show', 'dev', 'eth0']);
+        const segments = Math.floor(65_507 / (overlay + 8));
+        const { underlay, tun: reported } = await node.client().status();
+        const seen = (await other.client().peers()).find((peer) => peer.id === id)?.mtu;
+        return (
+          [tun, outer, inner.stdout].every((link) => link.includes(`mtu ${overlay} `)) &&
+          [tun, inner.stdout].every((link) => link.includes(`gso_max_segs ${segments} `)) &&
+          underlay.mtu === mtu &&
+          reported.mtu === overlay &&
+          seen === overlay
+        );
+      });
+      await within(PROMISED_MS, 'pods reach each other', podPings);
+    };
+    await follow(1440);
+    // The other way too, what the other node sends there is cut to what its link takes.
+    const far = await lab.pod(1, 'pod-1');
+    const big = await far.exec([
+      'ping',
+      '-c1',
+      '-W1',
+      '-M',
+      'do',
+      '-s',
+      String(1405 - 28),
+      pod.addresses[0]!,
+    ]);
+    expect(big.code, big.stdout).not.toBe(0);
+    expect(big.stdout + big.stderr).toMatch(/mtu ?= ?1404/);
+    await follow(1500);
+  });
+
   test('goes on watching when the program that watches is killed', async () => {
     const children = await node.exec(['cat', `/proc/${node.pid}/task/${node.pid}/children`]);
     const monitors: number[] = [];

@@ -6,10 +6,10 @@
  */
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { namedNetnsPath } from '../../src/host/netns.ts';
 import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
-import { namedNetnsPath } from '../../src/pod/netns.ts';
 import { captureWhile } from '../helpers/capture.ts';
 import { checkTransport, type IpPacket, readIp, readTunnel } from '../helpers/pcap.ts';
 import { type Listener, Probe } from '../helpers/probe.ts';

@@ -129,12 +129,23 @@ function send(burst: readonly Sent[], asRuns: boolean): void {
   flush();
 }
 
+/** Of an inner packet on its way in or out. */
 interface Seen {
   /** Of the packet's own headers. */
   readonly flow: string;
   /** All that must come out as it went in. */
   readonly content: string;
   readonly isPartial: boolean;
+}
+
+interface Arrived extends Seen {
+  readonly isMutated: boolean;
+  readonly packet: Buffer;
+}
+
+interface Delivered extends Seen {
+  /** It was a segment of a superpacket. */
+  readonly isMerged: boolean;
 }
 
 /** The inner packet of a datagram, without what follows its end. */
@@ -178,6 +189,57 @@ function isGood(packet: Buffer, transport: number, protocol: number): boolean {
   return onesSum(Buffer.concat([addresses, tail, packet.subarray(transport)])) === 0xffff;
 }
 
+/**
+ * Whether `delivered` is what arrived, in order, but for damaged packets. Two packets that look the same can be in a
+ * flow (two of the flows here have the same ports, and damage can be outside of the inner packet), so which of them came
+ * through is not to be told from the packet in hand alone: any way to account for all of them will do.
+ */
+function cameInOrder(arrived: readonly Arrived[], delivered: readonly Delivered[]): boolean {
+  // How many of `delivered` can be accounted for by the packets that were looked at.
+  let counts = new Set([0]);
+  for (const one of arrived) {
+    const next = new Set<number>();
+    for (const count of counts) {
+      if (one.isMutated) next.add(count);
+      if (count < delivered.length && isTheSame(one, delivered[count]!)) next.add(count + 1);
+    }
+    counts = next;
+  }
+  return counts.has(delivered.length);
+}
+
+function isTheSame(arrived: Arrived, delivered: Delivered): boolean {
+  if (arrived.content !== delivered.content) return false;
+  if (!delivered.isMerged) return delivered.isPartial === arrived.isPartial;
+  // What came with a complete checksum is partial only if that was found to be good.
+  return arrived.isPartial || hasGoodChecksum(arrived.packet);
+}
+
+function describeFlow(arrived: readonly Arrived[], delivered: readonly Delivered[]): string {
+  const line = (what: string, { content, isPartial }: Seen) =>
+    `\n  ${what}${isPartial ? ', partial' : ''}: ${content}`;
+  return [
+    ...arrived.map((one) => line(one.isMutated ? 'arrived damaged' : 'arrived', one)),
+    ...delivered.map((one) => line(one.isMerged ? 'delivered merged' : 'delivered', one)),
+  ].join('');
+}
+
+/** One small packet, undamaged. */
+const smallFlow: Flow = {
+  ...{ port: 1, isIpv6: true, isUdp: true, isPartial: false, dontFragment: false },
+  ...{ segments: 1, segmentBytes: 8, last: 0, options: 0, sequence: 0, flags: 0, id: 0 },
+  mutations: Array.from({ length: 14 }, () => []),
+};
+const headerFlip = { kind: 'header flip', at: 0, bit: 0 } as const;
+/**
+ * What the test once failed on, itself wrong: the first packet is dropped for its VXLAN-GPE header, and the second
+ * has the same inner packet but for the checksum, which is complete where the first one's is partial.
+ */
+const twins: readonly Flow[] = [
+  { ...smallFlow, isPartial: true, mutations: [[headerFlip], ...smallFlow.mutations.slice(1)] },
+  smallFlow,
+];
+
 it('delivers damaged packets as they came or counts them as dropped', () => {
   let mutated = 0;
   let merged = 0;
@@ -205,7 +267,7 @@ it('delivers damaged packets as they came or counts them as dropped', () => {
         expect(path.counters.totals().inboundPackets - before.packets).toBe(delivered.length);
 
         // In each flow what came out is what went in, in order, but for what was dropped; and that was damaged.
-        const outByFlow = byFlow(
+        const outByFlow = byFlow<Delivered>(
           frames.flatMap((frame) =>
             segmentsOf(frame).map(({ packet, partial }) => ({
               ...seen(packet, partial),
@@ -213,44 +275,34 @@ it('delivers damaged packets as they came or counts them as dropped', () => {
             })),
           ),
         );
-        const inByFlow = byFlow(
+        const inByFlow = byFlow<Arrived>(
           burst.flatMap((sent) => {
             const inner = innerOf(sent);
-            return inner === undefined ? [] : [{ ...seen(inner.packet, inner.partial), sent, inner }];
+            if (inner === undefined) return [];
+            const { packet, partial } = inner;
+            return [{ ...seen(packet, partial), isMutated: sent.isMutated, packet }];
           }),
         );
-        let matched = 0;
-        for (const [name, out] of outByFlow) {
-          const sent = inByFlow.get(name) ?? [];
-          let next = 0;
-          for (const one of out) {
-            const from = sent.findIndex((each, i) => i >= next && each.content === one.content);
-            expect(from, `a packet of flow ${name} that nobody sent, or out of order`).toBeGreaterThanOrEqual(
-              0,
-            );
-            const skipped = sent.slice(next, from);
-            expect(skipped.every((each) => each.sent.isMutated)).toBe(true);
-            // What came with a complete checksum is partial only if that was found to be good, and merged.
-            const { inner } = sent[from]!;
-            if (!one.isMerged) expect(one.isPartial).toBe(inner.partial);
-            else if (!inner.partial) expect(hasGoodChecksum(inner.packet)).toBe(true);
-            next = from + 1;
-            matched++;
-          }
+        for (const name of new Set([...inByFlow.keys(), ...outByFlow.keys()])) {
+          const [sent, out] = [inByFlow.get(name) ?? [], outByFlow.get(name) ?? []];
+          if (!cameInOrder(sent, out)) expect.fail(`flow ${name}:${describeFlow(sent, out)}`);
         }
-        expect(matched).toBe(delivered.length);
         expect(dropped).toBeLessThanOrEqual(burst.filter(({ isMutated }) => isMutated).length);
         mutated += burst.filter(({ isMutated }) => isMutated).length;
         merged += frames.filter(({ virtio }) => virtio.gsoType !== 0).length;
       },
     ),
-    { numRuns: 600 },
+    { numRuns: 600, examples: [[[...twins], fc.stream(repeated(0)), false]] },
   );
   // Else nothing was tried.
   expect(mutated).toBeGreaterThan(1000);
   expect(merged).toBeGreaterThan(500);
   expect(Object.values(path.drops()).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(100);
 });
+
+function* repeated(value: number): IterableIterator<number> {
+  for (;;) yield value;
+}
 
 function hasGoodChecksum(packet: Buffer): boolean {
   const isIpv4 = packet[0]! >> 4 === 4;

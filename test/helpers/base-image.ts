@@ -20,7 +20,9 @@ import type { DockerEngine } from './docker-engine.ts';
 
 // Only root writes here; a name that anybody could take first is no place for what root unpacks.
 const CACHE_FOLDER = '/var/cache/warren';
-const PACKAGES = ['iproute2', 'iputils-ping', 'ca-certificates'];
+const PACKAGES = ['iproute2', 'iputils-ping', 'nftables', 'ca-certificates'];
+/** Grows with what is in it. */
+const ARCHIVE_VERSION = 2;
 const CA_CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 
 const STEP_TIMEOUT_MS = 10 * 60_000;
@@ -49,7 +51,7 @@ export async function importBaseImage(engine: DockerEngine, tag: string, label: 
 /** The cached archive of a minimal Debian of this machine's release, made now if there is none. */
 async function debianArchive(): Promise<string> {
   const release = /^VERSION_CODENAME=(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'stable';
-  const archive = join(CACHE_FOLDER, `base-${release}-${arch()}.tar`);
+  const archive = join(CACHE_FOLDER, `base-${ARCHIVE_VERSION}-${release}-${arch()}.tar`);
   if (existsSync(archive)) return archive;
   mkdirSync(CACHE_FOLDER, { recursive: true, mode: 0o700 });
   const folder = mkdtempSync('/var/tmp/warren-debian-');

@@ -1,6 +1,7 @@
 /** Runs the warren command inside of the test's own process, and keeps what it writes. */
-import type { CliIo, Output } from '../../src/cli/io.ts';
+
 import { runCli } from '../../src/cli/main.ts';
+import type { CliIo, Output } from '../../src/terminal/io.ts';
 
 export interface CliResult {
   readonly code: number;

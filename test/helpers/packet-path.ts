@@ -171,6 +171,7 @@ export class PacketPathHarness {
   readonly #socket: UnderlaySocketInTest;
   readonly #fds: number[];
   readonly #podFd: number;
+  readonly #mtu: number;
 
   constructor(
     options: {
@@ -192,7 +193,7 @@ export class PacketPathHarness {
     } = {},
   ) {
     const address = options.address ?? '127.0.0.1';
-    const mtu = options.mtu ?? 1464;
+    this.#mtu = options.mtu ?? 1464;
     const family: 4 | 6 = address.includes(':') ? 6 : 4;
     const pair = new Arena(8);
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair.address(0)) !== 0)
@@ -204,7 +205,7 @@ export class PacketPathHarness {
     this.node = { address, port: boundPort(socketFd) };
     const tun = new TunInTest(tunFd, options.refuseWrite ?? (() => 0));
     this.#socket = new UnderlaySocketInTest(socketFd, family, options.underlay ?? {});
-    this.vteps = new VtepTable(family, mtu);
+    this.vteps = new VtepTable(family);
     this.#replies = new IcmpReplies(tun, () => this.nowMs);
     const shared = {
       tun,
@@ -245,7 +246,12 @@ export class PacketPathHarness {
   ): void {
     const words = vteps.flatMap(({ address, port, flags }) => {
       const parsed = [...addressWords(parseAddress(address))];
-      return [flags ?? 0, port, ...(parsed.length === 1 ? [0, 0, MAPPED_WORD, parsed[0]!] : parsed)];
+      return [
+        flags ?? 0,
+        port,
+        this.#mtu,
+        ...(parsed.length === 1 ? [0, 0, MAPPED_WORD, parsed[0]!] : parsed),
+      ];
     });
     const entries = Object.entries(owners).map(([text, owner]) => {
       const prefix = parsePrefix(text);

@@ -5,19 +5,13 @@
 import type { WarrenError } from '../../src/errors.ts';
 import { readSysctl, setSysctls } from '../../src/host/sysctl.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
-import { silentLogger } from '../../src/log/logger.ts';
-import { PodManager } from '../../src/pod/pod-manager.ts';
+import { realPods } from './pods.ts';
 
 const [node, stateDir] = process.argv.slice(2) as [string, string];
-const pods = new PodManager({
-  nodeName: node,
-  nodeId: node,
+const { pods, close } = realPods({
+  node,
   stateDir,
   subnets: [parsePrefix('10.42.3.0/24'), parsePrefix('fd42::/64')],
-  mtu: 1400,
-  gsoMaxSegments: 44,
-  staticPods: [],
-  log: silentLogger,
 });
 const outcome: Record<string, unknown> = {};
 try {
@@ -35,6 +29,7 @@ try {
   outcome.sysctlError = said(error);
 }
 outcome.pods = pods.list();
+await close();
 console.log(JSON.stringify(outcome));
 
 function said(error: unknown) {

@@ -1,7 +1,7 @@
 /** A disk that is full, or has become read-only, ends no agent: it goes on with what it has in memory. */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
+import { generateClusterKey, parseKeyRing } from '../../src/link/key-ring.ts';
 import { podRange, SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const FULL = /no space left on device/;
@@ -12,8 +12,8 @@ describe.each([1, 2])('a disk that refuses, seed %i', (seed) => {
     const [a, b] = await cluster.startAll(2);
     cluster.clock.advance(5_000);
     b!.isDiskFull = true;
-    const key = a!.membership.keys.add(new Uint8Array(randomBytes(32)));
-    await a!.membership.keys.use(key, { force: true });
+    const key = a!.keys.add(new Uint8Array(randomBytes(32)));
+    await a!.keys.use(key, { force: true });
     await cluster.add().start();
     cluster.clock.advance(10_000);
     expect(cluster.agreesOnAlive(cluster.nodes)).toBe(true);
@@ -21,7 +21,7 @@ describe.each([1, 2])('a disk that refuses, seed %i', (seed) => {
     expect(b!.membership.problems()).toHaveLength(2);
     for (const problem of b!.membership.problems()) expect(problem).toMatch(FULL);
     // A command that cannot be kept is refused, and has changed nothing.
-    expect(() => b!.membership.keys.add(new Uint8Array(32).fill(1))).toThrow(FULL);
+    expect(() => b!.keys.add(new Uint8Array(32).fill(1))).toThrow(FULL);
     b!.isDiskFull = false;
     cluster.clock.advance(15_000);
     expect(b!.storedKeys.load()?.primary).toBe(key);

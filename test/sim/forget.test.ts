@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { pack } from '../../src/link/packing.ts';
+import { Sealer } from '../../src/link/seal.ts';
 import { encodeMessage } from '../../src/membership/codec.ts';
-import { pack } from '../../src/membership/packing.ts';
-import { Sealer } from '../../src/membership/seal.ts';
 import { podRange, SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const twoSubnets = [podRange('10.42.0.0/23', 24)];

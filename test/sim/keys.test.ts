@@ -1,25 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
-import { fingerprintOf } from '../../src/membership/key-ring-state.ts';
+import { generateClusterKey, parseKeyRing } from '../../src/link/key-ring.ts';
+import { fingerprintOf } from '../../src/link/key-ring-state.ts';
 import { timingPresets } from '../../src/membership/timing.ts';
 import { SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
+import { inTime } from '../../src/simulate/in-time.ts';
+import { RecordedAnswer } from '../helpers/recorded-answer.ts';
 
 const newKey = () => new Uint8Array(randomBytes(32));
-
-/** Virtual time has to pass for a promise of the protocol to resolve. */
-async function inTime<T>(cluster: SimulatedCluster, work: Promise<T>): Promise<T> {
-  let isDone = false;
-  const done = work.finally(() => {
-    isDone = true;
-  });
-  done.catch(() => {});
-  for (let step = 0; step < 2000 && !isDone; step++) {
-    cluster.clock.advance(20);
-    await Promise.resolve();
-  }
-  return done;
-}
 
 async function sealedCluster(seed: number, count: number) {
   const text = generateClusterKey();
@@ -30,24 +18,24 @@ async function sealedCluster(seed: number, count: number) {
   return { cluster, nodes, keyRing, oldKey: fingerprintOf(keyRing.keys[0]!) };
 }
 
-const list = (cluster: SimulatedCluster, node: SimulatedNode) => inTime(cluster, node.membership.keys.list());
+const list = (cluster: SimulatedCluster, node: SimulatedNode) => inTime(cluster.clock, node.keys.list());
 
 describe.each([1, 2])('key rotation, seed %i', (seed) => {
   it('changes the key of a running cluster, and nobody is ever suspected', async () => {
     const { cluster, nodes, oldKey } = await sealedCluster(seed, 10);
     const [a, b] = nodes;
-    const key = a!.membership.keys.add(newKey());
+    const key = a!.keys.add(newKey());
     cluster.clock.advance(3_000);
     expect((await list(cluster, b!)).keys.find((one) => one.fingerprint === key)).toMatchObject({
       nodes: 10,
     });
-    await inTime(cluster, b!.membership.keys.use(key, { force: false }));
+    await inTime(cluster.clock, b!.keys.use(key, { force: false }));
     cluster.clock.advance(3_000);
     expect((await list(cluster, a!)).keys.find((one) => one.primary)).toMatchObject({
       fingerprint: key,
       primaryOn: 10,
     });
-    await inTime(cluster, nodes[4]!.membership.keys.remove(oldKey, { force: false }));
+    await inTime(cluster.clock, nodes[4]!.keys.remove(oldKey, { force: false }));
     cluster.clock.advance(3_000);
     expect((await list(cluster, a!)).keys.map(({ fingerprint }) => fingerprint)).toEqual([key]);
     cluster.clock.advance(60_000);
@@ -68,7 +56,7 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
     const hosts = nodes.map((node) => node.host);
     cluster.network.partition(hosts.slice(0, 4), hosts.slice(4));
     cluster.clock.advance(30_000);
-    const key = nodes[0]!.membership.keys.add(newKey());
+    const key = nodes[0]!.keys.add(newKey());
     cluster.clock.advance(30_000);
     cluster.network.heal();
     cluster.clock.advance(60_000);
@@ -83,9 +71,9 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
     const [a, , , , e, f] = nodes;
     cluster.network.partition(hosts.slice(0, 4), [e!.host], [f!.host]);
     cluster.clock.advance(30_000);
-    const key = a!.membership.keys.add(newKey());
+    const key = a!.keys.add(newKey());
     cluster.clock.advance(3_000);
-    await inTime(cluster, a!.membership.keys.use(key, { force: false }));
+    await inTime(cluster.clock, a!.keys.use(key, { force: false }));
     cluster.clock.advance(3_000);
     cluster.network.partition(hosts.slice(0, 5), [f!.host]);
     const healed = nodes.slice(0, 5);
@@ -99,7 +87,7 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
     expect(cluster.agreesOnAlive(healed)).toBe(true);
     expect(e!.membership.counters().suspicions).toBe(suspicions);
     // Without its key nobody understands f any more, and it is told why.
-    await inTime(cluster, a!.membership.keys.remove(oldKey, { force: false }));
+    await inTime(cluster.clock, a!.keys.remove(oldKey, { force: false }));
     cluster.clock.advance(3_000);
     cluster.network.heal();
     cluster.clock.advance(60_000);
@@ -110,13 +98,13 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
 
   it('never brings a removed key back, however many were removed since', async () => {
     const { cluster, nodes, oldKey } = await sealedCluster(seed, 2);
-    const { keys } = nodes[0]!.membership;
+    const { keys } = nodes[0]!;
     await nodes[1]!.kill();
     let last = '';
     for (let round = 0; round < 40; round++) {
       const next = keys.add(newKey());
-      await inTime(cluster, keys.use(next, { force: true }));
-      await inTime(cluster, keys.remove(round === 0 ? oldKey : last, { force: true }));
+      await inTime(cluster.clock, keys.use(next, { force: true }));
+      await inTime(cluster.clock, keys.remove(round === 0 ? oldKey : last, { force: true }));
       last = next;
     }
     // Its key file still has the first one.
@@ -128,19 +116,23 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
   it('does not use a key that a member lacks, nor remove one that is in use', async () => {
     const { cluster, nodes, oldKey } = await sealedCluster(seed, 3);
     const [a] = nodes;
-    const { keys } = a!.membership;
+    const { keys } = a!;
     expect(() => keys.add(new Uint8Array(3))).toThrow(/32 bytes/);
     const key = keys.add(newKey());
     // News rides on datagrams; the question is a stream.
     cluster.network.reaches = (_from, _to, via) => via === 'stream';
-    await expect(inTime(cluster, keys.use(key, { force: false }))).rejects.toThrow(
+    await expect(inTime(cluster.clock, keys.use(key, { force: false }))).rejects.toThrow(
       /2 nodes do not have the key/,
     );
     cluster.network.heal();
-    await expect(inTime(cluster, keys.use('0'.repeat(16), { force: true }))).rejects.toThrow(/no key 0000/);
+    await expect(inTime(cluster.clock, keys.use('0'.repeat(16), { force: true }))).rejects.toThrow(
+      /no key 0000/,
+    );
     cluster.clock.advance(3_000);
-    await expect(inTime(cluster, keys.remove(oldKey, { force: false }))).rejects.toThrow(/may still use/);
-    await expect(inTime(cluster, keys.remove(oldKey, { force: true }))).rejects.toThrow(/is in use/);
+    await expect(inTime(cluster.clock, keys.remove(oldKey, { force: false }))).rejects.toThrow(
+      /may still use/,
+    );
+    await expect(inTime(cluster.clock, keys.remove(oldKey, { force: true }))).rejects.toThrow(/is in use/);
     expect(() => keys.add(new Uint8Array(32).fill(1))).not.toThrow();
   });
 
@@ -148,7 +140,7 @@ describe.each([1, 2])('key rotation, seed %i', (seed) => {
     const cluster = new SimulatedCluster({ seed });
     const a = cluster.add([]);
     await a.start();
-    expect(() => a.membership.keys.add(newKey())).toThrow(/has no key/);
+    expect(() => a.keys.add(newKey())).toThrow(/has no key/);
   });
 });
 
@@ -162,14 +154,15 @@ function recorder(node: SimulatedNode) {
       datagrams.push(new Uint8Array(bytes));
       handlers!.datagram(from, bytes);
     },
-    accept: (from) => {
-      const inbound = handlers!.accept(from);
+    accept: (from, responder) => {
+      const inbound = handlers!.accept(from, responder);
       const frames: Uint8Array[] = [];
       streams.push(frames);
       return {
+        ...inbound,
         frame: (bytes) => {
           frames.push(new Uint8Array(bytes));
-          return inbound.frame(bytes);
+          inbound.frame(bytes);
         },
       };
     },
@@ -178,8 +171,9 @@ function recorder(node: SimulatedNode) {
     // What is replayed to the same host is recorded again.
     for (const bytes of [...datagrams]) to.host.handlers!.datagram(from.host.endpoint, bytes);
     for (const frames of [...streams]) {
-      const inbound = to.host.handlers!.accept(from.host.endpoint);
-      for (const bytes of frames) if (inbound.frame(bytes)) break;
+      const answer = new RecordedAnswer();
+      const inbound = to.host.handlers!.accept(from.host.endpoint, answer);
+      for (const bytes of frames) if (!answer.isEnded) inbound.frame(bytes);
     }
   };
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { generateClusterKey, parseKeyRing } from '../../src/link/key-ring.ts';
+import { pack } from '../../src/link/packing.ts';
+import { Sealer } from '../../src/link/seal.ts';
 import { encodeMessage } from '../../src/membership/codec.ts';
-import { generateClusterKey, parseKeyRing } from '../../src/membership/key-ring.ts';
-import { pack } from '../../src/membership/packing.ts';
-import { Sealer } from '../../src/membership/seal.ts';
 import { SimulatedCluster } from '../../src/simulate/cluster.ts';
 
 const seeds = [1, 2, 3];

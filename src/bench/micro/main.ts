@@ -2,7 +2,7 @@
  * `npm run bench:micro [-- FILE...] [--json]`: the hot functions one by one. FILE: fdb, header-write, segment,
  * coalesce, checksum; all of them by default.
  */
-import { renderTable } from '../../cli/table.ts';
+import { renderTable } from '../../terminal/table.ts';
 import { formatFigure } from '../metrics.ts';
 import { benchmarks as checksum } from './checksum.ts';
 import { benchmarks as coalesce } from './coalesce.ts';

@@ -57,9 +57,9 @@ export function benchmarks(): MicroBenchmark[] {
 function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
   const arena = new OutboundArena();
   const socket = new Sink();
-  const vteps = new VtepTable(4, MTU_BYTES);
+  const vteps = new VtepTable(4);
   vteps.load({
-    vteps: Int32Array.of(VTEP_PARTIAL_CHECKSUMS, 4790, 0, 0, MAPPED_WORD, 0x0a000002),
+    vteps: Int32Array.of(VTEP_PARTIAL_CHECKSUMS, 4790, MTU_BYTES, 0, 0, MAPPED_WORD, 0x0a000002),
     fdb: buildFdbSnapshot([]),
     ownIpv4: undefined,
     ownIpv6: undefined,

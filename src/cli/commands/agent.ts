@@ -2,8 +2,8 @@
 import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { errorMessage, WarrenError } from '../../errors.ts';
+import type { CliContext } from '../../terminal/io.ts';
 import { printJson } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
 
 export function registerAgentCommand(program: Command, context: CliContext): void {
   program
@@ -18,7 +18,7 @@ export function registerAgentCommand(program: Command, context: CliContext): voi
     .action(async (options: { config: string; cleanup?: true }) => {
       const { loadConfig } = await import('../../config/load.ts');
       const config = loadConfig(options.config);
-      const { cleanupNode, runAgent } = await import('../../agent.ts');
+      const { cleanupNode, runAgent } = await import('../../agent/run.ts');
       if (options.cleanup) await cleanupNode(config);
       else context.exitCode = await runAgent(config);
     });
@@ -53,7 +53,7 @@ export function registerKeyCommand(program: Command, context: CliContext): Comma
         '\nExample:\n  warren key generate -o /etc/warren/cluster.key',
     )
     .action(async (options: { output?: string; json?: true }) => {
-      const { generateClusterKey } = await import('../../membership/key-ring.ts');
+      const { generateClusterKey } = await import('../../link/key-ring.ts');
       const key = generateClusterKey();
       if (options.output !== undefined) writeNewFile(options.output, `${key}\n`);
       // What went into a file is not shown: terminals and logs keep what they see.

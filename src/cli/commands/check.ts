@@ -1,11 +1,11 @@
 /** `warren check`: exit code 0 if all answered, 1 if something did not, 2 if it could not be tried. */
 import type { Command } from 'commander';
-import type { CheckReport } from '../../api/types.ts';
+import { runCheck } from '../../check/check.ts';
+import { renderCheck } from '../../check/check-matrix.ts';
+import type { CheckReport } from '../../readmodel/reports.ts';
+import type { CliContext } from '../../terminal/io.ts';
+import { painter } from '../../terminal/table.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import { runCheck } from '../check.ts';
-import { renderCheck } from '../check-matrix.ts';
-import type { CliContext } from '../io.ts';
-import { painter } from '../table.ts';
 
 const EXIT_NOT_TRIED = 2;
 

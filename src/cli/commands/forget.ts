@@ -1,7 +1,7 @@
 /** `warren forget`: frees the lease of a node that will not come back. */
 import type { Command } from 'commander';
+import type { CliContext } from '../../terminal/io.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
 
 export function registerForgetCommand(program: Command, context: CliContext): void {
   withSocket(

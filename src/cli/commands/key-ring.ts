@@ -1,11 +1,11 @@
 /** `warren key list|add|use|remove`: the keys of a cluster that runs. */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import type { KeyListReport } from '../../api/types.ts';
 import { errorMessage, WarrenError } from '../../errors.ts';
+import type { KeyListReport } from '../../readmodel/reports.ts';
+import type { CliContext } from '../../terminal/io.ts';
+import { type Paint, painter, renderTable } from '../../terminal/table.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
-import { type Paint, painter, renderTable } from '../table.ts';
 
 interface Options extends SocketOption {
   readonly json?: true;
@@ -41,7 +41,7 @@ export function registerKeyRingCommands(key: Command, context: CliContext): void
       .argument('[file]', 'file with the key; absent: a new one is made and printed')
       .option('--json', 'print JSON'),
   ).action(async (file: string | undefined, options: Options) => {
-    const { generateClusterKey } = await import('../../membership/key-ring.ts');
+    const { generateClusterKey } = await import('../../link/key-ring.ts');
     const text = file === undefined ? generateClusterKey() : readKey(file);
     const { fingerprint } = await agentClient(context, options).changeKeys({ action: 'add', key: text });
     if (options.json) printJson(context, { fingerprint, ...(file === undefined && { key: text }) });

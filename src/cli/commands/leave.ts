@@ -1,7 +1,7 @@
 /** `warren leave`: takes this node out of the cluster for good. */
 import type { Command } from 'commander';
+import type { CliContext } from '../../terminal/io.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
 
 export function registerLeaveCommand(program: Command, context: CliContext): void {
   withSocket(

@@ -1,14 +1,15 @@
 /** `warren pod add|rm` and `warren exec`. */
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { WarrenError } from '../../errors.ts';
 import { argvInNetns } from '../../host/command.ts';
+import { runAttached } from '../../terminal/attached.ts';
+import type { CliContext } from '../../terminal/io.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import { runAttached } from '../attached.ts';
-import type { CliContext } from '../io.ts';
 
 interface AddOptions extends SocketOption {
   readonly netns?: string;
+  readonly label?: Readonly<Record<string, string>>;
   readonly json?: true;
 }
 
@@ -22,15 +23,20 @@ export function registerPodCommands(program: Command, context: CliContext): void
       .description('make a pod: a network namespace with addresses of this node')
       .argument('<name>', '1 to 63 lower-case letters, digits and hyphens')
       .option('--netns <path>', 'put the pod into this network namespace instead of a new one')
+      .option(
+        '--label <key=value>',
+        'a label of the pod, for others to choose it by; may be repeated',
+        addLabel,
+      )
       .option('--json', 'print the pod as JSON')
       .addHelpText(
         'after',
-        '\nExamples:\n  warren pod add web\n  warren pod add db --netns /run/netns/blue\n  warren pod add box --netns /proc/1234/ns/net',
+        '\nExamples:\n  warren pod add web --label app=web\n  warren pod add db --netns /run/netns/blue\n  warren pod add box --netns /proc/1234/ns/net',
       ),
   ).action(async (name: string, options: AddOptions) => {
     // The agent has another working directory.
     const netns = options.netns === undefined ? undefined : resolve(options.netns);
-    const added = await agentClient(context, options).addPod(name, netns);
+    const added = await agentClient(context, options).addPod(name, { netns, labels: options.label });
     if (options.json) printJson(context, added);
     else stdout.write(`${added.name}  ${added.addresses.join('  ')}  ${added.netns}\n`);
   });
@@ -82,4 +88,13 @@ export function registerPodCommands(program: Command, context: CliContext): void
     }
     context.exitCode = await runAttached(argvInNetns(found.netns, argv));
   });
+}
+
+function addLabel(
+  text: string,
+  before: Readonly<Record<string, string>> | undefined,
+): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('It must be a key and a value, such as app=web.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }

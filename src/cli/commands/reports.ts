@@ -1,10 +1,12 @@
 /** `warren status`, `peers`, `routes` and `pods`. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { AgentClient } from '../../api/client.ts';
+import type { PeerReport, PodReport, RouteReport, StatusReport } from '../../readmodel/reports.ts';
+import { COUNTING_TOPICS } from '../../readmodel/topics.ts';
+import type { CliContext } from '../../terminal/io.ts';
+import { type Paint, painter } from '../../terminal/table.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
-import type { CliContext } from '../io.ts';
 import { renderPeers, renderPods, renderRoutes, renderStatus } from '../reports.ts';
-import { type Paint, painter } from '../table.ts';
 import { watch } from '../watch.ts';
 
 interface ReportOptions extends SocketOption {
@@ -15,45 +17,49 @@ interface ReportOptions extends SocketOption {
 const DEFAULT_WATCH_SECONDS = 2;
 
 export function registerReportCommands(program: Command, context: CliContext): void {
-  report(
-    program,
-    context,
-    'status',
-    'show this node: its subnets, its tunnel, what it forwarded and dropped',
-    {
-      ask: (client) => client.status(),
-      render: renderStatus,
-    },
-  );
-  report(program, context, 'peers', 'list the other nodes, with their subnets and traffic', {
+  report<StatusReport>(program, context, {
+    name: 'status',
+    description: 'show this node: its subnets, its tunnel, what it forwarded and dropped',
+    ask: (client) => client.status(),
+    render: renderStatus,
+  });
+  report<readonly PeerReport[]>(program, context, {
+    name: 'peers',
+    description: 'list the other nodes, with their subnets and traffic',
     ask: (client) => client.peers(),
     render: renderPeers,
   });
-  report(program, context, 'routes', 'list which prefix goes to which node', {
+  report<readonly RouteReport[]>(program, context, {
+    name: 'routes',
+    description: 'list which prefix goes to which node',
     ask: (client) => client.routes(),
     render: renderRoutes,
   });
-  report(program, context, 'pods', 'list the pods of this node', {
+  report<readonly PodReport[]>(program, context, {
+    name: 'pods',
+    description: 'list the pods of this node',
     ask: (client) => client.pods(),
     render: renderPods,
   });
 }
 
-function report<T>(
-  program: Command,
-  context: CliContext,
-  name: string,
-  description: string,
-  kind: { ask(client: AgentClient): Promise<T>; render(value: T, paint: Paint): string },
-): void {
+interface ReportKind<T> {
+  /** Of the command, and of the topic. */
+  readonly name: 'status' | 'peers' | 'routes' | 'pods';
+  readonly description: string;
+  ask(client: AgentClient): Promise<T>;
+  render(value: T, paint: Paint): string;
+}
+
+function report<T>(program: Command, context: CliContext, kind: ReportKind<T>): void {
   const { io } = context;
   const command = program
-    .command(name)
-    .description(description)
+    .command(kind.name)
+    .description(kind.description)
     .option('--json', 'print JSON; with --watch, one line each time')
     .option(
       '-w, --watch [seconds]',
-      `print again every so often (default: ${DEFAULT_WATCH_SECONDS})`,
+      `print again at each change and every so often (default: ${DEFAULT_WATCH_SECONDS})`,
       seconds,
     );
   withSocket(command).action(async (options: ReportOptions) => {
@@ -65,10 +71,12 @@ function report<T>(
       else io.stdout.write(kind.render(value, paint));
       return;
     }
-    const every = options.watch === true ? DEFAULT_WATCH_SECONDS : options.watch;
-    await watch(io, every * 1000, async () => {
-      const value = await kind.ask(client);
-      return options.json ? `${JSON.stringify(value)}\n` : kind.render(value, paint);
+    const intervalSeconds = options.watch === true ? DEFAULT_WATCH_SECONDS : options.watch;
+    await watch<T>(io, {
+      intervalMs: intervalSeconds * 1000,
+      follow: (signal) => client.watch<T>(kind.name, { intervalSeconds, signal }),
+      isRepeated: !COUNTING_TOPICS.has(kind.name),
+      render: (value) => (options.json ? `${JSON.stringify(value)}\n` : kind.render(value, paint)),
     });
   });
 }

@@ -10,17 +10,21 @@ import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
 import { startTcpApi } from '../../../src/api/tcp.ts';
 import { WarrenError } from '../../../src/errors.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
-import { FakeAgentView, fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+import type { PodReport } from '../../../src/readmodel/reports.ts';
+import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
+
+/** JSON of 70 KB. */
+const TOO_LONG = `"${'x'.repeat(70_000)}"`;
 
 let folder: string;
 let path: string;
-let view: FakeAgentView;
+let agent: FakeAgent;
 const open: { close(): Promise<void> }[] = [];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'warren-api-test-'));
   path = join(folder, 'run', 'agent.sock');
-  view = new FakeAgentView();
+  agent = new FakeAgent();
 });
 afterEach(async () => {
   for (const server of open.splice(0)) await server.close();
@@ -28,18 +32,32 @@ afterEach(async () => {
 });
 
 async function start(): Promise<ApiServer> {
-  const server = await startApiServer({ path, view, log: silentLogger });
+  const server = await startApiServer({
+    path,
+    gid: undefined,
+    model: agent,
+    commands: agent,
+    log: silentLogger,
+  });
   open.push(server);
   return server;
 }
 
-function raw(method: string, url: string, body = ''): Promise<{ status: number; body: unknown }> {
+function raw(
+  method: string,
+  url: string,
+  body = '',
+  headers: Record<string, string> = {},
+): Promise<{ status: number; body: unknown }> {
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({ socketPath: path, method, path: url, agent: false }, async (response) => {
-      let text = '';
-      for await (const chunk of response) text += chunk;
-      resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
-    });
+    const outgoing = httpRequest(
+      { socketPath: path, method, path: url, agent: false, headers },
+      async (response) => {
+        let text = '';
+        for await (const chunk of response) text += chunk;
+        resolve({ status: response.statusCode ?? 0, body: JSON.parse(text) });
+      },
+    );
     outgoing.on('error', reject);
     outgoing.end(body);
   });
@@ -51,13 +69,14 @@ describe('the control API', () => {
     const client = new AgentClient(path);
     expect(await client.status()).toEqual(fakeStatus);
     expect(await client.peers()).toEqual(fakePeers);
-    expect(await client.routes()).toEqual(view.routes());
-    expect(await client.pods()).toEqual(view.podReports);
-    expect(await client.targets()).toEqual(view.targets());
-    expect(await client.allTargets()).toEqual({ targets: [view.targets()], unreachable: [] });
-    expect(await client.addPod('db', '/run/netns/blue')).toMatchObject({
+    expect(await client.routes()).toEqual(agent.routes());
+    expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.targets()).toEqual(agent.targets());
+    expect(await client.allTargets()).toEqual({ targets: [agent.targets()], unreachable: [] });
+    expect(await client.addPod('db', { netns: '/run/netns/blue', labels: { app: 'db' } })).toMatchObject({
       name: 'db',
       netns: '/run/netns/blue',
+      labels: { app: 'db' },
     });
     expect(await client.removePod('db')).toMatchObject({ name: 'db' });
     expect(await client.leave({ force: true })).toEqual({ name: 'node-a', subnets: ['10.42.3.0/24'] });
@@ -67,6 +86,27 @@ describe('the control API', () => {
     await start();
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(join(folder, 'run')).mode & 0o777).toBe(0o755);
+  });
+
+  it('lets a group in where one is configured', async () => {
+    // The group that runs this test, the one that it may give files to without being root.
+    const gid = process.getgid!();
+    open.push(await startApiServer({ path, gid, model: agent, commands: agent, log: silentLogger }));
+    expect(statSync(path)).toMatchObject({ gid, uid: process.getuid!() });
+    expect(statSync(path).mode & 0o777).toBe(0o660);
+  });
+
+  it('takes a request without a body from a client that calls it JSON all the same', async () => {
+    await start();
+    const json = { 'content-type': 'application/json' };
+    expect(await raw('DELETE', '/v1/pods/web', '', json)).toMatchObject({
+      status: 200,
+      body: { name: 'web' },
+    });
+    expect(await raw('POST', '/v1/pods', '', json)).toMatchObject({
+      status: 400,
+      body: { code: 'BAD_REQUEST' },
+    });
   });
 
   it('hands on the code, message and hint of an error', async () => {
@@ -94,7 +134,7 @@ describe('the control API', () => {
     ['POST', '/v1/pods', '{"name":7}', 400, 'BAD_REQUEST'],
     ['POST', '/v1/pods', '{"name":"a","other":1}', 400, 'BAD_REQUEST'],
     ['POST', '/v1/pods', '{"name":"web"}', 409, 'POD_EXISTS'],
-    ['POST', '/v1/pods', `"${'x'.repeat(70_000)}"`, 413, 'BODY_TOO_LARGE'],
+    ['POST', '/v1/pods', TOO_LONG, 413, 'BODY_TOO_LARGE'],
     ['DELETE', '/v1/pods/nobody', '', 404, 'POD_UNKNOWN'],
     ['GET', '/v1/leave', '', 405, 'METHOD_NOT_ALLOWED'],
     ['POST', '/v1/leave', '{"force":"yes"}', 400, 'BAD_REQUEST'],
@@ -104,14 +144,47 @@ describe('the control API', () => {
     expect(await raw(method, url, body)).toMatchObject({ status, body: { code } });
   });
 
+  it.each([
+    ['GET', '/v1/status?pretty=1', 200],
+    ['GET', '/v1//status/', 200],
+    ['GET', '/v1/pods/web', 405],
+    ['PUT', '/v1/pods/web', 405],
+    ['DELETE', `/v1/peers/${'x'.repeat(5000)}`, 404],
+  ])('%s %s is %i', async (method, url, status) => {
+    await start();
+    expect((await raw(method, url)).status).toBe(status);
+  });
+
+  it('answers HEAD with the head of GET', async () => {
+    await start();
+    const head = await new Promise<{ status: number | undefined; length: string | undefined }>((resolve) => {
+      httpRequest({ socketPath: path, method: 'HEAD', path: '/v1/status', agent: false }, (response) => {
+        response.resume();
+        resolve({ status: response.statusCode, length: response.headers['content-length'] });
+      }).end();
+    });
+    expect(head).toEqual({ status: 200, length: String(JSON.stringify(fakeStatus).length + 1) });
+  });
+
+  it('says that a pod has to wait for the subnet by 503', async () => {
+    await start();
+    agent.addPod = async () => {
+      throw new WarrenError('NO_SUBNET', 'this node has no subnet yet (its lease is joining)');
+    };
+    expect(await raw('POST', '/v1/pods', '{"name":"db"}')).toMatchObject({
+      status: 503,
+      body: { code: 'NO_SUBNET' },
+    });
+  });
+
   it('tells of a bug without its details', async () => {
     await start();
-    view.failure = new TypeError('secret internals');
+    agent.failure = new TypeError('secret internals');
     const answer = await raw('GET', '/v1/status');
     expect(answer).toMatchObject({ status: 500, body: { code: 'INTERNAL' } });
     expect(JSON.stringify(answer)).not.toContain('secret');
-    view.failure = new WarrenError('LEASE_LOST', 'the lease is lost');
-    expect(await raw('GET', '/v1/status')).toMatchObject({ status: 500, body: { code: 'LEASE_LOST' } });
+    agent.failure = new WarrenError('STATE_UNWRITABLE', 'the disk is full');
+    expect(await raw('GET', '/v1/status')).toMatchObject({ status: 500, body: { code: 'STATE_UNWRITABLE' } });
   });
 
   it('refuses to start beside an agent that answers, and leaves its socket alone', async () => {
@@ -153,6 +226,105 @@ describe('the control API', () => {
   });
 });
 
+describe('the read-only socket', () => {
+  const startReadOnly = async () => {
+    const options = { path, gid: undefined, model: agent, commands: undefined, log: silentLogger };
+    open.push(await startApiServer(options));
+  };
+
+  it('shows what the agent knows', async () => {
+    await startReadOnly();
+    const client = new AgentClient(path);
+    expect(await client.status()).toEqual(fakeStatus);
+    expect(await client.peers()).toEqual(fakePeers);
+    expect(await client.routes()).toEqual(agent.routes());
+    expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.targets()).toEqual(agent.targets());
+    for await (const pods of client.watch('pods', follow())) {
+      expect(pods).toEqual(agent.podReports);
+      break;
+    }
+  });
+
+  it.each([
+    ['POST', '/v1/pods', '{"name":"db"}'],
+    ['POST', '/v1/pods', 'no json'],
+    ['DELETE', '/v1/pods/web', ''],
+    ['DELETE', '/v1/peers/node-b', ''],
+    ['POST', '/v1/leave', '{"force":true}'],
+    ['GET', '/v1/keys', ''],
+    ['POST', '/v1/keys', '{"action":"add","key":"x"}'],
+    ['GET', '/v1/targets/all', ''],
+  ])('%s %s is 403', async (method, url, body) => {
+    await startReadOnly();
+    expect(await raw(method, url, body)).toMatchObject({ status: 403, body: { code: 'READ_ONLY' } });
+    expect(agent.podReports).toHaveLength(1);
+  });
+});
+
+function follow(intervalSeconds = 3600): { intervalSeconds: number; signal: AbortSignal } {
+  return { intervalSeconds, signal: new AbortController().signal };
+}
+
+describe('a stream of changes', () => {
+  it('follows what happens on the other end', async () => {
+    await start();
+    const client = new AgentClient(path);
+    const names: string[][] = [];
+    for await (const pods of client.watch<PodReport[]>('pods', follow())) {
+      names.push(pods.map(({ name }) => name));
+      if (names.length === 1) await client.addPod('db');
+      else if (names.length === 2) await client.removePod('web');
+      else break;
+    }
+    expect(names).toEqual([['web'], ['web', 'db'], ['db']]);
+  });
+
+  it('has counters again after the interval', async () => {
+    await start();
+    let count = 0;
+    for await (const status of new AgentClient(path).watch('status', follow(0.1))) {
+      expect(status).toEqual(fakeStatus);
+      if (++count === 3) break;
+    }
+    expect(count).toBe(3);
+  });
+
+  it('ends without an error when the reader has seen enough, with one when the agent goes', async () => {
+    const server = await start();
+    const seen = new AbortController();
+    for await (const _ of new AgentClient(path).watch('pods', { intervalSeconds: 1, signal: seen.signal }))
+      seen.abort();
+    const following = (async () => {
+      for await (const _ of new AgentClient(path).watch('pods', follow())) void server.close();
+    })();
+    open.pop();
+    await expect(following).rejects.toMatchObject({
+      code: 'AGENT_SILENT',
+      message: `the agent on ${path} did not answer: it has ended the stream`,
+    });
+  });
+
+  it.each([
+    '/v1/watch',
+    '/v1/watch?topics=',
+    '/v1/watch?topics=status,secrets',
+    '/v1/watch?topics=status&interval=0',
+    '/v1/watch?topics=status&interval=often',
+    '/v1/watch?topics=status&depth=2',
+  ])('%s is 400', async (url) => {
+    await start();
+    expect(await raw('GET', url)).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST' } });
+  });
+
+  it('is refused with the reason where its first value cannot be had', async () => {
+    await start();
+    agent.failure = new WarrenError('STATE_UNREADABLE', 'the disk is gone');
+    const [failed] = await Promise.allSettled([new AgentClient(path).watch('status', follow()).next()]);
+    expect(failed).toMatchObject({ status: 'rejected', reason: { code: 'STATE_UNREADABLE' } });
+  });
+});
+
 describe('the client', () => {
   it('says that no agent runs, and how to start one', async () => {
     await expect(new AgentClient(path).status()).rejects.toMatchObject({
@@ -189,7 +361,11 @@ describe('health and metrics over TCP', () => {
     };
   };
   const startTcp = async () => {
-    const server = await startTcpApi({ listen: { host: '127.0.0.1', port: 0 }, view, log: silentLogger });
+    const server = await startTcpApi({
+      listen: { host: '127.0.0.1', port: 0 },
+      model: agent,
+      log: silentLogger,
+    });
     open.push(server);
     return server.port;
   };
@@ -197,7 +373,7 @@ describe('health and metrics over TCP', () => {
   it('is healthy once the node has its subnet', async () => {
     const port = await startTcp();
     expect(await get(port, 'healthz')).toMatchObject({ status: 200, text: 'ok\n' });
-    view.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
+    agent.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
     expect(await get(port, 'healthz')).toMatchObject({ status: 503, text: 'lease claiming\n' });
   });
 
@@ -232,13 +408,13 @@ describe('health and metrics over TCP', () => {
   it('says what is wrong with an address that it cannot have', async () => {
     const port = await startTcp();
     await expect(
-      startTcpApi({ listen: { host: '127.0.0.1', port }, view, log: silentLogger }),
+      startTcpApi({ listen: { host: '127.0.0.1', port }, model: agent, log: silentLogger }),
     ).rejects.toMatchObject({
       code: 'API_LISTEN_FAILED',
       message: `cannot listen on api.listen, 127.0.0.1:${port}: another program listens there`,
     });
     await expect(
-      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, view, log: silentLogger }),
+      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, model: agent, log: silentLogger }),
     ).rejects.toMatchObject({ message: expect.stringContaining('this host does not have that address') });
   });
 });

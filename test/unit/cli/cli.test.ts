@@ -5,24 +5,29 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
-import type { CheckReport } from '../../../src/api/types.ts';
+import { parseKeyRing } from '../../../src/link/key-ring.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
-import { parseKeyRing } from '../../../src/membership/key-ring.ts';
 import { builtFile } from '../../../src/package.ts';
+import type { CheckReport, PodReport } from '../../../src/readmodel/reports.ts';
 import { cli } from '../../helpers/cli.ts';
-import { FakeAgentView, fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
 
 let folder: string;
 let socket: string;
-let view: FakeAgentView;
+let agent: FakeAgent;
 let server: ApiServer;
+
+function startServer(): Promise<ApiServer> {
+  const options = { path: socket, gid: undefined, model: agent, commands: agent, log: silentLogger };
+  return startApiServer(options);
+}
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'warren-cli-test-'));
   socket = join(folder, 'agent.sock');
-  view = new FakeAgentView();
-  server = await startApiServer({ path: socket, view, log: silentLogger });
+  agent = new FakeAgent();
+  server = await startServer();
 });
 afterEach(async () => {
   await server.close();
@@ -34,8 +39,8 @@ describe('reports', () => {
     for (const [name, value] of [
       ['status', fakeStatus],
       ['peers', fakePeers],
-      ['routes', view.routes()],
-      ['pods', view.podReports],
+      ['routes', agent.routes()],
+      ['pods', agent.podReports],
     ] as const) {
       const { code, stdout, stderr } = await cli([name, '--json', '-s', socket]);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
@@ -48,7 +53,7 @@ describe('reports', () => {
   });
 
   it('show the status to a person', async () => {
-    view.statusReport = {
+    agent.statusReport = {
       ...fakeStatus,
       cluster: { ...fakeStatus.cluster, sealed: false, problems: ['192.0.2.1:7946: another key'] },
     };
@@ -86,7 +91,7 @@ leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      
     expect((await cli(['pods', '-s', socket])).stdout).toMatch(
       /^NAME {2}STATUS {2}ADDRESSES .*\nweb {3}ready {3}10/,
     );
-    view.podReports = [];
+    agent.podReports = [];
     expect((await cli(['pods', '-s', socket])).stdout).toBe('No pods.\n');
   });
 
@@ -102,11 +107,62 @@ leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      
     expect(lines(stdout)).toBe(2);
   });
 
+  it('are printed at once when something changes', async () => {
+    const printed: string[] = [];
+    const { code } = await cli(['pods', '--json', '--watch', '3600', '-s', socket], {
+      onOutput: (text, interrupt) => {
+        const lines = text.trimEnd().split('\n');
+        printed.splice(0, printed.length, ...lines);
+        if (lines.length === 1) void agent.addPod('db', {});
+        else interrupt.abort();
+      },
+    });
+    expect(code).toBe(0);
+    const names = printed.map((line) => (JSON.parse(line) as PodReport[]).map(({ name }) => name));
+    expect(names).toEqual([['web'], ['web', 'db']]);
+  });
+
+  it.each(['routes', 'pods', 'peers'])(
+    '%s are printed as often as -w says although nothing changes',
+    async (name) => {
+      const { stdout } = await cli([name, '--json', '-w', '0.1', '-s', socket], {
+        onOutput: (text, interrupt) => {
+          if (text.split('\n').length > 3) interrupt.abort();
+        },
+      });
+      const lines = stdout.trimEnd().split('\n');
+      expect(lines).toHaveLength(3);
+      expect(new Set(lines).size).toBe(1);
+    },
+  );
+
+  it('show an agent that went away, and go on when it is back', async () => {
+    const steps: string[] = [];
+    const { code, stdout } = await cli(['routes', '-w', '0.1', '-s', socket], {
+      onOutput: (text, interrupt) => {
+        const step = `${steps.length}`;
+        if (steps.length === 0 && text.includes('node-b')) {
+          steps.push(step);
+          void server.close();
+        } else if (steps.length === 1 && text.includes('there is no control socket')) {
+          steps.push(step);
+          void startServer().then((again) => {
+            server = again;
+          });
+        } else if (steps.length === 2 && /no control socket[\s\S]*node-b/.test(text)) interrupt.abort();
+      },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^PREFIX[\s\S]*node-b.*\n(the agent on .*\n)?(there is no control socket .*\n)+PREFIX/,
+    );
+  });
+
   it('go on watching while the agent is away', async () => {
-    view.failure = new Error('restarting');
+    agent.failure = new Error('restarting');
     const { code, stdout } = await cli(['status', '-w', '0.1', '-s', socket], {
       onOutput: (text, interrupt) => {
-        if (text.includes('bug in warren')) view.failure = undefined;
+        if (text.includes('bug in warren')) agent.failure = undefined;
         if (text.includes('node-a')) interrupt.abort();
       },
     });
@@ -121,12 +177,23 @@ describe('pods', () => {
     expect(added).toEqual({ code: 0, stdout: 'db  10.42.3.3  /run/netns/warren-node-a-db\n', stderr: '' });
     const removed = await cli(['pod', 'rm', 'db', '--json', '-s', socket]);
     expect(JSON.parse(removed.stdout)).toMatchObject({ name: 'db' });
-    expect(view.podReports.map(({ name }) => name)).toEqual(['web']);
+    expect(agent.podReports.map(({ name }) => name)).toEqual(['web']);
   });
 
   it('may be given a namespace, whose path the agent gets in full', async () => {
     await cli(['pod', 'add', 'db', '--netns', 'some/netns', '-s', socket]);
-    expect(view.podReports[1]?.netns).toBe(join(process.cwd(), 'some/netns'));
+    expect(agent.podReports[1]?.netns).toBe(join(process.cwd(), 'some/netns'));
+  });
+
+  it('may be given labels, a later value of a key in place of an earlier one', async () => {
+    const labels = ['--label', 'app=web', '--label', 'tier=a', '--label', 'tier=b=c', '--label', 'empty='];
+    const added = await cli(['pod', 'add', 'db', ...labels, '--json', '-s', socket]);
+    expect(JSON.parse(added.stdout)).toMatchObject({ labels: { app: 'web', tier: 'b=c', empty: '' } });
+    for (const wrong of ['app', '=web', '']) {
+      const refused = await cli(['pod', 'add', 'x', '--label', wrong, '-s', socket]);
+      expect(refused.code).not.toBe(0);
+      expect(refused.stderr).toContain('It must be a key and a value, such as app=web.');
+    }
   });
 
   it('that are refused say why and what to do, in two lines', async () => {
@@ -148,7 +215,7 @@ describe.skipIf(NO_NETNS)(`exec and check${NO_NETNS ? ` (skipped: ${NO_NETNS})` 
   });
   afterAll(() => ns?.remove());
   beforeEach(() => {
-    view.podReports = [{ ...view.podReports[0]!, netns: ns.path }];
+    agent.podReports = [{ ...agent.podReports[0]!, netns: ns.path }];
   });
 
   it('exec runs a command in the pod and gives its exit code', async () => {
@@ -185,7 +252,7 @@ describe.skipIf(NO_NETNS)(`exec and check${NO_NETNS ? ` (skipped: ${NO_NETNS})` 
     expect((await cli(['exec', '-s', socket, 'db', 'true'])).stderr).toBe(
       'warren: there is no pod db on this node\n`warren pods` lists them.\n',
     );
-    view.podReports = [{ ...view.podReports[0]!, status: 'missing' }];
+    agent.podReports = [{ ...agent.podReports[0]!, status: 'missing' }];
     expect((await cli(['exec', '-s', socket, 'web', 'true'])).stderr).toMatch(
       /of pod web is gone\n.*warren pod rm web/,
     );
@@ -205,7 +272,7 @@ describe.skipIf(NO_NETNS)(`exec and check${NO_NETNS ? ` (skipped: ${NO_NETNS})` 
 
   it('check prints a matrix of each family, and its exit code tells', async () => {
     // From the pod all of these are its own addresses; from here, only one is.
-    view.everyTarget = everything;
+    agent.everyTarget = everything;
     const { code, stdout } = await cli(['check', '-s', socket]);
     expect(code).toBe(1);
     expect(stdout.replace(/\d+\.\d\d\b/g, 'n.nn')).toBe(
@@ -230,7 +297,7 @@ node-a/web    FAIL        n.nn
   });
 
   it('check is content when all answer, as JSON too', async () => {
-    view.everyTarget = { ...everything, targets: [{ node: 'node-a', addresses: ['127.0.0.1'], pods: [] }] };
+    agent.everyTarget = { ...everything, targets: [{ node: 'node-a', addresses: ['127.0.0.1'], pods: [] }] };
     const { code, stdout } = await cli(['check', '--json', '-s', socket]);
     expect(code).toBe(0);
     const report = JSON.parse(stdout) as CheckReport;
@@ -256,23 +323,23 @@ node-a/web    FAIL        n.nn
   });
 
   it('check fails when a node cannot be asked or a pod is gone', async () => {
-    view.everyTarget = {
+    agent.everyTarget = {
       targets: [{ node: 'node-a', addresses: ['127.0.0.1'], pods: [] }],
       unreachable: [{ node: 'node-b', reason: 'no answer' }],
     };
     const { code, stdout } = await cli(['check', '-s', socket]);
     expect(code).toBe(1);
     expect(stdout).toContain('node-b did not say what pods it has: no answer');
-    view.everyTarget = { ...view.everyTarget, unreachable: [] };
-    view.podReports = [{ ...view.podReports[0]!, status: 'missing' }];
+    agent.everyTarget = { ...agent.everyTarget, unreachable: [] };
+    agent.podReports = [{ ...agent.podReports[0]!, status: 'missing' }];
     const missing = await cli(['check', '-s', socket]);
     expect(missing).toMatchObject({ code: 1, stdout: expect.stringContaining('pod web is missing') });
   });
 
   it('check fails on a node without a subnet, which has nothing to ping', async () => {
-    view.everyTarget = { targets: [{ node: 'node-a', addresses: [], pods: [] }], unreachable: [] };
-    view.podReports = [];
-    view.statusReport = { ...view.statusReport, lease: { status: 'joining', subnets: [] } };
+    agent.everyTarget = { targets: [{ node: 'node-a', addresses: [], pods: [] }], unreachable: [] };
+    agent.podReports = [];
+    agent.statusReport = { ...agent.statusReport, lease: { status: 'joining', subnets: [] } };
     const { code, stdout } = await cli(['check', '-s', socket]);
     expect(code).toBe(1);
     expect(stdout).toContain('its lease is joining');
@@ -331,7 +398,7 @@ no answer from: node-c
     expect(line).toBe('added as 00112233445566aa; keep the line above secret');
     await cli(['key', 'use', '00112233445566aa', '-s', socket]);
     await cli(['key', 'remove', 'aabbccddeeff0011', '--force', '-s', socket]);
-    expect(view.keyChanges).toEqual([
+    expect(agent.keyChanges).toEqual([
       { action: 'add', key: text },
       { action: 'use', fingerprint: '00112233445566aa', force: false },
       { action: 'remove', fingerprint: 'aabbccddeeff0011', force: true },
@@ -421,7 +488,7 @@ describe('wrong usage is one line, a hint, and exit code 2', () => {
 describe('a bug', () => {
   it('is one line and how to learn more; the trace comes with WARREN_DEBUG', async () => {
     // A status without its parts makes the renderer fail.
-    view.statusReport = {} as never;
+    agent.statusReport = {} as never;
     const { code, stderr } = await cli(['status', '-s', socket]);
     expect(code).toBe(1);
     expect(stderr).toMatch(

@@ -41,7 +41,12 @@ describe('a valid file', () => {
       datapath: { workers: 'auto', offload: allOffloads(true) },
       staticPeers: [],
       staticPods: [],
-      api: { listen: undefined },
+      api: {
+        socketGroup: undefined,
+        readOnlySocket: undefined,
+        readOnlyGroup: undefined,
+        listen: undefined,
+      },
       log: { level: 'info', format: 'text' },
     });
   });
@@ -289,6 +294,21 @@ describe('a wrong file says where and what', () => {
       'listen without a port',
       `${minimal}api: {listen: localhost}\n`,
       /2:15: api\.listen: must be address:port/,
+    ],
+    [
+      'a group that is none',
+      `${minimal}api: {socketGroup: "a:b"}\n`,
+      /2:20: api\.socketGroup: must be a group of this host/,
+    ],
+    [
+      'a read-only socket in the place of the control socket',
+      `${minimal}api: {readOnlySocket: /run/warren/agent.sock}\n`,
+      'c.yaml:2:23: api.readOnlySocket: is node.socket too (give it another path)',
+    ],
+    [
+      'a group for a read-only socket that is not there',
+      `${minimal}api: {readOnlyGroup: wheel}\n`,
+      /2:22: api\.readOnlyGroup: has nothing to open without api\.readOnlySocket/,
     ],
     [
       'a log level that does not exist',

@@ -9,10 +9,10 @@ import { loadConfig, parseConfig } from '../../../src/config/load.ts';
 import { plainConfig } from '../../../src/config/render.ts';
 import { sectionNames, sections } from '../../../src/config/schema.ts';
 import { DROP_NAMES } from '../../../src/datapath/drops.ts';
-import { GOSSIP_COUNTERS } from '../../../src/membership/counters.ts';
+import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { VERSION } from '../../../src/package.ts';
-import { fakePeers, fakeStatus } from '../../helpers/fake-agent-view.ts';
+import { fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { blocks, codeSpans, DOCUMENTS, ROOT, readDocument, section, table } from '../../helpers/markdown.ts';
 
 /** A script without types: it runs before anything is built. */
@@ -170,7 +170,13 @@ describe('the table of dependencies', () => {
     expect(manifest.license).toBe('Apache-2.0');
     expect(readDocument('LICENSE')).toMatch(/^\s+Apache License\s+Version 2\.0, January 2004/);
     expect(manifest.version).toBe(VERSION);
-    expect(/^## \[(.+?)\]/m.exec(readDocument('CHANGELOG.md'))?.[1]).toBe(VERSION);
+    const sections = [...readDocument('CHANGELOG.md').matchAll(/^## \[(.+?)\](?: - (.+))?$/gm)];
+    const releases = sections.filter(([, name]) => name !== 'Unreleased');
+    expect(releases[0]?.[1]).toBe(VERSION);
+    for (const [line, , date] of releases) expect(date, line).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+    // What is to come stands above all of them, in one section.
+    expect(sections.length - releases.length).toBeLessThanOrEqual(1);
+    expect(sections.findIndex(([, name]) => name === 'Unreleased')).toBeLessThanOrEqual(0);
   });
 });
 

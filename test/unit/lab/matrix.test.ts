@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { CheckReport, CheckResult } from '../../../src/api/types.ts';
 import { buildMatrix, type Endpoint } from '../../../src/lab/matrix.ts';
+import type { CheckReport, CheckResult } from '../../../src/readmodel/reports.ts';
 
 const endpoints: Endpoint[] = [
   { node: 'node-a', pod: null },

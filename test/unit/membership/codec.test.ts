@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseAddress } from '../../../src/ip/address.ts';
+import { idOfPublicKey, verifySignature } from '../../../src/identity.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
+import { pack, packGroups, unpack } from '../../../src/link/packing.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
-import { idOfPublicKey, verifySignature } from '../../../src/membership/identity.ts';
-import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
-import { pack, packGroups, unpack } from '../../../src/membership/packing.ts';
 import { messageType, nodeRecordType } from '../../../src/membership/proto.ts';
 import { decodeRecord, encodeRecord, verifyRecord } from '../../../src/membership/record.ts';
 import { golden, goldenIdentity } from './golden.ts';
@@ -42,9 +41,6 @@ const samples: readonly Message[] = [
   { kind: 'syncResponse', source: idB, same: false, bucketDigests: new Uint8Array(2048).fill(9) },
   { kind: 'memberState', signed: golden.signed, status: 'suspect', statusAgeSeconds: 12 },
   { kind: 'memberState', signed: golden.signed, status: 'remembered', statusAgeSeconds: 86_400 },
-  { kind: 'targetsRequest', target: idA },
-  { kind: 'targetsResponse', node: 'node-a', addresses: [parseAddress('10.42.0.1')] },
-  { kind: 'podTarget', name: 'web', addresses: [parseAddress('fd42::2'), parseAddress('10.42.0.2')] },
   { kind: 'forget', member: idA, generation: 4, ageSeconds: 90 },
   {
     kind: 'keyRing',
@@ -57,8 +53,6 @@ const samples: readonly Message[] = [
       primaryVersion: 2,
     },
   },
-  { kind: 'keysRequest', target: idA },
-  { kind: 'keysResponse', primary: 'aabbccddeeff0011', fingerprints: ['aabbccddeeff0011'] },
 ];
 
 describe('gossip messages', () => {
@@ -108,8 +102,11 @@ describe('gossip messages', () => {
 
   const id = new Uint8Array(16);
   const outOfBounds: [string, Record<string, unknown>][] = [
-    ['an id of 15 bytes', { targetsRequest: { target: new Uint8Array(15) } }],
-    ['no id', { targetsRequest: {} }],
+    [
+      'an id of 15 bytes',
+      { suspect: { member: new Uint8Array(15), incarnation: 1, from: new Uint8Array(16) } },
+    ],
+    ['no id', { suspect: { incarnation: 1, from: new Uint8Array(16) } }],
     ['no body', {}],
     ['incarnation 0', { suspect: { member: id, incarnation: 0, from: id } }],
     [
@@ -161,8 +158,6 @@ describe('gossip messages', () => {
     ['a signature of 63 bytes', { record: { record: new Uint8Array(3), signature: new Uint8Array(63) } }],
     ['an empty record', { record: { signature: new Uint8Array(64) } }],
     ['a record of 641 bytes', { record: { record: new Uint8Array(641), signature: new Uint8Array(64) } }],
-    ['a name with an escape', { targetsResponse: { node: 'a\u001b[31m', addresses: [] } }],
-    ['a name of 64 characters', { podTarget: { name: 'a'.repeat(64), addresses: [] } }],
     ['a mask without its mode', { syncRequest: { source: id, mode: 2, buckets: new Uint8Array(32) } }],
     ['a mask of 31 bytes', { syncRequest: { source: id, mode: 3, buckets: new Uint8Array(31) } }],
     ['digests cut short', { syncResponse: { source: id, bucketDigests: new Uint8Array(2047) } }],
@@ -184,12 +179,15 @@ describe('gossip messages', () => {
         },
       },
     ],
-    [
-      'nine fingerprints',
-      { keysResponse: { primary: new Uint8Array(8), fingerprints: Array(9).fill(new Uint8Array(8)) } },
-    ],
-    ['nine addresses', { podTarget: { name: 'web', addresses: Array(9).fill(new Uint8Array(4)) } }],
   ];
+  // What 0.1.0 asked over the gossip: targets, pods, keys.
+  it.each([11, 12, 13, 16, 17])('refuses field %i, which is retired', (field) => {
+    const tag = (field << 3) | 2;
+    const header = tag < 0x80 ? [tag] : [(tag & 0x7f) | 0x80, tag >> 7];
+    const bytes = Uint8Array.of(...header, 18, 0x0a, 16, ...id);
+    expect(decodeMessage(bytes)).toEqual({ ok: false, reason: 'field' });
+  });
+
   it.each(outOfBounds)('refuses %s', (_what, raw) => {
     expect(decodeMessage(messageType.encode(raw).finish())).toEqual({ ok: false, reason: 'field' });
   });
@@ -252,10 +250,8 @@ describe('node records', () => {
   });
 
   it('refuses what is out of bounds', () => {
-    const raw = nodeRecordType.toObject(nodeRecordType.decode(golden.signed.bytes)) as Record<
-      string,
-      unknown
-    >;
+    const decoded = nodeRecordType.decode(golden.signed.bytes);
+    const raw = decoded.$type.toObject(decoded) as Record<string, unknown>;
     const lease = raw.lease as Record<string, unknown>;
     const changes: Record<string, unknown>[] = [
       { publicKey: new Uint8Array(31) },

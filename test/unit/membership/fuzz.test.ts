@@ -1,21 +1,15 @@
 /** Any bytes at all, given to a node that runs: no crash, no change of state, and everything counted. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { FrameReader } from '../../../src/link/frame-stream.ts';
+import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/link/key-ring.ts';
+import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
+import { pack } from '../../../src/link/packing.ts';
+import { FRAME_KIND, type FrameKind, MAX_FRAME_BYTES, receiverOf, Sealer } from '../../../src/link/seal.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
-import { FrameReader } from '../../../src/membership/frame-stream.ts';
-import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/membership/key-ring.ts';
-import { fingerprintOf } from '../../../src/membership/key-ring-state.ts';
-import { pack } from '../../../src/membership/packing.ts';
-import {
-  FRAME_KIND,
-  type FrameKind,
-  MAX_FRAME_BYTES,
-  receiverOf,
-  Sealer,
-} from '../../../src/membership/seal.ts';
 import { SimulatedCluster, type SimulatedNode } from '../../../src/simulate/cluster.ts';
+import { RecordedAnswer } from '../../helpers/recorded-answer.ts';
 import { golden } from './golden.ts';
 
 const stranger = parseEndpoint('203.0.113.9:7946');
@@ -62,7 +56,7 @@ describe.each(['clear', 'sealed'])('a %s node that is sent', (kind) => {
 
   const deliver = (bytes: Uint8Array) => {
     node.host.handlers!.datagram(stranger, bytes);
-    const inbound = node.host.handlers!.accept(stranger);
+    const inbound = node.host.handlers!.accept(stranger, new RecordedAnswer());
     inbound.frame(bytes);
   };
 
@@ -167,11 +161,6 @@ describe("any byte changed in a member's own messages", () => {
         buckets: new Uint8Array(32),
       },
       { kind: 'syncResponse', source: b.id, same: false, bucketDigests: new Uint8Array(2048) },
-      { kind: 'targetsRequest', target: a.id },
-      { kind: 'targetsResponse', node: 'b', addresses: [parseAddress('10.42.0.1')] },
-      { kind: 'podTarget', name: 'web', addresses: [parseAddress('fd42::2')] },
-      { kind: 'keysRequest', target: a.id },
-      { kind: 'keysResponse', primary: 'aabbccddeeff0011', fingerprints: ['aabbccddeeff0011'] },
     ];
     const refusedKinds = new Set<string>();
     // Far beyond those of b itself.

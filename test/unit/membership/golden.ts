@@ -1,7 +1,8 @@
 /** One value of everything that goes over the wire, for golden bytes and round trips. */
+
+import { identityFromSeed } from '../../../src/identity.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
-import { identityFromSeed } from '../../../src/membership/identity.ts';
 import { signRecord } from '../../../src/membership/record.ts';
 
 /** The key pair of RFC 8032 section 7.1, test 1. */
@@ -23,6 +24,8 @@ export const golden = signRecord(goldenIdentity, {
     inUse: true,
   },
   left: false,
+  mtu: undefined,
+  inventory: undefined,
   session: '0102030405060708',
   generation: 3,
 });

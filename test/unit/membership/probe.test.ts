@@ -1,10 +1,11 @@
 /** What a ping is answered with, by nodes that have missed a restart. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { generateClusterKey, parseKeyRing } from '../../../src/link/key-ring.ts';
+import { pack, unpack } from '../../../src/link/packing.ts';
+import { newSession, receiverOf, Sealer } from '../../../src/link/seal.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
-import { generateClusterKey, parseKeyRing } from '../../../src/membership/key-ring.ts';
-import { pack, unpack } from '../../../src/membership/packing.ts';
-import { newSession, receiverOf, Sealer } from '../../../src/membership/seal.ts';
 import { endpointOf, SimulatedCluster, type SimulatedNode } from '../../../src/simulate/cluster.ts';
+import { deafStream } from '../../helpers/recorded-answer.ts';
 
 const keyRing = parseKeyRing(generateClusterKey(), 'test');
 const sealer = new Sealer('simulated', keyRing);
@@ -28,7 +29,7 @@ function answers(
   const back: Message[] = [];
   const { handlers } = from;
   from.handlers = {
-    accept: () => ({ frame: () => [] }),
+    accept: () => deafStream,
     datagram: (_from, bytes) => {
       const opened = sealer.open(bytes);
       if (!opened.ok) throw new Error(opened.reason);

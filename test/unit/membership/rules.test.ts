@@ -2,12 +2,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { TimerGroup } from '../../../src/clock.ts';
+import { loadOrCreateIdentity } from '../../../src/identity.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { fileLeaseStore } from '../../../src/lease/lease-store.ts';
 import { Awareness } from '../../../src/membership/awareness.ts';
 import { BroadcastQueue } from '../../../src/membership/broadcast-queue.ts';
-import { TimerGroup } from '../../../src/membership/clock.ts';
-import { loadOrCreateIdentity } from '../../../src/membership/identity.ts';
 import { deathIsNews, judgeSuspect, recordIsNews } from '../../../src/membership/merge-rule.ts';
 import { sample, seededRandom } from '../../../src/membership/random.ts';
 import { Suspicion, suspicionBounds, suspicionTimeoutMs } from '../../../src/membership/suspicion.ts';

@@ -1,274 +1,97 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { enableForwarding } from '../../../src/host/forwarding.ts';
+/** Named pods on a host in memory; test/e2e/pods.test.ts has them on real namespaces. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Attachments } from '../../../src/attachment/attachments.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
-import { PodManager, type PodManagerOptions } from '../../../src/pod/pod-manager.ts';
-import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
+import { PodManager } from '../../../src/pod/pod-manager.ts';
+import { MemoryHost } from '../../helpers/attachments.ts';
 
-const inPod = (netns: string, ...argv: string[]) =>
-  execFileSync('nsenter', [`--net=${netns}`, '--', ...argv], { encoding: 'utf8', stdio: 'pipe' });
-
-describe.skipIf(NO_NETNS)(`pods${NO_NETNS ? ` (skipped: ${NO_NETNS})` : ''}`, () => {
-  let node: ThrowawayNetns;
-  let stateDir: string;
-  const extra: ThrowawayNetns[] = [];
-
-  beforeEach(async () => {
-    node = throwawayNetns();
-    stateDir = mkdtempSync(join(tmpdir(), 'warren-pods-test-'));
-    // What the agent does before it makes pods: its own overlay address, and forwarding.
-    node.run('ip', 'link', 'set', 'dev', 'lo', 'up');
-    node.run('ip', 'address', 'add', '10.42.3.1/32', 'dev', 'lo');
-    node.run('ip', 'address', 'add', 'fd42:0:0:3::1/128', 'dev', 'lo', 'nodad');
-    await enableForwarding(new Set([4, 6]), 'lo', { netns: node.path });
+describe('named pods', () => {
+  let host: MemoryHost;
+  let attachments: Attachments;
+  beforeEach(() => {
+    host = new MemoryHost();
   });
 
-  afterEach(async () => {
-    await manager({ staticPods: [] }).removeAll();
-    for (const ns of extra.splice(0)) ns.remove();
-    node.remove();
-    rmSync(stateDir, { recursive: true });
-  });
+  /** A new run of the agent. */
+  function start(staticPods: readonly string[] = []): PodManager {
+    attachments = host.start();
+    return new PodManager({ nodeName: 'node-a', attachments, staticPods, log: silentLogger });
+  }
+  const codes = async (all: Promise<unknown>[]) =>
+    (await Promise.allSettled(all)).map((one) => (one.status === 'rejected' ? one.reason.code : 'ok'));
 
-  const manager = (options: Partial<PodManagerOptions> = {}) =>
-    new PodManager({
-      nodeName: node.name,
-      nodeId: node.name,
-      stateDir,
-      subnets: [parsePrefix('10.42.3.0/24'), parsePrefix('fd42:0:0:3::/64')],
-      mtu: 1400,
-      gsoMaxSegments: 44,
-      staticPods: [],
-      log: silentLogger,
-      netns: node.path,
-      ...options,
-    });
-
-  it('reach the node and each other over both families at once, without address checks that take time', async () => {
-    const pods = manager();
-    const [web, db] = await Promise.all([pods.add('web'), pods.add('db')]);
-    expect(web).toMatchObject({
+  it('are attachments of the client pod, in namespaces of their own', async () => {
+    const pods = start();
+    const web = await pods.add('web', { labels: { app: 'web' } });
+    expect(web).toEqual({
       name: 'web',
       addresses: ['10.42.3.2', 'fd42:0:0:3::2'],
-      netns: `/run/netns/warren-${node.name}-web`,
+      netns: '/run/netns/warren-node-a-web',
+      hostInterface: expect.stringMatching(/^wp[0-9a-f]{12}$/),
       status: 'ready',
       static: false,
+      labels: { app: 'web' },
     });
-    expect(db.addresses).toEqual(['10.42.3.3', 'fd42:0:0:3::3']);
-    expect(web.hostInterface).toMatch(/^wp[0-9a-f]{12}$/);
-    expect(pods.list()).toEqual([web, db]);
-    for (const target of ['10.42.3.1', 'fd42:0:0:3::1', ...db.addresses]) {
-      expect(inPod(web.netns, 'ping', '-n', '-c1', '-W2', target)).toContain(' 0% packet loss');
-    }
-    for (const target of db.addresses) {
-      expect(node.run('ping', '-n', '-c1', '-W2', target)).toContain(' 0% packet loss');
-    }
-    // The node shows its pods its overlay address, whatever other addresses it has.
-    expect(node.run('ip', 'route', 'show', '10.42.3.2')).toContain(' src 10.42.3.1 ');
-    expect(inPod(web.netns, 'ip', 'link', 'show', 'dev', 'eth0')).toContain(' mtu 1400 ');
-    const hostEnd = `/proc/sys/net/ipv6/conf/${web.hostInterface}/accept_ra`;
-    expect(node.run('cat', hostEnd, `/proc/sys/net/ipv4/conf/${web.hostInterface}/rp_filter`)).toBe('0\n1\n');
-    expect(inPod(web.netns, 'cat', '/proc/sys/net/ipv6/conf/eth0/accept_ra')).toBe('0\n');
+    expect(attachments.get('web')).toMatchObject({ client: 'pod', ownsNetns: true, interfaceName: 'eth0' });
+    expect(await pods.remove('web')).toEqual(web);
+    expect(host.network.snapshot()).toEqual([]);
+    expect(await pods.add('db')).not.toHaveProperty('labels');
   });
 
-  it('cannot send from an IPv4 address that is not their own', async () => {
-    const pods = manager();
-    const web = await pods.add('web');
-    inPod(web.netns, 'ip', 'address', 'add', '10.42.3.99/32', 'dev', 'eth0');
-    const ping = (source: string) => inPod(web.netns, 'ping', '-n', '-c1', '-W1', '-I', source, '10.42.3.1');
-    expect(ping('10.42.3.2')).toContain(' 0% packet loss');
-    expect(() => ping('10.42.3.99')).toThrow();
-  });
-
-  it('are left untouched by a restart, down to the interface and its addresses', async () => {
-    const web = await manager().add('web');
-    const look = () => inPod(web.netns, 'ip', '-json', 'address', 'show', 'dev', 'eth0');
-    const before = look();
-    const restarted = manager();
-    await restarted.restore();
-    expect(restarted.list()).toEqual([web]);
-    expect(JSON.parse(look())).toEqual(JSON.parse(before));
-    expect(node.run('ip', 'route', 'get', '10.42.3.2')).toContain(web.hostInterface);
-  });
-
-  it('are repaired where something is missing', async () => {
-    const first = manager();
-    const web = await first.add('web');
-    const db = await first.add('db');
-    const cache = await first.add('cache');
-    node.run('ip', 'link', 'delete', 'dev', web.hostInterface);
-    execFileSync('ip', ['netns', 'delete', `warren-${node.name}-db`]);
-    // What a reboot leaves of a namespace: a file that is none.
-    writeFileSync(db.netns, '');
-    inPod(cache.netns, 'ip', 'route', 'flush', 'default');
-    inPod(cache.netns, 'ip', 'address', 'add', '10.42.3.77/32', 'dev', 'eth0');
+  it('exist once: of two at the same time one is refused, and after a removal the name is free', async () => {
+    const pods = start();
+    expect(await codes([pods.add('web'), pods.add('web')])).toEqual(['ok', 'POD_EXISTS']);
     expect(
-      manager()
-        .list()
-        .map(({ status }) => status),
-    ).toEqual(['ready', 'missing', 'ready']);
-    const again = manager();
-    await again.restore();
-    expect(again.list()).toEqual([web, db, cache]);
-    for (const pod of [web, db, cache]) {
-      for (const target of ['10.42.3.1', 'fd42:0:0:3::1']) {
-        expect(inPod(pod.netns, 'ping', '-n', '-c1', '-W2', target)).toContain(' 0% packet loss');
-      }
-    }
-    expect(inPod(cache.netns, 'ip', 'address', 'show', 'dev', 'eth0')).not.toContain('10.42.3.77');
+      await codes([pods.remove('web'), pods.add('web'), pods.remove('web'), pods.remove('web')]),
+    ).toEqual([...['ok', 'ok', 'ok', 'POD_UNKNOWN']]);
   });
 
-  it('keep an open TCP connection over a restart', async () => {
-    const web = await manager().add('web');
-    const script = (code: string) => ['-e', code];
-    const listener = `require('net').createServer(s => s.pipe(s)).listen(7, '0.0.0.0', () => console.log('up'))`;
-    const server = spawn('nsenter', [`--net=${web.netns}`, process.execPath, ...script(listener)]);
-    await new Promise((resolve) => server.stdout.once('data', resolve));
-    const client = spawn('nsenter', [
-      `--net=${node.path}`,
-      process.execPath,
-      ...script(
-        `const s = require('net').connect(7, '10.42.3.2'); process.stdin.pipe(s).pipe(process.stdout)`,
-      ),
-    ]);
-    const echo = async (text: string) => {
-      const answer = new Promise((resolve) => client.stdout.once('data', (data) => resolve(String(data))));
-      client.stdin.write(text);
-      return answer;
-    };
-    try {
-      expect(await echo('before')).toBe('before');
-      await manager().restore();
-      expect(await echo('after')).toBe('after');
-    } finally {
-      server.kill();
-      client.kill();
-    }
-  });
-
-  it('get the next address, not the one just freed, also after a restart', async () => {
-    const pods = manager();
-    await pods.add('a');
-    await pods.remove('a');
-    expect(existsSync(`/run/netns/warren-${node.name}-a`)).toBe(false);
-    expect((await pods.add('b')).addresses).toEqual(['10.42.3.3', 'fd42:0:0:3::3']);
-    await pods.remove('b');
-    expect((await manager().add('c')).addresses).toEqual(['10.42.3.4', 'fd42:0:0:3::4']);
-  });
-
-  it('take a namespace that exists, and leave it there', async () => {
-    const ns = throwawayNetns();
-    extra.push(ns);
-    const pods = manager();
-    const pod = await pods.add('given', { netns: ns.path });
-    expect(pod.netns).toBe(ns.path);
-    expect(ns.run('ping', '-n', '-c1', '-W2', '10.42.3.1')).toContain(' 0% packet loss');
-    await expect(pods.add('twice', { netns: ns.path })).rejects.toMatchObject({ code: 'POD_NETNS_TAKEN' });
-    await pods.remove('given');
-    expect(() => ns.run('ip', 'link', 'show', 'dev', 'eth0')).toThrow(/does not exist/);
-  });
-
-  it('whose given namespace is gone are missing, and keep their addresses', async () => {
-    const ns = throwawayNetns();
-    await manager().add('given', { netns: ns.path });
-    ns.remove();
-    const pods = manager();
-    await pods.restore();
-    expect(pods.list()).toMatchObject([
-      { name: 'given', status: 'missing', addresses: ['10.42.3.2', 'fd42:0:0:3::2'] },
-    ]);
-    expect((await pods.add('next')).addresses[0]).toBe('10.42.3.3');
-    await pods.remove('given');
-    expect(pods.list().map(({ name }) => name)).toEqual(['next']);
-  });
-
-  it('are refused with a reason, and leave nothing behind', async () => {
-    const pods = manager();
-    const ns = throwawayNetns();
-    extra.push(ns);
-    ns.run('ip', 'link', 'add', 'name', 'eth0', 'type', 'bridge');
-    const stray = `/run/netns/warren-${node.name}-stray`;
-    execFileSync('ip', ['netns', 'add', `warren-${node.name}-stray`]);
-    try {
-      await pods.add('web');
-      const refused: [string, string | undefined, string][] = [
-        ['web', undefined, 'POD_EXISTS'],
-        ['Web', undefined, 'POD_NAME_INVALID'],
-        ['-', undefined, 'POD_NAME_INVALID'],
-        ['../x', undefined, 'POD_NAME_INVALID'],
-        ['a'.repeat(64), undefined, 'POD_NAME_INVALID'],
-        ['x', 'relative', 'POD_NETNS_MISSING'],
-        ['x', '/no/such/path', 'POD_NETNS_MISSING'],
-        ['x', '/etc/passwd', 'POD_NETNS_MISSING'],
-        ['x', node.path, 'POD_NETNS_IS_NODE'],
-        ['x', ns.path, 'POD_INTERFACE_EXISTS'],
-        ['stray', undefined, 'POD_NETNS_EXISTS'],
-      ];
-      const before = node.run('ip', '-o', 'link');
-      for (const [name, netns, code] of refused) {
-        await expect(pods.add(name, { netns })).rejects.toMatchObject({ code });
-      }
-      expect(node.run('ip', '-o', 'link')).toBe(before);
-      expect(pods.list().map(({ name }) => name)).toEqual(['web']);
-      expect(readFileSync(join(stateDir, 'pods.json'), 'utf8')).not.toContain('"x"');
-      expect(existsSync(stray)).toBe(true);
-      await expect(pods.remove('x')).rejects.toMatchObject({ code: 'POD_UNKNOWN' });
-    } finally {
-      execFileSync('ip', ['netns', 'delete', `warren-${node.name}-stray`]);
-    }
-  });
-
-  it('roll back what was made when a later step fails', async () => {
-    // The namespace is made first; then an interface of this size is refused.
-    const pods = manager({ mtu: 70_000 });
-    await expect(pods.add('big')).rejects.toMatchObject({ code: 'HOST_COMMAND_FAILED' });
-    expect(pods.list()).toEqual([]);
-    expect(existsSync(`/run/netns/warren-${node.name}-big`)).toBe(false);
-    expect(manager().list()).toEqual([]);
-  });
-
-  it('end where the subnet does, with all addresses named as taken', async () => {
-    const pods = manager({ subnets: [parsePrefix('10.42.3.0/30')] });
-    expect((await pods.add('only')).addresses).toEqual(['10.42.3.2']);
-    await expect(pods.add('more')).rejects.toMatchObject({
-      code: 'POD_SUBNET_EXHAUSTED',
-      message: expect.stringContaining('10.42.3.0/30 has no free address: all 1 are taken'),
+  it('have a namespace each, also where two ask for one at the same time', async () => {
+    const pods = start();
+    host.network.makeNamespace('/run/netns/blue');
+    host.network.aliasNamespace('/run/netns/blue', '/proc/9/ns/net');
+    const asked = [pods.add('a', { netns: '/run/netns/blue' }), pods.add('b', { netns: '/proc/9/ns/net' })];
+    expect(await codes(asked)).toEqual(['ok', 'POD_NETNS_TAKEN']);
+    // Nor in one that has an attachment under another interface's name.
+    host.network.makeNamespace('/run/netns/red');
+    await attachments.add({
+      ...{ id: 'c/net1', client: 'cni', name: 'c', netns: '/run/netns/red', interfaceName: 'net1' },
     });
-    await expect(manager({ subnets: [] }).add('none')).rejects.toMatchObject({ code: 'POD_NO_SUBNET' });
+    expect(await codes([pods.add('b', { netns: '/run/netns/red' })])).toEqual(['POD_NETNS_TAKEN']);
   });
 
-  it('of the configuration are made, kept, and go when they are no longer listed', async () => {
-    const pods = manager({ staticPods: ['web', 'db'] });
+  it('are a list without what others have attached, which their removal does not touch', async () => {
+    const pods = start();
+    await attachments.add({ id: 'endpoint', client: 'docker', name: 'x' });
+    await pods.add('web');
+    expect(pods.list().map(({ name }) => name)).toEqual(['web']);
+    await expect(pods.remove('endpoint')).rejects.toMatchObject({ code: 'POD_UNKNOWN' });
+  });
+
+  it('that the configuration lists are made in its order, become static, and go when listed no more', async () => {
+    const before = start();
+    await before.add('web');
+    const pods = start(['db', 'web', 'cache']);
     await pods.restore();
-    expect(pods.list().map((pod) => [pod.name, pod.static, pod.status])).toEqual([
-      ['web', true, 'ready'],
-      ['db', true, 'ready'],
+    expect(pods.list().map((pod) => [pod.name, pod.static, pod.addresses[0]])).toEqual([
+      ['web', true, '10.42.3.2'],
+      ['db', true, '10.42.3.3'],
+      ['cache', true, '10.42.3.4'],
     ]);
     await expect(pods.remove('web')).rejects.toMatchObject({ code: 'POD_STATIC' });
-    const later = manager({ staticPods: ['db'] });
+    // One that somebody made before it was listed goes like any other.
+    const later = start(['cache']);
     await later.restore();
-    expect(later.list().map((pod) => pod.name)).toEqual(['db']);
-    expect(existsSync(`/run/netns/warren-${node.name}-web`)).toBe(false);
+    expect(later.list().map(({ name }) => name)).toEqual(['cache']);
+    expect(host.network.namespaces).toEqual(['/run/netns/warren-node-a-cache']);
   });
 
-  it('move where the node has other subnets', async () => {
-    await manager().add('web');
-    node.run('ip', 'address', 'add', '10.42.9.1/32', 'dev', 'lo');
-    const moved = manager({ subnets: [parsePrefix('10.42.9.0/24')] });
-    await moved.restore();
-    expect(moved.list()[0]?.addresses).toEqual(['10.42.9.2']);
-    const netns = moved.list()[0]!.netns;
-    const addresses = inPod(netns, 'ip', 'address', 'show', 'dev', 'eth0', 'scope', 'global');
-    expect(addresses).toContain('10.42.9.2/32');
-    expect(addresses).not.toContain('10.42.3.2');
-    expect(addresses).not.toContain('fd42');
-    expect(node.run('ip', 'route', 'show', 'proto', '87').trim().split('\n')).toEqual([
-      expect.stringMatching(/^10\.42\.9\.2 /),
-    ]);
-    expect(node.run('ip', '-6', 'route', 'show', 'proto', '87')).toBe('');
+  it('that cannot be made do not keep the others from it', async () => {
+    const pods = start(['db', 'web']);
+    host.network.makeNamespace('/run/netns/warren-node-a-db');
+    attachments.setSubnets([parsePrefix('10.42.3.0/24')]);
+    await pods.restore();
+    expect(pods.list().map(({ name, status }) => `${name} ${status}`)).toEqual(['web ready']);
   });
 });

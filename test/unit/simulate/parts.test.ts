@@ -3,7 +3,7 @@ import { buildProgram } from '../../../src/cli/main.ts';
 import { type Part, type PartResult, partsOf, replayOf } from '../../../src/simulate/parts.ts';
 import { runParts } from '../../../src/simulate/pool.ts';
 
-const everything = { seed: 7, nodes: 10_000, minutes: 60, histories: 10_000 };
+const everything = { seed: 7, nodes: 10_000, minutes: 60, histories: 10_000, attaches: 200 };
 
 test('parts cover the whole extent, each history once', () => {
   const parts = partsOf(everything);
@@ -14,6 +14,12 @@ test('parts cover the whole extent, each history once', () => {
     { kind: 'alarms', seed: 7, nodes: 1000, minutes: 60, lifeguard: true },
     { kind: 'alarms', seed: 7, nodes: 1000, minutes: 60, lifeguard: false },
   ]);
+  expect(parts.flatMap((part) => (part.kind === 'inventory' ? [[part.first, part.loss]] : []))).toEqual([
+    ['teller', 0],
+    ['owner', 0],
+    ['random', 0],
+    ['teller', 0.01],
+  ]);
   let next = 700_000;
   for (const part of parts) {
     if (part.kind !== 'leases') continue;
@@ -21,7 +27,7 @@ test('parts cover the whole extent, each history once', () => {
     next += part.histories;
   }
   expect(next).toBe(710_000);
-  expect(partsOf({ seed: 1, nodes: 30, minutes: 0, histories: 0 })).toHaveLength(2);
+  expect(partsOf({ seed: 1, nodes: 30, minutes: 0, histories: 0, attaches: 0 })).toHaveLength(2);
 });
 
 /** A runner whose parts end when they are told to. */
@@ -52,7 +58,7 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 test('the longest begin first, as many as there are threads, and results come in order', async () => {
   const { running, newRunner, open } = manualRunners();
-  const parts = partsOf({ seed: 1, nodes: 100, minutes: 60, histories: 0 });
+  const parts = partsOf({ seed: 1, nodes: 100, minutes: 60, histories: 0, attaches: 0 });
   const reported: Part[] = [];
   const done = runParts(parts, 2, newRunner, (_, part) => reported.push(part));
   expect(running.map(({ part }) => part)).toEqual([parts[3], parts[4]]);
@@ -71,13 +77,13 @@ test('the longest begin first, as many as there are threads, and results come in
 
 test('a part that cannot be run to its end names the command that does it again', async () => {
   const { running, newRunner, open } = manualRunners();
-  const [part] = partsOf({ seed: 5, nodes: 10, minutes: 0, histories: 0 });
+  const [part] = partsOf({ seed: 5, nodes: 10, minutes: 0, histories: 0, attaches: 0 });
   const done = runParts([part!], 4, newRunner, () => {});
   running[0]!.end(new Error('nobody knows'));
   await expect(done).rejects.toMatchObject({
     code: 'SIMULATION_FAILED',
     message: 'nobody knows',
-    hint: 'The same again: warren simulate --seed 5 --nodes 10 --minutes 0 --histories 0',
+    hint: 'The same again: warren simulate --seed 5 --nodes 10 --minutes 0 --histories 0 --attaches 0',
   });
   expect(open()).toBe(0);
 });

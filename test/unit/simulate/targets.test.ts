@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Dissemination } from '../../../src/simulate/dissemination.ts';
 import type { FalsePositives } from '../../../src/simulate/false-positives.ts';
+import type { InventorySpread } from '../../../src/simulate/inventory-spread.ts';
 import { renderReport } from '../../../src/simulate/report.ts';
 import type { SimulationResults } from '../../../src/simulate/results.ts';
 import {
@@ -29,12 +30,30 @@ function alarms(healthyDeclaredDead: number): FalsePositives {
   };
 }
 
+/** 99 % of its changes are known to all after so long. */
+function spread(p99: number, loss = 0, first: InventorySpread['first'] = 'teller'): InventorySpread {
+  const delays = { p50: p99 / 2, p99, most: p99 };
+  const bytes = { udp: 250, stream: 2 };
+  return {
+    ...{ nodes: 100, attachments: 100, changes: 200, loss, first, knownToAll: delays, knownToOne: delays },
+    ...{
+      shares: [[p99, 1]],
+      bytesPerChange: bytes,
+      bytesAtRest: bytes,
+      callsPerChange: 1,
+      mostCallsAtOnce: 6,
+    },
+    ...{ startMs: 1000, lateJoinMs: 300, lateJoinBytes: 3_000_000, healMs: 20_000, healKnownMs: 19_990 },
+  };
+}
+
 const good: SimulationResults = {
   seed: 1,
   gossipIntervalMs: PERIOD_MS,
   dissemination: [size(10, 2), size(100, 3), size(1000, 4), size(10_000, 5)],
   falsePositives: { withLifeguard: alarms(1), without: alarms(50) },
   leases: { firstSeed: 100_000, histories: 10_000, failures: [], slowestAgreementMs: 40_000 },
+  inventory: [spread(600), spread(900, 0.01), spread(2000, 0, 'owner')],
 };
 
 function missedBy(change: Partial<SimulationResults>): string[] {
@@ -44,7 +63,7 @@ function missedBy(change: Partial<SimulationResults>): string[] {
 }
 
 test('all are met where all is well', () => {
-  expect(evaluateTargets(good).map(({ verdict }) => verdict)).toEqual(Array(6).fill('met'));
+  expect(evaluateTargets(good).map(({ verdict }) => verdict)).toEqual(Array(7).fill('met'));
 });
 
 test('news that grows faster than log N is missed', () => {
@@ -75,9 +94,16 @@ test('a second healthy node declared dead, or one failed history, is missed', ()
   ]);
 });
 
+test('an attach that 99 of 100 times is not known to all after a second is missed, with loss too', () => {
+  const all = ['attaches known to all nodes (99 % of them)'];
+  expect(missedBy({ inventory: [spread(1000), spread(1000, 0.01)] })).toEqual([]);
+  expect(missedBy({ inventory: [spread(1001)] })).toEqual(all);
+  expect(missedBy({ inventory: [spread(600), spread(1001, 0.01)] })).toEqual(all);
+});
+
 test('what was not run is said to be not measured', () => {
   const leases = { firstSeed: 0, histories: 0, failures: [], slowestAgreementMs: 0 };
-  const nothing = { seed: 1, gossipIntervalMs: PERIOD_MS, dissemination: [], leases };
+  const nothing = { seed: 1, gossipIntervalMs: PERIOD_MS, dissemination: [], leases, inventory: [] };
   for (const { verdict } of evaluateTargets(nothing)) expect(verdict).toBe('not measured');
 });
 
@@ -99,8 +125,10 @@ test('the report has every verdict, and names the seeds that failed', () => {
   const failures = [{ seed: 100_007, violation: 'both hold it' }];
   const results = { ...good, leases: { ...good.leases, failures } };
   const page = renderReport(results, evaluateTargets(results)).get('simulation.md')!;
-  expect(page.match(/\| met \|/g)).toHaveLength(5);
+  expect(page.match(/\| met \|/g)).toHaveLength(6);
   expect(page).toContain('| 1 of 10,000 | missed |');
   expect(page).toContain('- seed 100007: both hold it');
+  expect(page).toContain('0.60 s, 0.90 s with 1 % loss (100 nodes of 100)');
+  expect(page).toContain('| who told of it, 1 % loss |');
   expect(page).not.toMatch(/undefined|NaN/);
 });

@@ -1,4 +1,5 @@
 import {
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -13,7 +14,12 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { WarrenError } from '../../../src/errors.ts';
-import { readStateFile, removeStateFile, writeStateFile } from '../../../src/state/state-file.ts';
+import {
+  readStateFile,
+  removeStateFile,
+  writeStateFile,
+  writeStateFileAsync,
+} from '../../../src/state/state-file.ts';
 
 const schema = z.object({ name: z.string(), pods: z.array(z.string()) });
 const value = { name: 'node-a', pods: ['web', 'dörte'] };
@@ -103,6 +109,66 @@ describe('state file', () => {
     writeStateFile(path, { ...value, name: 'node-c' });
     expect(readFileSync(victim, 'utf8')).toBe('untouched');
     expect(readStateFile(path, schema, 'pods')?.name).toBe('node-c');
+  });
+
+  describe('written without blocking', () => {
+    it('is the same to the byte, private, and the only file that is left', async () => {
+      const path = join(folder, 'new', 'pods.json');
+      await writeStateFileAsync(path, value, 'node-a');
+      const bytes = readFileSync(path);
+      expect(readStateFile(path, schema, 'pods', 'node-a')).toEqual(value);
+      expect(statSync(path).mode & 0o777).toBe(0o600);
+      expect(statSync(join(folder, 'new')).mode & 0o777).toBe(0o700);
+      writeStateFile(path, value, 'node-a');
+      expect(readFileSync(path)).toEqual(bytes);
+      expect(readdirSync(join(folder, 'new'))).toEqual(['pods.json']);
+    });
+
+    it('lets the event loop run while the disk works, and holds what was there when it was called', async () => {
+      const path = join(folder, 'large.json');
+      const pods = Array.from({ length: 20_000 }, (_, index) => `pod-${index}`);
+      let turns = 0;
+      let isWritten = false;
+      const write = writeStateFileAsync(path, { name: 'node-a', pods }).then(() => {
+        isWritten = true;
+      });
+      pods.length = 0;
+      while (!isWritten) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        turns++;
+      }
+      await write;
+      // Ten operations of the disk, none of which ends in the turn that began it.
+      expect(turns).toBeGreaterThan(5);
+      expect(readStateFile(path, schema, 'pods')?.pods).toHaveLength(20_000);
+    });
+
+    it('never writes through what a crash or somebody else left', async () => {
+      const path = join(folder, 'crash.json');
+      const victim = join(folder, 'victim');
+      writeFileSync(victim, 'untouched');
+      symlinkSync(victim, `${path}.tmp`);
+      await writeStateFileAsync(path, value);
+      expect(readFileSync(victim, 'utf8')).toBe('untouched');
+      expect(readStateFile(path, schema, 'pods')).toEqual(value);
+    });
+
+    it('leaves the old state where it fails', async () => {
+      const path = join(folder, 'x.json');
+      await writeStateFileAsync(path, value);
+      // A folder that is not empty, where the temporary file should be.
+      mkdirSync(join(`${path}.tmp`, 'in the way'), { recursive: true });
+      await expect(writeStateFileAsync(path, 1)).rejects.toMatchObject({ code: 'STATE_UNWRITABLE' });
+      expect(readStateFile(path, schema, 'pods')).toEqual(value);
+    });
+  });
+
+  it('is not written where it would be too long to be read again', async () => {
+    const path = join(folder, 'long.json');
+    const tooLong = 'x'.repeat(33 * 1024 * 1024);
+    expect(codeOf(() => writeStateFile(path, tooLong))).toBe('STATE_UNWRITABLE');
+    await expect(writeStateFileAsync(path, tooLong)).rejects.toMatchObject({ code: 'STATE_UNWRITABLE' });
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it('says what it could not write or read', () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import * as netlinkConstants from '../../../src/netlink/constants.ts';
 import * as constants from '../../../src/sys/constants.ts';
 import {
   CMSGHDR,
@@ -15,7 +16,9 @@ import {
   SOCK_FPROG,
   SOCKADDR_IN,
   SOCKADDR_IN6,
+  SOCKADDR_NL,
   SOCKADDR_UN,
+  TIMEVAL,
 } from '../../../src/sys/structs.ts';
 import { describeUnless, lacking } from '../../helpers/requirements.ts';
 
@@ -133,6 +136,25 @@ const LAYOUTS: readonly [string, object, Record<string, string>][] = [
       filter: 'offsetof(struct sock_fprog, filter)',
     },
   ],
+  [
+    'SOCKADDR_NL',
+    SOCKADDR_NL,
+    {
+      bytes: 'sizeof(struct sockaddr_nl)',
+      family: 'offsetof(struct sockaddr_nl, nl_family)',
+      port: 'offsetof(struct sockaddr_nl, nl_pid)',
+      groups: 'offsetof(struct sockaddr_nl, nl_groups)',
+    },
+  ],
+  [
+    'TIMEVAL',
+    TIMEVAL,
+    {
+      bytes: 'sizeof(struct timeval)',
+      seconds: 'offsetof(struct timeval, tv_sec)',
+      microseconds: 'offsetof(struct timeval, tv_usec)',
+    },
+  ],
 ];
 
 const HEADERS = [
@@ -146,11 +168,24 @@ const HEADERS = [
   'sys/uio.h',
   'sys/eventfd.h',
   'sys/ioctl.h',
+  'sys/file.h',
+  'sys/mount.h',
+  'sys/time.h',
+  'sched.h',
   'netinet/in.h',
   'net/if.h',
   'netinet/udp.h',
   'linux/filter.h',
   'linux/if_tun.h',
+  'linux/netlink.h',
+  'linux/rtnetlink.h',
+  'linux/if_addr.h',
+  'linux/if_link.h',
+  'linux/veth.h',
+  'linux/net_namespace.h',
+  'linux/netfilter.h',
+  'linux/netfilter/nfnetlink.h',
+  'linux/netfilter/nf_tables.h',
 ];
 
 /** What glibc keeps to itself (linux/in6.h, linux/socket.h), and what kernel headers before 6.2 lack. */
@@ -222,6 +257,12 @@ for (const compiler of COMPILERS) {
       const names = Object.keys(constants);
       const expressions = Object.fromEntries(names.map((name) => [name, name]));
       expect(differences(compiler, { ...constants }, expressions)).toEqual([]);
+    });
+
+    it('the numbers of netlink are those of the headers', () => {
+      const names = Object.keys(netlinkConstants);
+      const expressions = Object.fromEntries(names.map((name) => [name, name]));
+      expect(differences(compiler, { ...netlinkConstants }, expressions)).toEqual([]);
     });
 
     it('a wrong offset is noticed', () => {

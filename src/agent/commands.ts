@@ -1,0 +1,98 @@
+/** What the running agent can be told to do, and what it asks other nodes. */
+import type { Commands } from '../api/commands.ts';
+import type { Attachments } from '../attachment/attachments.ts';
+import { WarrenError } from '../errors.ts';
+import { formatPrefix, type Prefix } from '../ip/prefix.ts';
+import type { KeyCommands } from '../keys/key-commands.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
+import { parseKeyRing } from '../link/key-ring.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { PodManager } from '../pod/pod-manager.ts';
+import type { KeyChange, LeaveReport, NodeTargets } from '../readmodel/reports.ts';
+import type { Rpc } from '../rpc/rpc.ts';
+import { askAllTargets } from '../rpc/targets.ts';
+
+export interface CommandParts {
+  readonly nodeName: string;
+  readonly membership: Membership;
+  readonly leases: LeaseSource;
+  readonly pods: PodManager;
+  readonly attachments: Attachments;
+  readonly keys: KeyCommands;
+  readonly rpc: Rpc;
+  readonly ownTargets: () => NodeTargets;
+  /** Those that pods get addresses of; empty before the data plane is active. */
+  readonly subnets: () => readonly Prefix[];
+  /** This node has left for good. */
+  readonly onLeave: () => void;
+}
+
+export function agentCommands(parts: CommandParts): Commands {
+  const { membership, pods, keys, rpc, ownTargets } = parts;
+  return {
+    addPod: async (name, options) => {
+      refuseWithoutSubnet(parts);
+      return pods.add(name, options);
+    },
+    removePod: (name) => pods.remove(name),
+    allTargets: async () => {
+      const { targets, unreachable } = await askAllTargets(rpc, membership.others());
+      const dead = membership
+        .members()
+        .filter(({ status, lease }) => status === 'dead' && lease !== undefined)
+        .map(({ name }) => ({
+          node: name,
+          reason: 'it is dead; `warren forget` it if it will not come back',
+        }));
+      return { targets: [ownTargets(), ...targets], unreachable: [...dead, ...unreachable] };
+    },
+    forget: (node) => {
+      const { name, id, lease } = membership.forget(node);
+      return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
+    },
+    leave: ({ force }) => leave(parts, force),
+    listKeys: () => keys.list(),
+    changeKeys: (change) => changeKeys(keys, change),
+  };
+}
+
+/** Right after a change of lease the old subnet is still in use: a pod would get an address from there. */
+function refuseWithoutSubnet({ leases, subnets }: CommandParts): void {
+  const { status, prefixes } = leases.state();
+  const text = (some: readonly Prefix[]) => some.map(formatPrefix).join(' ');
+  if (status === 'active' && text(prefixes) === text(subnets())) return;
+  throw new WarrenError('NO_SUBNET', `this node has no subnet yet (its lease is ${status})`, {
+    hint: 'See `warren status`.',
+  });
+}
+
+/** For good: pods go first, then the lease; the agent ends when this has been answered. */
+async function leave(
+  { nodeName, leases, attachments, onLeave }: CommandParts,
+  force: boolean,
+): Promise<LeaveReport> {
+  const names = attachments.list().map(({ name }) => name);
+  if (names.length > 0 && !force) {
+    const shown = names.slice(0, 10).join(', ') + (names.length > 10 ? ', ...' : '');
+    throw new WarrenError('LEAVE_PODS', `this node has ${names.length} pods: ${shown}`, {
+      hint: 'Remove them first (warren pod rm NAME); or with --force, which removes them.',
+    });
+  }
+  if (names.length > 0) await attachments.deleteAll();
+  const subnets = leases.state().prefixes.map(formatPrefix);
+  leases.release();
+  onLeave();
+  return { name: nodeName, subnets };
+}
+
+async function changeKeys(keys: KeyCommands, change: KeyChange): Promise<{ fingerprint: string }> {
+  const options = { force: change.force === true };
+  if (change.action === 'add') {
+    const [key] = parseKeyRing(change.key ?? '', 'the request').keys;
+    return { fingerprint: keys.add(key!) };
+  }
+  const fingerprint = change.fingerprint ?? '';
+  if (change.action === 'use') await keys.use(fingerprint, options);
+  else await keys.remove(fingerprint, options);
+  return { fingerprint };
+}

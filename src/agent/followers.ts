@@ -1,0 +1,177 @@
+/**
+ * What follows what while an agent runs:
+ *
+ *     lease  -> the data plane's subnets -> the pods' addresses
+ *     peers  -> the data plane's forwarding and routes
+ *     host   -> what was changed from outside is put back; a link's MTU and the underlay's address are followed
+ *
+ * Each goes its own way, so that peers do not wait for pods; each is tried again when it fails.
+ */
+import type { Attachments } from '../attachment/attachments.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { Host } from '../host/host.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import { formatEndpoint } from '../ip/endpoint.ts';
+import { formatPrefix, type Prefix } from '../ip/prefix.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
+import type { MovableTransport } from '../link/movable-transport.ts';
+import type { Logger } from '../log/logger.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { PeerView } from '../peers/peer-view.ts';
+import type { PodManager } from '../pod/pod-manager.ts';
+import type { Topic } from '../readmodel/topics.ts';
+import { HostGuard, type Repair } from './host-guard.ts';
+import { Reconciler } from './reconciler.ts';
+import { findUnderlay, moveUnderlay } from './underlay-move.ts';
+
+export interface FollowerParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly host: Host;
+  readonly dataPlane: DataPlane;
+  readonly transport: MovableTransport;
+  readonly membership: Membership;
+  readonly leases: LeaseSource;
+  readonly peers: PeerView;
+  readonly attachments: Attachments;
+  readonly pods: PodManager;
+  /** What the read model shows of these may be another now. */
+  readonly changed: (...topics: readonly Topic[]) => void;
+  /** What this host refuses from the start is for a person to put right: the agent is to end. */
+  readonly onFailure: (error: Error) => void;
+}
+
+export class Followers {
+  readonly #parts: FollowerParts;
+  readonly #lease: Reconciler;
+  readonly #peers: Reconciler;
+  readonly #guard: HostGuard;
+  #subnets: readonly Prefix[] = [];
+
+  constructor(parts: FollowerParts) {
+    this.#parts = parts;
+    const { clock, log, host, config, dataPlane, onFailure } = parts;
+    this.#lease = new Reconciler({
+      failing: 'the overlay cannot be brought up',
+      work: () => this.#followLease(),
+      clock,
+      log,
+      onFirstFailure: (error) => {
+        onFailure(error instanceof Error ? error : new Error(String(error)));
+        return true;
+      },
+    });
+    this.#peers = new Reconciler({
+      failing: 'cannot take over the peers and their routes',
+      work: () => this.#followPeers(),
+      clock,
+      log,
+    });
+    this.#guard = new HostGuard({
+      host,
+      clock,
+      log,
+      repair: () => this.#repair(),
+      underlay: () => dataPlane.underlay,
+      findUnderlay: () => findUnderlay(config, host, dataPlane.underlay),
+      moveTo: (underlay) => this.#moveTo(underlay),
+      isChanging: () => dataPlane.isBusy,
+    });
+  }
+
+  /** Those that the data plane works with: pods get addresses of them. Empty before it is active. */
+  get subnets(): readonly Prefix[] {
+    return this.#subnets;
+  }
+
+  /** What was put back on this host, by kind. */
+  get repairs(): Readonly<Record<string, number>> {
+    return this.#guard.counts;
+  }
+
+  /** What does not follow, one sentence each. */
+  problems(): string[] {
+    return [this.#lease.problem, this.#peers.problem, this.#guard.problem].filter(
+      (problem) => problem !== undefined,
+    );
+  }
+
+  start(): void {
+    const { leases, peers, attachments } = this.#parts;
+    leases.on('change', () => this.#lease.request());
+    peers.on('change', () => this.#peers.request());
+    attachments.on('change', () => leases.podsChanged());
+    this.#guard.start();
+    this.#peers.request();
+    this.#lease.request();
+  }
+
+  /** Resolves once nothing is being changed any more. */
+  async stop(): Promise<void> {
+    await this.#guard.stop();
+    await this.#lease.stop();
+    await this.#peers.stop();
+  }
+
+  /** To be called when something on the host may have changed. */
+  checkHost(): void {
+    this.#guard.check();
+  }
+
+  async #followLease(): Promise<void> {
+    const { leases, dataPlane, attachments, pods, log, changed } = this.#parts;
+    const { status, prefixes } = leases.state();
+    // A lost lease stays in use for the pods that it has: they reach each other and this node.
+    const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
+    if (!hasSubnets || textOf(prefixes) === textOf(this.#subnets)) return;
+    await dataPlane.activate(prefixes);
+    this.#subnets = prefixes;
+    const { vtep, mtu } = dataPlane;
+    log.info({ subnets: textOf(prefixes), vtep: formatEndpoint(vtep), mtu }, 'the overlay is up');
+    changed('status', 'routes', 'targets');
+    attachments.setSubnets(prefixes);
+    await pods.restore();
+    leases.podsChanged();
+  }
+
+  async #followPeers(): Promise<void> {
+    const { dataPlane, peers, changed } = this.#parts;
+    await dataPlane.update(peers.forwarding());
+    changed('peers', 'routes');
+  }
+
+  async #repair(): Promise<Repair> {
+    const { dataPlane, attachments, changed } = this.#parts;
+    const repaired = await dataPlane.repair();
+    if (this.#subnets.length === 0) return { done: repaired };
+    // With an address of the node the kernel drops the routes to pods that name it as their source.
+    if (repaired.length > 0) await attachments.restore();
+    const { done, failed } = await attachments.repair();
+    if (repaired.length + done.length > 0) changed('status', 'pods');
+    return { done: [...repaired, ...done.map(() => 'pod' as const)], error: failed[0]?.error };
+  }
+
+  async #moveTo(underlay: Underlay): Promise<void> {
+    const { config, dataPlane, transport, membership, attachments, log, changed } = this.#parts;
+    const before = formatEndpoint(dataPlane.vtep);
+    await moveUnderlay(config, underlay, dataPlane, transport);
+    const { vtep, mtu, gsoMaxSegments } = dataPlane;
+    const isElsewhere = formatEndpoint(vtep) !== before;
+    log.warn(
+      { vtep: formatEndpoint(vtep), mtu },
+      isElsewhere ? "the underlay's address has changed" : "the underlay's link has changed",
+    );
+    const gossip = { address: underlay.address, port: config.underlay.gossipPort };
+    membership.updateSelf({ gossip, vtep, mtu });
+    changed('status', 'routes');
+    this.#peers.request();
+    await attachments.setLimits({ mtu, gsoMaxSegments });
+  }
+}
+
+function textOf(prefixes: readonly Prefix[]): string {
+  return prefixes.map(formatPrefix).join(' ');
+}

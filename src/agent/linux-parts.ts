@@ -1,0 +1,67 @@
+/** The parts of an agent on Linux: the real clock, host, disk, devices, sockets. */
+import { agentIsRunning } from '../api/client.ts';
+import type { Commands } from '../api/commands.ts';
+import { startApiServer } from '../api/server.ts';
+import { startTcpApi } from '../api/tcp.ts';
+import { realClock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import { UserspaceDataPlane } from '../dataplane/userspace.ts';
+import { linuxParts as userspaceOnLinux } from '../dataplane/userspace-parts.ts';
+import { WarrenError } from '../errors.ts';
+import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
+import { groupId } from '../host/group.ts';
+import { linuxHost } from '../host/host.ts';
+import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
+import type { Logger } from '../log/logger.ts';
+import type { ReadModel } from '../readmodel/read-model.ts';
+import type { AgentParts } from './parts.ts';
+import { fileState } from './state.ts';
+
+/** Reads the state folder and the key file, and throws what is wrong with them. */
+export function linuxParts(config: Config, log: Logger): AgentParts {
+  return {
+    clock: realClock,
+    log,
+    host: linuxHost(),
+    state: fileState(config, log),
+    openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: userspaceOnLinux() }),
+    transport: (bind, { streamTimeoutMs }) => new UdpTcpTransport({ bind, logger: log, streamTimeoutMs }),
+    attachmentNetwork: new LinuxAttachmentNetwork({ log }),
+    serve: (model, commands) => serve(config, model, commands, log),
+  };
+}
+
+/** Throws AGENT_RUNNING if another agent answers on this one's control socket. */
+export async function refuseSecondAgent({ node }: Config): Promise<void> {
+  if (!(await agentIsRunning(node.socket))) return;
+  throw new WarrenError('AGENT_RUNNING', `another agent answers on ${node.socket}`, {
+    hint: 'Stop it first, or give this one its own node.socket, node.stateDir and tun.name.',
+  });
+}
+
+async function serve(
+  { node, api }: Config,
+  model: ReadModel,
+  commands: Commands,
+  log: Logger,
+): Promise<{ close(): Promise<void> }> {
+  const servers: { close(): Promise<void> }[] = [];
+  const close = async () => {
+    for (const server of servers.splice(0).reverse()) await server.close();
+  };
+  const group = (name: string | undefined) => (name === undefined ? undefined : groupId(name));
+  try {
+    const gid = await group(api.socketGroup);
+    servers.push(await startApiServer({ path: node.socket, gid, model, commands, log }));
+    if (api.readOnlySocket !== undefined) {
+      const path = api.readOnlySocket;
+      const readers = await group(api.readOnlyGroup);
+      servers.push(await startApiServer({ path, gid: readers, model, commands: undefined, log }));
+    }
+    if (api.listen !== undefined) servers.push(await startTcpApi({ listen: api.listen, model, log }));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { close };
+}

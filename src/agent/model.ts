@@ -1,0 +1,60 @@
+/** The read model over the parts of a running agent. */
+import { nodeAddress } from '../attachment/addresses.ts';
+import type { Config } from '../config/config.ts';
+import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
+import type { Membership } from '../membership/membership.ts';
+import { VERSION } from '../package.ts';
+import type { PeerView } from '../peers/peer-view.ts';
+import type { PodSource } from '../readmodel/ports.ts';
+import { LiveReadModel } from '../readmodel/read-model.ts';
+
+export interface ModelParts {
+  readonly config: Config;
+  /** Gossip goes under a cluster key. */
+  readonly sealed: boolean;
+  readonly membership: Membership;
+  readonly leases: LeaseSource;
+  readonly peers: PeerView;
+  readonly dataPlane: DataPlane;
+  readonly pods: PodSource;
+  /** That the data plane works by now. */
+  readonly subnets: () => readonly Prefix[];
+  /** Besides those of leases and peers. */
+  readonly problems: () => readonly string[];
+  /** What was put back on this host, by kind. */
+  readonly repairs: () => Readonly<Record<string, number>>;
+}
+
+export function agentModel(parts: ModelParts): LiveReadModel {
+  const { config, sealed, membership, leases, peers, dataPlane, pods, subnets, problems, repairs } = parts;
+  return new LiveReadModel({
+    facts: {
+      version: VERSION,
+      name: config.node.name,
+      pid: process.pid,
+      clusterName: config.cluster.name,
+      sealed,
+      gossipPort: config.underlay.gossipPort,
+      encapsulation: config.encapsulation,
+      uptimeSeconds: () => process.uptime(),
+    },
+    members: {
+      id: membership.id,
+      members: () => membership.members(),
+      problems,
+      counters: () => membership.counters(),
+      on: (event, listener) => {
+        membership.on('removed', listener);
+        return membership.on(event, listener);
+      },
+    },
+    leases,
+    peers,
+    dataPlane,
+    own: { subnets, addresses: () => subnets().map(nodeAddress) },
+    pods,
+    repairs,
+  });
+}

@@ -1,0 +1,45 @@
+/** All that an agent has of the world outside. */
+import type { Commands } from '../api/commands.ts';
+import type { AttachmentNetwork } from '../attachment/link.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/config.ts';
+import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { Host } from '../host/host.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
+import type { Transport } from '../link/transport.ts';
+import type { Logger } from '../log/logger.ts';
+import type { Random } from '../membership/random.ts';
+import type { MembershipTiming } from '../membership/timing.ts';
+import type { ReadModel } from '../readmodel/read-model.ts';
+import type { AgentState } from './state.ts';
+
+export interface AgentParts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly host: Host;
+  readonly state: AgentState;
+  /** Opens devices and sockets. Throws what is missing. */
+  readonly openDataPlane: (options: DataPlaneOptions) => DataPlane;
+  /** Of gossip and requests; bound when it is opened. */
+  readonly transport: (bind: Endpoint, timing: MembershipTiming) => Transport;
+  /** `problems`: what does not work as it should here, one sentence each. */
+  readonly attachmentNetwork: AttachmentNetwork & { problems?(): string[] };
+  /** Serves model and commands; absent: nobody can ask this agent. */
+  readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
+  /** Where this node's own subnet comes from; absent: it is settled over gossip. */
+  readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
+  readonly random?: Random;
+}
+
+export interface DataPlaneOptions {
+  readonly config: Config;
+  readonly underlay: Underlay;
+  readonly log: Logger;
+  /** It cannot go on. */
+  readonly onFailure: (error: Error) => void;
+  /** A device that it needs was deleted: `repair` makes it anew. */
+  readonly onDeviceLost: () => void;
+}

@@ -1,0 +1,37 @@
+/** What an agent keeps over its restarts. On Linux it is files in the state folder; tests have it in memory. */
+import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachment-store.ts';
+import type { Config } from '../config/config.ts';
+import { type Identity, loadOrCreateIdentity } from '../identity.ts';
+import { fileVersionStore, type VersionStore } from '../inventory/version-store.ts';
+import { fileLeaseStore, type LeaseStore } from '../lease/lease-store.ts';
+import { ClusterKeys, fileKeyChanges } from '../link/cluster-keys.ts';
+import { loadKeyRing } from '../link/key-ring.ts';
+import type { Logger } from '../log/logger.ts';
+import { fileMembershipStore, type MembershipStore } from '../membership/store.ts';
+import { makeStateFolder } from '../state/state-file.ts';
+
+export interface AgentState {
+  readonly identity: Identity;
+  /** Undefined: the cluster has no key, and its gossip is clear text. */
+  readonly keys: ClusterKeys | undefined;
+  readonly lease: LeaseStore;
+  readonly membership: MembershipStore;
+  readonly attachments: AttachmentStore;
+  readonly inventory: VersionStore;
+}
+
+/** Throws what is wrong with the key file or the state folder. An identity is made where there is none. */
+export function fileState({ node, cluster }: Config, log: Logger): AgentState {
+  const keyFile = cluster.keyFile === undefined ? undefined : loadKeyRing(cluster.keyFile, log);
+  makeStateFolder(node.stateDir);
+  const keys = keyFile && new ClusterKeys(keyFile, fileKeyChanges(node.stateDir));
+  const identity = loadOrCreateIdentity(node.stateDir);
+  return {
+    identity,
+    keys,
+    lease: fileLeaseStore(node.stateDir, identity.id),
+    membership: fileMembershipStore(node.stateDir, identity.id),
+    attachments: fileAttachmentStore(node.stateDir, identity.id),
+    inventory: fileVersionStore(node.stateDir, identity.id),
+  };
+}

@@ -1,0 +1,29 @@
+/** What can be asked of the agent that is more than reading what it knows: changes, and questions to other nodes. */
+import type {
+  AllTargets,
+  ForgetReport,
+  KeyChange,
+  KeyListReport,
+  LeaveReport,
+  PodReport,
+} from '../readmodel/reports.ts';
+
+export interface AddPodOptions {
+  /** Path of a network namespace that exists; default: the pod gets its own. */
+  readonly netns?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface Commands {
+  addPod(name: string, options: AddPodOptions): Promise<PodReport>;
+  removePod(name: string): Promise<PodReport>;
+  /** What every node that can be asked has to be reached, this one first. */
+  allTargets(): Promise<AllTargets>;
+  /** Forgets a dead node, by name or id, on the whole cluster. */
+  forget(node: string): ForgetReport;
+  /** Gives the subnets back, and has the agent end once this is answered. Refused while there are pods, unless forced. */
+  leave(options: { readonly force: boolean }): Promise<LeaveReport>;
+  listKeys(): Promise<KeyListReport>;
+  /** The fingerprint of the key. */
+  changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;
+}

@@ -1,0 +1,126 @@
+/**
+ * The routes of the control sockets:
+ *
+ *     GET    /v1/status /v1/peers /v1/routes /v1/pods
+ *     GET    /v1/targets           this node's addresses and pods
+ *     GET    /v1/watch?topics=status,peers&interval=2    server-sent events, see watch-stream.ts
+ *
+ * and, for those who may do more than read,
+ *
+ *     POST   /v1/pods              {"name": "web", "netns": "/run/netns/blue"}   netns and labels may be absent
+ *     DELETE /v1/pods/NAME
+ *     DELETE /v1/peers/NODE        forgets a dead node, by name or id
+ *     POST   /v1/leave             {"force": true}: gives the subnets back and ends the agent; force removes its pods
+ *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
+ *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
+ *     GET    /v1/targets/all       the targets of every node that can be asked
+ */
+import type { Server } from 'node:http';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { z } from 'zod';
+import { realClock } from '../clock.ts';
+import { WarrenError } from '../errors.ts';
+import type { Logger } from '../log/logger.ts';
+import type { ReadModel } from '../readmodel/read-model.ts';
+import { TOPICS } from '../readmodel/topics.ts';
+import { newApp } from './app.ts';
+import type { Commands } from './commands.ts';
+import type { LoadedApp } from './late-server.ts';
+import { WatchStreams } from './watch-stream.ts';
+
+export interface ControlAppOptions {
+  readonly server: Server;
+  readonly model: ReadModel;
+  /** Undefined: whoever asks may read only. */
+  readonly commands: Commands | undefined;
+  readonly log: Logger;
+}
+
+export async function controlApp({ server, model, commands, log }: ControlAppOptions): Promise<LoadedApp> {
+  const app = newApp(server, log);
+  const streams = new WatchStreams({
+    model,
+    clock: realClock,
+    onBug: (error) => log.error({ err: error }, 'a stream of changes failed'),
+  });
+  for (const topic of TOPICS) app.get(`/v1/${topic}`, async () => model[topic]());
+  watchRoute(app, streams);
+  commandRoutes(app, commands);
+  await app.ready();
+  return { handle: app.routing, close: () => streams.close() };
+}
+
+const podRequest = z
+  .strictObject({
+    name: z.string(),
+    netns: z.string().optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+  })
+  .describe('the body must be {"name": "…"}, and may have "netns": "/…" and "labels": {"…": "…"}');
+const leaveRequest = z
+  .strictObject({ force: z.boolean().optional() })
+  .describe('the body must be {}, or {"force": true}');
+const keyRequest = z
+  .strictObject({
+    action: z.enum(['add', 'use', 'remove']),
+    key: z.string().optional(),
+    fingerprint: z.string().optional(),
+    force: z.boolean().optional(),
+  })
+  .describe('the body must be {"action": "add|use|remove", …}');
+
+function commandRoutes(app: FastifyInstance, commands: Commands | undefined): void {
+  /** For each request anew, before its body is looked at: on the read-only socket all of them are refused. */
+  const onRequest = async ({ method, url }: FastifyRequest) => {
+    if (commands !== undefined) return;
+    throw new WarrenError('READ_ONLY', `this socket is for reading: ${method} ${url} is not possible`, {
+      hint: "Use the agent's control socket, node.socket of its configuration.",
+    });
+  };
+  // Nothing is called on it: the hook above comes first.
+  const agent = commands as Commands;
+
+  app.post('/v1/pods', { onRequest, schema: { body: podRequest } }, async (request, reply) => {
+    const { name, ...options } = request.body as z.infer<typeof podRequest>;
+    reply.code(201);
+    return agent.addPod(name, options);
+  });
+  app.delete<Named>('/v1/pods/:name', { onRequest }, async ({ params }) => agent.removePod(params.name));
+  app.delete<Named>('/v1/peers/:name', { onRequest }, async ({ params }) => agent.forget(params.name));
+  app.post('/v1/leave', { onRequest, schema: { body: leaveRequest } }, async (request) => {
+    const { force } = request.body as z.infer<typeof leaveRequest>;
+    return agent.leave({ force: force === true });
+  });
+  app.get('/v1/keys', { onRequest }, async () => agent.listKeys());
+  app.post('/v1/keys', { onRequest, schema: { body: keyRequest } }, async (request) =>
+    agent.changeKeys(request.body as z.infer<typeof keyRequest>),
+  );
+  app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
+}
+
+interface Named {
+  Params: { name: string };
+}
+
+const watchRequest = z
+  .strictObject({
+    topics: z
+      .string()
+      .transform((text) => [...new Set(text.split(','))])
+      .pipe(z.array(z.enum(TOPICS))),
+    interval: z.coerce.number().min(0.1).max(86_400).optional(),
+  })
+  .describe(
+    `there must be ?topics= with some of ${TOPICS.join(',')}, and may be &interval= with seconds, 0.1 or more`,
+  );
+
+function watchRoute(app: FastifyInstance, streams: WatchStreams): void {
+  const options = { exposeHeadRoute: false, schema: { querystring: watchRequest } };
+  app.get('/v1/watch', options, (request, reply) => {
+    const { topics, interval } = request.query as z.infer<typeof watchRequest>;
+    const stream = streams.open(topics, interval === undefined ? undefined : interval * 1000, reply.raw);
+    reply.hijack();
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+    stream.start();
+  });
+}

@@ -1,0 +1,139 @@
+/**
+ * Who has which of a node's pod addresses. It keeps nothing on the disk itself: whoever owns the state calls `reserve`
+ * for each owner that it remembers, starts with the `last` that it remembers, and writes both after an `allocate`.
+ *
+ * Subnets may change while it runs. What an owner has stays its own, inside of the subnets or not, until it allocates
+ * again or is freed.
+ */
+import { WarrenError } from '../errors.ts';
+import { type Family, formatAddress, type IpAddress } from '../ip/address.ts';
+import { formatPrefix, type Prefix } from '../ip/prefix.ts';
+import { isPodAddress, nextPodAddress, podCapacity } from './addresses.ts';
+
+export interface AddressPoolOptions {
+  /** The node's own, one of each family at most. */
+  readonly subnets: readonly Prefix[];
+  /** The addresses given out last, one of each family at most: the next ones are those after them. */
+  readonly last: readonly IpAddress[];
+}
+
+export class AddressPool {
+  #subnets: readonly Prefix[];
+  readonly #last: Map<Family, IpAddress>;
+  /** Address to owner. Bounded by the owners, of which the caller has a limit. */
+  readonly #owners: Readonly<Record<Family, Map<bigint, string>>> = { 4: new Map(), 6: new Map() };
+  readonly #addresses = new Map<string, readonly IpAddress[]>();
+
+  constructor(options: AddressPoolOptions) {
+    this.#subnets = options.subnets;
+    this.#last = new Map(options.last.map((address) => [address.family, address]));
+  }
+
+  get subnets(): readonly Prefix[] {
+    return this.#subnets;
+  }
+
+  get last(): readonly IpAddress[] {
+    return [...this.#last.values()];
+  }
+
+  setSubnets(subnets: readonly Prefix[]): void {
+    this.#subnets = subnets;
+  }
+
+  ownerOf(address: IpAddress): string | undefined {
+    return this.#owners[address.family].get(address.value);
+  }
+
+  addressesOf(owner: string): readonly IpAddress[] {
+    return this.#addresses.get(owner) ?? [];
+  }
+
+  /** True if the owner has exactly one address in each of the node's subnets. */
+  fits(owner: string): boolean {
+    const addresses = this.addressesOf(owner);
+    return (
+      addresses.length === this.#subnets.length &&
+      this.#subnets.every((subnet) => addresses.some((address) => isPodAddress(subnet, address)))
+    );
+  }
+
+  /**
+   * Gives the owner one address of each subnet: the one in `requested`, else the one that it has there, else the next
+   * free one. What it had outside of them is freed. All or nothing. Throws POD_NO_SUBNET, POD_SUBNET_EXHAUSTED,
+   * ADDRESS_TAKEN, ADDRESS_OUTSIDE.
+   */
+  allocate(owner: string, requested: readonly IpAddress[] = []): readonly IpAddress[] {
+    if (this.#subnets.length === 0) {
+      throw new WarrenError('POD_NO_SUBNET', 'this node has no subnet yet, so it has no addresses for pods', {
+        hint: '`warren status` shows how far it is with its lease.',
+      });
+    }
+    for (const address of requested) this.#checkRequested(owner, address);
+    const next: IpAddress[] = [];
+    const addresses = this.#subnets.map((subnet) => {
+      const isThere = (address: IpAddress) => isPodAddress(subnet, address);
+      const known = requested.find(isThere) ?? this.addressesOf(owner).find(isThere);
+      if (known !== undefined) return known;
+      const free = this.#nextOf(subnet);
+      next.push(free);
+      return free;
+    });
+    for (const address of next) this.#last.set(address.family, address);
+    this.#assign(owner, addresses);
+    return addresses;
+  }
+
+  /**
+   * Makes exactly these the owner's, whatever the subnets are: it is remembered to have them, or they are to be given
+   * to nobody. Throws ADDRESS_TAKEN if another has one.
+   */
+  reserve(owner: string, addresses: readonly IpAddress[]): void {
+    for (const address of addresses) this.#checkFree(owner, address);
+    this.#assign(owner, addresses);
+  }
+
+  /** Nothing happens if it has none. */
+  free(owner: string): void {
+    for (const { family, value } of this.addressesOf(owner)) this.#owners[family].delete(value);
+    this.#addresses.delete(owner);
+  }
+
+  #assign(owner: string, addresses: readonly IpAddress[]): void {
+    this.free(owner);
+    for (const { family, value } of addresses) this.#owners[family].set(value, owner);
+    this.#addresses.set(owner, addresses);
+  }
+
+  #nextOf(subnet: Prefix): IpAddress {
+    const address = nextPodAddress(subnet, this.#owners[subnet.family], this.#last.get(subnet.family)?.value);
+    if (address !== undefined) return address;
+    throw new WarrenError(
+      'POD_SUBNET_EXHAUSTED',
+      `this node's subnet ${formatPrefix(subnet)} has no free address: all ${podCapacity(subnet)} are taken by pods`,
+      {
+        hint: 'Remove pods (warren pod rm NAME), or give nodes larger subnets (cluster.nodePrefixLengths).',
+      },
+    );
+  }
+
+  #checkRequested(owner: string, address: IpAddress): void {
+    if (!this.#subnets.some((subnet) => isPodAddress(subnet, address))) {
+      const subnets = this.#subnets.map(formatPrefix).join(' and ');
+      throw new WarrenError(
+        'ADDRESS_OUTSIDE',
+        `${formatAddress(address)} is not an address for pods in this node's ${subnets}`,
+        { hint: 'Ask for one in there (not its first two or its IPv4 broadcast address), or for none.' },
+      );
+    }
+    this.#checkFree(owner, address);
+  }
+
+  #checkFree(owner: string, address: IpAddress): void {
+    const other = this.ownerOf(address);
+    if (other === undefined || other === owner) return;
+    throw new WarrenError('ADDRESS_TAKEN', `${formatAddress(address)} belongs to ${other} already`, {
+      hint: 'Ask for another address, or for none.',
+    });
+  }
+}

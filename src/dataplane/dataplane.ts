@@ -1,0 +1,71 @@
+/**
+ * What moves the pods' packets between nodes, as control sees it. One object owns the underlay address, the MTU, the
+ * offloads and the traffic counters; control never asks which kind it has.
+ */
+import type { TrafficTotals } from '../datapath/counters.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
+
+export type { TrafficTotals };
+
+export interface DataPlane {
+  /** This node's tunnel endpoint. */
+  readonly vtep: Endpoint;
+  readonly underlay: Underlay;
+  /** Bytes of an inner packet: the underlay's MTU less the encapsulation, or less by configuration. */
+  readonly mtu: number;
+  /** Segments in a superpacket that just fills one send: what the TCP of pods and node is told to make. */
+  readonly gsoMaxSegments: number;
+  /** Whether it is changing the host just now: what it does then need not be looked at. */
+  readonly isBusy: boolean;
+  /**
+   * Gives the node the addresses of `subnets` (one of each family at most) and lets packets flow. Once active it
+   * may be called again with other subnets.
+   */
+  activate(subnets: readonly Prefix[]): Promise<void>;
+  /** Takes over who the peers are and what they own, in the host's routes too. Resolves once packets go by it. */
+  update(peers: readonly ForwardingPeer[]): Promise<void>;
+  /** Puts back what others removed or changed of its devices, addresses and routes; says what that was. */
+  repair(): Promise<DataPlaneRepair[]>;
+  /**
+   * Sends and receives at another address of this host, or with another MTU, from now on. If it throws, everything
+   * is as it was.
+   */
+  moveTo(underlay: Underlay): Promise<void>;
+  /** Stops; devices stay, with their addresses and routes. */
+  close(): Promise<void>;
+  report(): DataPlaneReport;
+  /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
+  traffic(key: string): TrafficTotals;
+}
+
+export type DataPlaneRepair = 'device' | 'link' | 'address' | 'route';
+
+export interface ForwardingPeer {
+  /** Unique and stable: a member's id, or `static/NAME`. */
+  readonly key: string;
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  readonly partialChecksums: boolean;
+  /** In order of growing precedence among all peers where subnets are the same. */
+  readonly subnets: readonly Prefix[];
+  /** Bytes of an inner packet that the peer's end of the path takes; undefined: it does not say. */
+  readonly mtu?: number | undefined;
+}
+
+export interface DataPlaneReport {
+  readonly type: 'userspace' | 'kernel';
+  /** The device that pods' packets take. */
+  readonly device: string;
+  /** Whether packets flow: it was activated, and nothing it needs is missing. */
+  readonly isActive: boolean;
+  /** Of outer headers, on each packet. */
+  readonly overheadBytes: number;
+  readonly workers: number;
+  /** What is in use of the kernel's offloads, by name. */
+  readonly offloads: Readonly<Record<string, boolean>>;
+  readonly totals: TrafficTotals;
+  /** Every drop reason by name, also those at 0. */
+  readonly drops: Readonly<Record<string, number>>;
+}

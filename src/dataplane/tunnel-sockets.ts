@@ -1,0 +1,49 @@
+/** The UDP sockets of the tunnel at one underlay address, opened and closed as one. */
+import type { Config } from '../config/config.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import { addressWords } from '../ip/address.ts';
+import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
+import type { UnderlaySockets } from '../underlay/underlay-socket.ts';
+import type { UserspaceParts } from './userspace-parts.ts';
+
+export interface TunnelSockets {
+  readonly receivers: UnderlaySockets;
+  /** With several workers each sends from a port of its own (RFC 7348, section 4.1: source ports vary). */
+  readonly senders: UnderlaySockets;
+}
+
+/** This node's tunnel endpoint at `underlay`. */
+export function vtepOn({ address }: Underlay, config: Config): Endpoint {
+  return { address, port: config.encapsulation.port };
+}
+
+/** One per worker, all bound; none is left open if it throws. */
+export function openTunnelSockets(
+  config: Config,
+  parts: UserspaceParts,
+  underlay: Underlay,
+  workers: number,
+): TunnelSockets {
+  const { udpSegment, udpGro } = config.datapath.offload;
+  const vtep = vtepOn(underlay, config);
+  const options = {
+    words: addressWords(underlay.address),
+    displayName: formatEndpoint(vtep),
+    wanted: { udpSegment, udpGro },
+    count: workers,
+  };
+  const receivers = parts.openSockets({ ...options, port: vtep.port });
+  if (workers === 1) return { receivers, senders: receivers };
+  try {
+    const wanted = { udpSegment, udpGro: false };
+    return { receivers, senders: parts.openSockets({ ...options, port: 0, sendsOnly: true, wanted }) };
+  } catch (error) {
+    parts.closeSockets(receivers);
+    throw error;
+  }
+}
+
+export function closeTunnelSockets({ receivers, senders }: TunnelSockets, parts: UserspaceParts): void {
+  parts.closeSockets(receivers);
+  if (senders !== receivers) parts.closeSockets(senders);
+}

@@ -1,0 +1,60 @@
+/**
+ * What the userspace data plane needs of its surroundings: a TUN device, UDP sockets, the packet path between them,
+ * and the host's network settings. On Linux they are the real ones; tests have some in memory.
+ */
+
+import type { ForwardingState } from '../datapath/forwarding.ts';
+import type { InNetns } from '../host/command.ts';
+import { enableForwarding } from '../host/forwarding.ts';
+import { configureTun, inspectTun, type TunFault, type TunNetwork } from '../host/tun-network.ts';
+import type { Family } from '../ip/address.ts';
+import { closeTunDevice, openTunDevice, type TunDevice, type TunOffloads } from '../tun/tun-device.ts';
+import { lockTun, type TunLock } from '../tun/tun-lock.ts';
+import {
+  closeUnderlaySockets,
+  openUnderlaySockets,
+  type UnderlaySocketOptions,
+  type UnderlaySockets,
+} from '../underlay/underlay-socket.ts';
+import { Datapath, type DatapathOptions } from './packet-threads.ts';
+import type { WorkerOffloads } from './worker-messages.ts';
+
+export interface UserspaceParts {
+  /** One agent per TUN device. Throws TUN_TAKEN. */
+  lockTun(name: string): TunLock;
+  /** Creates the device or takes it over. Throws what is missing on this host. */
+  openTun(name: string, queues: number, wanted: TunOffloads): TunDevice;
+  closeTun(device: TunDevice): void;
+  openSockets(options: UnderlaySocketOptions): UnderlaySockets;
+  closeSockets(sockets: UnderlaySockets): void;
+  /** Resolves once packets flow. */
+  startPath(options: DatapathOptions): Promise<PacketPath>;
+  /** Gives the settings that were changed. */
+  enableForwarding(families: ReadonlySet<Family>, underlayInterface: string): Promise<readonly string[]>;
+  configureTun(network: TunNetwork): Promise<void>;
+  /** What of `network` is not there; undefined if the device itself is gone. */
+  inspectTun(network: TunNetwork): Promise<TunFault[] | undefined>;
+}
+
+/** A packet path that runs: `Datapath`, or one that tests drive packet by packet. */
+export interface PacketPath {
+  readonly offloads: WorkerOffloads;
+  /** Resolves once all packets go by the new state. */
+  update(state: ForwardingState): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Linux, in the network namespace at the path `netns` or in this process's own. */
+export function linuxParts(where: InNetns = {}): UserspaceParts {
+  return {
+    lockTun,
+    openTun: openTunDevice,
+    closeTun: closeTunDevice,
+    openSockets: openUnderlaySockets,
+    closeSockets: ({ descriptors }) => closeUnderlaySockets(descriptors),
+    startPath: (options) => Datapath.start(options),
+    enableForwarding: (families, underlayInterface) => enableForwarding(families, underlayInterface, where),
+    configureTun: (network) => configureTun(network, where),
+    inspectTun: (network) => inspectTun(network, where),
+  };
+}

@@ -1,0 +1,371 @@
+/**
+ * The userspace data plane: the TUN device, the underlay sockets and the packet path between them. Device and
+ * sockets are opened when it is made, so that whatever is missing shows at once; packets flow from the moment the
+ * node has a lease. Everything that changes it happens one after the other.
+ */
+import { availableParallelism } from 'node:os';
+import { nodeAddress } from '../attachment/addresses.ts';
+import type { Config } from '../config/config.ts';
+import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
+import { WarrenError } from '../errors.ts';
+import type { TunNetwork } from '../host/tun-network.ts';
+import type { Underlay } from '../host/underlay-route.ts';
+import { sameAddress } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
+import type { Logger } from '../log/logger.ts';
+import type { TunDevice } from '../tun/tun-device.ts';
+import type { TunLock } from '../tun/tun-lock.ts';
+import type {
+  DataPlane,
+  DataPlaneRepair,
+  DataPlaneReport,
+  ForwardingPeer,
+  TrafficTotals,
+} from './dataplane.ts';
+import { ForwardingTable } from './forwarding-table.ts';
+import { overlayMtu, segmentsPerSend } from './mtu.ts';
+import { Traffic } from './traffic.ts';
+import { closeTunnelSockets, openTunnelSockets, type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
+import type { PacketPath, UserspaceParts } from './userspace-parts.ts';
+
+export interface UserspaceOptions {
+  readonly config: Config;
+  readonly underlay: Underlay;
+  readonly parts: UserspaceParts;
+  readonly log: Logger;
+  /** The packet path cannot go on. */
+  readonly onFailure: (error: Error) => void;
+  /** Somebody deleted the TUN device: `repair` makes it anew. */
+  readonly onDeviceLost: () => void;
+}
+
+export class UserspaceDataPlane implements DataPlane {
+  readonly #options: UserspaceOptions;
+  readonly #workers: number;
+  readonly #traffic: Traffic;
+  readonly #table = new ForwardingTable();
+  readonly #lock: TunLock;
+  #underlay: Underlay;
+  #mtu: number;
+  #sockets: TunnelSockets;
+  #tun: TunDevice;
+  #isTunLost = false;
+  #path: PacketPath | undefined;
+  #subnets: readonly Prefix[] = [];
+  #peers: readonly ForwardingPeer[] = [];
+  /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
+  #extraPrefixes: readonly Prefix[] = [];
+  /** The change that is under way or waits; each waits for the one before. */
+  #turn: Promise<void> = Promise.resolve();
+  #turnsOpen = 0;
+
+  /** Opens the TUN device and binds the underlay sockets. Throws a WarrenError that says what is missing. */
+  constructor(options: UserspaceOptions) {
+    this.#options = options;
+    const { config, underlay, parts } = options;
+    this.#workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
+    this.#traffic = new Traffic(this.#workers);
+    this.#underlay = underlay;
+    this.#mtu = this.#mtuOn(underlay);
+    this.#lock = parts.lockTun(config.tun.name);
+    try {
+      this.#sockets = this.#openSockets(underlay);
+      try {
+        this.#tun = this.#openTun();
+      } catch (error) {
+        this.#closeSockets(this.#sockets);
+        throw error;
+      }
+    } catch (error) {
+      this.#lock.release();
+      throw error;
+    }
+  }
+
+  get vtep(): Endpoint {
+    return vtepOn(this.#underlay, this.#options.config);
+  }
+
+  get underlay(): Underlay {
+    return this.#underlay;
+  }
+
+  get mtu(): number {
+    return this.#mtu;
+  }
+
+  get gsoMaxSegments(): number {
+    return segmentsPerSend(this.#mtu);
+  }
+
+  get isBusy(): boolean {
+    return this.#turnsOpen > 0;
+  }
+
+  activate(subnets: readonly Prefix[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const { config, parts, log } = this.#options;
+      const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
+      const changed = await parts.enableForwarding(families, this.#underlay.interfaceName);
+      if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
+      const before = this.#subnets;
+      this.#subnets = subnets;
+      // A thread takes about as long to start as the host's commands take to run.
+      const works = await Promise.allSettled([parts.configureTun(this.#network()), this.#loadTable()]);
+      for (const work of works) {
+        if (work.status === 'fulfilled') continue;
+        this.#subnets = before;
+        throw work.reason;
+      }
+    });
+  }
+
+  update(peers: readonly ForwardingPeer[]): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#peers = peers;
+      const before = this.#extraPrefixes;
+      this.#extraPrefixes = this.#prefixesBesidePods(peers);
+      if (this.#isActivated && !samePrefixes(before, this.#extraPrefixes)) {
+        await this.#options.parts.configureTun(this.#network());
+      }
+      if (this.#isActivated) await this.#loadTable();
+      else this.#setTable();
+    });
+  }
+
+  repair(): Promise<DataPlaneRepair[]> {
+    return this.#inTurn(async () => {
+      const { parts } = this.#options;
+      const network = this.#network();
+      const faults = this.#isTunLost ? undefined : await parts.inspectTun(network);
+      if (faults === undefined) {
+        await this.#stopPath();
+        this.#closeTun();
+        this.#tun = this.#openTun();
+        this.#isTunLost = false;
+      }
+      if (!this.#isActivated) return faults === undefined ? ['device'] : [];
+      if (faults?.length !== 0) await parts.configureTun(network);
+      if (!this.#path) await this.#loadTable();
+      return faults ?? ['device'];
+    });
+  }
+
+  moveTo(underlay: Underlay): Promise<void> {
+    return this.#inTurn(async () => {
+      const mtu = this.#mtuOn(underlay);
+      const before = { underlay: this.#underlay, mtu: this.#mtu };
+      const sockets = sameAddress(underlay.address, before.underlay.address)
+        ? undefined
+        : this.#openSockets(underlay);
+      const old = this.#sockets;
+      this.#underlay = underlay;
+      this.#mtu = mtu;
+      try {
+        if (this.#isActivated && mtu !== before.mtu) {
+          await this.#options.parts.configureTun(this.#network());
+        }
+        if (sockets) {
+          await this.#stopPath();
+          this.#sockets = sockets;
+        }
+        if (this.#isActivated) await this.#loadTable();
+        else this.#setTable();
+      } catch (error) {
+        this.#underlay = before.underlay;
+        this.#mtu = before.mtu;
+        await this.#restore(old, sockets);
+        throw error;
+      }
+      if (sockets) this.#closeSockets(old);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#turn;
+    await this.#stopPath();
+    this.#closeTun();
+    this.#closeSockets(this.#sockets);
+    this.#lock.release();
+  }
+
+  report(): DataPlaneReport {
+    const { config } = this.#options;
+    const { coalesceTcp, coalesceUdp, checksum } = config.datapath.offload;
+    const { receivers, senders } = this.#sockets;
+    const wanted = { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp };
+    return {
+      type: 'userspace',
+      device: config.tun.name,
+      isActive: this.#path !== undefined && !this.#isTunLost,
+      overheadBytes: this.#overheadBytes,
+      workers: this.#workers,
+      offloads: {
+        ...this.#tun.offloads,
+        udpGro: receivers.offloads.udpGro,
+        ...(this.#path?.offloads ?? wanted),
+        checksum,
+      },
+      totals: this.#traffic.totals(),
+      drops: this.#traffic.drops(),
+    };
+  }
+
+  traffic(key: string): TrafficTotals {
+    return this.#traffic.vtep(this.#table.index(key));
+  }
+
+  get #overheadBytes(): number {
+    return vxlanGpeOverheadBytes(this.#underlay.address.family);
+  }
+
+  /** Whether the node has addresses, and packets are to flow. */
+  get #isActivated(): boolean {
+    return this.#subnets.length > 0;
+  }
+
+  /** One after the other, whatever became of the one before. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    this.#turnsOpen++;
+    const result = this.#turn.then(work);
+    const end = () => {
+      this.#turnsOpen--;
+    };
+    this.#turn = result.then(end, end);
+    return result;
+  }
+
+  #mtuOn(underlay: Underlay): number {
+    const { config, log } = this.#options;
+    return overlayMtu(config, underlay, vxlanGpeOverheadBytes(underlay.address.family), log);
+  }
+
+  #network(): TunNetwork {
+    const { config } = this.#options;
+    return {
+      name: config.tun.name,
+      mtu: this.#mtu,
+      gsoMaxSegments: this.gsoMaxSegments,
+      addresses: this.#subnets.map(nodeAddress),
+      podRanges: config.cluster.podCidrs.map(({ range }) => range),
+      ownSubnets: this.#subnets,
+      extraPrefixes: this.#extraPrefixes,
+    };
+  }
+
+  #prefixesBesidePods(peers: readonly ForwardingPeer[]): Prefix[] {
+    const ranges = this.#options.config.cluster.podCidrs;
+    const beside = peers
+      .flatMap(({ subnets }) => subnets)
+      .filter((prefix) => !ranges.some(({ range }) => prefixCovers(range, prefix)));
+    return [...new Map(beside.map((prefix) => [formatPrefix(prefix), prefix])).values()];
+  }
+
+  #setTable(): readonly ForwardingPeer[] {
+    const { refused } = this.#table.set({
+      peers: this.#peers,
+      ownSubnets: this.#subnets,
+      ownAddresses: this.#subnets.map(nodeAddress),
+      linkMtu: this.#underlay.mtu - this.#overheadBytes,
+    });
+    return refused;
+  }
+
+  /** Lets the packet path, started if there is none, work by the present peers and subnets. */
+  async #loadTable(): Promise<void> {
+    for (;;) {
+      const refused = this.#setTable();
+      this.#path ??= await this.#startPath();
+      await this.#path.update(this.#table.state());
+      const rested = this.#table.release();
+      for (const index of rested) this.#traffic.clearVtep(index);
+      if (refused.length > 0 && rested.length > 0) continue;
+      for (const peer of refused) this.#options.log.error({ node: peer.name }, 'no room for another peer');
+      return;
+    }
+  }
+
+  /** After a move that failed: `#underlay` and `#mtu` are the old ones again, and the rest follows. */
+  async #restore(old: TunnelSockets, opened: TunnelSockets | undefined): Promise<void> {
+    const { parts, log } = this.#options;
+    if (opened) {
+      await this.#stopPath();
+      this.#sockets = old;
+      this.#closeSockets(opened);
+    }
+    if (!this.#isActivated) return;
+    try {
+      await parts.configureTun(this.#network());
+      await this.#loadTable();
+    } catch (error) {
+      // The next repair looks at the device, and starts the path where there is none.
+      log.error({ err: error }, 'could not go back to the underlay as it was; trying again');
+    }
+  }
+
+  #openTun(): TunDevice {
+    const { config, parts } = this.#options;
+    const { tso, uso } = config.datapath.offload;
+    return parts.openTun(config.tun.name, this.#workers, { tso, uso });
+  }
+
+  /** The device counts as lost from here on, and its descriptors are nobody's. */
+  #closeTun(): void {
+    this.#options.parts.closeTun(this.#tun);
+    this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
+    this.#isTunLost = true;
+  }
+
+  #openSockets(underlay: Underlay): TunnelSockets {
+    const { config, parts } = this.#options;
+    return openTunnelSockets(config, parts, underlay, this.#workers);
+  }
+
+  #closeSockets(sockets: TunnelSockets): void {
+    closeTunnelSockets(sockets, this.#options.parts);
+  }
+
+  #startPath(): Promise<PacketPath> {
+    const { config, parts, log } = this.#options;
+    const { receivers, senders } = this.#sockets;
+    const { coalesceTcp, coalesceUdp } = config.datapath.offload;
+    return parts.startPath({
+      tunReadFds: this.#tun.readFds,
+      tunWriteFds: this.#tun.writeFds,
+      socketFds: receivers.descriptors,
+      sendFds: senders.descriptors,
+      underlayFamily: this.#underlay.address.family,
+      vni: config.encapsulation.vni,
+      overheadBytes: this.#overheadBytes,
+      offloads: { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp },
+      counters: this.#traffic.workers,
+      onOffloadOff: (offload) =>
+        log.warn({ offload }, 'an offload does not work here and is off from now on'),
+      onFailure: (error) => this.#onFailure(error),
+    });
+  }
+
+  async #stopPath(): Promise<void> {
+    const path = this.#path;
+    this.#path = undefined;
+    await path?.stop();
+  }
+
+  /** A lost TUN device can be made anew; the rest ends the agent. */
+  #onFailure(error: Error): void {
+    if (error instanceof WarrenError && error.code === 'TUN_LOST') {
+      this.#isTunLost = true;
+      this.#options.onDeviceLost();
+    } else this.#options.onFailure(error);
+  }
+}
+
+/** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */
+function automaticWorkers(): number {
+  return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 4)));
+}
+
+function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
+  return a.map(formatPrefix).join() === b.map(formatPrefix).join();
+}

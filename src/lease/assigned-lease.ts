@@ -1,0 +1,308 @@
+/**
+ * This node's subnet where an orchestrator hands them out: it says which one, and nothing is claimed or settled.
+ *
+ *                assigned, or stored                         another node has it too, by the conflict rule
+ *     joining ------------------------> joining, announced -----------------------> lost
+ *        ^                                      | joined                          |    ^
+ *        | withdrawn                            v        rival gone               v    | rival comes
+ *        +----------------------------------- active <---------------------------------+
+ *
+ * The subnet is written to disk and announced as an active lease, so that nodes that lease by gossip keep off it and
+ * route to it, and so that a restart has it without asking: traffic goes on while the orchestrator is away. Another
+ * subnet is taken when no pods run in the present one, never before: until then the difference is a problem that is
+ * shown. A subnet that another node has is kept, and not routed to, until that node or the orchestrator gives way.
+ */
+import { EventEmitter } from 'node:events';
+import { type Clock, realClock, type Timer, TimerGroup } from '../clock.ts';
+import type { PodRange } from '../config/config.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { Logger } from '../log/logger.ts';
+import type { Membership } from '../membership/membership.ts';
+import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
+import { ClusterClaims } from './cluster-claims.ts';
+import {
+  formatSubnet,
+  leaseMisfit,
+  lostText,
+  MAX_PROBLEMS,
+  misfitText,
+  STORED_MISFIT_HINT,
+} from './lease-problems.ts';
+import type { LeaseSource, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
+import { LeaseSpace } from './lease-space.ts';
+import type { LeaseStore } from './lease-store.ts';
+import { LeaseWriter } from './lease-writer.ts';
+import { Settling } from './settling.ts';
+
+export interface AssignedLeaseOptions {
+  readonly membership: Membership;
+  readonly podCidrs: readonly PodRange[];
+  readonly store: LeaseStore;
+  /** Whether pods have addresses out of this node's lease. */
+  readonly hasPods: () => boolean;
+  readonly logger: Logger;
+  /** What is known at the start, one prefix of each pod range; absent: the stored subnet, or wait for `assign`. */
+  readonly prefixes?: readonly Prefix[];
+  /** The same as membership's. */
+  readonly clock?: Clock;
+  readonly timing?: MembershipTiming;
+}
+
+/** A subnet's number, or that this node has none. */
+type Assignment = number | 'none';
+
+const ASSIGNED_MISFIT_HINT =
+  'cluster.podCidrs and cluster.nodePrefixLengths must be what the orchestrator hands subnets out of, and each of ' +
+  'its prefixes the same subnet, counted from the start of its range.';
+
+export class AssignedLease extends EventEmitter<{ change: [] }> implements LeaseSource {
+  readonly #options: AssignedLeaseOptions;
+  readonly #membership: Membership;
+  readonly #clock: Clock;
+  readonly #timers: TimerGroup;
+  readonly #retryMs: number;
+  readonly #space: LeaseSpace;
+  readonly #claims: ClusterClaims;
+  readonly #writer: LeaseWriter;
+  readonly #settling: Settling;
+  #status: LeaseStatus = 'joining';
+  #index: number | undefined;
+  /** The orchestrator's last word; undefined: it has said nothing in this run. */
+  #wanted: Assignment | undefined;
+  #retry: Timer | undefined;
+  #sinceSeconds = 0;
+  #reclaims = 0;
+  /** Since when no rival is there for the subnet that is lost. */
+  #unrivalledSinceMs: number | undefined;
+  #isRunning = false;
+
+  /** Throws LEASE_MISFIT when `prefixes` are no subnet of `podCidrs`. */
+  constructor(options: AssignedLeaseOptions) {
+    super();
+    this.#options = options;
+    const { membership, store, logger, timing = timingPresets.lan, clock = realClock } = options;
+    this.#membership = membership;
+    this.#clock = clock;
+    this.#timers = new TimerGroup(clock);
+    this.#retryMs = timing.reconnectIntervalMs;
+    this.#space = new LeaseSpace(options.podCidrs);
+    this.#claims = new ClusterClaims({
+      membership,
+      space: this.#space,
+      onChange: (subnets) => {
+        if (this.#index !== undefined && subnets.has(this.#index)) this.#evaluate();
+        this.emit('change');
+      },
+      onFreed: () => this.#evaluate(),
+    });
+    this.#writer = new LeaseWriter({ store, logger, timers: this.#timers, retryMs: this.#retryMs });
+    this.#settling = new Settling({ membership, timing, clock, timers: this.#timers });
+    if (options.prefixes) this.#wanted = this.#assignmentOf(options.prefixes);
+  }
+
+  /**
+   * Takes up the stored subnet, if there is one, and the one that was given where pods do not forbid it. Throws
+   * STATE_CORRUPT, or LEASE_MISFIT when the stored subnet must be kept and is none of `podCidrs`.
+   */
+  start(): void {
+    const stored = this.#options.store.load();
+    // A claim that did not settle was nobody's word; it is of a time when this node leased by gossip.
+    if (stored?.state === 'active') {
+      this.#index = this.#space.indexOf(stored.prefixes);
+      const isKept = this.#wanted === undefined || this.#options.hasPods();
+      if (this.#index === undefined && isKept) throw leaseMisfit(stored.prefixes, STORED_MISFIT_HINT);
+      this.#reclaims = stored.reclaims;
+    }
+    this.#isRunning = true;
+    this.#sinceSeconds = this.#nowSeconds();
+    this.#claims.start();
+    this.#membership.on('outcome', this.#onOutcome);
+    this.#membership.on('forgotten', this.#onForgotten);
+    if (this.#index !== undefined) this.#announce();
+    this.#evaluate();
+  }
+
+  stop(): void {
+    this.#isRunning = false;
+    this.#timers.close();
+    this.#claims.stop();
+    this.#membership.off('outcome', this.#onOutcome);
+    this.#membership.off('forgotten', this.#onForgotten);
+  }
+
+  /**
+   * The orchestrator's word: one prefix of each pod range, or no prefix at all when it takes the subnet away. May be
+   * called again at any time, also with the same. Throws LEASE_MISFIT, and has changed nothing then.
+   */
+  assign(prefixes: readonly Prefix[]): void {
+    this.#wanted = this.#assignmentOf(prefixes);
+    if (!this.#isRunning) return;
+    if (this.#isWaiting) this.#options.logger.warn(this.#waitingText());
+    this.#evaluate();
+    this.emit('change');
+  }
+
+  state(): LeaseState {
+    return { status: this.#status, prefixes: this.#prefixesOf(this.#index) };
+  }
+
+  owners(): Owner[] {
+    return this.#claims.owners(this.#status === 'active');
+  }
+
+  problems(): string[] {
+    const problems: string[] = [];
+    if (this.#status === 'lost') {
+      const advice = this.#options.hasPods()
+        ? "this node's pods cannot be reached from others; remove them, and have another subnet assigned"
+        : 'no pods can start here until another subnet is assigned';
+      problems.push(lostText(this.state().prefixes, this.#claims.rival(this.#index), advice));
+    }
+    if (this.#isWaiting) problems.push(this.#waitingText());
+    if (this.#isRunning && this.#index === undefined && !this.#isDifferent)
+      problems.push('no subnet is assigned to this node');
+    for (const claim of this.#claims.misfits()) {
+      if (problems.length < MAX_PROBLEMS) problems.push(misfitText(claim));
+    }
+    if (this.#writer.problem) problems.push(this.#writer.problem);
+    return problems;
+  }
+
+  podsChanged(): void {
+    this.#evaluate();
+  }
+
+  /** Throws STATE_UNWRITABLE. What is assigned from then on counts after a new start. */
+  release(): void {
+    this.#options.store.clear();
+    this.#settling.cancel();
+    this.#retry?.cancel();
+    this.#isRunning = false;
+    this.#index = undefined;
+    this.#membership.updateSelf({ lease: undefined });
+    this.#setStatus('released');
+  }
+
+  readonly #onOutcome = () => this.#evaluate();
+
+  /** What this node had is void, and may be another's by now; it is still this node's as far as it has been told. */
+  readonly #onForgotten = () => {
+    if (!this.#isRunning || this.#index === undefined) return;
+    this.#sinceSeconds = this.#nowSeconds();
+    this.#announce();
+    this.#evaluate();
+  };
+
+  /** Brings subnet, announcement and status in line with what is known and wanted. */
+  #evaluate(): void {
+    if (!this.#isRunning) return;
+    if (this.#isDifferent && !this.#isWaiting) this.#take(this.#wanted ?? 'none');
+    if (this.#index === undefined) {
+      if (this.#status !== 'joining') this.#setStatus('joining');
+      return;
+    }
+    if (this.#membership.self().lease?.inUse !== this.#options.hasPods()) this.#announce();
+    if (this.#membership.outcome === 'joining') return;
+    if (this.#claims.rival(this.#index)) this.#lose();
+    else if (this.#status === 'lost') this.#resume();
+    else if (this.#status !== 'active') this.#activate();
+  }
+
+  /** Whether the orchestrator wants another subnet than this node has. */
+  get #isDifferent(): boolean {
+    return this.#wanted !== undefined && this.#wanted !== (this.#index ?? 'none');
+  }
+
+  /** Whether that must wait for pods to go. */
+  get #isWaiting(): boolean {
+    return this.#isDifferent && this.#index !== undefined && this.#options.hasPods();
+  }
+
+  /** On the disk first; where that refuses, what was stays, and it is tried again. */
+  #take(assignment: Assignment): void {
+    const { logger } = this.#options;
+    this.#retry?.cancel();
+    const index = assignment === 'none' ? undefined : assignment;
+    const reclaims = index === undefined ? 0 : this.#claims.reclaimsOf(index);
+    if (index === undefined) {
+      this.#writer.clear(() => this.#index === undefined);
+    } else if (!this.#writer.save({ state: 'active', prefixes: this.#prefixesOf(index), reclaims })) {
+      this.#retry = this.#timers.after(this.#retryMs, () => this.#evaluate());
+      return;
+    }
+    this.#settling.cancel();
+    this.#index = index;
+    this.#reclaims = reclaims;
+    this.#sinceSeconds = this.#nowSeconds();
+    this.#unrivalledSinceMs = undefined;
+    if (index === undefined) {
+      logger.info("this node's subnet was taken away");
+      if (this.#membership.self().lease) this.#membership.updateSelf({ lease: undefined });
+      return;
+    }
+    logger.info({ subnet: formatSubnet(this.#prefixesOf(index)) }, 'a subnet was assigned');
+    // Not active before it is known whether somebody else has it; nobody is told of the moment between.
+    this.#status = 'joining';
+    this.#announce();
+  }
+
+  #lose(): void {
+    this.#unrivalledSinceMs = undefined;
+    this.#settling.cancel();
+    if (this.#status === 'lost') return;
+    this.#setStatus('lost');
+    this.#options.logger.error(this.problems()[0] ?? 'lease lost');
+  }
+
+  /** A rival is not gone the moment that somebody says so: it gets the time to say that it is there. */
+  #resume(): void {
+    const now = this.#clock.now();
+    this.#unrivalledSinceMs ??= now;
+    const leftMs = this.#unrivalledSinceMs + this.#settling.durationMs - now;
+    if (leftMs <= 0) this.#activate();
+    else this.#settling.after(leftMs, () => this.#evaluate());
+  }
+
+  #activate(): void {
+    this.#options.logger.info({ subnet: formatSubnet(this.state().prefixes) }, 'lease is active');
+    this.#setStatus('active');
+  }
+
+  #announce(): void {
+    this.#membership.updateSelf({
+      lease: {
+        state: 'active',
+        prefixes: this.#prefixesOf(this.#index),
+        sinceSeconds: this.#sinceSeconds,
+        inUse: this.#options.hasPods(),
+        reclaims: this.#reclaims,
+      },
+    });
+  }
+
+  #setStatus(status: LeaseStatus): void {
+    this.#status = status;
+    this.emit('change');
+  }
+
+  #assignmentOf(prefixes: readonly Prefix[]): Assignment {
+    if (prefixes.length === 0) return 'none';
+    const index = this.#space.indexOf(prefixes);
+    if (index === undefined) throw leaseMisfit(prefixes, ASSIGNED_MISFIT_HINT);
+    return index;
+  }
+
+  #waitingText(): string {
+    const present = formatSubnet(this.state().prefixes);
+    const wanted = this.#wanted === 'none' ? 'no subnet' : formatSubnet(this.#prefixesOf(this.#wanted));
+    return `${wanted} is assigned to this node, and its pods run in ${present}: it is taken when they are gone`;
+  }
+
+  #prefixesOf(index: Assignment | undefined): Prefix[] {
+    return typeof index === 'number' ? this.#space.prefixes(index) : [];
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#clock.wallTime() / 1000);
+  }
+}

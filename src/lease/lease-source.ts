@@ -1,0 +1,40 @@
+/**
+ * Where this node's own pod subnet comes from, and who has which other. The lease manager settles it over gossip;
+ * an orchestrator that hands out subnets itself can take its place.
+ */
+import type { Prefix } from '../ip/prefix.ts';
+
+/**
+ * joining: not known yet. claiming: asked for, not settled. active: pods may start. lost: another node has it too and
+ * keeps it. exhausted: none is free. released: given back for good.
+ */
+export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted' | 'released';
+
+export interface LeaseState {
+  readonly status: LeaseStatus;
+  /** Empty while joining without a stored lease, and when exhausted. Pods may only start when `active`. */
+  readonly prefixes: readonly Prefix[];
+}
+
+export interface Owner {
+  readonly prefix: Prefix;
+  readonly memberId: string;
+}
+
+export interface LeaseSource {
+  state(): LeaseState;
+  /** One owner for each prefix; this node once its own lease is active. */
+  owners(): Owner[];
+  /** What a person should look at, one sentence each. */
+  problems(): string[];
+  /** To be called before membership starts, so that the first that others hear of this node includes its lease. */
+  start(): void;
+  stop(): void;
+  /** To be called when the first pod was added or the last one removed. */
+  podsChanged(): void;
+  /** Gives the subnet back for good. Throws STATE_UNWRITABLE, and has kept it then. */
+  release(): void;
+  /** `state` or `owners` may be others now. */
+  on(event: 'change', listener: () => void): unknown;
+  off(event: 'change', listener: () => void): unknown;
+}

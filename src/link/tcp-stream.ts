@@ -1,0 +1,89 @@
+/** A stream that another node has opened, on a TCP socket: frames in, an answer out, at once or over time. */
+import type { Socket } from 'node:net';
+import { realClock } from '../clock.ts';
+import { Deadline, type Deadlines } from './deadline.ts';
+import { FrameReader, writeFrames } from './frame-stream.ts';
+import { type InboundStream, QUEUE_BYTES, type Responder } from './transport.ts';
+
+/** A peer whose host has died is noticed after this and a few retries of the kernel. */
+const KEEP_ALIVE_MS = 15_000;
+
+export class TcpStream implements Responder {
+  readonly #socket: Socket;
+  readonly #onKept: () => void;
+  #deadline: Deadline;
+  #inbound: InboundStream | undefined;
+  #isEnded = false;
+  #isKept = false;
+
+  /** Owns the socket from now on. `onKept`: it no longer waits for a first answer. */
+  constructor(socket: Socket, deadlines: Deadlines, onKept: () => void) {
+    this.#socket = socket;
+    this.#onKept = onKept;
+    this.#deadline = new Deadline(realClock, deadlines, () => socket.destroy());
+    socket.on('close', () => {
+      this.#deadline.cancel();
+      const inbound = this.#isEnded ? undefined : this.#inbound;
+      this.#isEnded = true;
+      inbound?.closed();
+    });
+    // Always comes after a write that returned false here: Node's own mark is lower than `QUEUE_BYTES`.
+    socket.on('drain', () => {
+      if (!this.#isEnded) this.#inbound?.drained();
+    });
+    // The other side has nothing to say after its question, and closes when it no longer wants the answer.
+    socket.on('end', () => {
+      if (!this.#isEnded) socket.destroy();
+    });
+  }
+
+  /** Begins to read. */
+  serve(inbound: InboundStream): void {
+    this.#inbound = inbound;
+    const reader = new FrameReader();
+    this.#socket.on('data', (chunk) => {
+      if (this.#isEnded) return;
+      if (!this.#isKept) this.#deadline.touch();
+      const fits = reader.read(chunk, (frame) => {
+        inbound.frame(frame);
+        return !this.#isEnded;
+      });
+      if (!fits) this.#socket.destroy();
+    });
+  }
+
+  write(frames: readonly Uint8Array[]): boolean {
+    const socket = this.#socket;
+    if (this.#isEnded || socket.destroyed) return false;
+    if (socket.writableLength >= QUEUE_BYTES) {
+      socket.destroy();
+      return false;
+    }
+    // Idle is who takes nothing of what waits; while a question takes its time to be answered, nobody is.
+    if (socket.writableLength === 0) this.#deadline.hold(false);
+    socket.write(writeFrames(frames), () => this.#deadline.hold(socket.writableLength === 0));
+    return socket.writableLength < QUEUE_BYTES;
+  }
+
+  end(frames: readonly Uint8Array[]): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#deadline.hold(false);
+    this.#socket.end(writeFrames(frames));
+  }
+
+  abort(): void {
+    this.#isEnded = true;
+    this.#socket.destroy();
+  }
+
+  keep(deadlines: Deadlines): void {
+    if (this.#isEnded) return;
+    this.#isKept = true;
+    this.#deadline.cancel();
+    this.#deadline = new Deadline(realClock, deadlines, () => this.#socket.destroy());
+    this.#deadline.hold(true);
+    this.#socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    this.#onKept();
+  }
+}

@@ -1,0 +1,115 @@
+/** The members of the cluster as peers: who can be sent to, and which subnets the conflict rule gives each. */
+import type { Family } from '../ip/address.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { Owner } from '../lease/lease-source.ts';
+import type { Member } from '../membership/types.ts';
+import type { KnownPeer, PeerSource } from './peer-view.ts';
+
+/** The part of membership that is needed here. */
+export interface Members {
+  readonly id: string;
+  members(): Member[];
+  on(event: 'change' | 'removed', listener: () => void): unknown;
+  off(event: 'change' | 'removed', listener: () => void): unknown;
+}
+
+/** The part of the lease source that is needed here. */
+export interface Owners {
+  owners(): Owner[];
+  on(event: 'change', listener: () => void): unknown;
+  off(event: 'change', listener: () => void): unknown;
+}
+
+/** What this node's own end of a tunnel is like. */
+export interface TunnelEnd {
+  readonly encapsulation: { readonly type: string; readonly vni: number };
+  readonly partialChecksums: boolean;
+  /** Of the underlay now. */
+  family(): Family;
+}
+
+export class GossipPeers implements PeerSource {
+  readonly #members: Members;
+  readonly #leases: Owners;
+  readonly #own: TunnelEnd;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor(members: Members, leases: Owners, own: TunnelEnd) {
+    this.#members = members;
+    this.#leases = leases;
+    this.#own = own;
+    members.on('change', this.#changed);
+    members.on('removed', this.#changed);
+    leases.on('change', this.#changed);
+  }
+
+  peers(): KnownPeer[] {
+    const subnets = subnetsByOwner(this.#leases.owners());
+    return this.#members
+      .members()
+      .filter((member) => member.id !== this.#members.id)
+      .map((member) => this.#peer(member, subnets.get(member.id) ?? []));
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  close(): void {
+    this.#members.off('change', this.#changed);
+    this.#members.off('removed', this.#changed);
+    this.#leases.off('change', this.#changed);
+  }
+
+  readonly #changed = () => {
+    for (const listener of this.#listeners) listener();
+  };
+
+  #peer(member: Member, subnets: readonly Prefix[]): KnownPeer {
+    const { encapsulation } = member;
+    const unreachable = this.#unreachable(member);
+    return {
+      key: member.id,
+      id: member.id,
+      name: member.name,
+      kind: 'gossip',
+      status: member.status,
+      endpoint: member.vtep,
+      subnets,
+      // Both ends must want it: to send one to a node that we have not announced it to would be in vain.
+      partialChecksums:
+        this.#own.partialChecksums &&
+        encapsulation.type === 'vxlan-gpe' &&
+        encapsulation.partialChecksums &&
+        subnets.length > 0 &&
+        unreachable === undefined,
+      mtu: member.mtu,
+      unreachable,
+    };
+  }
+
+  #unreachable({ name, encapsulation, vtep }: Member): string | undefined {
+    const own = this.#own.encapsulation;
+    if (encapsulation.type === 'unknown' || encapsulation.type !== own.type) {
+      return `${name} uses an encapsulation that this version does not have`;
+    }
+    if (encapsulation.vni !== own.vni) {
+      return `${name} uses VNI ${encapsulation.vni}, this node ${own.vni}: set the same encapsulation.vni`;
+    }
+    const family = this.#own.family();
+    if (vtep.address.family !== family) {
+      return `${name} has an IPv${vtep.address.family} underlay, this node IPv${family}`;
+    }
+    return undefined;
+  }
+}
+
+function subnetsByOwner(owners: readonly Owner[]): Map<string, Prefix[]> {
+  const subnets = new Map<string, Prefix[]>();
+  for (const { prefix, memberId } of owners) {
+    const known = subnets.get(memberId);
+    if (known) known.push(prefix);
+    else subnets.set(memberId, [prefix]);
+  }
+  return subnets;
+}

@@ -1,0 +1,88 @@
+/**
+ * Who the peers are and which prefix each owns, from all sources as one view: gossip, static peers, and whatever else
+ * knows peers. The forwarding database, the host's routes and every report follow this view and nothing else.
+ */
+import { EventEmitter } from 'node:events';
+import type { ForwardingPeer } from '../dataplane/dataplane.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { MemberStatus } from '../membership/types.ts';
+
+export interface KnownPeer {
+  /** Unique and stable: a member's id, or `static/NAME`. */
+  readonly key: string;
+  /** A member's; empty where there is none. */
+  readonly id: string;
+  readonly name: string;
+  readonly kind: 'gossip' | 'static';
+  readonly status: MemberStatus | 'static';
+  readonly endpoint: Endpoint;
+  readonly subnets: readonly Prefix[];
+  /** Both ends leave transport checksums partial. */
+  readonly partialChecksums: boolean;
+  /** Bytes of an inner packet that its end of the path takes; undefined: it does not say. */
+  readonly mtu: number | undefined;
+  /** Why nothing can be sent to it although it is there; undefined if all is well. */
+  readonly unreachable: string | undefined;
+}
+
+export interface PeerSource {
+  peers(): readonly KnownPeer[];
+  /** `peers` may be others now. */
+  onChange(listener: () => void): void;
+  /** Ends its listening to others. */
+  close(): void;
+}
+
+interface PeerViewEvents {
+  change: [];
+}
+
+export class PeerView extends EventEmitter<PeerViewEvents> {
+  readonly #sources: readonly PeerSource[];
+  /** Undefined once a source has changed. */
+  #peers: readonly KnownPeer[] | undefined;
+
+  /** `sources` in order of growing precedence: of two that name an owner of the same prefix the later one counts. */
+  constructor(sources: readonly PeerSource[]) {
+    super();
+    this.#sources = sources;
+    for (const source of sources) {
+      source.onChange(() => {
+        this.#peers = undefined;
+        this.emit('change');
+      });
+    }
+  }
+
+  /** All of them, those too that cannot be sent to. */
+  peers(): readonly KnownPeer[] {
+    this.#peers ??= this.#sources.flatMap((source) => source.peers());
+    return this.#peers;
+  }
+
+  /** Those that own something and can be sent to, as the data plane takes them. */
+  forwarding(): ForwardingPeer[] {
+    return this.peers()
+      .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
+      .map(({ key, name, endpoint, partialChecksums, subnets, mtu }) => ({
+        key,
+        name,
+        endpoint,
+        partialChecksums,
+        subnets,
+        mtu,
+      }));
+  }
+
+  /** Peers that are there and cannot be sent to, one sentence each. */
+  problems(): string[] {
+    return this.peers().flatMap(({ unreachable, status }) =>
+      unreachable !== undefined && (status === 'alive' || status === 'suspect') ? unreachable : [],
+    );
+  }
+
+  close(): void {
+    for (const source of this.#sources) source.close();
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What the read model reads. Each source is as small as the reports need it, so that a test is a few lines, and says
+ * by `on('change')` that its answers may be others now. Nothing here is stored: sources are asked when a report is.
+ */
+import type { IpAddress } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
+import type { LeaseSource } from '../lease/lease-source.ts';
+import type { MemberStatus } from '../membership/types.ts';
+import type { KnownPeer } from '../peers/peer-view.ts';
+import type { PodReport } from './reports.ts';
+
+export interface ChangeSource {
+  on(event: 'change', listener: () => void): unknown;
+}
+
+/** The cluster's nodes as this one sees them. */
+export interface MemberSource extends ChangeSource {
+  /** This node's id. */
+  readonly id: string;
+  /** This node included. */
+  members(): readonly { readonly status: MemberStatus }[];
+  /** What a person should look at, one sentence each. */
+  problems(): readonly string[];
+  counters(): Readonly<Record<string, number>>;
+}
+
+export type LeaseReader = Pick<LeaseSource, 'state' | 'problems' | 'on'>;
+
+/** Everybody who is known, whatever told of them, with what they own. */
+export interface PeerView extends ChangeSource {
+  peers(): readonly KnownPeer[];
+}
+
+/** Of DataPlane (dataplane/dataplane.ts), what reports show. It says of no change itself: who drives it calls `LiveReadModel.changed`. */
+export interface DataPlaneReader {
+  readonly vtep: Endpoint;
+  readonly underlay: { readonly address: IpAddress; readonly interfaceName: string; readonly mtu: number };
+  readonly mtu: number;
+  report(): PlaneReport;
+  /** Zeros for a peer that it does not know. */
+  traffic(key: string): TrafficTotals;
+}
+
+export interface PlaneReport {
+  readonly type: 'userspace' | 'kernel';
+  readonly device: string;
+  readonly overheadBytes: number;
+  readonly workers: number;
+  readonly offloads: Readonly<Record<string, boolean>>;
+  readonly totals: TrafficTotals;
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+/** Inner packets and their bytes. */
+export interface TrafficTotals {
+  readonly outboundPackets: number;
+  readonly outboundBytes: number;
+  readonly inboundPackets: number;
+  readonly inboundBytes: number;
+}
+
+/** What this node has in the overlay just now: nothing before the data plane is active. */
+export interface OwnOverlay {
+  subnets(): readonly Prefix[];
+  /** The node's own address in each. */
+  addresses(): readonly IpAddress[];
+}
+
+export interface PodSource extends ChangeSource {
+  list(): readonly PodReport[];
+}
+
+/** What does not change while the agent runs. */
+export interface NodeFacts {
+  readonly version: string;
+  readonly name: string;
+  readonly pid: number;
+  readonly clusterName: string;
+  /** Whether gossip is sealed under a cluster key. */
+  readonly sealed: boolean;
+  readonly gossipPort: number;
+  readonly encapsulation: { readonly type: string; readonly vni: number };
+  uptimeSeconds(): number;
+}
+
+export interface ReadModelSources {
+  readonly facts: NodeFacts;
+  readonly members: MemberSource;
+  readonly leases: LeaseReader;
+  readonly peers: PeerView;
+  readonly dataPlane: DataPlaneReader;
+  readonly own: OwnOverlay;
+  readonly pods: PodSource;
+  /** What was put back on this host, by kind. */
+  readonly repairs: () => Readonly<Record<string, number>>;
+}

@@ -1,0 +1,162 @@
+/**
+ * What the control socket answers, and so what `--json` prints. Field names are a promise to scripts: add,
+ * never rename. Addresses, prefixes and endpoints are text; counters are numbers since the agent's start.
+ */
+
+import type { KeyList, ListedKey } from '../keys/key-commands.ts';
+import type { LeaseStatus } from '../lease/lease-source.ts';
+import type { MemberStatus } from '../membership/types.ts';
+import type { NodeTargets, UnreachableNode } from '../rpc/targets.ts';
+
+export type { LeaseStatus, MemberStatus };
+
+export interface StatusReport {
+  readonly version: string;
+  readonly node: {
+    readonly name: string;
+    readonly id: string;
+    readonly pid: number;
+    readonly uptimeSeconds: number;
+  };
+  readonly cluster: {
+    readonly name: string;
+    readonly sealed: boolean;
+    readonly members: Readonly<Record<MemberStatus, number>>;
+    /** Why a seed or peer could not be joined, newest last; empty when all is well. */
+    readonly problems: readonly string[];
+  };
+  readonly underlay: {
+    readonly address: string;
+    readonly interface: string;
+    readonly mtu: number;
+    readonly gossipPort: number;
+  };
+  readonly encapsulation: {
+    readonly type: string;
+    readonly port: number;
+    readonly vni: number;
+    readonly overheadBytes: number;
+  };
+  readonly tun: { readonly name: string; readonly mtu: number; readonly addresses: readonly string[] };
+  readonly lease: { readonly status: LeaseStatus; readonly subnets: readonly string[] };
+  readonly pods: number;
+  readonly datapath: DatapathReport;
+  readonly gossip: Readonly<Record<string, number>>;
+  /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
+  readonly repairs: Readonly<Record<string, number>>;
+}
+
+export interface DatapathReport {
+  /** Which data plane moves the packets. */
+  readonly type: 'userspace' | 'kernel';
+  readonly workers: number;
+  /** What is in use of the kernel's offloads: off by configuration, by an old kernel, or by failing at run time. */
+  readonly offloads: Readonly<Record<string, boolean>>;
+  readonly outbound: DirectionReport;
+  readonly inbound: DirectionReport;
+  /** Drop reason -> packets. Every reason is listed, also at 0. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface DirectionReport {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+export interface PeerReport {
+  readonly name: string;
+  readonly id: string;
+  readonly kind: 'gossip' | 'static';
+  readonly status: MemberStatus | 'static';
+  readonly endpoint: string;
+  readonly subnets: readonly string[];
+  /** Whether inner checksums are left partial towards it: both nodes want that. Else they are computed. */
+  readonly partialChecksums: boolean;
+  /** Bytes of an inner packet that its end takes; absent: it does not say. */
+  readonly mtu?: number;
+  /** Why nothing can be sent to it although it is there; absent: all is well. */
+  readonly unreachable?: string;
+  readonly outbound: DirectionReport;
+  readonly inbound: DirectionReport;
+}
+
+export interface RouteReport {
+  readonly prefix: string;
+  /** `local` for this node's own subnets. */
+  readonly via: string;
+  readonly endpoint: string;
+}
+
+export interface PodReport {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly netns: string;
+  readonly hostInterface: string;
+  /** `missing`: its network namespace is gone; the addresses stay reserved until `pod rm`. */
+  readonly status: 'ready' | 'missing';
+  readonly static: boolean;
+  /** Absent if it has none. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export type { NodeTargets };
+
+/** The targets of every node that can be asked. */
+export interface AllTargets {
+  /** This node first. */
+  readonly targets: readonly NodeTargets[];
+  readonly unreachable: readonly UnreachableNode[];
+}
+
+export interface CheckReport {
+  readonly node: string;
+  readonly ok: boolean;
+  /** Why this node itself cannot be reached as it should, such as that it has no subnet. */
+  readonly problems: readonly string[];
+  /** Nodes that could not be asked for their pods, with the reason. */
+  readonly unreachable: readonly { readonly node: string; readonly reason: string }[];
+  readonly results: readonly CheckResult[];
+}
+
+export interface CheckResult {
+  /** `node` or a pod of this node. */
+  readonly from: string;
+  readonly toNode: string;
+  /** `null`: the node itself. */
+  readonly toPod: string | null;
+  readonly address: string;
+  readonly ok: boolean;
+  /** Round trip, milliseconds; null when it failed. */
+  readonly rttMs: number | null;
+}
+
+export interface ForgetReport {
+  readonly name: string;
+  readonly id: string;
+  /** What is free again. */
+  readonly subnets: readonly string[];
+}
+
+export interface LeaveReport {
+  readonly name: string;
+  /** What is free again. */
+  readonly subnets: readonly string[];
+}
+
+export type { KeyList as KeyListReport, ListedKey as KeyReport };
+
+export interface KeyChange {
+  readonly action: 'add' | 'use' | 'remove';
+  /** `add`: the key, base64. */
+  readonly key?: string | undefined;
+  /** `use`, `remove`. */
+  readonly fingerprint?: string | undefined;
+  /** Do it although some node is not ready for it. */
+  readonly force?: boolean | undefined;
+}
+
+export interface ErrorReport {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}

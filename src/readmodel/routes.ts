@@ -1,0 +1,33 @@
+/** Which prefix goes to whom, as the data plane was told. */
+import type { Endpoint } from '../ip/endpoint.ts';
+import { formatEndpoint } from '../ip/endpoint.ts';
+import { formatPrefix, type Prefix } from '../ip/prefix.ts';
+import type { ReadModelSources } from './ports.ts';
+import type { RouteReport } from './reports.ts';
+
+/** IPv4 first, then by address. This node's own subnets win over everybody's. */
+export function routeReports({
+  peers,
+  dataPlane,
+  own,
+}: Pick<ReadModelSources, 'peers' | 'dataPlane' | 'own'>): RouteReport[] {
+  const ownSubnets = own.subnets();
+  const ownTexts = new Set(ownSubnets.map(formatPrefix));
+  const routes: { prefix: Prefix; text: string; via: string; endpoint: Endpoint }[] = ownSubnets.map(
+    (prefix) => ({ prefix, text: formatPrefix(prefix), via: 'local', endpoint: dataPlane.vtep }),
+  );
+  for (const { name, endpoint, subnets, unreachable } of peers.peers()) {
+    if (unreachable !== undefined) continue;
+    for (const prefix of subnets) {
+      const text = formatPrefix(prefix);
+      if (!ownTexts.has(text)) routes.push({ prefix, text, via: name, endpoint });
+    }
+  }
+  return routes
+    .sort((a, b) => a.prefix.family - b.prefix.family || compareValues(a.prefix.value, b.prefix.value))
+    .map(({ text, via, endpoint }) => ({ prefix: text, via, endpoint: formatEndpoint(endpoint) }));
+}
+
+function compareValues(a: bigint, b: bigint): number {
+  return a === b ? 0 : a > b ? 1 : -1;
+}

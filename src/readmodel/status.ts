@@ -1,0 +1,66 @@
+/** This node at a glance: its subnets, its tunnel, what it forwarded and dropped, what is wrong. */
+import { formatAddress } from '../ip/address.ts';
+import { formatPrefix } from '../ip/prefix.ts';
+import type { PeerView, ReadModelSources } from './ports.ts';
+import type { StatusReport } from './reports.ts';
+import { directionReports } from './traffic.ts';
+
+/** Nodes that are configured differently are told of up to here: with one wrong node all others are. */
+const MAX_MISMATCHES = 20;
+
+export function statusReport(sources: ReadModelSources): StatusReport {
+  const { facts, members, leases, peers, dataPlane, own, pods, repairs } = sources;
+  const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
+  for (const { status } of members.members()) counts[status]++;
+  const lease = leases.state();
+  const plane = dataPlane.report();
+  const { underlay } = dataPlane;
+  return {
+    version: facts.version,
+    node: {
+      name: facts.name,
+      id: members.id,
+      pid: facts.pid,
+      uptimeSeconds: Math.round(facts.uptimeSeconds()),
+    },
+    cluster: {
+      name: facts.clusterName,
+      sealed: facts.sealed,
+      members: counts,
+      problems: [...members.problems(), ...leases.problems(), ...mismatches(peers)],
+    },
+    underlay: {
+      address: formatAddress(underlay.address),
+      interface: underlay.interfaceName,
+      mtu: underlay.mtu,
+      gossipPort: facts.gossipPort,
+    },
+    encapsulation: {
+      type: facts.encapsulation.type,
+      port: dataPlane.vtep.port,
+      vni: facts.encapsulation.vni,
+      overheadBytes: plane.overheadBytes,
+    },
+    tun: { name: plane.device, mtu: dataPlane.mtu, addresses: own.addresses().map(formatAddress) },
+    lease: { status: lease.status, subnets: lease.prefixes.map(formatPrefix) },
+    pods: pods.list().length,
+    datapath: {
+      type: plane.type,
+      workers: plane.workers,
+      offloads: { ...plane.offloads },
+      ...directionReports(plane.totals),
+      drops: { ...plane.drops },
+    },
+    gossip: { ...members.counters() },
+    repairs: { ...repairs() },
+  };
+}
+
+/** Peers that are there and cannot be sent to. */
+function mismatches(peers: PeerView): string[] {
+  return peers
+    .peers()
+    .filter(({ status }) => status === 'alive' || status === 'suspect')
+    .flatMap(({ unreachable }) => unreachable ?? [])
+    .slice(0, MAX_MISMATCHES);
+}

@@ -1,0 +1,349 @@
+/**
+ * Whole agents in one process, without root: the composition root of src/agent.ts on hosts, disks and networks in
+ * memory, in virtual time. Tests drive them packet by packet:
+ *
+ *     const world = new World(1);
+ *     const [a, b] = await world.cluster(2);
+ *     const web = await a.addPod('web'); const db = await b.addPod('db');
+ *     web.send(db.addresses[0]);                 and after `world.advance(...)` it is among db.received
+ *
+ * Gossip and requests go over the simulator's network, tunnel datagrams over `World.carrier`; both have the same
+ * partitions. Nothing here runs on its own: time passes in `advance` and `until` alone.
+ */
+import { createHash } from 'node:crypto';
+import type { AgentState } from '../../src/agent/state.ts';
+import { Agent } from '../../src/agent.ts';
+import type { Commands } from '../../src/api/commands.ts';
+import type { AttachmentState } from '../../src/attachment/attachment-store.ts';
+import type { AttachmentLink } from '../../src/attachment/link.ts';
+import type { Config } from '../../src/config/config.ts';
+import { parseConfig } from '../../src/config/load.ts';
+import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
+import { identityFromSeed } from '../../src/identity.ts';
+import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
+import type { Endpoint } from '../../src/ip/endpoint.ts';
+import { parsePrefix } from '../../src/ip/prefix.ts';
+import { AssignedLease } from '../../src/lease/assigned-lease.ts';
+import type { StoredLease } from '../../src/lease/lease-store.ts';
+import { ClusterKeys, volatileKeyChanges } from '../../src/link/cluster-keys.ts';
+import { silentLogger } from '../../src/log/logger.ts';
+import { type Random, seededRandom } from '../../src/membership/random.ts';
+import type { StoredMembership } from '../../src/membership/store.ts';
+import type { ReadModel } from '../../src/readmodel/read-model.ts';
+import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
+import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
+import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
+import { MemoryHost } from '../helpers/memory-host.ts';
+import { ipv4Packet, ipv6Packet } from '../helpers/packets.ts';
+
+const GOSSIP_PORT = 7946;
+const LINK_MTU = 1500;
+/** Of a tunnel datagram. */
+const DELAY_MS = 0.3;
+
+export class World {
+  readonly clock = new VirtualClock();
+  readonly network: VirtualNetwork;
+  readonly random: Random;
+  readonly nodes: WorldNode[] = [];
+  /** Tunnel datagrams in order, as an eavesdropper on the underlay sees them. Bounded by what a test sends. */
+  readonly carried: { readonly from: Endpoint; readonly to: Endpoint; readonly bytes: Uint8Array }[] = [];
+  readonly seed: number;
+  readonly keys = { keys: [Buffer.alloc(32, 7)] };
+  #groups: readonly (readonly WorldNode[])[] | undefined;
+
+  constructor(seed: number) {
+    this.seed = seed;
+    this.random = seededRandom(seed);
+    this.network = new VirtualNetwork(this.clock, this.random);
+  }
+
+  /** A node that is not started; the first one is everybody's seed. */
+  add(more: NodeOptions = {}): WorldNode {
+    const node = new WorldNode(this, this.nodes.length, more);
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Adds and starts `count` nodes, and waits until each has its subnet and routes to all others. */
+  async cluster(count: number, more: NodeOptions = {}): Promise<WorldNode[]> {
+    const nodes = Array.from({ length: count }, () => this.add(more));
+    for (const node of nodes) await node.start();
+    await this.settle(nodes);
+    return nodes;
+  }
+
+  async settle(nodes: readonly WorldNode[] = this.nodes): Promise<void> {
+    const isSettled = () =>
+      nodes.every(
+        (node) =>
+          node.model.status().lease.status === 'active' &&
+          nodes.every((other) => other === node || node.routesTo(other)),
+      );
+    const tookMs = await this.until(isSettled, 30_000);
+    if (tookMs === undefined) throw new Error('the cluster did not settle within 30 s');
+  }
+
+  advance(durationMs: number): Promise<void> {
+    return this.clock.run(durationMs);
+  }
+
+  /** The time it took, or undefined after `limitMs`. */
+  until(holds: () => boolean, limitMs: number): Promise<number | undefined> {
+    return this.clock.runUntil(holds, limitMs, 20);
+  }
+
+  /** Only nodes of the same group reach each other; none: all do. */
+  partition(...groups: readonly (readonly WorldNode[])[]): void {
+    this.#groups = groups.length === 0 ? undefined : groups;
+    this.network.reaches = (from, to) =>
+      this.#areTogether(this.#nodeAt(from.endpoint.address), this.#nodeAt(to.endpoint.address));
+  }
+
+  readonly carrier = {
+    linkMtu: (from: IpAddress) => this.#nodeAt(from)?.linkMtu ?? LINK_MTU,
+    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array) => {
+      const copy = Uint8Array.from(bytes);
+      this.carried.push({ from, to, bytes: copy });
+      this.clock.after(DELAY_MS, () => {
+        const target = this.#nodeAt(to.address);
+        if (target && this.#areTogether(this.#nodeAt(from.address), target)) {
+          target.host.deliver(from, to, copy);
+        }
+      });
+    },
+  };
+
+  /** Somebody who is no node sends a datagram from any address. */
+  inject(from: Endpoint, to: Endpoint, bytes: Uint8Array): void {
+    this.#nodeAt(to.address)?.host.deliver(from, to, bytes);
+  }
+
+  async stop(): Promise<void> {
+    for (const node of this.nodes) await node.stop();
+  }
+
+  #nodeAt(address: IpAddress): WorldNode | undefined {
+    return this.nodes.find((node) => node.hasAddress(address));
+  }
+
+  #areTogether(a: WorldNode | undefined, b: WorldNode | undefined): boolean {
+    if (!a || !b) return false;
+    if (a.isDown || b.isDown) return false;
+    return !this.#groups || this.#groups.some((group) => group.includes(a) && group.includes(b));
+  }
+}
+
+export interface NodeOptions {
+  /** YAML beside `cluster:` and `node:`. */
+  readonly yaml?: string;
+  readonly clearText?: boolean;
+  /** An orchestrator hands out this node's subnets, as text. */
+  readonly assigned?: readonly string[];
+}
+
+/** What is on a node's disk: it outlives the agent. */
+class Disk {
+  lease: StoredLease | undefined;
+  membership: StoredMembership | undefined;
+  attachments: AttachmentState = { attachments: [], last: [] };
+  version: number | undefined;
+  readonly keyChanges = volatileKeyChanges();
+  /** Set when the machine loses its power: nothing is written any more. */
+  isOff = false;
+}
+
+export class WorldNode {
+  readonly world: World;
+  readonly name: string;
+  readonly host: MemoryHost;
+  readonly attachmentNetwork: MemoryAttachmentNetwork;
+  readonly errors: Error[] = [];
+  /** Nothing reaches it, and it reaches nothing. */
+  isDown = false;
+  #disk = new Disk();
+  #agent: Agent | undefined;
+  readonly #number: number;
+  readonly #options: NodeOptions;
+  readonly #pods = new Map<string, WorldPod>();
+
+  constructor(world: World, number: number, options: NodeOptions) {
+    this.world = world;
+    this.#number = number;
+    this.#options = options;
+    this.name = `node-${number}`;
+    this.host = new MemoryHost(world.carrier, () => world.clock.now());
+    this.host.addInterface('eth0', LINK_MTU, parseAddress(`192.0.2.${number + 1}`));
+    this.attachmentNetwork = new MemoryAttachmentNetwork();
+    this.host.toPod = (address, packet) => this.#toPod(address, packet);
+  }
+
+  get agent(): Agent {
+    if (!this.#agent) throw new Error(`${this.name} does not run`);
+    return this.#agent;
+  }
+
+  get model(): ReadModel {
+    return this.agent.model;
+  }
+
+  get commands(): Commands {
+    return this.agent.commands;
+  }
+
+  /** What its host has for its attachments. */
+  get links(): AttachmentLink[] {
+    return [...this.attachmentNetwork.pairs.values()].map(({ link }) => link);
+  }
+
+  get linkMtu(): number {
+    return this.host.interfaces.get('eth0')!.mtu;
+  }
+
+  hasAddress(address: IpAddress): boolean {
+    const text = formatAddress(address);
+    return [...this.host.interfaces.values()].some(({ addresses }) =>
+      addresses.some((one) => formatAddress(one) === text),
+    );
+  }
+
+  config(yaml = this.#options.yaml ?? ''): Config {
+    const text = `
+node: {name: ${this.name}, stateDir: /var/lib/warren}
+cluster: {podCidrs: [10.42.0.0/16, "fd42::/48"], seeds: [192.0.2.1], timing: lan}
+encapsulation: {type: vxlan-gpe}
+${yaml}`;
+    return parseConfig(text, 'world', this.name);
+  }
+
+  async start(yaml?: string): Promise<void> {
+    const { world } = this;
+    const { assigned } = this.#options;
+    this.isDown = false;
+    this.#disk.isOff = false;
+    this.#agent = await Agent.build(
+      this.config(yaml),
+      {
+        clock: world.clock,
+        log: silentLogger,
+        host: this.host,
+        state: this.#state(),
+        openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
+        transport: (bind) => world.network.host(bind).transport(),
+        attachmentNetwork: this.attachmentNetwork,
+        ...(assigned && {
+          leaseSource: (options) => new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) }),
+        }),
+        random: seededRandom(world.seed * 1000 + this.#number),
+      },
+      {
+        onFailure: (error) => this.errors.push(error),
+        onLeave: () => {},
+      },
+    );
+    await this.#agent.start();
+  }
+
+  async stop(options = { leave: false }): Promise<void> {
+    const agent = this.#agent;
+    this.#agent = undefined;
+    if (!agent) return;
+    const stopping = agent.stop(options);
+    // Leaving takes time, which passes here alone.
+    let isStopped = false;
+    stopping.finally(() => (isStopped = true)).catch(() => {});
+    await this.world.until(() => isStopped, 10_000);
+    await stopping;
+  }
+
+  /** Like a power cut: nothing is said or written any more. */
+  async kill(): Promise<void> {
+    this.isDown = true;
+    this.#disk.isOff = true;
+    await this.stop();
+    // What it wrote while it went away never reached the disk.
+    this.host.parts.lockTun(this.config().tun.name).release();
+  }
+
+  routesTo(other: WorldNode): boolean {
+    const { subnets } = other.model.status().lease;
+    const routes = this.model.routes();
+    return (
+      subnets.length > 0 &&
+      subnets.every((subnet) => routes.some(({ prefix, via }) => prefix === subnet && via === other.name))
+    );
+  }
+
+  async addPod(name: string): Promise<WorldPod> {
+    const report = await this.commands.addPod(name, {});
+    const pod = new WorldPod(this, name, report.addresses);
+    this.#pods.set(name, pod);
+    return pod;
+  }
+
+  pod(name: string): WorldPod {
+    return this.#pods.get(name)!;
+  }
+
+  #toPod(address: IpAddress, packet: Uint8Array): boolean {
+    const text = formatAddress(address);
+    const link = this.links.find(({ addresses }) => addresses.some((one) => formatAddress(one) === text));
+    if (!link) return false;
+    this.#pods.get(link.id)?.received.push(packet);
+    return true;
+  }
+
+  #state(): AgentState {
+    const disk = this.#disk;
+    const write = (change: () => void) => {
+      if (!disk.isOff) change();
+    };
+    const seed = createHash('sha256').update(`${this.world.seed}/${this.#number}`).digest();
+    return {
+      identity: identityFromSeed(seed),
+      keys: this.#options.clearText ? undefined : new ClusterKeys(this.world.keys, disk.keyChanges),
+      lease: {
+        load: () => disk.lease,
+        save: (lease) => write(() => (disk.lease = lease)),
+        clear: () => write(() => (disk.lease = undefined)),
+      },
+      membership: {
+        load: () => disk.membership,
+        save: (take) => write(() => (disk.membership = take())),
+      },
+      attachments: {
+        isOutdated: false,
+        read: () => disk.attachments,
+        write: async (state) => write(() => (disk.attachments = state)),
+      },
+      inventory: {
+        load: () => disk.version,
+        save: (version) => write(() => (disk.version = version)),
+      },
+    };
+  }
+}
+
+export class WorldPod {
+  readonly node: WorldNode;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** IP packets. */
+  readonly received: Uint8Array[] = [];
+
+  constructor(node: WorldNode, name: string, addresses: readonly string[]) {
+    this.node = node;
+    this.name = name;
+    this.addresses = addresses;
+  }
+
+  /** Sends one packet to an address of either family, from its own or as if from `source`. */
+  send(to: string, options: { bytes?: number; source?: string } = {}): Uint8Array {
+    const isV6 = to.includes(':');
+    const source = options.source ?? this.addresses.find((one) => one.includes(':') === isV6)!;
+    const size = options.bytes === undefined ? {} : { bytes: options.bytes };
+    const packet = isV6 ? ipv6Packet(source, to, size) : ipv4Packet(source, to, size);
+    this.node.host.send(packet);
+    return packet;
+  }
+}

@@ -1,0 +1,175 @@
+/** An agent that is nothing but its reports, for tests of the API and the CLI. */
+import type { AddPodOptions, Commands } from '../../src/api/commands.ts';
+import { WarrenError } from '../../src/errors.ts';
+import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
+import type { ReadModel } from '../../src/readmodel/read-model.ts';
+import type {
+  AllTargets,
+  KeyChange,
+  NodeTargets,
+  PeerReport,
+  PodReport,
+  StatusReport,
+} from '../../src/readmodel/reports.ts';
+import type { Topic } from '../../src/readmodel/topics.ts';
+
+export const fakeStatus: StatusReport = {
+  version: '0.1.0',
+  node: { name: 'node-a', id: 'a1b2c3', pid: 4711, uptimeSeconds: 93_784 },
+  cluster: { name: 'test', sealed: true, members: { alive: 2, suspect: 0, dead: 1, left: 0 }, problems: [] },
+  underlay: { address: '198.51.100.1', interface: 'eth0', mtu: 1500, gossipPort: 7946 },
+  encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42, overheadBytes: 36 },
+  tun: { name: 'warren0', mtu: 1464, addresses: ['10.42.3.1', 'fd42:0:0:3::1'] },
+  lease: { status: 'active', subnets: ['10.42.3.0/24', 'fd42:0:0:3::/64'] },
+  pods: 1,
+  datapath: {
+    type: 'userspace',
+    workers: 1,
+    offloads: { tso: true, checksum: false },
+    outbound: { packets: 1200, bytes: 1_500_000 },
+    inbound: { packets: 7, bytes: 588 },
+    drops: { 'inbound-unknown-source': 3, 'outbound-no-route': 0 },
+  },
+  gossip: { probesSent: 42 },
+  repairs: { device: 0, route: 2 },
+};
+
+export const fakePeers: PeerReport[] = [
+  {
+    name: 'node-b',
+    id: 'b2',
+    kind: 'gossip',
+    status: 'alive',
+    endpoint: '198.51.100.2:4790',
+    subnets: ['10.42.7.0/24', 'fd42:0:0:7::/64'],
+    partialChecksums: true,
+    outbound: { packets: 5, bytes: 500 },
+    inbound: { packets: 6, bytes: 600 },
+  },
+  {
+    name: 'leg"acy',
+    id: 'static-1',
+    kind: 'static',
+    status: 'static',
+    endpoint: '198.51.100.9:4790',
+    subnets: ['10.43.9.0/24'],
+    partialChecksums: false,
+    outbound: { packets: 0, bytes: 0 },
+    inbound: { packets: 0, bytes: 0 },
+  },
+];
+
+const ownTargets: NodeTargets = {
+  node: 'node-a',
+  addresses: ['127.0.0.1'],
+  pods: [{ name: 'web', addresses: ['10.42.3.2'] }],
+};
+
+export class FakeAgent implements ReadModel, Commands {
+  readonly feed = new ChangeFeed();
+  podReports: PodReport[] = [
+    {
+      name: 'web',
+      addresses: ['10.42.3.2', 'fd42:0:0:3::2'],
+      netns: '/run/netns/warren-node-a-web',
+      hostInterface: 'wp0123456789ab',
+      status: 'ready',
+      static: false,
+    },
+  ];
+  statusReport: StatusReport = fakeStatus;
+  everyTarget: AllTargets = { targets: [ownTargets], unreachable: [] };
+  /** What every status throws, if set. */
+  failure: unknown;
+  peerReports: readonly PeerReport[] = fakePeers;
+
+  get version(): number {
+    return this.feed.version;
+  }
+
+  subscribe(topics: readonly Topic[], listener: ChangeListener): () => void {
+    return this.feed.subscribe(topics, listener);
+  }
+
+  status(): StatusReport {
+    if (this.failure !== undefined) throw this.failure;
+    return this.statusReport;
+  }
+
+  peers(): readonly PeerReport[] {
+    return this.peerReports;
+  }
+
+  pods(): readonly PodReport[] {
+    return this.podReports;
+  }
+
+  routes() {
+    return [
+      { prefix: '10.42.3.0/24', via: 'local', endpoint: '' },
+      { prefix: '10.42.7.0/24', via: 'node-b', endpoint: '198.51.100.2:4790' },
+    ];
+  }
+
+  targets(): NodeTargets {
+    return ownTargets;
+  }
+
+  async allTargets() {
+    return this.everyTarget;
+  }
+
+  forget(node: string) {
+    if (node !== 'node-b') throw new WarrenError('MEMBER_UNKNOWN', `there is no node ${node}`);
+    return { name: 'node-b', id: 'b2', subnets: ['10.42.7.0/24'] };
+  }
+
+  async leave({ force }: { readonly force: boolean }) {
+    if (this.podReports.length > 0 && !force) throw new WarrenError('LEAVE_PODS', 'this node has pods');
+    return { name: 'node-a', subnets: ['10.42.3.0/24'] };
+  }
+
+  keyChanges: KeyChange[] = [];
+
+  async listKeys() {
+    return {
+      keys: [
+        { fingerprint: 'aabbccddeeff0011', primary: true, nodes: 2, primaryOn: 2 },
+        { fingerprint: '00112233445566aa', primary: false, nodes: 1, primaryOn: 0 },
+      ],
+      nodes: 2,
+      silent: ['node-c'],
+    };
+  }
+
+  async changeKeys(change: KeyChange) {
+    this.keyChanges.push(change);
+    return { fingerprint: change.fingerprint ?? '00112233445566aa' };
+  }
+
+  async addPod(name: string, { netns, labels }: AddPodOptions) {
+    if (this.podReports.some((pod) => pod.name === name)) {
+      throw new WarrenError('POD_EXISTS', `pod ${name} exists already`, { hint: 'Choose another name.' });
+    }
+    const pod: PodReport = {
+      name,
+      addresses: ['10.42.3.3'],
+      netns: netns ?? `/run/netns/warren-node-a-${name}`,
+      hostInterface: 'wpba9876543210',
+      status: 'ready',
+      static: false,
+      ...(labels && { labels }),
+    };
+    this.podReports = [...this.podReports, pod];
+    this.feed.touch(['pods']);
+    return pod;
+  }
+
+  async removePod(name: string) {
+    const pod = this.podReports.find((candidate) => candidate.name === name);
+    if (pod === undefined) throw new WarrenError('POD_UNKNOWN', `there is no pod ${name} on this node`);
+    this.podReports = this.podReports.filter((other) => other !== pod);
+    this.feed.touch(['pods']);
+    return pod;
+  }
+}

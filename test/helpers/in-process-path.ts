@@ -1,0 +1,86 @@
+/**
+ * The packet path of one agent in the test's own thread: the same outbound and inbound code as in a worker
+ * (src/dataplane/packet-worker.ts), run whenever a packet comes in.
+ */
+
+import type { ForwardingState } from '../../src/datapath/forwarding.ts';
+import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
+import { Inbound } from '../../src/datapath/inbound.ts';
+import { Outbound } from '../../src/datapath/outbound.ts';
+import { Turn } from '../../src/datapath/turn.ts';
+import { VtepTable } from '../../src/datapath/vtep-table.ts';
+import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
+import type { PacketPath } from '../../src/dataplane/userspace-parts.ts';
+import type { WorkerOffloads } from '../../src/dataplane/worker-messages.ts';
+import { WarrenError } from '../../src/errors.ts';
+import { Fdb } from '../../src/fdb/fdb.ts';
+import { EAGAIN } from '../../src/sys/constants.ts';
+import type { MemorySocket, MemoryTun } from './memory-sockets.ts';
+
+export class InProcessPath implements PacketPath {
+  readonly offloads: WorkerOffloads;
+  readonly #tun: MemoryTun;
+  readonly #socket: MemorySocket;
+  readonly #options: DatapathOptions;
+  readonly #fdb = new Fdb();
+  readonly #vteps: VtepTable;
+  readonly #replies: IcmpReplies;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+
+  constructor(options: DatapathOptions, tun: MemoryTun, socket: MemorySocket, nowMs: () => number) {
+    this.#options = options;
+    this.#tun = tun;
+    this.#socket = socket;
+    this.offloads = options.offloads;
+    this.#vteps = new VtepTable(options.underlayFamily);
+    this.#replies = new IcmpReplies(tun, nowMs);
+    const shared = {
+      tun,
+      socket,
+      fdb: this.#fdb,
+      vteps: this.#vteps,
+      counters: options.counters[0]!,
+      vni: options.vni,
+      underlayFamily: options.underlayFamily,
+      overheadBytes: options.overheadBytes,
+    };
+    // Nothing in memory is ever full.
+    const turn = () => new Turn({ blockForRoom: () => false, nowMs });
+    this.#outbound = new Outbound({
+      ...shared,
+      replies: this.#replies,
+      turn: turn(),
+      nowMs,
+      segmentation: options.offloads.udpSegment,
+      onSegmentationOff: () => options.onOffloadOff('udpSegment'),
+    });
+    this.#inbound = new Inbound({
+      ...shared,
+      turn: turn(),
+      tcp: options.offloads.coalesceTcp,
+      udp: options.offloads.coalesceUdp,
+      onOff: (protocol) => options.onOffloadOff(protocol === 'tcp' ? 'coalesceTcp' : 'coalesceUdp'),
+    });
+    tun.onReadable = () => this.#drainTun();
+    socket.onReadable = () => this.#inbound.drain();
+  }
+
+  async update(state: ForwardingState): Promise<void> {
+    this.#fdb.load(state.fdb);
+    this.#vteps.load(state);
+    this.#replies.load(state);
+  }
+
+  async stop(): Promise<void> {
+    this.#tun.onReadable = () => {};
+    this.#socket.onReadable = () => {};
+  }
+
+  #drainTun(): void {
+    const errno = this.#outbound.drain();
+    if (errno === 0 || errno === EAGAIN) return;
+    this.#tun.onReadable = () => {};
+    this.#options.onFailure(new WarrenError('TUN_LOST', `the TUN device is gone (errno ${errno})`));
+  }
+}

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import { VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from '../../../src/datapath/forwarding.ts';
+import type { ForwardingPeer } from '../../../src/dataplane/dataplane.ts';
+import { ForwardingTable } from '../../../src/dataplane/forwarding-table.ts';
+import { Fdb } from '../../../src/fdb/fdb.ts';
+import { FDB_LOCAL, FDB_MISS } from '../../../src/fdb/snapshot.ts';
+import { addressWords, parseAddress } from '../../../src/ip/address.ts';
+import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { parsePrefix } from '../../../src/ip/prefix.ts';
+
+function peer(key: string, subnets: readonly string[], more: Partial<ForwardingPeer> = {}): ForwardingPeer {
+  return {
+    key,
+    name: key,
+    endpoint: parseEndpoint('192.0.2.7:4790'),
+    partialChecksums: false,
+    subnets: subnets.map(parsePrefix),
+    ...more,
+  };
+}
+
+function set(table: ForwardingTable, peers: readonly ForwardingPeer[], ownSubnets: readonly string[] = []) {
+  return table.set({ peers, ownSubnets: ownSubnets.map(parsePrefix), ownAddresses: [], linkMtu: 1464 });
+}
+
+function owner(table: ForwardingTable, address: string): number {
+  const fdb = new Fdb();
+  fdb.load(table.state().fdb);
+  return fdb.lookup4(addressWords(parseAddress(address))[0]!);
+}
+
+function words(table: ForwardingTable, key: string): Int32Array {
+  const at = table.index(key)! * VTEP_WORDS;
+  return table.state().vteps.subarray(at, at + VTEP_WORDS);
+}
+
+describe('the forwarding table', () => {
+  it('points prefixes at peers, the later one first and this node before all', () => {
+    const table = new ForwardingTable();
+    set(
+      table,
+      [peer('static/x', ['10.42.1.0/24', '10.42.2.0/24']), peer('b', ['10.42.1.0/24', '10.42.3.0/24'])],
+      ['10.42.3.0/24'],
+    );
+    expect(owner(table, '10.42.1.9')).toBe(table.index('b'));
+    expect(owner(table, '10.42.2.9')).toBe(table.index('static/x'));
+    expect(owner(table, '10.42.3.9')).toBe(FDB_LOCAL);
+    expect(owner(table, '10.42.4.9')).toBe(FDB_MISS);
+  });
+
+  it('keeps the index of a peer for as long as it is there', () => {
+    const table = new ForwardingTable();
+    set(table, [peer('a', ['10.42.1.0/24']), peer('b', ['10.42.2.0/24'])]);
+    const index = table.index('b');
+    set(table, [peer('c', ['10.42.3.0/24']), peer('b', ['10.42.9.0/24'])]);
+    expect(table.index('b')).toBe(index);
+    expect(table.index('a')).toBeUndefined();
+  });
+
+  it('lets an index rest until the packet path works without its peer', () => {
+    const table = new ForwardingTable();
+    set(table, [peer('a', ['10.42.1.0/24'])]);
+    const index = table.index('a');
+    set(table, [peer('b', ['10.42.2.0/24'])]);
+    expect(table.index('b')).not.toBe(index);
+    expect(table.release()).toEqual([index]);
+    expect(table.release()).toEqual([]);
+    set(table, [peer('b', ['10.42.2.0/24']), peer('c', ['10.42.3.0/24'])]);
+    expect(table.index('c')).toBe(index);
+  });
+
+  it('refuses peers beyond its room, and has room again when others have gone', () => {
+    const table = new ForwardingTable(2);
+    const [a, b, c] = ['a', 'b', 'c'].map((key, i) => peer(key, [`10.42.${i}.0/24`])) as [
+      ForwardingPeer,
+      ForwardingPeer,
+      ForwardingPeer,
+    ];
+    expect(set(table, [a, b, c]).refused).toEqual([c]);
+    expect(owner(table, '10.42.2.1')).toBe(FDB_MISS);
+    expect(set(table, [b, c]).refused).toEqual([c]);
+    table.release();
+    expect(set(table, [b, c]).refused).toEqual([]);
+    expect(owner(table, '10.42.2.1')).toBe(table.index('c'));
+  });
+
+  it('starts a path at the smaller MTU of its ends', () => {
+    const table = new ForwardingTable();
+    set(table, [
+      peer('silent', ['10.42.1.0/24']),
+      peer('small', ['10.42.2.0/24'], { mtu: 1300 }),
+      peer('large', ['10.42.3.0/24'], { mtu: 8964, partialChecksums: true }),
+    ]);
+    expect(words(table, 'silent')[VTEP.mtu]).toBe(1464);
+    expect(words(table, 'small')[VTEP.mtu]).toBe(1300);
+    expect(words(table, 'large')[VTEP.mtu]).toBe(1464);
+    expect(words(table, 'large')[VTEP.flags]).toBe(VTEP_PARTIAL_CHECKSUMS);
+    expect(words(table, 'small')[VTEP.port]).toBe(4790);
+  });
+});

@@ -1,0 +1,134 @@
+import { EventEmitter } from 'node:events';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { parseEndpoint } from '../../../src/ip/endpoint.ts';
+import { formatPrefix, parsePrefix } from '../../../src/ip/prefix.ts';
+import type { Owner } from '../../../src/lease/lease-source.ts';
+import type { Member } from '../../../src/membership/types.ts';
+import { GossipPeers } from '../../../src/peers/gossip-peers.ts';
+import { PeerView } from '../../../src/peers/peer-view.ts';
+import { StaticPeers } from '../../../src/peers/static-peers.ts';
+
+class FakeMembers extends EventEmitter {
+  readonly id = 'self';
+  list: Member[] = [];
+  members(): Member[] {
+    return this.list;
+  }
+}
+
+class FakeLeases extends EventEmitter {
+  list: Owner[] = [];
+  owners(): Owner[] {
+    return this.list;
+  }
+}
+
+function member(id: string, more: Partial<Member> = {}): Member {
+  return {
+    id,
+    name: `node-${id}`,
+    status: 'alive',
+    incarnation: 1,
+    gossip: parseEndpoint('192.0.2.7:7946'),
+    vtep: parseEndpoint('192.0.2.7:4790'),
+    encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: true },
+    lease: undefined,
+    mtu: undefined,
+    inventory: undefined,
+    statusAgeMs: 0,
+    ...more,
+  };
+}
+
+let members: FakeMembers;
+let leases: FakeLeases;
+let statics: StaticPeers;
+let view: PeerView;
+
+beforeEach(() => {
+  members = new FakeMembers();
+  leases = new FakeLeases();
+  statics = new StaticPeers([
+    { name: 'legacy', endpoint: parseEndpoint('192.0.2.9:4790'), subnets: [parsePrefix('10.42.9.0/24')] },
+  ]);
+  const own = {
+    encapsulation: { type: 'vxlan-gpe', vni: 42 },
+    partialChecksums: true,
+    family: () => 4 as const,
+  };
+  view = new PeerView([statics, new GossipPeers(members, leases, own)]);
+});
+
+const owned = (memberId: string, ...prefixes: string[]): Owner[] =>
+  prefixes.map((prefix) => ({ memberId, prefix: parsePrefix(prefix) }));
+
+describe('the view of peers', () => {
+  it('has all sources, static peers before those of the gossip', () => {
+    members.list = [member('self'), member('b', { mtu: 1300 })];
+    leases.list = owned('b', '10.42.2.0/24', 'fd42:0:0:2::/64');
+    members.emit('change');
+    expect(view.peers().map(({ key, kind, status }) => [key, kind, status])).toEqual([
+      ['static/legacy', 'static', 'static'],
+      ['b', 'gossip', 'alive'],
+    ]);
+    const [legacy, b] = view.forwarding();
+    expect(legacy).toMatchObject({ key: 'static/legacy', partialChecksums: false, mtu: undefined });
+    expect(b).toMatchObject({ key: 'b', name: 'node-b', partialChecksums: true, mtu: 1300 });
+    expect(b!.subnets.map(formatPrefix)).toEqual(['10.42.2.0/24', 'fd42:0:0:2::/64']);
+  });
+
+  it.each([
+    [{ encapsulation: { type: 'unknown' } }, 'an encapsulation that this version does not have'],
+    [
+      { encapsulation: { type: 'vxlan-gpe', vni: 7, partialChecksums: true } },
+      'uses VNI 7, this node 42: set the same encapsulation.vni',
+    ],
+    [{ vtep: parseEndpoint('[2001:db8::1]:4790') }, 'has an IPv6 underlay, this node IPv4'],
+  ] as const)('shows a member that cannot be sent to, and why (%#)', (more, problem) => {
+    members.list = [member('b', more)];
+    leases.list = owned('b', '10.42.2.0/24');
+    members.emit('change');
+    expect(view.peers()).toHaveLength(2);
+    expect(view.forwarding().map(({ key }) => key)).toEqual(['static/legacy']);
+    expect(view.problems()).toEqual([expect.stringContaining(problem)]);
+    // One that is gone is no problem any more.
+    members.list = [member('b', { ...more, status: 'dead' })];
+    members.emit('change');
+    expect(view.problems()).toEqual([]);
+  });
+
+  it('forwards nothing to who owns nothing, and asks for no partial checksums there', () => {
+    members.list = [member('b')];
+    members.emit('change');
+    expect(view.forwarding().map(({ key }) => key)).toEqual(['static/legacy']);
+    expect(view.peers()[1]).toMatchObject({ key: 'b', partialChecksums: false });
+  });
+
+  it.each([
+    ['a member changes', () => members.emit('change')],
+    ['a member is removed', () => members.emit('removed')],
+    ['an owner changes', () => leases.emit('change')],
+    ['static peers are replaced', () => statics.replace([])],
+  ])('tells when %s', (_what, change) => {
+    const listener = vi.fn();
+    view.on('change', listener);
+    change();
+    expect(listener).toHaveBeenCalledTimes(1);
+  });
+
+  it('asks its sources once between changes', () => {
+    const asked = vi.spyOn(members, 'members');
+    for (let i = 0; i < 100; i++) view.peers();
+    expect(asked).toHaveBeenCalledTimes(1);
+    members.emit('change');
+    view.peers();
+    view.forwarding();
+    expect(asked).toHaveBeenCalledTimes(2);
+  });
+
+  it('listens to nobody any more once it is closed', () => {
+    view.close();
+    expect(members.listenerCount('change') + members.listenerCount('removed')).toBe(0);
+    expect(leases.listenerCount('change')).toBe(0);
+  });
+});
