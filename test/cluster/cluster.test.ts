@@ -237,6 +237,49 @@ describe('what others change on the host', () => {
   });
 });
 
+describe('a node with many pods', () => {
+  it('follows its peers while it restores them', async () => {
+    const [a, b] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    for (let i = 0; i < 200; i++) await a.addPod(`pod-${i}`);
+    await a.stop();
+    let steps = 0;
+    a.hostStep = () => {
+      steps++;
+      return new Promise((resolve) => world.clock.after(100, resolve));
+    };
+    await a.start();
+    await world.until(() => a.model.status().tun.addresses.length > 0, 5000);
+    const c = world.add();
+    await c.start();
+    await world.until(() => b.routesTo(c), 10_000);
+    const tookMs = await world.until(() => a.routesTo(c), 1000);
+    expect(tookMs).toBeLessThanOrEqual(200);
+    // It is in the middle of them: each takes two steps.
+    expect(steps).toBeGreaterThan(0);
+    expect(steps).toBeLessThan(400);
+  });
+
+  it('takes up the others when one cannot be restored, and that one when it can', async () => {
+    const [a] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    for (const name of ['web', 'db', 'cache']) await a.addPod(name);
+    await a.stop();
+    a.attachmentNetwork.pairs.clear();
+    let isStuck = true;
+    a.hostStep = async (what) => {
+      if (isStuck && what.includes('db')) throw new Error('no such device');
+    };
+    await a.start();
+    await world.advance(5000);
+    const status = () => Object.fromEntries(a.model.pods().map((pod) => [pod.name, pod.status]));
+    expect(status()).toEqual({ web: 'ready', db: 'missing', cache: 'ready' });
+    isStuck = false;
+    await a.stop();
+    await a.start();
+    await world.advance(5000);
+    expect(status()).toEqual({ web: 'ready', db: 'ready', cache: 'ready' });
+  });
+});
+
 describe('what a node has attached', () => {
   it('is known to all within a second', async () => {
     const nodes = await world.cluster(4);

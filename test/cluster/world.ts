@@ -159,6 +159,8 @@ export class WorldNode {
   readonly host: MemoryHost;
   readonly attachmentNetwork: MemoryAttachmentNetwork;
   readonly errors: Error[] = [];
+  /** Before and after each change that is made for an attachment: a test lets it take time, or fail. */
+  hostStep: (what: string) => Promise<void> = async () => {};
   /** Nothing reaches it, and it reaches nothing. */
   isDown = false;
   #disk = new Disk();
@@ -174,7 +176,7 @@ export class WorldNode {
     this.name = `node-${number}`;
     this.host = new MemoryHost(world.carrier, () => world.clock.now());
     this.host.addInterface('eth0', LINK_MTU, parseAddress(`192.0.2.${number + 1}`));
-    this.attachmentNetwork = new MemoryAttachmentNetwork();
+    this.attachmentNetwork = new MemoryAttachmentNetwork({ step: (what) => this.hostStep(what) });
     this.host.toPod = (address, packet) => this.#toPod(address, packet);
   }
 
