@@ -238,10 +238,11 @@ export class Agent {
     this.#push('membership', () => this.#membership.stop());
     this.#push('requests', () => this.#rpc.close());
     this.#push('inventory', () => this.inventory.stop());
-    this.#push('attachments', () => this.#attachments.close());
     this.#push('peers', () => this.#peers.close());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
+    // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
+    this.#push('attachments', () => this.#attachments.close());
   }
 
   /** `leave`: the others are told that this node goes. */

@@ -259,6 +259,23 @@ describe('a node with many pods', () => {
     expect(steps).toBeLessThan(400);
   });
 
+  it('stops in the middle of restoring them, without going through them all', async () => {
+    const [a] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    for (let i = 0; i < 200; i++) await a.addPod(`pod-${i}`);
+    await a.stop();
+    a.hostStep = () => new Promise((resolve) => world.clock.after(100, resolve));
+    await a.start();
+    await world.advance(1000);
+    const startMs = world.clock.now();
+    await a.stop();
+    expect(world.clock.now() - startMs).toBeLessThan(500);
+    // What was left is taken up by the next start.
+    a.hostStep = async () => {};
+    await a.start();
+    await world.advance(5000);
+    expect(a.model.pods().filter(({ status }) => status === 'ready')).toHaveLength(200);
+  });
+
   it('takes up the others when one cannot be restored, and that one when it can', async () => {
     const [a] = (await world.cluster(2)) as [WorldNode, WorldNode];
     for (const name of ['web', 'db', 'cache']) await a.addPod(name);
