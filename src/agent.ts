@@ -188,6 +188,7 @@ export class Agent {
       peers: this.#peers,
       dataPlane,
       pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
+      inventory: this.inventory,
       subnets: () => this.#followers.subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,

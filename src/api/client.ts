@@ -6,6 +6,7 @@ import type {
   AllTargets,
   ErrorReport,
   ForgetReport,
+  InventoryReport,
   KeyChange,
   KeyListReport,
   LeaveReport,
@@ -56,6 +57,11 @@ export class AgentClient {
 
   pods(): Promise<PodReport[]> {
     return this.#get('/v1/pods');
+  }
+
+  /** What all nodes have attached. */
+  inventory(): Promise<InventoryReport[]> {
+    return this.#get('/v1/inventory');
   }
 
   addPod(name: string, options: AddPodOptions = {}): Promise<PodReport> {

@@ -2,6 +2,7 @@
  * The routes of the control sockets:
  *
  *     GET    /v1/status /v1/peers /v1/routes /v1/pods
+ *     GET    /v1/inventory         what all nodes have attached
  *     GET    /v1/targets           this node's addresses and pods
  *     GET    /v1/watch?topics=status,peers&interval=2    server-sent events, see watch-stream.ts
  *

@@ -99,6 +99,19 @@ export interface PodReport {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
+/** An attachment of any node, as that node last told. */
+export interface InventoryReport {
+  readonly node: string;
+  /** Of the node: what one that is dead had attached stays known. */
+  readonly status: MemberStatus;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** Absent if it is of none. */
+  readonly network?: string;
+  /** Absent if it has none. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
 export type { NodeTargets };
 
 /** The targets of every node that can be asked. */

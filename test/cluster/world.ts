@@ -36,7 +36,6 @@ import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts
 import { MemoryHost } from '../helpers/memory-host.ts';
 import { ipv4Packet, ipv6Packet } from '../helpers/packets.ts';
 
-const GOSSIP_PORT = 7946;
 const LINK_MTU = 1500;
 /** Of a tunnel datagram. */
 const DELAY_MS = 0.3;

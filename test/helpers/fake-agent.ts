@@ -5,6 +5,7 @@ import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import type {
   AllTargets,
+  InventoryReport,
   KeyChange,
   NodeTargets,
   PeerReport,
@@ -67,6 +68,16 @@ const ownTargets: NodeTargets = {
 
 export class FakeAgent implements ReadModel, Commands {
   readonly feed = new ChangeFeed();
+  inventoryReports: InventoryReport[] = [
+    {
+      node: 'node-a',
+      status: 'alive',
+      name: 'web',
+      addresses: ['10.42.1.2', 'fd42:0:0:1::2'],
+      labels: { app: 'shop', tier: 'front' },
+    },
+    { node: 'node-b', status: 'dead', name: 'db', addresses: ['10.42.2.2'] },
+  ];
   podReports: PodReport[] = [
     {
       name: 'web',
@@ -98,6 +109,10 @@ export class FakeAgent implements ReadModel, Commands {
 
   peers(): readonly PeerReport[] {
     return this.peerReports;
+  }
+
+  inventory(): readonly InventoryReport[] {
+    return this.inventoryReports;
   }
 
   pods(): readonly PodReport[] {

@@ -1,4 +1,5 @@
 /** Sources for a read model, of which a test changes what it is about. */
+import type { Holder } from '../../src/inventory/inventory.ts';
 import { parseAddress } from '../../src/ip/address.ts';
 import { parseEndpoint } from '../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
@@ -8,7 +9,7 @@ import type { KnownPeer } from '../../src/peers/peer-view.ts';
 import type { ReadModelSources, TrafficTotals } from '../../src/readmodel/ports.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
 
-export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods';
+export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods' | 'inventory';
 
 export const noTraffic: TrafficTotals = {
   outboundPackets: 0,
@@ -34,12 +35,14 @@ export function knownPeer(name: string, facts: Partial<KnownPeer> = {}): KnownPe
 }
 
 export class FakeSources implements ReadModelSources {
+  memberNames = new Map([['id-a', 'node-a']]);
   memberStatuses: MemberStatus[] = ['alive'];
   memberProblems: string[] = [];
   leaseState: LeaseState = { status: 'active', prefixes: [parsePrefix('10.42.3.0/24')] };
   leaseProblems: string[] = [];
   knownPeers: KnownPeer[] = [];
   podReports: PodReport[] = [];
+  holders: Holder[] = [];
   isActive = true;
   traffic = new Map<string, TrafficTotals>();
   /** How often each source was asked. */
@@ -49,6 +52,7 @@ export class FakeSources implements ReadModelSources {
     leases: [],
     peers: [],
     pods: [],
+    inventory: [],
   };
 
   change(source: FakeSourceName): void {
@@ -72,6 +76,7 @@ export class FakeSources implements ReadModelSources {
       this.asked.members++;
       return this.memberStatuses.map((status) => ({ status }));
     },
+    name: (id: string) => this.memberNames.get(id),
     problems: () => this.memberProblems,
     counters: () => ({ probes: 7 }),
     on: (_event: 'change', listener: () => void) => this.#listeners.members.push(listener),
@@ -127,6 +132,11 @@ export class FakeSources implements ReadModelSources {
       return this.podReports;
     },
     on: (_event: 'change', listener: () => void) => this.#listeners.pods.push(listener),
+  };
+
+  readonly inventory = {
+    entries: () => this.holders,
+    on: (_event: 'change', listener: () => void) => this.#listeners.inventory.push(listener),
   };
 
   readonly repairs = () => ({ route: 5 });

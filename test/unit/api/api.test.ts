@@ -71,6 +71,7 @@ describe('the control API', () => {
     expect(await client.peers()).toEqual(fakePeers);
     expect(await client.routes()).toEqual(agent.routes());
     expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.inventory()).toEqual(agent.inventoryReports);
     expect(await client.targets()).toEqual(agent.targets());
     expect(await client.allTargets()).toEqual({ targets: [agent.targets()], unreachable: [] });
     expect(await client.addPod('db', { netns: '/run/netns/blue', labels: { app: 'db' } })).toMatchObject({
@@ -239,6 +240,7 @@ describe('the read-only socket', () => {
     expect(await client.peers()).toEqual(fakePeers);
     expect(await client.routes()).toEqual(agent.routes());
     expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.inventory()).toEqual(agent.inventoryReports);
     expect(await client.targets()).toEqual(agent.targets());
     for await (const pods of client.watch('pods', follow())) {
       expect(pods).toEqual(agent.podReports);
