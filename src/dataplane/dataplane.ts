@@ -63,6 +63,8 @@ export interface DataPlaneReport {
   /** Of outer headers, on each packet. */
   readonly overheadBytes: number;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   /** What is in use of the kernel's offloads, by name. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;
