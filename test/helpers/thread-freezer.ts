@@ -10,13 +10,14 @@ const FREEZER = '/sys/fs/cgroup/freezer';
 /** Why there is none; undefined if there is one. */
 export const NO_FREEZER: string | undefined = freezerProblem();
 
-/** The thread of `pid` with that name. */
-export function threadOf(pid: number, name: string): number {
-  const found = readdirSync(`/proc/${pid}/task`).filter(
-    (tid) => readFileSync(`/proc/${pid}/task/${tid}/comm`, 'utf8').trim() === name,
-  );
-  if (found.length !== 1) throw new Error(`process ${pid} has ${found.length} threads called ${name}`);
-  return Number(found[0]);
+/** poll(2) by its number, or what the C library has in its place (asm/unistd.h). */
+const POLL = { x64: '7', arm64: '73' }[process.arch as 'x64' | 'arm64'];
+
+/** The packet path threads of an agent that has nothing to do: those that block in poll(2). */
+export function packetThreads(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/task`)
+    .filter((tid) => readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8').split(' ')[0] === POLL)
+    .map(Number);
 }
 
 /** Frozen from now on, until it is thawed. */
@@ -48,7 +49,20 @@ export class FrozenThread {
         // It has ended meanwhile.
       }
     }
-    rmdirSync(this.#folder);
+    removeSoon(this.#folder);
+  }
+}
+
+/** A thread that ends is in its cgroup until the last moment. */
+function removeSoon(folder: string): void {
+  for (let triesLeft = 100; ; triesLeft--) {
+    try {
+      rmdirSync(folder);
+      return;
+    } catch (error) {
+      if (triesLeft === 0) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    }
   }
 }
 
