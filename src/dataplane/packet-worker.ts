@@ -53,7 +53,7 @@ class PacketPath {
     const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
     this.#vteps = new VtepTable(settings.underlayFamily);
-    this.#replies = new IcmpReplies(tun, Date.now);
+    this.#replies = new IcmpReplies(tun, nowMs);
     const shared = { ...settings, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
     const { offloads } = settings;
     this.#outbound = new Outbound({
@@ -61,7 +61,7 @@ class PacketPath {
       socket: sender,
       replies: this.#replies,
       turn: new Turn({ blockForRoom: this.#blockForSendRoom, nowMs }),
-      nowMs: Date.now,
+      nowMs,
       segmentation: offloads.udpSegment,
       onSegmentationOff: () => post({ kind: 'offload-off', offload: 'udpSegment' }),
     });
