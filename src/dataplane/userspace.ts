@@ -60,6 +60,8 @@ export class UserspaceDataPlane implements DataPlane {
   /** A thread that does not end: from then on nothing may be closed that it uses, or started anew. */
   #stuck: WarrenError | undefined;
   #subnets: readonly Prefix[] = [];
+  /** Whether the device is to be kept as it should be, and the packet path to run. */
+  #isActivated = false;
   #peers: readonly ForwardingPeer[] = [];
   /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
   #extraPrefixes: readonly Prefix[] = [];
@@ -116,13 +118,15 @@ export class UserspaceDataPlane implements DataPlane {
       const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
       const changed = await parts.enableForwarding(families, this.#underlay.interfaceName);
       if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
-      const before = this.#subnets;
+      const before = { subnets: this.#subnets, isActivated: this.#isActivated };
       this.#subnets = subnets;
+      this.#isActivated = true;
       // A thread takes about as long to start as the host's commands take to run.
       const works = await Promise.allSettled([parts.configureTun(this.#network()), this.#loadTable()]);
       for (const work of works) {
         if (work.status === 'fulfilled') continue;
-        this.#subnets = before;
+        this.#subnets = before.subnets;
+        this.#isActivated = before.isActivated;
         throw work.reason;
       }
     });
@@ -208,7 +212,7 @@ export class UserspaceDataPlane implements DataPlane {
     return {
       type: 'userspace',
       device: config.tun.name,
-      isActive: this.#path?.stuckWorkers === 0 && !this.#isTunLost,
+      isActive: this.#subnets.length > 0 && this.#path?.stuckWorkers === 0 && !this.#isTunLost,
       overheadBytes: this.#overheadBytes,
       workers: this.#workers,
       stuckWorkers: this.#path?.stuckWorkers ?? 0,
@@ -229,11 +233,6 @@ export class UserspaceDataPlane implements DataPlane {
 
   get #overheadBytes(): number {
     return vxlanGpeOverheadBytes(this.#underlay.address.family);
-  }
-
-  /** Whether the node has addresses, and packets are to flow. */
-  get #isActivated(): boolean {
-    return this.#subnets.length > 0;
   }
 
   /** One after the other, whatever became of the one before. */

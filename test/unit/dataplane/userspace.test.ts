@@ -150,6 +150,37 @@ describe('the userspace data plane', () => {
   });
 });
 
+describe('without subnets again', () => {
+  it('nothing is its own: neither for the host nor for packets', async () => {
+    await a.plane.activate([]);
+    expect(a.host.tun?.network).toMatchObject({ addresses: [], ownSubnets: [] });
+    expect(a.plane.report().isActive).toBe(false);
+    expect(sendOne()).toBe(0);
+    b.host.send(ipv4Packet('10.42.2.2', '10.42.1.2'));
+    expect(a.pods).toHaveLength(0);
+    expect(a.plane.report().drops).toMatchObject({
+      'outbound-foreign-source': 1,
+      'inbound-not-local': 1,
+    });
+    // What had been its own leads to whoever has it now, in the host's routes and in the table.
+    await a.plane.update([peer('b', b.plane, [...SUBNETS.a, ...SUBNETS.b])]);
+    expect(await a.plane.repair()).toEqual([]);
+    await a.plane.activate([parsePrefix('10.42.3.0/24')]);
+    carried = [];
+    a.host.toPod = () => false;
+    a.host.send(ipv4Packet('10.42.3.2', '10.42.1.2'));
+    expect(carried).toHaveLength(1);
+  });
+
+  it('it stays as it was where the host refuses that', async () => {
+    a.host.failing.set('configureTun', new Error('refused'));
+    await expect(a.plane.activate([])).rejects.toThrow('refused');
+    a.host.failing.clear();
+    expect(await a.plane.repair()).toEqual([]);
+    expect(a.host.tun?.network?.ownSubnets).toEqual(SUBNETS.a);
+  });
+});
+
 describe('moving to another underlay address', () => {
   const next = parseAddress('192.0.2.77');
 
