@@ -356,11 +356,16 @@ export class UserspaceDataPlane implements DataPlane {
         log.warn({ offload }, 'an offload does not work here and is off from now on'),
       onFailure: (error) => this.#onFailure(error),
     });
-    return WatchedPath.start(starting, {
-      clock,
-      onChange: onHealthChange,
-      onLost: () => this.#replacePath(),
-    });
+    try {
+      return await WatchedPath.start(starting, {
+        clock,
+        onChange: onHealthChange,
+        onLost: () => this.#replacePath(),
+      });
+    } catch (error) {
+      if (isStuck(error)) this.#giveUp(error);
+      throw error;
+    }
   }
 
   async #stopPath(): Promise<void> {
@@ -369,7 +374,7 @@ export class UserspaceDataPlane implements DataPlane {
     try {
       await path?.stop();
     } catch (error) {
-      this.#giveUp(error);
+      if (isStuck(error)) this.#giveUp(error);
       throw error;
     }
   }
@@ -389,9 +394,9 @@ export class UserspaceDataPlane implements DataPlane {
     });
   }
 
-  #giveUp(error: unknown): void {
-    if (error instanceof WarrenError && error.code === 'WORKER_STUCK') this.#stuck = error;
-    this.#options.onFailure(error as Error);
+  #giveUp(error: WarrenError): void {
+    this.#stuck = error;
+    this.#options.onFailure(error);
   }
 
   /** A lost TUN device can be made anew; the rest ends the agent. */
@@ -401,6 +406,10 @@ export class UserspaceDataPlane implements DataPlane {
       this.#options.onDeviceLost();
     } else this.#options.onFailure(error);
   }
+}
+
+function isStuck(error: unknown): error is WarrenError {
+  return error instanceof WarrenError && error.code === 'WORKER_STUCK';
 }
 
 /** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */

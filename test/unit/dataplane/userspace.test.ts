@@ -406,4 +406,15 @@ describe('a packet path thread that no longer answers', () => {
     expect(formatEndpoint(a.plane.vtep)).toBe('192.0.2.1:4790');
     expect(onFailure).toHaveBeenCalledTimes(1);
   });
+
+  it('from its start ends the agent too, and leaves its sockets open', async () => {
+    const { parts } = a.host;
+    Object.assign(parts, { startPath: () => new Promise(() => {}) });
+    const next = parseAddress('192.0.2.77');
+    a.host.interfaces.get('eth0')!.addresses.push(next);
+    const moving = a.plane.moveTo({ address: next, interfaceName: 'eth0', mtu: 1500 });
+    await expect(within(31_000, moving)).rejects.toMatchObject(stuck);
+    expect(onFailure).toHaveBeenCalledTimes(1);
+    expect(a.host.openDescriptors).toBe(3);
+  });
 });
