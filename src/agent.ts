@@ -76,9 +76,13 @@ export class Agent {
       config,
       underlay,
       log: parts.log,
+      clock: parts.clock,
       onFailure: events.onFailure,
       onDeviceLost: () => {
         if (agent) agent.#followers.checkHost();
+      },
+      onHealthChange: () => {
+        if (agent) agent.#model.changed('status');
       },
     });
     try {

@@ -109,6 +109,7 @@ export const API_ERRORS = {
   UNDERLAY_FAMILY: 500,
   UNDERLAY_IN_OVERLAY: 500,
   WORKER_ENDED: 500,
+  WORKER_STUCK: 500,
 
   /** Anything that is no WarrenError: a bug in warren. */
   INTERNAL: 500,

@@ -15,7 +15,7 @@ import type { Host } from '../host/host.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
-import type { LeaseSource } from '../lease/lease-source.ts';
+import type { LeaseSource, LeaseStatus } from '../lease/lease-source.ts';
 import type { MovableTransport } from '../link/movable-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -50,6 +50,8 @@ export class Followers {
   readonly #peers: Reconciler;
   readonly #guard: HostGuard;
   #subnets: readonly Prefix[] = [];
+  /** Whether the data plane was told so far which subnets there are. */
+  #hasFollowed = false;
 
   constructor(parts: FollowerParts) {
     this.#parts = parts;
@@ -103,7 +105,10 @@ export class Followers {
     const { leases, peers, attachments } = this.#parts;
     leases.on('change', () => this.#lease.request());
     peers.on('change', () => this.#peers.request());
-    attachments.on('change', () => leases.podsChanged());
+    attachments.on('change', () => {
+      leases.podsChanged();
+      this.#lease.request();
+    });
     this.#guard.start();
     this.#peers.request();
     this.#lease.request();
@@ -126,15 +131,38 @@ export class Followers {
     const { status, prefixes } = leases.state();
     // A lost lease stays in use for the pods that it has: they reach each other and this node.
     const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
+    if (!hasSubnets && this.#holdsAnothers(status, prefixes)) await this.#letGo();
     if (!hasSubnets || textOf(prefixes) === textOf(this.#subnets)) return;
     await dataPlane.activate(prefixes);
     this.#subnets = prefixes;
+    this.#hasFollowed = true;
     const { vtep, mtu } = dataPlane;
     log.info({ subnets: textOf(prefixes), vtep: formatEndpoint(vtep), mtu }, 'the overlay is up');
     changed('status', 'routes', 'targets');
     attachments.setSubnets(prefixes);
     await pods.restore();
     leases.podsChanged();
+  }
+
+  /**
+   * Whether this host has subnets that may be another node's by now, and nobody here needs them. Before the first one is
+   * active that is what an earlier run of the agent left.
+   */
+  #holdsAnothers(status: LeaseStatus, prefixes: readonly Prefix[]): boolean {
+    if (status === 'released' || this.#parts.attachments.size > 0) return false;
+    if (!this.#hasFollowed) return status === 'exhausted';
+    return this.#subnets.length > 0 && textOf(prefixes) !== textOf(this.#subnets);
+  }
+
+  async #letGo(): Promise<void> {
+    const { dataPlane, attachments, log, changed } = this.#parts;
+    // First, so that nothing is attached to them meanwhile.
+    this.#subnets = [];
+    attachments.setSubnets([]);
+    await dataPlane.activate([]);
+    this.#hasFollowed = true;
+    log.warn('this node has no subnet any more: the overlay is down');
+    changed('status', 'routes', 'targets');
   }
 
   async #followPeers(): Promise<void> {

@@ -38,8 +38,11 @@ export interface DataPlaneOptions {
   readonly config: Config;
   readonly underlay: Underlay;
   readonly log: Logger;
+  readonly clock: Clock;
   /** It cannot go on. */
   readonly onFailure: (error: Error) => void;
   /** A device that it needs was deleted: `repair` makes it anew. */
   readonly onDeviceLost: () => void;
+  /** Its report says otherwise than before whether packets flow. */
+  readonly onHealthChange: () => void;
 }

@@ -6,6 +6,7 @@ import { Attachments } from '../attachment/attachments.ts';
 import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
+import { endNow } from '../host/end-now.ts';
 import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
 import { createLogger } from '../log/logger.ts';
@@ -18,6 +19,7 @@ const LEAVE_ANSWER_MS = 100;
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
  * told nothing, and keep this node's routes until they miss it. SIGINT and `warren leave` leave the cluster.
+ * With a thread that does not end it never returns, but ends the process.
  */
 export async function runAgent(config: Config): Promise<number> {
   const log = createLogger(config.log);
@@ -36,8 +38,10 @@ export async function runAgent(config: Config): Promise<number> {
   process.once('SIGINT', () => stop('SIGINT'));
   const parts = linuxParts(config, log);
   await refuseSecondAgent(config);
+  let hasStuckThread = false;
   const agent = await Agent.build(config, parts, {
     onFailure: (error) => {
+      hasStuckThread ||= error instanceof WarrenError && error.code === 'WORKER_STUCK';
       log.fatal({ err: error }, 'the agent cannot go on');
       stopping.abort(error);
     },
@@ -48,6 +52,7 @@ export async function runAgent(config: Config): Promise<number> {
     return await ended;
   } finally {
     await agent.stop({ leave: ['SIGINT', 'leave'].includes(stopping.signal.reason) });
+    if (hasStuckThread) await endNow(1);
   }
 }
 

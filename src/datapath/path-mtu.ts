@@ -14,6 +14,7 @@ export interface PathMtuParts {
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly replies: IcmpReplies;
+  /** A clock that never jumps. */
   readonly nowMs: () => number;
   /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
   readonly overheadBytes: number;

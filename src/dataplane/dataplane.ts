@@ -21,7 +21,8 @@ export interface DataPlane {
   readonly isBusy: boolean;
   /**
    * Gives the node the addresses of `subnets` (one of each family at most) and lets packets flow. Once active it
-   * may be called again with other subnets.
+   * may be called again with other subnets, or with none: then nothing is this node's own, and no packet of its own
+   * flows, until it has some again.
    */
   activate(subnets: readonly Prefix[]): Promise<void>;
   /** Takes over who the peers are and what they own, in the host's routes too. Resolves once packets go by it. */
@@ -63,6 +64,8 @@ export interface DataPlaneReport {
   /** Of outer headers, on each packet. */
   readonly overheadBytes: number;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   /** What is in use of the kernel's offloads, by name. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;

@@ -16,6 +16,7 @@ import {
   type UnderlaySocketOptions,
   type UnderlaySockets,
 } from '../underlay/underlay-socket.ts';
+import type { Beating } from './heartbeat.ts';
 import { Datapath, type DatapathOptions } from './packet-threads.ts';
 import type { WorkerOffloads } from './worker-messages.ts';
 
@@ -41,7 +42,11 @@ export interface PacketPath {
   readonly offloads: WorkerOffloads;
   /** Resolves once all packets go by the new state. */
   update(state: ForwardingState): Promise<void>;
+  /** Resolves once all threads have ended. */
   stop(): Promise<void>;
+  /** After `stop`, if that takes too long. */
+  kill(): void;
+  readonly threads: readonly Beating[];
 }
 
 /** Linux, in the network namespace at the path `netns` or in this process's own. */

@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { nodeAddress } from '../attachment/addresses.ts';
+import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
 import { WarrenError } from '../errors.ts';
@@ -27,17 +28,21 @@ import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
 import { Traffic } from './traffic.ts';
 import { closeTunnelSockets, openTunnelSockets, type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
-import type { PacketPath, UserspaceParts } from './userspace-parts.ts';
+import type { UserspaceParts } from './userspace-parts.ts';
+import { WatchedPath } from './watched-path.ts';
 
 export interface UserspaceOptions {
   readonly config: Config;
   readonly underlay: Underlay;
   readonly parts: UserspaceParts;
   readonly log: Logger;
+  readonly clock: Clock;
   /** The packet path cannot go on. */
   readonly onFailure: (error: Error) => void;
   /** Somebody deleted the TUN device: `repair` makes it anew. */
   readonly onDeviceLost: () => void;
+  /** The report says otherwise than before whether packets flow. */
+  readonly onHealthChange: () => void;
 }
 
 export class UserspaceDataPlane implements DataPlane {
@@ -51,8 +56,12 @@ export class UserspaceDataPlane implements DataPlane {
   #sockets: TunnelSockets;
   #tun: TunDevice;
   #isTunLost = false;
-  #path: PacketPath | undefined;
+  #path: WatchedPath | undefined;
+  /** A thread that does not end: from then on nothing may be closed that it uses, or started anew. */
+  #stuck: WarrenError | undefined;
   #subnets: readonly Prefix[] = [];
+  /** Whether the device is to be kept as it should be, and the packet path to run. */
+  #isActivated = false;
   #peers: readonly ForwardingPeer[] = [];
   /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
   #extraPrefixes: readonly Prefix[] = [];
@@ -109,13 +118,15 @@ export class UserspaceDataPlane implements DataPlane {
       const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
       const changed = await parts.enableForwarding(families, this.#underlay.interfaceName);
       if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
-      const before = this.#subnets;
+      const before = { subnets: this.#subnets, isActivated: this.#isActivated };
       this.#subnets = subnets;
+      this.#isActivated = true;
       // A thread takes about as long to start as the host's commands take to run.
       const works = await Promise.allSettled([parts.configureTun(this.#network()), this.#loadTable()]);
       for (const work of works) {
         if (work.status === 'fulfilled') continue;
-        this.#subnets = before;
+        this.#subnets = before.subnets;
+        this.#isActivated = before.isActivated;
         throw work.reason;
       }
     });
@@ -184,10 +195,13 @@ export class UserspaceDataPlane implements DataPlane {
 
   async close(): Promise<void> {
     await this.#turn;
-    await this.#stopPath();
-    this.#closeTun();
-    this.#closeSockets(this.#sockets);
-    this.#lock.release();
+    try {
+      await this.#stopPath();
+    } finally {
+      this.#closeTun();
+      this.#closeSockets(this.#sockets);
+      this.#lock.release();
+    }
   }
 
   report(): DataPlaneReport {
@@ -198,9 +212,10 @@ export class UserspaceDataPlane implements DataPlane {
     return {
       type: 'userspace',
       device: config.tun.name,
-      isActive: this.#path !== undefined && !this.#isTunLost,
+      isActive: this.#subnets.length > 0 && this.#path?.stuckWorkers === 0 && !this.#isTunLost,
       overheadBytes: this.#overheadBytes,
       workers: this.#workers,
+      stuckWorkers: this.#path?.stuckWorkers ?? 0,
       offloads: {
         ...this.#tun.offloads,
         udpGro: receivers.offloads.udpGro,
@@ -218,11 +233,6 @@ export class UserspaceDataPlane implements DataPlane {
 
   get #overheadBytes(): number {
     return vxlanGpeOverheadBytes(this.#underlay.address.family);
-  }
-
-  /** Whether the node has addresses, and packets are to flow. */
-  get #isActivated(): boolean {
-    return this.#subnets.length > 0;
   }
 
   /** One after the other, whatever became of the one before. */
@@ -312,6 +322,7 @@ export class UserspaceDataPlane implements DataPlane {
 
   /** The device counts as lost from here on, and its descriptors are nobody's. */
   #closeTun(): void {
+    if (this.#stuck) return;
     this.#options.parts.closeTun(this.#tun);
     this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
     this.#isTunLost = true;
@@ -323,14 +334,15 @@ export class UserspaceDataPlane implements DataPlane {
   }
 
   #closeSockets(sockets: TunnelSockets): void {
-    closeTunnelSockets(sockets, this.#options.parts);
+    if (!this.#stuck) closeTunnelSockets(sockets, this.#options.parts);
   }
 
-  #startPath(): Promise<PacketPath> {
-    const { config, parts, log } = this.#options;
+  async #startPath(): Promise<WatchedPath> {
+    if (this.#stuck) throw this.#stuck;
+    const { config, parts, log, clock, onHealthChange } = this.#options;
     const { receivers, senders } = this.#sockets;
     const { coalesceTcp, coalesceUdp } = config.datapath.offload;
-    return parts.startPath({
+    const starting = parts.startPath({
       tunReadFds: this.#tun.readFds,
       tunWriteFds: this.#tun.writeFds,
       socketFds: receivers.descriptors,
@@ -344,12 +356,47 @@ export class UserspaceDataPlane implements DataPlane {
         log.warn({ offload }, 'an offload does not work here and is off from now on'),
       onFailure: (error) => this.#onFailure(error),
     });
+    try {
+      return await WatchedPath.start(starting, {
+        clock,
+        onChange: onHealthChange,
+        onLost: () => this.#replacePath(),
+      });
+    } catch (error) {
+      if (isStuck(error)) this.#giveUp(error);
+      throw error;
+    }
   }
 
   async #stopPath(): Promise<void> {
     const path = this.#path;
     this.#path = undefined;
-    await path?.stop();
+    try {
+      await path?.stop();
+    } catch (error) {
+      if (isStuck(error)) this.#giveUp(error);
+      throw error;
+    }
+  }
+
+  /** A thread has not answered for so long that it is ended, and others take its place; or the agent cannot go on. */
+  #replacePath(): void {
+    const path = this.#path;
+    this.#options.log.error('a packet path thread does not answer; replacing the packet path');
+    this.#inTurn(async () => {
+      if (this.#path !== path) return;
+      await this.#stopPath();
+      await this.#loadTable();
+      this.#options.log.warn('the packet path was replaced');
+      this.#options.onHealthChange();
+    }).catch((error) => {
+      if (error !== this.#stuck) this.#options.onFailure(error);
+    });
+  }
+
+  #giveUp(error: WarrenError): void {
+    this.#stuck = error;
+    this.#options.onFailure(error);
   }
 
   /** A lost TUN device can be made anew; the rest ends the agent. */
@@ -359,6 +406,10 @@ export class UserspaceDataPlane implements DataPlane {
       this.#options.onDeviceLost();
     } else this.#options.onFailure(error);
   }
+}
+
+function isStuck(error: unknown): error is WarrenError {
+  return error instanceof WarrenError && error.code === 'WORKER_STUCK';
 }
 
 /** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */

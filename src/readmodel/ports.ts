@@ -48,8 +48,12 @@ export interface DataPlaneReader {
 export interface PlaneReport {
   readonly type: 'userspace' | 'kernel';
   readonly device: string;
+  /** Whether packets flow. */
+  readonly isActive: boolean;
   readonly overheadBytes: number;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;
   readonly drops: Readonly<Record<string, number>>;

@@ -49,7 +49,11 @@ export interface StatusReport {
 export interface DatapathReport {
   /** Which data plane moves the packets. */
   readonly type: 'userspace' | 'kernel';
+  /** Whether packets flow: the node has its subnet in use, and nothing the packets need is missing or stuck. */
+  readonly active: boolean;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   /** What is in use of the kernel's offloads: off by configuration, by an old kernel, or by failing at run time. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly outbound: DirectionReport;

@@ -137,6 +137,8 @@ export interface NodeOptions {
   /** YAML beside `cluster:` and `node:`. */
   readonly yaml?: string;
   readonly clearText?: boolean;
+  /** YAML of `cluster.podCidrs` and what belongs to it. */
+  readonly range?: string;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
 }
@@ -164,6 +166,7 @@ export class WorldNode {
   isDown = false;
   #disk = new Disk();
   #agent: Agent | undefined;
+  #assigned: AssignedLease | undefined;
   readonly #number: number;
   readonly #options: NodeOptions;
   readonly #pods = new Map<string, WorldPod>();
@@ -209,9 +212,10 @@ export class WorldNode {
   }
 
   config(yaml = this.#options.yaml ?? ''): Config {
+    const { range = 'podCidrs: [10.42.0.0/16, "fd42::/48"]' } = this.#options;
     const text = `
 node: {name: ${this.name}, stateDir: /var/lib/warren}
-cluster: {podCidrs: [10.42.0.0/16, "fd42::/48"], seeds: [192.0.2.1], timing: lan}
+cluster: {${range}, seeds: [192.0.2.1], timing: lan}
 encapsulation: {type: vxlan-gpe}
 ${yaml}`;
     return parseConfig(text, 'world', this.name);
@@ -233,7 +237,10 @@ ${yaml}`;
         transport: (bind) => world.network.host(bind).transport(),
         attachmentNetwork: this.attachmentNetwork,
         ...(assigned && {
-          leaseSource: (options) => new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) }),
+          leaseSource: (options) => {
+            this.#assigned = new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) });
+            return this.#assigned;
+          },
         }),
         random: seededRandom(world.seed * 1000 + this.#number),
       },
@@ -255,6 +262,11 @@ ${yaml}`;
     stopping.finally(() => (isStopped = true)).catch(() => {});
     await this.world.until(() => isStopped, 10_000);
     await stopping;
+  }
+
+  /** The orchestrator's word, as text; none: it takes the subnets away. */
+  assign(prefixes: readonly string[]): void {
+    this.#assigned!.assign(prefixes.map(parsePrefix));
   }
 
   /** Like a power cut: nothing is said or written any more. */

@@ -25,7 +25,9 @@ export const fakeStatus: StatusReport = {
   pods: 1,
   datapath: {
     type: 'userspace',
+    active: true,
     workers: 1,
+    stuckWorkers: 0,
     offloads: { tso: true, checksum: false },
     outbound: { packets: 1200, bytes: 1_500_000 },
     inbound: { packets: 7, bytes: 588 },

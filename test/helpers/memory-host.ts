@@ -16,6 +16,7 @@ import type { TunDevice } from '../../src/tun/tun-device.ts';
 import type { UnderlaySockets } from '../../src/underlay/underlay-socket.ts';
 import { InProcessPath } from './in-process-path.ts';
 import { type Carrier, endpointKey, MemorySocket, MemoryTun } from './memory-sockets.ts';
+import type { MemoryThread } from './memory-thread.ts';
 
 export interface MemoryInterface {
   mtu: number;
@@ -43,6 +44,8 @@ export class MemoryHost implements Host {
   tun: { network: TunNetwork | undefined } | undefined;
   /** Packets that reached the node's own overlay address. */
   readonly received: Uint8Array[] = [];
+  /** Of the packet path that was started last. */
+  thread: MemoryThread | undefined;
   /** Where packets for its pods go; false if there is no such pod. */
   toPod: (address: IpAddress, packet: Uint8Array) => boolean = () => false;
   /** Thrown by the step when it is next called; it stays until it is deleted. */
@@ -183,7 +186,9 @@ export class MemoryHost implements Host {
       this.#step('startPath');
       const tun = this.#byFd.get(options.tunReadFds[0]!) as MemoryTun;
       const socket = this.#byFd.get(options.socketFds[0]!) as MemorySocket;
-      return new InProcessPath(options, tun, socket, this.#nowMs);
+      const path = new InProcessPath(options, tun, socket, this.#nowMs);
+      this.thread = path.thread;
+      return path;
     },
     enableForwarding: async () => {
       this.#step('enableForwarding');

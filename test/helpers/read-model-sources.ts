@@ -44,6 +44,7 @@ export class FakeSources implements ReadModelSources {
   podReports: PodReport[] = [];
   holders: Holder[] = [];
   isActive = true;
+  stuckWorkers = 0;
   traffic = new Map<string, TrafficTotals>();
   /** How often each source was asked. */
   readonly asked = { members: 0, state: 0, peers: 0, report: 0, traffic: 0, pods: 0 };
@@ -108,8 +109,10 @@ export class FakeSources implements ReadModelSources {
       return {
         type: 'userspace' as const,
         device: 'warren0',
+        isActive: this.isActive,
         overheadBytes: 36,
         workers: 2,
+        stuckWorkers: this.stuckWorkers,
         offloads: { tso: true },
         totals: { outboundPackets: 1, outboundBytes: 100, inboundPackets: 2, inboundBytes: 200 },
         drops: { 'outbound-no-route': 3 },

@@ -47,7 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
-    types: 'log',
+    types: 'clock log',
   },
   attachment: { code: 'clock errors ip state', types: 'log' },
   pod: { code: 'attachment config errors host ip', types: 'log readmodel' },

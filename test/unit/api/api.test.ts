@@ -63,6 +63,8 @@ function raw(
   });
 }
 
+const NO_PACKETS = 'no packets flow: the data plane is not active\n';
+
 describe('the control API', () => {
   it('answers the client with what the agent reports', async () => {
     await start();
@@ -372,11 +374,37 @@ describe('health and metrics over TCP', () => {
     return server.port;
   };
 
-  it('is healthy once the node has its subnet', async () => {
+  it.each([
+    ['all is well', {}, '', ''],
+    ['it has no subnet yet', { lease: 'claiming', active: false }, '', `lease claiming\n${NO_PACKETS}`],
+    ['its TUN device was deleted', { active: false }, '', NO_PACKETS],
+    [
+      'a thread is stuck',
+      { active: false, stuckWorkers: 1 },
+      '1 of 1 packet path threads does not answer\n',
+      NO_PACKETS,
+    ],
+  ] as const)('says whether the node is live and ready when %s', async (_what, is, live, ready) => {
+    const {
+      lease = 'active',
+      active = true,
+      stuckWorkers = 0,
+    } = is as {
+      lease?: 'claiming';
+      active?: boolean;
+      stuckWorkers?: number;
+    };
+    agent.statusReport = {
+      ...fakeStatus,
+      lease: { status: lease, subnets: [] },
+      datapath: { ...fakeStatus.datapath, active, stuckWorkers },
+    };
     const port = await startTcp();
-    expect(await get(port, 'healthz')).toMatchObject({ status: 200, text: 'ok\n' });
-    agent.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
-    expect(await get(port, 'healthz')).toMatchObject({ status: 503, text: 'lease claiming\n' });
+    const answer = (reasons: string) =>
+      reasons === '' ? { status: 200, text: 'ok\n' } : { status: 503, text: reasons };
+    expect(await get(port, 'livez')).toMatchObject(answer(live));
+    expect(await get(port, 'readyz')).toMatchObject(answer(ready));
+    expect(await get(port, 'healthz')).toMatchObject(answer(live + ready));
   });
 
   it('renders every counter, with labels that cannot break the format', async () => {
@@ -388,6 +416,8 @@ describe('health and metrics over TCP', () => {
       'warren_datapath_drops_total{reason="outbound-no-route"} 0',
       'warren_cluster_members{status="dead"} 1',
       'warren_lease_active 1',
+      'warren_datapath_active 1',
+      'warren_datapath_stuck_workers 0',
       'warren_peer_bytes_total{peer="node-b",id="b2",direction="inbound"} 600',
       'warren_peer_status{peer="leg\\"acy",id="static-1",status="static"} 1',
       'warren_gossip_probes_sent_total 42',

@@ -37,7 +37,9 @@ describe('status', () => {
       pods: 0,
       datapath: {
         type: 'userspace',
+        active: true,
         workers: 2,
+        stuckWorkers: 0,
         offloads: { tso: true },
         outbound: { packets: 1, bytes: 100 },
         inbound: { packets: 2, bytes: 200 },
