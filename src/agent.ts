@@ -56,11 +56,14 @@ export class Agent {
   readonly #rpc: RpcNode;
   readonly #leases: LeaseSource;
   readonly #staticPeers: StaticPeers;
+  readonly #gossipPeers: GossipPeers;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
   readonly #followers: Followers;
   readonly #model: LiveReadModel;
+  /** The last reload; each waits for the one before. */
+  #reloading: Promise<unknown> = Promise.resolve();
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   readonly inventory: Inventories;
   readonly commands: Commands;
@@ -109,11 +112,7 @@ export class Agent {
         gossip,
         vtep: dataPlane.vtep,
         mtu: dataPlane.mtu,
-        encapsulation: {
-          type: config.encapsulation.type,
-          vni: config.encapsulation.vni,
-          partialChecksums: config.datapath.offload.checksum,
-        },
+        encapsulation: encapsulationOf(config),
       },
       seeds: cluster.seeds,
       transport: this.#transport,
@@ -167,13 +166,13 @@ export class Agent {
     });
     feedInventory(this.#attachments, this.inventory);
     this.#staticPeers = new StaticPeers(config.staticPeers);
-    const gossipPeers = new GossipPeers(membership, this.#leases, {
+    this.#gossipPeers = new GossipPeers(membership, this.#leases, {
       encapsulation: config.encapsulation,
-      partialChecksums: config.datapath.offload.checksum,
+      partialChecksums: () => this.#config.datapath.offload.checksum,
       family: () => dataPlane.underlay.address.family,
     });
     // A lease wins over a static peer's subnet.
-    this.#peers = new PeerView([this.#staticPeers, gossipPeers]);
+    this.#peers = new PeerView([this.#staticPeers, this.#gossipPeers]);
     this.#followers = new Followers({
       ...{ config, clock, log, host, dataPlane, transport: this.#transport, membership },
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
@@ -210,6 +209,7 @@ export class Agent {
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
       subnets: () => this.#followers.subnets,
+      reload: () => this.reload(),
       onLeave: events.onLeave,
     });
   }
@@ -256,20 +256,53 @@ export class Agent {
     }
   }
 
-  /** Takes over what of another configuration can be while the agent runs, and says what that is and what it is not. */
-  async reload(config: Config): Promise<ConfigChange> {
-    const change = configChange(this.#config, config);
-    if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
-    if (change.changed.includes('staticPods')) await this.#pods.setStatic(config.staticPods);
-    if (change.changed.includes('log.level')) this.#parts.log.level = config.log.level;
-    this.#config = {
-      ...this.#config,
-      staticPeers: config.staticPeers,
-      staticPods: config.staticPods,
-      log: { ...this.#config.log, level: config.log.level },
-    };
-    this.#parts.log.info(change, 'the configuration was read again');
-    return change;
+  /**
+   * Reads the configuration again, takes over what of it can be while the agent runs, and says what that is and what it
+   * is not. Throws what is wrong with the file, or why the offloads cannot be switched; nothing has changed then.
+   */
+  reload(): Promise<ConfigChange> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  async #reload(): Promise<ConfigChange> {
+    const { log, readConfig } = this.#parts;
+    try {
+      const config = readConfig?.() ?? this.#config;
+      const change = configChange(this.#config, config);
+      // The one that can fail comes first.
+      if (change.changed.some((key) => key.startsWith('datapath.offload')))
+        await this.#switchOffloads(config);
+      if (change.changed.includes('log.level')) log.level = config.log.level;
+      if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
+      const { staticPeers, staticPods } = config;
+      this.#config = {
+        ...this.#config,
+        ...{ staticPeers, staticPods },
+        log: { ...this.#config.log, level: config.log.level },
+      };
+      log.info(change, 'the configuration was read again');
+      if (change.needsRestart.length > 0)
+        log.warn({ keys: change.needsRestart.join(' ') }, 'these keys count after a restart of the agent');
+      if (change.changed.includes('staticPods')) await this.#pods.setStatic(staticPods);
+      return change;
+    } catch (error) {
+      log.error({ err: error }, 'the configuration was read again, and nothing of it is taken over');
+      throw error;
+    }
+  }
+
+  /** In the data plane, and in what is announced and sent to others: or nowhere. */
+  async #switchOffloads({ datapath: { offload } }: Config): Promise<void> {
+    await this.#dataPlane.switchOffloads(offload);
+    const isOther = this.#config.datapath.offload.checksum !== offload.checksum;
+    this.#config = { ...this.#config, datapath: { ...this.#config.datapath, offload } };
+    if (isOther) {
+      this.#membership.updateSelf({ encapsulation: encapsulationOf(this.#config) });
+      this.#gossipPeers.ownEndChanged();
+    }
+    this.#model.changed('status');
   }
 
   #push(what: string, stop: () => Promise<void> | void): void {
@@ -285,4 +318,9 @@ export class Agent {
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }
+}
+
+/** As this node announces it. */
+function encapsulationOf({ encapsulation: { type, vni }, datapath }: Config) {
+  return { type, vni, partialChecksums: datapath.offload.checksum };
 }

@@ -18,8 +18,9 @@ const LEAVE_ANSWER_MS = 100;
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
  * told nothing, and keep this node's routes until they miss it. SIGINT and `warren leave` leave the cluster.
+ * At SIGHUP the configuration is read again, by `readConfig`.
  */
-export async function runAgent(config: Config): Promise<number> {
+export async function runAgent(config: Config, readConfig: () => Config): Promise<number> {
   const log = createLogger(config.log);
   const stopping = new AbortController();
   const ended = new Promise<number>((resolve) => {
@@ -34,9 +35,17 @@ export async function runAgent(config: Config): Promise<number> {
   };
   process.once('SIGTERM', () => stop('SIGTERM'));
   process.once('SIGINT', () => stop('SIGINT'));
-  const parts = linuxParts(config, log);
+  let agent: Agent | undefined;
+  // One that comes before the agent runs is not lost: what it read may be older.
+  let isReloadDue = false;
+  process.on('SIGHUP', () => {
+    // What goes wrong is logged where it does.
+    if (agent) agent.reload().catch(() => {});
+    else isReloadDue = true;
+  });
+  const parts = { ...linuxParts(config, log), readConfig };
   await refuseSecondAgent(config);
-  const agent = await Agent.build(config, parts, {
+  const built = await Agent.build(config, parts, {
     onFailure: (error) => {
       log.fatal({ err: error }, 'the agent cannot go on');
       stopping.abort(error);
@@ -44,10 +53,13 @@ export async function runAgent(config: Config): Promise<number> {
     onLeave: () => setTimeout(() => stop('leave'), LEAVE_ANSWER_MS),
   });
   try {
-    await agent.start();
+    await built.start();
+    agent = built;
+    if (isReloadDue) agent.reload().catch(() => {});
     return await ended;
   } finally {
-    await agent.stop({ leave: ['SIGINT', 'leave'].includes(stopping.signal.reason) });
+    agent = undefined;
+    await built.stop({ leave: ['SIGINT', 'leave'].includes(stopping.signal.reason) });
   }
 }
 

@@ -143,6 +143,13 @@ export interface LeaveReport {
   readonly subnets: readonly string[];
 }
 
+export interface ReloadReport {
+  /** Keys of the configuration whose new value counts from now on. */
+  readonly changed: readonly string[];
+  /** Keys whose new value counts after a restart of the agent. */
+  readonly needsRestart: readonly string[];
+}
+
 export type { KeyList as KeyListReport, ListedKey as KeyReport };
 
 export interface KeyChange {

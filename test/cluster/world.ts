@@ -159,8 +159,12 @@ export class WorldNode {
   readonly host: MemoryHost;
   readonly attachmentNetwork: MemoryAttachmentNetwork;
   readonly errors: Error[] = [];
+  /** Of its own: an agent may change the level. */
+  readonly log = silentLogger.child({});
   /** Nothing reaches it, and it reaches nothing. */
   isDown = false;
+  /** What is read where the agent reads its configuration again. */
+  configFile: () => Config = () => this.config();
   #disk = new Disk();
   #agent: Agent | undefined;
   readonly #number: number;
@@ -225,7 +229,7 @@ ${yaml}`;
       this.config(yaml),
       {
         clock: world.clock,
-        log: silentLogger,
+        log: this.log,
         host: this.host,
         state: this.#state(),
         openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
@@ -234,6 +238,7 @@ ${yaml}`;
         ...(assigned && {
           leaseSource: (options) => new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) }),
         }),
+        readConfig: () => this.configFile(),
         random: seededRandom(world.seed * 1000 + this.#number),
       },
       {

@@ -9,6 +9,7 @@ import type {
   NodeTargets,
   PeerReport,
   PodReport,
+  ReloadReport,
   StatusReport,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
@@ -127,6 +128,12 @@ export class FakeAgent implements ReadModel, Commands {
   async leave({ force }: { readonly force: boolean }) {
     if (this.podReports.length > 0 && !force) throw new WarrenError('LEAVE_PODS', 'this node has pods');
     return { name: 'node-a', subnets: ['10.42.3.0/24'] };
+  }
+
+  reloadReport: ReloadReport = { changed: ['log.level'], needsRestart: ['tun.name'] };
+
+  async reload() {
+    return this.reloadReport;
   }
 
   keyChanges: KeyChange[] = [];

@@ -26,6 +26,8 @@ export interface MemoryInterface {
 export type FailingStep =
   | 'openTun'
   | 'openSockets'
+  | 'switchTunOffloads'
+  | 'switchSocketOffloads'
   | 'startPath'
   | 'configureTun'
   | 'enableForwarding'
@@ -151,6 +153,14 @@ export class MemoryHost implements Host {
     },
     closeTun: (device: TunDevice) => {
       for (const fd of device.readFds) this.#byFd.delete(fd);
+    },
+    switchTunOffloads: (_name, device, offloads) => {
+      this.#step('switchTunOffloads');
+      return { ...device, offloads };
+    },
+    switchSocketOffloads: (sockets, wanted) => {
+      this.#step('switchSocketOffloads');
+      return { ...sockets, offloads: { ...wanted, udpGro: false } };
     },
     openSockets: ({ words, port, count, wanted }) => {
       this.#step('openSockets');
