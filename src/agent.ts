@@ -18,6 +18,7 @@ import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
 import { timingOf } from './agent/timing.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
+import { waitForUnderlay } from './agent/underlay-wait.ts';
 import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
@@ -45,11 +46,18 @@ export interface AgentEvents {
   readonly onFailure: (error: Error) => void;
   /** This node has left for good, and whoever asked for that is being answered. */
   readonly onLeave: () => void;
+  /** It starts as soon as this host has an underlay address. */
+  readonly onWaiting?: (reason: Error) => void;
+  /** The configuration is being read again, or has been. */
+  readonly onReload?: (isDone: boolean) => void;
+  /** The overlay is up, with the subnets that `what` names; again when they are others. */
+  readonly onUp?: (what: string) => void;
 }
 
 export class Agent {
   #config: Config;
   readonly #parts: AgentParts;
+  readonly #events: AgentEvents;
   readonly #dataPlane: DataPlane;
   readonly #transport: MovableTransport;
   readonly #membership: Membership;
@@ -69,10 +77,18 @@ export class Agent {
   readonly commands: Commands;
 
   /**
-   * Opens the data plane, so that whatever this host lacks shows at once. Nothing is sent, nobody is told anything.
+   * Opens the data plane, so that whatever this host lacks shows at once; an underlay address alone is waited for, until
+   * `signal` ends that. Nothing is sent, nobody is told anything.
    */
-  static async build(config: Config, parts: AgentParts, events: AgentEvents): Promise<Agent> {
-    const underlay = await parts.host.resolveUnderlay(config);
+  static async build(
+    config: Config,
+    parts: AgentParts,
+    events: AgentEvents,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Agent> {
+    const { host, clock, log } = parts;
+    const onWaiting = (reason: Error) => events.onWaiting?.(reason);
+    const underlay = await waitForUnderlay({ config, host, clock, log, signal, onWaiting });
     refuseUnderlayInOverlay(config, underlay);
     let agent: Agent | undefined;
     const dataPlane = parts.openDataPlane({
@@ -96,6 +112,7 @@ export class Agent {
   private constructor(config: Config, parts: AgentParts, events: AgentEvents, dataPlane: DataPlane) {
     this.#config = config;
     this.#parts = parts;
+    this.#events = events;
     this.#dataPlane = dataPlane;
     const { clock, log, host, state, attachmentNetwork } = parts;
     const { cluster, node } = config;
@@ -178,6 +195,7 @@ export class Agent {
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
       changed: (...topics) => this.#model.changed(...topics),
       onFailure: events.onFailure,
+      onUp: (what) => events.onUp?.(what),
     });
     this.#model = agentModel({
       config,
@@ -268,6 +286,7 @@ export class Agent {
 
   async #reload(): Promise<ConfigChange> {
     const { log, readConfig } = this.#parts;
+    this.#events.onReload?.(false);
     try {
       const config = readConfig?.() ?? this.#config;
       const change = configChange(this.#config, config);
@@ -290,6 +309,8 @@ export class Agent {
     } catch (error) {
       log.error({ err: error }, 'the configuration was read again, and nothing of it is taken over');
       throw error;
+    } finally {
+      this.#events.onReload?.(true);
     }
   }
 

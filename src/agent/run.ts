@@ -1,16 +1,18 @@
 /** An agent as a process: signals, exit code, and what `--cleanup` takes off the host. */
-import { Agent } from '../agent.ts';
+import { Agent, type AgentEvents } from '../agent.ts';
 import { agentIsRunning } from '../api/client.ts';
 import { fileAttachmentStore } from '../attachment/attachment-store.ts';
 import { Attachments } from '../attachment/attachments.ts';
+import { realClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
-import { createLogger } from '../log/logger.ts';
+import { createLogger, type Logger } from '../log/logger.ts';
 import { lockTun } from '../tun/tun-lock.ts';
 import { linuxParts, refuseSecondAgent } from './linux-parts.ts';
+import type { ServiceManager } from './service-manager.ts';
 
 /** For the answer to `warren leave` to get through before the control socket goes. */
 const LEAVE_ANSWER_MS = 100;
@@ -22,6 +24,7 @@ const LEAVE_ANSWER_MS = 100;
  */
 export async function runAgent(config: Config, readConfig: () => Config): Promise<number> {
   const log = createLogger(config.log);
+  const service = await serviceManager(log);
   const stopping = new AbortController();
   const ended = new Promise<number>((resolve) => {
     // Whoever stops it says so in a word; an error is a failure.
@@ -31,6 +34,7 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
   });
   const stop = (why: 'SIGTERM' | 'SIGINT' | 'leave') => {
     log.info({ why }, 'stopping');
+    service?.stopping();
     stopping.abort(why);
   };
   process.once('SIGTERM', () => stop('SIGTERM'));
@@ -45,22 +49,43 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
   });
   const parts = { ...linuxParts(config, log), readConfig };
   await refuseSecondAgent(config);
-  const built = await Agent.build(config, parts, {
+  service?.status('starting');
+  const events: AgentEvents = {
     onFailure: (error) => {
       log.fatal({ err: error }, 'the agent cannot go on');
+      service?.stopping();
       stopping.abort(error);
     },
     onLeave: () => setTimeout(() => stop('leave'), LEAVE_ANSWER_MS),
-  });
+    onWaiting: ({ message }) => service?.status(`waiting for an underlay address: ${message}`),
+    onUp: (what) => service?.ready(what),
+    onReload: (isDone) => (isDone ? service?.reloaded() : service?.reloading()),
+  };
   try {
-    await built.start();
-    agent = built;
-    if (isReloadDue) agent.reload().catch(() => {});
-    return await ended;
+    const built = await Agent.build(config, parts, events, stopping.signal);
+    try {
+      await built.start();
+      agent = built;
+      if (isReloadDue) agent.reload().catch(() => {});
+      return await ended;
+    } finally {
+      agent = undefined;
+      await built.stop({ leave: ['SIGINT', 'leave'].includes(stopping.signal.reason) });
+    }
+  } catch (error) {
+    // Whatever was under way: it was told to stop.
+    if (stopping.signal.aborted) return await ended;
+    throw error;
   } finally {
-    agent = undefined;
-    await built.stop({ leave: ['SIGINT', 'leave'].includes(stopping.signal.reason) });
+    service?.stopping();
   }
+}
+
+/** Undefined where none has started this process, or wants to hear of it. */
+async function serviceManager(log: Logger): Promise<ServiceManager | undefined> {
+  if (!process.env.NOTIFY_SOCKET) return undefined;
+  const { ServiceManager } = await import('./service-manager.ts');
+  return new ServiceManager({ env: process.env, clock: realClock, log });
 }
 
 /** Removes what an agent leaves on the host: its pods, the TUN device, its routes. The identity and lease stay. */

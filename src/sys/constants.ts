@@ -54,6 +54,7 @@ export const SO_ATTACH_REUSEPORT_CBPF = 51;
 /** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
 
 // linux/bpf_common.h, linux/filter.h
 export const BPF_LD = 0x00;

@@ -296,6 +296,24 @@ describe('questions to other nodes', () => {
   });
 });
 
+describe('an agent that starts before its host has a network', () => {
+  it('waits, and is a node like any other once the address is there', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    const late = world.add();
+    late.host.interfaces.clear();
+    const starting = late.start();
+    await world.advance(60_000);
+    expect(a.model.peers()).toEqual([]);
+    late.host.addInterface('eth0', 1500, parseAddress('192.0.2.2'));
+    await world.advance(1000);
+    await starting;
+    await world.settle();
+    expect(late.errors).toEqual([]);
+    const [web, db] = [await a.addPod('web'), await late.addPod('db')];
+    expect(await reaches(web, db)).toBe(true);
+  });
+});
+
 describe('a configuration that is read again', () => {
   it('changes static peers at once, and names what needs a restart', async () => {
     const [a] = (await world.cluster(2)) as [WorldNode];

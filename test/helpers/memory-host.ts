@@ -69,6 +69,11 @@ export class MemoryHost implements Host {
     this.#sockets.get(endpointKey(to))?.deliver(from, datagram);
   }
 
+  /** How many watch it for changes. */
+  get watchers(): number {
+    return this.#watchers.size;
+  }
+
   get openDescriptors(): number {
     return this.#byFd.size;
   }
