@@ -30,7 +30,7 @@ describeUnless(
     beforeEach(() => {
       folder = mkdtempSync(join(tmpdir(), 'warren-service-test-'));
       // At a path: abstract addresses are seen in one network namespace alone.
-    socket = new NotifySocket(join(folder, 'notify'));
+      socket = new NotifySocket(join(folder, 'notify'));
       log = '';
     });
     afterEach(() => {
