@@ -208,6 +208,7 @@ export class Agent {
       subnets: () => this.#followers.subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
+      droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,

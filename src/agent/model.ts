@@ -25,10 +25,12 @@ export interface ModelParts {
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  readonly droppedLogLines: () => number;
 }
 
 export function agentModel(parts: ModelParts): LiveReadModel {
   const { config, sealed, membership, leases, peers, dataPlane, pods, subnets, problems, repairs } = parts;
+  const { droppedLogLines } = parts;
   return new LiveReadModel({
     facts: {
       version: VERSION,
@@ -56,5 +58,6 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     own: { subnets, addresses: () => subnets().map(nodeAddress) },
     pods,
     repairs,
+    droppedLogLines,
   });
 }

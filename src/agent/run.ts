@@ -9,13 +9,16 @@ import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
-import { createLogger, type Logger } from '../log/logger.ts';
+import { createLog, type Log, type Logger } from '../log/logger.ts';
+import { openStandardError } from '../sys/standard-error.ts';
 import { lockTun } from '../tun/tun-lock.ts';
 import { linuxParts, refuseSecondAgent } from './linux-parts.ts';
 import type { ServiceManager } from './service-manager.ts';
 
 /** For the answer to `warren leave` to get through before the control socket goes. */
 const LEAVE_ANSWER_MS = 100;
+/** At the end, for the reader of the log to take the last lines. */
+const LOG_FLUSH_MS = 500;
 
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
@@ -23,7 +26,8 @@ const LEAVE_ANSWER_MS = 100;
  * At SIGHUP the configuration is read again, by `readConfig`.
  */
 export async function runAgent(config: Config, readConfig: () => Config): Promise<number> {
-  const log = createLogger(config.log);
+  const wholeLog = openLog(config);
+  const log = wholeLog.logger;
   const service = await serviceManager(log);
   const stopping = new AbortController();
   const ended = new Promise<number>((resolve) => {
@@ -47,7 +51,7 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
     if (agent) agent.reload().catch(() => {});
     else isReloadDue = true;
   });
-  const parts = { ...linuxParts(config, log), readConfig };
+  const parts = { ...linuxParts(config, log), readConfig, droppedLogLines: () => wholeLog.dropped };
   await refuseSecondAgent(config);
   service?.status('starting');
   const events: AgentEvents = {
@@ -81,6 +85,13 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
   }
 }
 
+/** To standard error; at the end of the process, however that comes, it is told what is left to tell. */
+function openLog(config: Config): Log {
+  const log = createLog(config.log, openStandardError());
+  process.once('exit', () => log.flush(LOG_FLUSH_MS));
+  return log;
+}
+
 /** Undefined where none has started this process, or wants to hear of it. */
 async function serviceManager(log: Logger): Promise<ServiceManager | undefined> {
   if (!process.env.NOTIFY_SOCKET) return undefined;
@@ -110,7 +121,7 @@ export async function cleanupNode(config: Config): Promise<void> {
 
 async function removeAttachments(config: Config): Promise<void> {
   const { stateDir } = config.node;
-  const log = createLogger(config.log);
+  const log = openLog(config).logger;
   const identity = loadIdentity(stateDir);
   // Without an identity no agent ever ran from this state folder, and nothing is attached.
   if (!identity) return;

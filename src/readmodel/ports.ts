@@ -94,4 +94,6 @@ export interface ReadModelSources {
   readonly pods: PodSource;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** Log lines that nobody took. */
+  readonly droppedLogLines: () => number;
 }

@@ -44,6 +44,8 @@ export interface StatusReport {
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
   readonly repairs: Readonly<Record<string, number>>;
+  /** `dropped`: lines that the reader of the agent's log did not take in time. */
+  readonly log: { readonly dropped: number };
 }
 
 export interface DatapathReport {

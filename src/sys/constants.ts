@@ -1,7 +1,9 @@
 /** Numbers of the Linux ABI, alike on x86-64 and arm64. Each group names the header it comes from. */
 
 // asm-generic/fcntl.h
+export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
+export const O_NOCTTY = 0o400;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 

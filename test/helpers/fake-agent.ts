@@ -33,6 +33,7 @@ export const fakeStatus: StatusReport = {
   },
   gossip: { probesSent: 42 },
   repairs: { device: 0, route: 2 },
+  log: { dropped: 0 },
 };
 
 export const fakePeers: PeerReport[] = [

@@ -43,6 +43,7 @@ describe('status', () => {
       },
       gossip: { probes: 7 },
       repairs: { route: 5 },
+      log: { dropped: 11 },
     });
   });
 
