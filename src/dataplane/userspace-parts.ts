@@ -59,7 +59,7 @@ export interface PacketPath {
 /** Linux, in the network namespace at the path `netns` or in this process's own. */
 export function linuxParts(where: InNetns = {}): UserspaceParts {
   return {
-    lockTun,
+    lockTun: (name) => lockTun(name),
     openTun: openTunDevice,
     closeTun: closeTunDevice,
     switchTunOffloads,

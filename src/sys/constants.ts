@@ -118,6 +118,7 @@ export const MNT_DETACH = 2;
 
 // sys/file.h
 export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 // asm-generic/errno-base.h, asm-generic/errno.h
 export const EINTR = 4;

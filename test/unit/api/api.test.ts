@@ -84,7 +84,9 @@ describe('the control API', () => {
   });
 
   it('is for its owner alone', async () => {
+    const mask = process.umask(0o077);
     await start();
+    process.umask(mask);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(join(folder, 'run')).mode & 0o777).toBe(0o755);
   });
