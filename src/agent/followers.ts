@@ -42,6 +42,8 @@ export interface FollowerParts {
   readonly changed: (...topics: readonly Topic[]) => void;
   /** What this host refuses from the start is for a person to put right: the agent is to end. */
   readonly onFailure: (error: Error) => void;
+  /** Packets flow, for the subnets that `what` names. */
+  readonly onUp: (what: string) => void;
 }
 
 export class Followers {
@@ -127,7 +129,7 @@ export class Followers {
   }
 
   async #followLease(): Promise<void> {
-    const { leases, dataPlane, attachments, pods, log, changed } = this.#parts;
+    const { leases, dataPlane, attachments, pods, log, changed, onUp } = this.#parts;
     const { status, prefixes } = leases.state();
     // A lost lease stays in use for the pods that it has: they reach each other and this node.
     const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
@@ -138,6 +140,7 @@ export class Followers {
     this.#hasFollowed = true;
     const { vtep, mtu } = dataPlane;
     log.info({ subnets: textOf(prefixes), vtep: formatEndpoint(vtep), mtu }, 'the overlay is up');
+    onUp(`the overlay is up: ${textOf(prefixes)}`);
     changed('status', 'routes', 'targets');
     attachments.setSubnets(prefixes);
     await pods.restore();

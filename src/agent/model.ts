@@ -26,6 +26,7 @@ export interface ModelParts {
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  readonly droppedLogLines: () => number;
 }
 
 export function agentModel(parts: ModelParts): LiveReadModel {
@@ -41,6 +42,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     subnets,
     problems,
     repairs,
+    droppedLogLines,
   } = parts;
   return new LiveReadModel({
     facts: {
@@ -71,5 +73,6 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     pods,
     inventory,
     repairs,
+    droppedLogLines,
   });
 }

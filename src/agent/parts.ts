@@ -32,6 +32,10 @@ export interface AgentParts {
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */
   readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
   readonly random?: Random;
+  /** Log lines that nobody took; absent: none ever. */
+  readonly droppedLogLines?: () => number;
+  /** Reads the configuration again. Throws CONFIG_UNREADABLE or CONFIG_INVALID. Absent: there is none to read. */
+  readonly readConfig?: () => Config;
 }
 
 export interface DataPlaneOptions {

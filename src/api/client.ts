@@ -13,6 +13,7 @@ import type {
   NodeTargets,
   PeerReport,
   PodReport,
+  ReloadReport,
   RouteReport,
   StatusReport,
 } from '../readmodel/reports.ts';
@@ -88,6 +89,11 @@ export class AgentClient {
   /** The agent ends soon after it has answered. */
   leave(options: { readonly force: boolean }): Promise<LeaveReport> {
     return this.#ask('POST', '/v1/leave', POD_TIMEOUT_MS, options);
+  }
+
+  /** Static pods that are new are made before it answers. */
+  reload(): Promise<ReloadReport> {
+    return this.#ask('POST', '/v1/reload', POD_TIMEOUT_MS);
   }
 
   listKeys(): Promise<KeyListReport> {

@@ -2,6 +2,7 @@
  * What moves the pods' packets between nodes, as control sees it. One object owns the underlay address, the MTU, the
  * offloads and the traffic counters; control never asks which kind it has.
  */
+import type { OffloadSwitches } from '../config/config.ts';
 import type { TrafficTotals } from '../datapath/counters.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
@@ -34,6 +35,8 @@ export interface DataPlane {
    * is as it was.
    */
   moveTo(underlay: Underlay): Promise<void>;
+  /** Uses what `switches` allow, and the kernel has, from now on; counters go on. If it throws, everything is as it was. */
+  switchOffloads(switches: OffloadSwitches): Promise<void>;
   /** Stops; devices stay, with their addresses and routes. */
   close(): Promise<void>;
   report(): DataPlaneReport;

@@ -6,7 +6,7 @@
 import { availableParallelism } from 'node:os';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Clock } from '../clock.ts';
-import type { Config } from '../config/config.ts';
+import type { Config, OffloadSwitches } from '../config/config.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
 import { WarrenError } from '../errors.ts';
 import type { TunNetwork } from '../host/tun-network.ts';
@@ -27,7 +27,13 @@ import type {
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
 import { Traffic } from './traffic.ts';
-import { closeTunnelSockets, openTunnelSockets, type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
+import {
+  closeTunnelSockets,
+  openTunnelSockets,
+  switchTunnelSockets,
+  type TunnelSockets,
+  vtepOn,
+} from './tunnel-sockets.ts';
 import type { UserspaceParts } from './userspace-parts.ts';
 import { WatchedPath } from './watched-path.ts';
 
@@ -51,6 +57,7 @@ export class UserspaceDataPlane implements DataPlane {
   readonly #traffic: Traffic;
   readonly #table = new ForwardingTable();
   readonly #lock: TunLock;
+  #switches: OffloadSwitches;
   #underlay: Underlay;
   #mtu: number;
   #sockets: TunnelSockets;
@@ -74,6 +81,7 @@ export class UserspaceDataPlane implements DataPlane {
     this.#options = options;
     const { config, underlay, parts } = options;
     this.#workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
+    this.#switches = config.datapath.offload;
     this.#traffic = new Traffic(this.#workers);
     this.#underlay = underlay;
     this.#mtu = this.#mtuOn(underlay);
@@ -193,6 +201,23 @@ export class UserspaceDataPlane implements DataPlane {
     });
   }
 
+  switchOffloads(switches: OffloadSwitches): Promise<void> {
+    return this.#inTurn(async () => {
+      const before = this.#switches;
+      const wasRunning = this.#path !== undefined;
+      try {
+        this.#applySwitches(switches);
+        const path: readonly (keyof OffloadSwitches)[] = ['udpSegment', 'coalesceTcp', 'coalesceUdp'];
+        if (!this.#path || path.every((name) => switches[name] === before[name])) return;
+        await this.#stopPath();
+        await this.#loadTable();
+      } catch (error) {
+        await this.#switchBack(before, wasRunning);
+        throw error;
+      }
+    });
+  }
+
   async close(): Promise<void> {
     await this.#turn;
     try {
@@ -206,7 +231,7 @@ export class UserspaceDataPlane implements DataPlane {
 
   report(): DataPlaneReport {
     const { config } = this.#options;
-    const { coalesceTcp, coalesceUdp, checksum } = config.datapath.offload;
+    const { coalesceTcp, coalesceUdp, checksum } = this.#switches;
     const { receivers, senders } = this.#sockets;
     const wanted = { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp };
     return {
@@ -314,9 +339,30 @@ export class UserspaceDataPlane implements DataPlane {
     }
   }
 
+  /** Of the device and the sockets; the packet path has its own when it is started. */
+  #applySwitches(switches: OffloadSwitches): void {
+    const { config, parts } = this.#options;
+    const { tso, uso } = switches;
+    if (!this.#isTunLost) this.#tun = parts.switchTunOffloads(config.tun.name, this.#tun, { tso, uso });
+    this.#sockets = switchTunnelSockets(this.#sockets, parts, switches);
+    this.#switches = switches;
+  }
+
+  /** After other switches could not be used. */
+  async #switchBack(before: OffloadSwitches, wasRunning: boolean): Promise<void> {
+    this.#switches = before;
+    try {
+      this.#applySwitches(before);
+      if (wasRunning && !this.#path) await this.#loadTable();
+    } catch (error) {
+      // The next repair starts the path where there is none.
+      this.#options.log.error({ err: error }, 'could not go back to the offloads as they were; trying again');
+    }
+  }
+
   #openTun(): TunDevice {
     const { config, parts } = this.#options;
-    const { tso, uso } = config.datapath.offload;
+    const { tso, uso } = this.#switches;
     return parts.openTun(config.tun.name, this.#workers, { tso, uso });
   }
 
@@ -330,7 +376,7 @@ export class UserspaceDataPlane implements DataPlane {
 
   #openSockets(underlay: Underlay): TunnelSockets {
     const { config, parts } = this.#options;
-    return openTunnelSockets(config, parts, underlay, this.#workers);
+    return openTunnelSockets(config, parts, underlay, this.#workers, this.#switches);
   }
 
   #closeSockets(sockets: TunnelSockets): void {
@@ -341,7 +387,7 @@ export class UserspaceDataPlane implements DataPlane {
     if (this.#stuck) throw this.#stuck;
     const { config, parts, log, clock, onHealthChange } = this.#options;
     const { receivers, senders } = this.#sockets;
-    const { coalesceTcp, coalesceUdp } = config.datapath.offload;
+    const { coalesceTcp, coalesceUdp } = this.#switches;
     const starting = parts.startPath({
       tunReadFds: this.#tun.readFds,
       tunWriteFds: this.#tun.writeFds,

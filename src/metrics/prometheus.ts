@@ -64,6 +64,9 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'What others changed on this host and the agent put back, by kind.',
       Object.entries(status.repairs).map(([kind, count]): Sample => [{ kind }, count]),
     ),
+    metric('warren_log_lines_dropped_total', 'counter', 'Log lines that their reader did not take in time.', [
+      [{}, status.log.dropped],
+    ]),
     metric('warren_peer_packets_total', 'counter', 'Inner packets to and from a peer.', ofPeers('packets')),
     metric(
       'warren_peer_bytes_total',

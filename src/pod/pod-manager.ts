@@ -93,7 +93,7 @@ export class PodManager {
       }
       if (this.#staticPods.includes(name)) {
         throw new WarrenError('POD_STATIC', `pod ${name} is in staticPods of this node's configuration`, {
-          hint: 'Take it out of staticPods and restart the agent.',
+          hint: 'Take it out of staticPods and run `warren reload`.',
         });
       }
       await this.#attachments.delete(name);

@@ -108,4 +108,6 @@ export interface ReadModelSources {
   readonly inventory: InventoryReader;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** Log lines that nobody took. */
+  readonly droppedLogLines: () => number;
 }

@@ -44,6 +44,8 @@ export interface StatusReport {
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
   readonly repairs: Readonly<Record<string, number>>;
+  /** `dropped`: lines that the reader of the agent's log did not take in time. */
+  readonly log: { readonly dropped: number };
 }
 
 export interface DatapathReport {
@@ -158,6 +160,13 @@ export interface LeaveReport {
   readonly name: string;
   /** What is free again. */
   readonly subnets: readonly string[];
+}
+
+export interface ReloadReport {
+  /** Keys of the configuration whose new value counts from now on. */
+  readonly changed: readonly string[];
+  /** Keys whose new value counts after a restart of the agent. */
+  readonly needsRestart: readonly string[];
 }
 
 export type { KeyList as KeyListReport, ListedKey as KeyReport };

@@ -10,7 +10,7 @@ import { directionReports } from './traffic.ts';
 const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
-  const { facts, members, leases, peers, dataPlane, own, pods, repairs } = sources;
+  const { facts, members, leases, peers, dataPlane, own, pods, repairs, droppedLogLines } = sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
   for (const { status } of members.members()) counts[status]++;
   const lease = leases.state();
@@ -56,6 +56,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     },
     gossip: { ...members.counters() },
     repairs: { ...repairs() },
+    log: { dropped: droppedLogLines() },
   };
 }
 

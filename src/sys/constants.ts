@@ -1,7 +1,9 @@
 /** Numbers of the Linux ABI, alike on x86-64 and arm64. Each group names the header it comes from. */
 
 // asm-generic/fcntl.h
+export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
+export const O_NOCTTY = 0o400;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
@@ -54,6 +56,7 @@ export const SO_ATTACH_REUSEPORT_CBPF = 51;
 /** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
 
 // linux/bpf_common.h, linux/filter.h
 export const BPF_LD = 0x00;
@@ -115,6 +118,7 @@ export const MNT_DETACH = 2;
 
 // sys/file.h
 export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 // asm-generic/errno-base.h, asm-generic/errno.h
 export const EINTR = 4;

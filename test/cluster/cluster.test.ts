@@ -356,19 +356,102 @@ describe('questions to other nodes', () => {
   });
 });
 
+describe('an agent that starts before its host has a network', () => {
+  it('waits, and is a node like any other once the address is there', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    const late = world.add();
+    late.host.interfaces.clear();
+    const starting = late.start();
+    await world.advance(60_000);
+    expect(a.model.peers()).toEqual([]);
+    late.host.addInterface('eth0', 1500, parseAddress('192.0.2.2'));
+    await world.advance(1000);
+    await starting;
+    await world.settle();
+    expect(late.errors).toEqual([]);
+    const [web, db] = [await a.addPod('web'), await late.addPod('db')];
+    expect(await reaches(web, db)).toBe(true);
+  });
+});
+
 describe('a configuration that is read again', () => {
   it('changes static peers at once, and names what needs a restart', async () => {
     const [a] = (await world.cluster(2)) as [WorldNode];
     const peer = 'staticPeers: [{name: legacy, endpoint: "192.0.2.9:4790", subnets: [10.50.0.0/24]}]';
-    const outcome = await a.agent.reload(a.config(`${peer}\ntun: {name: other0}`));
+    a.configFile = () => a.config(`${peer}\ntun: {name: other0}`);
+    const outcome = await a.commands.reload();
     expect(outcome.needsRestart).toEqual(['tun.name']);
     expect(outcome.changed).toEqual(['staticPeers']);
     await world.advance(100);
     expect(a.model.peers().map(({ name }) => name)).toContain('legacy');
     expect(a.model.routes().map(({ prefix }) => prefix)).toContain('10.50.0.0/24');
     expect(a.host.tun?.network?.extraPrefixes).toHaveLength(1);
-    await a.agent.reload(a.config(''));
+    a.configFile = () => a.config('');
+    await a.commands.reload();
     await world.advance(100);
     expect(a.model.routes().map(({ prefix }) => prefix)).not.toContain('10.50.0.0/24');
+  });
+
+  it('makes static pods that are new, and takes the log level', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    a.configFile = () => a.config('staticPods: [web]\nlog: {level: error}');
+    expect((await a.commands.reload()).changed).toEqual(['staticPods', 'log.level']);
+    expect(a.log.level).toBe('error');
+    expect(a.model.pods().map(({ name }) => name)).toEqual(['web']);
+    // Once more: nothing is different any more.
+    expect(await a.commands.reload()).toEqual({ changed: [], needsRestart: [] });
+  });
+
+  it('changes nothing where the file has mistakes', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    a.configFile = () => a.config('staticPods: [web]\nlog: {level: loud}\ntun: {mtu: 12}');
+    await expect(a.commands.reload()).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringMatching(/world:6:14: log\.level: .*\nworld:7:12: tun\.mtu: /),
+    });
+    expect(a.model.pods()).toEqual([]);
+    // It goes on, and takes a file that is right.
+    a.configFile = () => a.config('staticPods: [web]');
+    expect((await a.commands.reload()).changed).toEqual(['staticPods']);
+  });
+
+  it('switches offloads while packets flow, and tells the others of the one that is theirs too', async () => {
+    const [a, b] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    const [web, db] = [await a.addPod('web'), await b.addPod('db')];
+    await world.until(() => b.model.peers()[0]!.partialChecksums, 5000);
+    web.send(db.addresses[0]!);
+    await world.advance(10);
+    expect(db.received).toHaveLength(1);
+    a.configFile = () => a.config('datapath: {offload: {tso: false, coalesceTcp: false, checksum: false}}');
+    expect(await a.commands.reload()).toEqual({
+      changed: ['datapath.offload.tso', 'datapath.offload.coalesceTcp', 'datapath.offload.checksum'],
+      needsRestart: [],
+    });
+    const { datapath } = a.model.status();
+    expect(datapath.offloads).toMatchObject({ tso: false, uso: true, coalesceTcp: false, checksum: false });
+    expect(datapath.outbound.packets).toBe(1);
+    expect(a.model.peers()[0]!.partialChecksums).toBe(false);
+    await world.until(() => !b.model.peers()[0]!.partialChecksums, 5000);
+    expect(b.model.peers()[0]!.partialChecksums).toBe(false);
+    web.send(db.addresses[0]!);
+    await world.advance(10);
+    expect(db.received).toHaveLength(2);
+    expect(a.model.status().datapath.outbound.packets).toBe(2);
+  });
+
+  it('has all of its old offloads, and everything else as it was, where one cannot be switched', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    a.host.failing.set('startPath', new Error('no thread'));
+    a.configFile = () => a.config('staticPods: [web]\ndatapath: {offload: off}');
+    await expect(a.commands.reload()).rejects.toThrow('no thread');
+    expect(a.model.status().datapath.offloads).toMatchObject({
+      tso: true,
+      coalesceTcp: true,
+      checksum: true,
+    });
+    expect(a.model.pods()).toEqual([]);
+    a.host.failing.clear();
+    expect((await a.commands.reload()).changed).toContain('datapath.offload.tso');
+    expect(a.model.status().datapath.offloads).toMatchObject({ tso: false, checksum: false });
   });
 });

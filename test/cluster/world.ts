@@ -162,8 +162,12 @@ export class WorldNode {
   readonly errors: Error[] = [];
   /** Before and after each change that is made for an attachment: a test lets it take time, or fail. */
   hostStep: (what: string) => Promise<void> = async () => {};
+  /** Of its own: an agent may change the level. */
+  readonly log = silentLogger.child({});
   /** Nothing reaches it, and it reaches nothing. */
   isDown = false;
+  /** What is read where the agent reads its configuration again. */
+  configFile: () => Config = () => this.config();
   #disk = new Disk();
   #agent: Agent | undefined;
   #assigned: AssignedLease | undefined;
@@ -230,7 +234,7 @@ ${yaml}`;
       this.config(yaml),
       {
         clock: world.clock,
-        log: silentLogger,
+        log: this.log,
         host: this.host,
         state: this.#state(),
         openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
@@ -242,6 +246,7 @@ ${yaml}`;
             return this.#assigned;
           },
         }),
+        readConfig: () => this.configFile(),
         random: seededRandom(world.seed * 1000 + this.#number),
       },
       {

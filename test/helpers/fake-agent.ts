@@ -10,6 +10,7 @@ import type {
   NodeTargets,
   PeerReport,
   PodReport,
+  ReloadReport,
   StatusReport,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
@@ -35,6 +36,7 @@ export const fakeStatus: StatusReport = {
   },
   gossip: { probesSent: 42 },
   repairs: { device: 0, route: 2 },
+  log: { dropped: 0 },
 };
 
 export const fakePeers: PeerReport[] = [
@@ -144,6 +146,12 @@ export class FakeAgent implements ReadModel, Commands {
   async leave({ force }: { readonly force: boolean }) {
     if (this.podReports.length > 0 && !force) throw new WarrenError('LEAVE_PODS', 'this node has pods');
     return { name: 'node-a', subnets: ['10.42.3.0/24'] };
+  }
+
+  reloadReport: ReloadReport = { changed: ['log.level'], needsRestart: ['tun.name'] };
+
+  async reload() {
+    return this.reloadReport;
   }
 
   keyChanges: KeyChange[] = [];

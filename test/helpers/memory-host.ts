@@ -27,6 +27,8 @@ export interface MemoryInterface {
 export type FailingStep =
   | 'openTun'
   | 'openSockets'
+  | 'switchTunOffloads'
+  | 'switchSocketOffloads'
   | 'startPath'
   | 'configureTun'
   | 'enableForwarding'
@@ -68,6 +70,11 @@ export class MemoryHost implements Host {
   /** Which datagrams arrive where: the carrier's other end. */
   deliver(from: Endpoint, to: Endpoint, datagram: Uint8Array): void {
     this.#sockets.get(endpointKey(to))?.deliver(from, datagram);
+  }
+
+  /** How many watch it for changes. */
+  get watchers(): number {
+    return this.#watchers.size;
   }
 
   get openDescriptors(): number {
@@ -154,6 +161,14 @@ export class MemoryHost implements Host {
     },
     closeTun: (device: TunDevice) => {
       for (const fd of device.readFds) this.#byFd.delete(fd);
+    },
+    switchTunOffloads: (_name, device, offloads) => {
+      this.#step('switchTunOffloads');
+      return { ...device, offloads };
+    },
+    switchSocketOffloads: (sockets, wanted) => {
+      this.#step('switchSocketOffloads');
+      return { ...sockets, offloads: { ...wanted, udpGro: false } };
     },
     openSockets: ({ words, port, count, wanted }) => {
       this.#step('openSockets');

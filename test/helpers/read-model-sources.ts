@@ -143,4 +143,6 @@ export class FakeSources implements ReadModelSources {
   };
 
   readonly repairs = () => ({ route: 5 });
+
+  readonly droppedLogLines = () => 11;
 }

@@ -58,7 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state tun datapath',
+    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
   },
 
   // What people run.

@@ -82,11 +82,14 @@ describe('the control API', () => {
       labels: { app: 'db' },
     });
     expect(await client.removePod('db')).toMatchObject({ name: 'db' });
+    expect(await client.reload()).toEqual(agent.reloadReport);
     expect(await client.leave({ force: true })).toEqual({ name: 'node-a', subnets: ['10.42.3.0/24'] });
   });
 
   it('is for its owner alone', async () => {
+    const mask = process.umask(0o077);
     await start();
+    process.umask(mask);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(join(folder, 'run')).mode & 0o777).toBe(0o755);
   });
@@ -256,6 +259,7 @@ describe('the read-only socket', () => {
     ['DELETE', '/v1/pods/web', ''],
     ['DELETE', '/v1/peers/node-b', ''],
     ['POST', '/v1/leave', '{"force":true}'],
+    ['POST', '/v1/reload', ''],
     ['GET', '/v1/keys', ''],
     ['POST', '/v1/keys', '{"action":"add","key":"x"}'],
     ['GET', '/v1/targets/all', ''],

@@ -381,6 +381,17 @@ describe('without an agent', () => {
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'warren: there is no node nobody\n' });
   });
 
+  it('reload tells what has changed, and what needs a restart', async () => {
+    expect(await cli(['reload', '-s', socket])).toEqual({
+      code: 0,
+      stdout: 'log.level: changed\ntun.name: needs a restart of the agent\n',
+      stderr: '',
+    });
+    expect(JSON.parse((await cli(['reload', '--json', '-s', socket])).stdout)).toEqual(agent.reloadReport);
+    agent.reloadReport = { changed: [], needsRestart: [] };
+    expect((await cli(['reload', '-s', socket])).stdout).toBe('nothing has changed\n');
+  });
+
   it('leave tells what is free again, and is refused while there are pods', async () => {
     const refused = await cli(['leave', '-s', socket]);
     expect(refused).toEqual({ code: 1, stdout: '', stderr: 'warren: this node has pods\n' });

@@ -261,6 +261,48 @@ describe('the MTU', () => {
   });
 });
 
+describe('offload switches', () => {
+  const { offload } = parseConfig('cluster: {podCidrs: [10.42.0.0/16]}', 'test', 'host').datapath;
+
+  it('change while packets flow, and counters go on', async () => {
+    sendOne();
+    a.host.steps.length = 0;
+    await a.plane.switchOffloads({ ...offload, uso: false, udpSegment: false });
+    expect(a.host.steps).toEqual(['switchTunOffloads', 'switchSocketOffloads', 'startPath']);
+    expect(a.plane.report().offloads).toMatchObject({ tso: true, uso: false, udpSegment: false });
+    expect(sendOne()).toBe(1);
+    expect(a.plane.traffic('b').outboundPackets).toBe(2);
+  });
+
+  it('of the device alone do not interrupt the packet path', async () => {
+    a.host.steps.length = 0;
+    await a.plane.switchOffloads({ ...offload, tso: false });
+    expect(a.host.steps).not.toContain('startPath');
+    expect(a.plane.report().offloads).toMatchObject({ tso: false });
+  });
+
+  it.each(['switchTunOffloads', 'switchSocketOffloads', 'startPath'] as const)(
+    'are all as they were when %s fails',
+    async (step) => {
+      const before = a.plane.report().offloads;
+      a.host.failing.set(step, new Error('refused'));
+      const off = { ...offload, tso: false, udpSegment: false, checksum: false };
+      await expect(a.plane.switchOffloads(off)).rejects.toThrow('refused');
+      a.host.failing.clear();
+      expect(a.plane.report().offloads).toEqual(before);
+      await a.plane.repair();
+      expect(sendOne()).toBe(1);
+    },
+  );
+
+  it('outlive a TUN device that is made anew', async () => {
+    await a.plane.switchOffloads({ ...offload, tso: false });
+    a.host.deleteTun();
+    await a.plane.repair();
+    expect(a.plane.report().offloads).toMatchObject({ tso: false, uso: true });
+  });
+});
+
 describe('repair', () => {
   it('makes a TUN device anew that was deleted, and counts on', async () => {
     sendOne();

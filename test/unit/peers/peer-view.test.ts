@@ -53,7 +53,7 @@ beforeEach(() => {
   ]);
   const own = {
     encapsulation: { type: 'vxlan-gpe', vni: 42 },
-    partialChecksums: true,
+    partialChecksums: () => true,
     family: () => 4 as const,
   };
   view = new PeerView([statics, new GossipPeers(members, leases, own)]);

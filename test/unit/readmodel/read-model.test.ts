@@ -47,6 +47,7 @@ describe('status', () => {
       },
       gossip: { probes: 7 },
       repairs: { route: 5 },
+      log: { dropped: 11 },
     });
   });
 
