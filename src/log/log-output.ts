@@ -5,6 +5,8 @@
  *     line -> [ kept lines, 1 MiB at most ] -> write, which takes some bytes, none for now (EAGAIN), or fails (EPIPE)
  */
 
+import { EAGAIN, EINTR } from '../sys/constants.ts';
+
 /** The part of sys/standard-error.ts that is needed here. */
 export interface Sink {
   /** How many bytes were taken, or -errno. Never waits. */
@@ -22,9 +24,6 @@ export interface LogOutputOptions {
 const MAX_BYTES = 1024 * 1024;
 /** How often a reader that took nothing is tried again. */
 const RETRY_MS = 50;
-/** asm-generic/errno-base.h */
-const EINTR = 4;
-const EAGAIN = 11;
 
 export class LogOutput {
   readonly #options: LogOutputOptions;

@@ -1,13 +1,10 @@
 /** Unix datagrams, which Node's own sockets do not have: one message to a socket that somebody else has bound. */
 import { Arena } from './arena.ts';
 import { checked } from './calls.ts';
-import { AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM } from './constants.ts';
+import { AF_UNIX, ENAMETOOLONG, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM } from './constants.ts';
 import { SysError } from './errors.ts';
 import * as libc from './libc.ts';
 import { SOCKADDR_UN } from './structs.ts';
-
-/** asm-generic/errno-base.h */
-const ENAMETOOLONG = 36;
 
 export interface UnixAddress {
   readonly arena: Arena;

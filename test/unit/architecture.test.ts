@@ -19,7 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   'error-codes': { code: '' },
   errors: { code: '', types: 'error-codes' },
   package: { code: '' },
-  log: { code: '' },
+  log: { code: 'sys' },
   ip: { code: 'errors' },
   // Messages of the kernel's netlink families, as bytes.
   netlink: { code: 'errors ip' },
