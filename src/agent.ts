@@ -94,7 +94,7 @@ export class Agent {
     this.#config = config;
     this.#parts = parts;
     this.#dataPlane = dataPlane;
-    const { clock, log, host, state, attachmentNetwork } = parts;
+    const { clock, log, host, hostRules, state, attachmentNetwork } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -175,7 +175,7 @@ export class Agent {
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView([this.#staticPeers, gossipPeers]);
     this.#followers = new Followers({
-      ...{ config, clock, log, host, dataPlane, transport: this.#transport, membership },
+      ...{ config, clock, log, host, hostRules, dataPlane, transport: this.#transport, membership },
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
       changed: (...topics) => this.#model.changed(...topics),
       onFailure: events.onFailure,
@@ -261,11 +261,13 @@ export class Agent {
     const change = configChange(this.#config, config);
     if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
     if (change.changed.includes('staticPods')) await this.#pods.setStatic(config.staticPods);
+    if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
     if (change.changed.includes('log.level')) this.#parts.log.level = config.log.level;
     this.#config = {
       ...this.#config,
       staticPeers: config.staticPeers,
       staticPods: config.staticPods,
+      egress: config.egress,
       log: { ...this.#config.log, level: config.log.level },
     };
     this.#parts.log.info(change, 'the configuration was read again');

@@ -6,6 +6,7 @@ import { Attachments } from '../attachment/attachments.ts';
 import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
+import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
 import { createLogger } from '../log/logger.ts';
@@ -61,6 +62,7 @@ export async function cleanupNode(config: Config): Promise<void> {
   // Nor one that has another socket; and none may start meanwhile.
   const lock = lockTun(config.tun.name);
   try {
+    await removeRules(config);
     await removeAttachments(config);
     await removeTun(
       config.tun.name,
@@ -68,6 +70,15 @@ export async function cleanupNode(config: Config): Promise<void> {
     );
   } finally {
     lock.release();
+  }
+}
+
+async function removeRules(config: Config): Promise<void> {
+  const rules = new LinuxHostRules(config);
+  try {
+    await rules.remove();
+  } finally {
+    rules.close();
   }
 }
 

@@ -10,7 +10,13 @@ export interface ConfigChange {
 }
 
 /** What an agent takes over while it runs. */
-const AT_ONCE: ReadonlySet<string> = new Set(['log.level', 'staticPeers', 'staticPods']);
+const AT_ONCE: ReadonlySet<string> = new Set([
+  'egress.masquerade',
+  'egress.except',
+  'log.level',
+  'staticPeers',
+  'staticPods',
+]);
 
 export function configChange(before: Config, after: Config): ConfigChange {
   const [old, next] = [flat(plainConfig(before)), flat(plainConfig(after))];
