@@ -19,6 +19,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   unshare: 'util-linux',
   nft: 'nftables',
+  'firewall-cmd': 'firewalld',
+  ip6tables: 'iptables',
+  'ip6tables-restore': 'iptables',
+  'iptables-restore': 'iptables',
   ping: 'iputils-ping',
   tee: 'coreutils',
 };

@@ -131,6 +131,12 @@ export function deleteTable(table: string): Request {
   return operation(nl.NFT_MSG_DELTABLE, 0, [text(nl.NFTA_TABLE_NAME, table)]);
 }
 
+/** Whether a chain drops what none of its rules accepts. Throws NETLINK_MALFORMED. */
+export function decodeDropsByDefault({ type, body }: Message): boolean {
+  const policy = bodyOf(type, body, nl.NFT_MSG_NEWCHAIN).get(nl.NFTA_CHAIN_POLICY);
+  return policy?.length === 4 && viewOf(policy).getUint32(0) === nl.NF_DROP;
+}
+
 function elements(kind: number, flags: number, table: string, set: string, keys: readonly SetKey[]): Request {
   const list = keys.map((key) =>
     nested(nl.NFTA_LIST_ELEM, nested(nl.NFTA_SET_ELEM_KEY, attribute(nl.NFTA_DATA_VALUE, encodeKey(key)))),
