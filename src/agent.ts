@@ -118,7 +118,7 @@ export class Agent {
     this.#parts = parts;
     this.#events = events;
     this.#dataPlane = dataPlane;
-    const { clock, log, host, state, attachmentNetwork } = parts;
+    const { clock, log, host, hostRules, state, attachmentNetwork } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -195,7 +195,7 @@ export class Agent {
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView([this.#staticPeers, this.#gossipPeers]);
     this.#followers = new Followers({
-      ...{ config, clock, log, host, dataPlane, transport: this.#transport, membership },
+      ...{ config, clock, log, host, hostRules, dataPlane, transport: this.#transport, membership },
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
       changed: (...topics) => this.#model.changed(...topics),
       onFailure: events.onFailure,
@@ -302,10 +302,11 @@ export class Agent {
         await this.#switchOffloads(config);
       if (change.changed.includes('log.level')) log.level = config.log.level;
       if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
-      const { staticPeers, staticPods } = config;
+      if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
+      const { staticPeers, staticPods, egress } = config;
       this.#config = {
         ...this.#config,
-        ...{ staticPeers, staticPods },
+        ...{ staticPeers, staticPods, egress },
         log: { ...this.#config.log, level: config.log.level },
       };
       log.info(change, 'the configuration was read again');

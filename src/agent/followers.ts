@@ -3,6 +3,7 @@
  *
  *     lease  -> the data plane's subnets -> the pods' addresses
  *     peers  -> the data plane's forwarding and routes
+ *     egress -> the host's packet filter
  *     host   -> what was changed from outside is put back; a link's MTU and the underlay's address are followed
  *
  * Each goes its own way, so that peers do not wait for pods; each is tried again when it fails.
@@ -12,6 +13,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
+import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
@@ -31,6 +33,7 @@ export interface FollowerParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly host: Host;
+  readonly hostRules?: HostRules | undefined;
   readonly dataPlane: DataPlane;
   readonly transport: MovableTransport;
   readonly membership: Membership;
@@ -50,7 +53,10 @@ export class Followers {
   readonly #parts: FollowerParts;
   readonly #lease: Reconciler;
   readonly #peers: Reconciler;
+  readonly #rules: Reconciler;
   readonly #guard: HostGuard;
+  #rulesWatch: { stop(): void } | undefined;
+  #egress: Config['egress'];
   #subnets: readonly Prefix[] = [];
   /** Whether the data plane was told so far which subnets there are. */
   #hasFollowed = false;
@@ -58,6 +64,7 @@ export class Followers {
   constructor(parts: FollowerParts) {
     this.#parts = parts;
     const { clock, log, host, config, dataPlane, onFailure } = parts;
+    this.#egress = config.egress;
     this.#lease = new Reconciler({
       failing: 'the overlay cannot be brought up',
       work: () => this.#followLease(),
@@ -73,6 +80,18 @@ export class Followers {
       work: () => this.#followPeers(),
       clock,
       log,
+    });
+    this.#rules = new Reconciler({
+      failing: 'cannot make the rules of egress',
+      work: async () => this.#parts.hostRules?.apply(this.#egress),
+      clock,
+      log,
+      onFirstFailure: (error) => {
+        // Whoever asks for a way out is to hear that there is none; for the rest the agent goes on without.
+        if (!config.egress.masquerade) return false;
+        onFailure(error instanceof Error ? error : new Error(String(error)));
+        return true;
+      },
     });
     this.#guard = new HostGuard({
       host,
@@ -98,9 +117,11 @@ export class Followers {
 
   /** What does not follow, one sentence each. */
   problems(): string[] {
-    return [this.#lease.problem, this.#peers.problem, this.#guard.problem].filter(
-      (problem) => problem !== undefined,
-    );
+    const followers = [this.#lease, this.#peers, this.#rules, this.#guard];
+    return [
+      ...followers.map(({ problem }) => problem).filter((problem) => problem !== undefined),
+      ...(this.#parts.hostRules?.problems() ?? []),
+    ];
   }
 
   start(): void {
@@ -114,6 +135,14 @@ export class Followers {
     this.#guard.start();
     this.#peers.request();
     this.#lease.request();
+    this.#rules.request();
+    this.#rulesWatch = this.#parts.hostRules?.watch(() => this.#guard.check());
+  }
+
+  /** Takes over another way out of the overlay. */
+  setEgress(egress: Config['egress']): void {
+    this.#egress = egress;
+    this.#rules.request();
   }
 
   /** Resolves once nothing is being changed any more. */
@@ -121,6 +150,8 @@ export class Followers {
     await this.#guard.stop();
     await this.#lease.stop();
     await this.#peers.stop();
+    await this.#rules.stop();
+    this.#rulesWatch?.stop();
   }
 
   /** To be called when something on the host may have changed. */
@@ -176,13 +207,27 @@ export class Followers {
 
   async #repair(): Promise<Repair> {
     const { dataPlane, attachments, changed } = this.#parts;
-    const repaired = await dataPlane.repair();
-    if (this.#subnets.length === 0) return { done: repaired };
+    const rules = await this.#repairRules();
+    const repaired = [...(await dataPlane.repair()), ...rules.done];
+    if (this.#subnets.length === 0) return { done: repaired, error: rules.error };
     // With an address of the node the kernel drops the routes to pods that name it as their source.
-    if (repaired.length > 0) await attachments.restore();
+    if (repaired.length > rules.done.length) await attachments.restore();
     const { done, failed } = await attachments.repair();
     if (repaired.length + done.length > 0) changed('status', 'pods');
-    return { done: [...repaired, ...done.map(() => 'pod' as const)], error: failed[0]?.error };
+    return {
+      done: [...repaired, ...done.map(() => 'pod' as const)],
+      error: failed[0]?.error ?? rules.error,
+    };
+  }
+
+  /** What fails here does not hold up the rest. */
+  async #repairRules(): Promise<Repair> {
+    try {
+      const count = (await this.#parts.hostRules?.repair()) ?? 0;
+      return { done: Array.from({ length: count }, () => 'rule' as const) };
+    } catch (error) {
+      return { done: [], error };
+    }
   }
 
   async #moveTo(underlay: Underlay): Promise<void> {

@@ -11,6 +11,7 @@ import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { groupId } from '../host/group.ts';
 import { linuxHost } from '../host/host.ts';
+import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -27,6 +28,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: userspaceOnLinux() }),
     transport: (bind, { streamTimeoutMs }) => new UdpTcpTransport({ bind, logger: log, streamTimeoutMs }),
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
+    hostRules: new LinuxHostRules(config),
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
+import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
@@ -27,6 +28,8 @@ export interface AgentParts {
   readonly transport: (bind: Endpoint, timing: MembershipTiming) => Transport;
   /** `problems`: what does not work as it should here, one sentence each. */
   readonly attachmentNetwork: AttachmentNetwork & { problems?(): string[] };
+  /** The host's packet filter; absent: the agent leaves it alone. */
+  readonly hostRules?: HostRules;
   /** Serves model and commands; absent: nobody can ask this agent. */
   readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */

@@ -8,6 +8,7 @@ import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { endNow } from '../host/end-now.ts';
+import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
 import { createLog, type Log, type Logger } from '../log/logger.ts';
@@ -114,6 +115,7 @@ export async function cleanupNode(config: Config): Promise<void> {
   // Nor one that has another socket; and none may start meanwhile.
   const lock = lockTun(config.tun.name);
   try {
+    await removeRules(config);
     await removeAttachments(config);
     await removeTun(
       config.tun.name,
@@ -121,6 +123,15 @@ export async function cleanupNode(config: Config): Promise<void> {
     );
   } finally {
     lock.release();
+  }
+}
+
+async function removeRules(config: Config): Promise<void> {
+  const rules = new LinuxHostRules(config);
+  try {
+    await rules.remove();
+  } finally {
+    rules.close();
   }
 }
 

@@ -46,6 +46,12 @@ export interface Config {
     /** 0 to 2^24-1; default 42. */
     readonly vni: number;
   };
+  readonly egress: {
+    /** Whether pods leave the overlay under their node's address; default false. */
+    readonly masquerade: boolean;
+    /** Where pods are seen under their own address all the same: it must have a route back. */
+    readonly except: readonly Prefix[];
+  };
   readonly tun: {
     /** 1 to 15 characters; default warren0. */
     readonly name: string;

@@ -101,6 +101,7 @@ function unknownKey(source: ConfigSource, path: KeyPath, key: string): Problem {
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {
   string: 'text',
+  boolean: 'true or false',
   number: 'a number',
   array: 'a list',
   object: 'a mapping of keys to values',
@@ -145,6 +146,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
     },
     underlay: parsed.underlay,
     encapsulation: { type: 'vxlan-gpe', port: encapsulation.port, vni: encapsulation.vni },
+    egress: parsed.egress,
     tun: parsed.tun,
     datapath: parsed.datapath,
     staticPeers: parsed.staticPeers,

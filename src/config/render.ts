@@ -25,6 +25,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
       gossipPort: underlay.gossipPort,
     },
     encapsulation: { ...config.encapsulation },
+    egress: { masquerade: config.egress.masquerade, except: config.egress.except.map(formatPrefix) },
     tun: { ...config.tun },
     datapath: { workers: config.datapath.workers, offload: { ...config.datapath.offload } },
     staticPeers: config.staticPeers.map((peer) => ({

@@ -52,6 +52,10 @@ export const sections = {
     port: port.default(VXLAN_GPE_PORT),
     vni: wholeNumber(0, 2 ** 24 - 1).default(42),
   }),
+  egress: z.strictObject({
+    masquerade: z.boolean().default(false),
+    except: z.array(prefix).default([]),
+  }),
   tun: z.strictObject({
     name: interfaceName.default('warren0'),
     mtu: autoOrNumber(MIN_MTU, 65_535).default('auto'),

@@ -19,6 +19,7 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
+import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
 import type { Endpoint } from '../../src/ip/endpoint.ts';
@@ -139,6 +140,7 @@ export interface NodeOptions {
   readonly clearText?: boolean;
   /** YAML of `cluster.podCidrs` and what belongs to it. */
   readonly range?: string;
+  readonly hostRules?: HostRules;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
 }
@@ -227,7 +229,7 @@ ${yaml}`;
 
   async start(yaml?: string): Promise<void> {
     const { world } = this;
-    const { assigned } = this.#options;
+    const { assigned, hostRules } = this.#options;
     this.isDown = false;
     this.#disk.isOff = false;
     this.#agent = await Agent.build(
@@ -240,6 +242,7 @@ ${yaml}`;
         openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
         transport: (bind) => world.network.host(bind).transport(),
         attachmentNetwork: this.attachmentNetwork,
+        ...(hostRules && { hostRules }),
         ...(assigned && {
           leaseSource: (options) => {
             this.#assigned = new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) });

@@ -29,7 +29,7 @@ const isConsole = ({ language }: Block) => language === 'console';
 const yamlOf = (text: string) => blocks(text).find(({ language }) => language === 'yaml')!.text;
 
 describeUnless(
-  lacking('root', 'ip', 'ping', 'nsenter', 'unshare', 'nft', 'iptables', 'ethtool'),
+  lacking('root', 'ip', 'ping', 'nsenter', 'unshare', 'nft', 'ethtool'),
   'the documentation',
   () => {
     const ran = new Set<string>();
@@ -122,13 +122,6 @@ describeUnless(
 
     test('the operations manual: versions and the configuration', async () => {
       for (const title of ['Install', 'Configuration']) await runAll(section(OPERATIONS, title), () => a);
-    });
-
-    test('the operations manual: firewalls', async () => {
-      for (const tables of ['iptables', 'ip6tables']) {
-        expect((await a.run(`${tables} -N DOCKER-USER`)).code).toBe(0);
-      }
-      await runAll(section(OPERATIONS, 'Network'), () => a);
     });
 
     test('the operations manual: another cluster key', async () => {

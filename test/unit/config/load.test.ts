@@ -37,6 +37,7 @@ describe('a valid file', () => {
       },
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
+      egress: { masquerade: false, except: [] },
       tun: { name: 'warren0', mtu: 'auto' },
       datapath: { workers: 'auto', offload: allOffloads(true) },
       staticPeers: [],
@@ -138,6 +139,16 @@ describe('a wrong file says where and what', () => {
       'an unknown key',
       `cluster:\n  podCidrs: [10.42.0.0/16]\n  sedes: [a]\n`,
       'c.yaml:3:3: cluster.sedes: unknown key (did you mean seeds?)',
+    ],
+    [
+      'masquerading that is neither on nor off',
+      `${minimal}egress: {masquerade: "yes"}\n`,
+      'c.yaml:2:22: egress.masquerade: must be true or false, not "yes"',
+    ],
+    [
+      'an exception that is no prefix',
+      `${minimal}egress: {masquerade: true, except: [192.168.1.1]}\n`,
+      'c.yaml:2:37: egress.except[0]: "192.168.1.1" is not a prefix like 10.42.0.0/16 or fd42::/48',
     ],
     [
       'a key of a later version',
