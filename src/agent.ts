@@ -117,6 +117,7 @@ export class Agent {
       },
       seeds: cluster.seeds,
       transport: this.#transport,
+      allowFrom: config.underlay.allowFrom,
       store: state.membership,
       logger: log,
       timing,

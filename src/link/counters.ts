@@ -20,6 +20,8 @@ export const GOSSIP_COUNTERS = [
   'pushPulls',
   'pushPullsFailed',
   'pushPullsSame',
+  /** From an address that is not in `underlay.allowFrom`: datagrams and connections that were not looked at. */
+  'refusedAddress',
   /** Frames: too short, not ours, another version or kind. */
   'refusedShort',
   'refusedMagic',

@@ -2,13 +2,16 @@
  * Messages to frames and back: sealing, replay protection, the frame order of streams, counting. Everything
  * above this file deals in whole messages from nodes that hold the cluster's key; what is in them is not looked at.
  */
+import type { IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
+import { type Prefix, prefixContains } from '../ip/prefix.ts';
 import { FRAME_COUNTER, type GossipCounters } from './counters.ts';
 import type { Deadlines } from './deadline.ts';
 import { pack } from './packing.ts';
 import { PeerRefusedError } from './peer-refused.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import { type ClusterKeyBytes, receiverOf, type Sealer } from './seal.ts';
+import type { Origin } from './stream-admission.ts';
 import { type Peer, receiver, StreamClient, type StreamHandler } from './stream-client.ts';
 import { MAX_STREAM_BYTES, readMessages, type StreamContext } from './stream-context.ts';
 import { type CallAcceptor, type StreamReader, StreamServer } from './stream-server.ts';
@@ -43,6 +46,10 @@ export interface LinkOptions {
   readonly session: string;
   readonly counters: GossipCounters;
   readonly streamTimeoutMs: number;
+  /** Whether a member that is known has this address. */
+  readonly isMemberAddress?: (address: IpAddress) => boolean;
+  /** Nothing from elsewhere is looked at; absent: all are heard. */
+  readonly allowFrom?: readonly Prefix[] | undefined;
   /** The id of the member that runs under this session now. */
   readonly memberOf: (session: string) => string | undefined;
   /** Something was thrown while a frame was handled. What others send must never end the agent. */
@@ -87,6 +94,7 @@ export class Link {
         this.#guarded(() => this.#receiveDatagram(from, bytes), undefined);
       },
       accept: (from, responder) => this.#server.accept(from, responder),
+      origin: (address) => this.#origin(address),
     });
   }
 
@@ -164,8 +172,25 @@ export class Link {
     }
   }
 
+  #isAllowed(address: IpAddress): boolean {
+    return this.#options.allowFrom?.some((prefix) => prefixContains(prefix, address)) ?? true;
+  }
+
+  #origin(address: IpAddress): Origin {
+    const { counters, isMemberAddress } = this.#options;
+    if (!this.#isAllowed(address)) {
+      counters.add('refusedAddress');
+      return 'outside';
+    }
+    return this.#guarded(() => isMemberAddress?.(address), false) ? 'member' : 'stranger';
+  }
+
   #receiveDatagram(from: Endpoint, bytes: Uint8Array): void {
     const { sealer, counters } = this.#options;
+    if (!this.#isAllowed(from.address)) {
+      counters.add('refusedAddress');
+      return;
+    }
     counters.add('receivedDatagrams');
     counters.add('receivedBytes', bytes.length);
     const opened = sealer.open(bytes);

@@ -224,6 +224,10 @@ class ServedStream implements InboundStream {
       }
       this.#begun = begun;
       this.#order = new FrameOrder(header.kind);
+      if (!this.#responder.proven()) {
+        this.#end([refusalFrame('busy')]);
+        return;
+      }
     }
     const begun = this.#begun;
     const isNext = !this.#isComplete && this.#streamBytes <= begun.maxBytes && this.#order?.isNext(header);

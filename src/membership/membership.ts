@@ -28,6 +28,7 @@ import { Gossiper } from './gossip.ts';
 import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import { KeyRotation } from './key-rotation.ts';
+import { MemberAddresses } from './member-addresses.ts';
 import { MemberTable } from './member-table.ts';
 import { Messenger } from './messenger.ts';
 import type { MembershipEvents, MembershipOptions } from './options.ts';
@@ -106,12 +107,15 @@ export class Membership extends EventEmitter<MembershipEvents> {
       awareness: this.#awareness,
       table,
     };
+    const addresses = new MemberAddresses(table, this.#clock);
     this.link = new Link({
       transport,
       sealer: new Sealer(options.clusterName, keyRing),
       session,
       counters: this.#counters,
       memberOf: (one) => table.idOfSession(one),
+      isMemberAddress: (address) => addresses.has(address),
+      allowFrom: options.allowFrom,
       streamTimeoutMs: this.#timing.streamTimeoutMs,
       onBug: options.onBug ?? ((error) => bugs.add(error)),
     });

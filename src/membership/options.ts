@@ -2,6 +2,7 @@
 import type { Clock } from '../clock.ts';
 import type { Identity } from '../identity.ts';
 import type { HostPort } from '../ip/endpoint.ts';
+import type { Prefix } from '../ip/prefix.ts';
 import type { ClusterKeys } from '../link/cluster-keys.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
@@ -23,6 +24,8 @@ export interface MembershipOptions {
   readonly self: Omit<SelfDescription, 'lease'>;
   readonly seeds: readonly HostPort[];
   readonly transport: Transport;
+  /** Gossip from elsewhere is not looked at; absent: all is. */
+  readonly allowFrom?: readonly Prefix[] | undefined;
   readonly store: MembershipStore;
   readonly logger: Logger;
   readonly timing?: MembershipTiming;

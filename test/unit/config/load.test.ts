@@ -61,7 +61,7 @@ cluster:
   nodePrefixLengths: [25, 72]
   seeds: ["192.0.2.1:7000", node-b]
   keyFile: /etc/warren/cluster.key
-underlay: {gossipPort: 7000}
+underlay: {gossipPort: 7000, allowFrom: [192.0.2.0/24, "2001:db8::/32"]}
 encapsulation: {type: vxlan-gpe, port: 4791, vni: 0}
 tun: {name: overlay.1, mtu: 1400}
 datapath: {workers: 2}
@@ -72,6 +72,7 @@ log: {level: debug, format: json}
       'c.yaml',
     );
     expect(config.cluster.podCidrs.map((range) => range.nodePrefixLength)).toEqual([25, 72]);
+    expect(config.underlay.allowFrom?.map(formatPrefix)).toEqual(['192.0.2.0/24', '2001:db8::/32']);
     expect(config.cluster.podCidrs.map(({ range }) => formatPrefix(range))).toEqual([
       '10.42.0.0/16',
       'fd42::/48',
@@ -189,6 +190,7 @@ describe('a wrong file says where and what', () => {
       `${minimal}underlay: {gossipPort: 0}\n`,
       /gossipPort: must be a whole number from 1 to 65535/,
     ],
+    ['no range at all', `${minimal}underlay: {allowFrom: []}\n`, /allowFrom: must name a range at least/],
     ['a fraction', `${minimal}encapsulation: {vni: 1.5}\n`, /vni: must be a whole number from 0 to 16777215/],
     ['a VNI of 25 bits', `${minimal}encapsulation: {vni: 0x1000000}\n`, /from 0 to 16777215/],
     [
