@@ -94,7 +94,7 @@ export class Agent {
     this.#config = config;
     this.#parts = parts;
     this.#dataPlane = dataPlane;
-    const { clock, log, host, state, attachmentNetwork } = parts;
+    const { clock, log, host, state, attachmentNetwork, generation } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -118,6 +118,7 @@ export class Agent {
       seeds: cluster.seeds,
       transport: this.#transport,
       allowFrom: config.underlay.allowFrom,
+      generation: generation && (() => generation.current()),
       store: state.membership,
       logger: log,
       timing,
@@ -220,8 +221,9 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    const { log, state, serve, attachmentNetwork } = this.#parts;
+    const { log, state, serve, attachmentNetwork, generation } = this.#parts;
     const { id } = state.identity;
+    this.#push('machine generation', () => generation?.close());
     this.#push('data plane', () => this.#dataPlane.close());
     this.#push('namespaces', () => attachmentNetwork.close());
     log.info({ version: VERSION, node: this.#config.node.name, id, pid: process.pid }, 'warren agent starts');

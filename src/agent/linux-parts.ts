@@ -11,6 +11,7 @@ import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { groupId } from '../host/group.ts';
 import { linuxHost } from '../host/host.ts';
+import { linuxGenerationSources, machineGeneration } from '../host/machine-generation.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -21,6 +22,7 @@ import { fileState } from './state.ts';
 export function linuxParts(config: Config, log: Logger): AgentParts {
   return {
     clock: realClock,
+    generation: machineGeneration(realClock, linuxGenerationSources()),
     log,
     host: linuxHost(),
     state: fileState(config, log),

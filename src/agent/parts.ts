@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
+import type { MachineGeneration } from '../host/machine-generation.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
@@ -32,6 +33,8 @@ export interface AgentParts {
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */
   readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
   readonly random?: Random;
+  /** Absent: this machine never goes on from an earlier state. */
+  readonly generation?: MachineGeneration;
 }
 
 export interface DataPlaneOptions {

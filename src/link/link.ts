@@ -10,7 +10,8 @@ import type { Deadlines } from './deadline.ts';
 import { pack } from './packing.ts';
 import { PeerRefusedError } from './peer-refused.ts';
 import { ReplayGuard } from './replay-guard.ts';
-import { type ClusterKeyBytes, receiverOf, type Sealer } from './seal.ts';
+import type { ClusterKeyBytes, Sealer } from './seal.ts';
+import type { Sessions } from './sessions.ts';
 import type { Origin } from './stream-admission.ts';
 import { type Peer, receiver, StreamClient, type StreamHandler } from './stream-client.ts';
 import { MAX_STREAM_BYTES, readMessages, type StreamContext } from './stream-context.ts';
@@ -42,8 +43,8 @@ export interface LinkHandlers {
 export interface LinkOptions {
   readonly transport: Transport;
   readonly sealer: Sealer;
-  /** Of this run of the agent (seal.ts). */
-  readonly session: string;
+  /** Of this run of the agent. */
+  readonly sessions: Sessions;
   readonly counters: GossipCounters;
   readonly streamTimeoutMs: number;
   /** Whether a member that is known has this address. */
@@ -63,13 +64,12 @@ export class Link {
   readonly #server: StreamServer;
   #handlers: LinkHandlers | undefined;
   #calls: CallAcceptor | undefined;
-  #datagramNumber = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
-    const { sealer, session, counters, transport } = options;
+    const { sealer, sessions, counters, transport } = options;
     const guarded: StreamContext['guarded'] = (work, otherwise) => this.#guarded(work, otherwise);
-    const context = { sealer, session, counters, guarded };
+    const context = { sealer, sessions, counters, guarded };
     this.#client = new StreamClient(context, transport);
     this.#server = new StreamServer(context, {
       stream: (from) => this.#handlers?.stream(from),
@@ -77,9 +77,14 @@ export class Link {
     });
   }
 
-  /** Of this run of the agent. */
+  /** What this node seals under now. */
   get session(): string {
-    return this.#options.session;
+    return this.#options.sessions.id;
+  }
+
+  /** Whether a session is this run's: the present one, or the one before that others may still name. */
+  isOwnSession(session: string): boolean {
+    return this.#options.sessions.isOwn(session);
   }
 
   /** The room for packed messages in one datagram. */
@@ -113,9 +118,15 @@ export class Link {
    * key, or under `key`.
    */
   send(to: Peer, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
-    const { transport, sealer, session, counters } = this.#options;
-    const number = ++this.#datagramNumber;
-    const header = { kind: 'datagram', last: true, session, receiver: receiver(to), number } as const;
+    const { transport, sealer, sessions, counters } = this.#options;
+    const { session, number } = sessions.next('datagram');
+    const header = {
+      kind: 'datagram',
+      last: true,
+      session: session.id,
+      receiver: receiver(to),
+      number,
+    } as const;
     const frame = sealer.seal(header, pack(messages), { key });
     counters.add('sentDatagrams');
     counters.add('sentBytes', frame.length);
@@ -186,7 +197,7 @@ export class Link {
   }
 
   #receiveDatagram(from: Endpoint, bytes: Uint8Array): void {
-    const { sealer, counters } = this.#options;
+    const { sealer, sessions, counters } = this.#options;
     if (!this.#isAllowed(from.address)) {
       counters.add('refusedAddress');
       return;
@@ -209,11 +220,18 @@ export class Link {
       counters.add('refusedReplay');
       return;
     }
-    const id = this.#options.memberOf(session);
     // Recorded frames are for another run, or for another node.
-    const isAddressed = !sealer.sealed || header.receiver === receiverOf(this.#options.session);
-    const isCurrent = !sealer.sealed || (isAddressed && id !== undefined);
-    const sender: Sender = { gossip: from, session, id, isAddressed, isCurrent, key: opened.key };
-    readMessages(counters, payload, (message) => this.#handlers?.datagram(sender, message));
+    const isAddressed = !sealer.sealed || sessions.isReceiver(header.receiver);
+    const identify = (): Sender => {
+      const id = this.#options.memberOf(session);
+      const isCurrent = !sealer.sealed || (isAddressed && id !== undefined);
+      return { gossip: from, session, id, isAddressed, isCurrent, key: opened.key };
+    };
+    let sender = identify();
+    readMessages(counters, payload, (message) => {
+      this.#handlers?.datagram(sender, message);
+      // The first message may have been what tells who the sender is.
+      if (sender.id === undefined) sender = identify();
+    });
   }
 }

@@ -21,15 +21,15 @@
  * 6 answer (rpc/). L: last frame of a stream's direction. S: sealed.
  * number: of a datagram, its number in the session; of a stream's frame, 2^16 times the number of the request,
  * response, call or answer in the session, plus the frame's index.
- * session: 8 random bytes per run of an agent, the first four not all zero.
+ * session: 8 random bytes, the first four not all zero; a run of an agent has one at a time.
  * receiver: the first four bytes of the session of the run that the frame is for, as far as the sender knows it;
  * zero where it does not.
  *
  * Sealed: AES-256-GCM. Each session has a key of its own for each cluster key:
  *   HKDF-Expand(cluster key, "warren gossip 1\n" || session || cluster name, 32)       (RFC 5869 section 2.3)
  * so a number that is never used twice is nonce enough: kind (1 byte), five zero bytes, number. The header is
- * associated data, and in a response or answer the number and session of what is answered after it. A session that
- * has used up its numbers sends no more; no cluster gets there.
+ * associated data, and in a response or answer the number and session of what is answered after it. A run begins
+ * another session now and then, and at once where its numbers may have gone back (sessions.ts).
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
 import type { KeyRing } from './key-ring.ts';

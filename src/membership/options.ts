@@ -32,8 +32,10 @@ export interface MembershipOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly resolve?: Resolve;
-  /** Of this run (seal.ts); the simulator's are decided by its seed. */
+  /** The first one of this run (link/sessions.ts); the simulator's are decided by its seed. */
   readonly session?: string;
+  /** Changes when this machine goes on from an earlier state (host/machine-generation.ts). */
+  readonly generation?: (() => string) | undefined;
   /** These two are shared by nodes that the simulator runs in one process. */
   readonly records?: RecordReader;
   readonly decode?: typeof decodeMessage;

@@ -109,6 +109,8 @@ export class SimulatedNode {
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
+  /** Which state of its machine this is (host/machine-generation.ts). */
+  generation = 'first';
   /** The agent dies when it next writes this: just before it, or just after. */
   crashAt: { readonly store: 'lease' | 'members'; readonly when: 'before' | 'after' } | undefined;
   /** The disk is full, or can only be read. */
@@ -178,6 +180,7 @@ export class SimulatedNode {
       logger: silentLogger,
       timing,
       clock,
+      generation: () => this.generation,
       random: seededRandom(this.#options.seed * 1000 + this.#number),
       records: cluster.records,
       onBug: rethrow,

@@ -4,6 +4,7 @@ import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { GossipCounters } from '../../../src/link/counters.ts';
 import { Link, type LinkHandlers, type LinkOptions } from '../../../src/link/link.ts';
 import { Sealer } from '../../../src/link/seal.ts';
+import { Sessions } from '../../../src/link/sessions.ts';
 import { encodeMessage } from '../../../src/membership/codec.ts';
 import { seededRandom } from '../../../src/membership/random.ts';
 import { endpointOf } from '../../../src/simulate/cluster.ts';
@@ -24,7 +25,7 @@ async function twoLinks() {
     const link = new Link({
       transport: network.host(endpointOf(number)).transport(),
       sealer: new Sealer('test', undefined),
-      session: `0000000${number + 1}`.repeat(2),
+      sessions: new Sessions({ clock, id: `0000000${number + 1}`.repeat(2) }),
       counters,
       streamTimeoutMs: 1000,
       memberOf: () => undefined,
