@@ -12,7 +12,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
 import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
 import type { KeyRing } from '../link/key-ring.ts';
-import { silentLogger } from '../log/logger.ts';
+import { type Logger, silentLogger } from '../log/logger.ts';
 import { Membership } from '../membership/membership.ts';
 import { type Random, seededRandom } from '../membership/random.ts';
 import { RecordReader } from '../membership/record-reader.ts';
@@ -31,6 +31,8 @@ export interface ClusterOptions {
   readonly keyRing?: KeyRing;
   /** Where nodes have their subnets from: what they settle among themselves (the default), or `SimulatedNode.assign`. */
   readonly leases?: 'gossip' | 'assigned';
+  /** What nodes log; absent: nothing. */
+  readonly logger?: Logger;
 }
 
 export function podRange(range: string, nodePrefixLength: number): PodRange {
@@ -177,7 +179,7 @@ export class SimulatedNode {
           });
         },
       },
-      logger: silentLogger,
+      logger: this.#options.logger ?? silentLogger,
       timing,
       clock,
       generation: () => this.generation,
