@@ -94,7 +94,7 @@ export class Agent {
     this.#config = config;
     this.#parts = parts;
     this.#dataPlane = dataPlane;
-    const { clock, log, host, state, attachmentNetwork, generation } = parts;
+    const { clock, log, host, state, attachmentNetwork, boot, generation } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -118,6 +118,7 @@ export class Agent {
       seeds: cluster.seeds,
       transport: this.#transport,
       allowFrom: config.underlay.allowFrom,
+      boot,
       generation: generation && (() => generation.current()),
       store: state.membership,
       logger: log,

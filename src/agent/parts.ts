@@ -12,6 +12,7 @@ import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
+import type { Boot } from '../membership/downtime.ts';
 import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -33,6 +34,8 @@ export interface AgentParts {
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */
   readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
   readonly random?: Random;
+  /** Absent: time that passes while the agent does not run is not known (membership/downtime.ts). */
+  readonly boot?: Boot;
   /** Absent: this machine never goes on from an earlier state. */
   readonly generation?: MachineGeneration;
 }

@@ -8,11 +8,10 @@
  * none. A process that is restored from a checkpoint on another run of the kernel finds another boot id; that is read once a
  * second. Without a generation id a machine that was put back is noticed by its clocks (link/sessions.ts).
  */
-import { readFileSync } from 'node:fs';
 import type { Clock } from '../clock.ts';
 import { UeventSocket } from '../sys/uevent-socket.ts';
+import { bootId } from './boot.ts';
 
-const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const BOOT_ID_READ_MS = 1000;
 
 export interface MachineGeneration {
@@ -30,16 +29,16 @@ export interface GenerationSources {
 
 export function machineGeneration(clock: Clock, sources: GenerationSources): MachineGeneration {
   let changes = 0;
-  let bootId = sources.bootId();
+  let boot = sources.bootId();
   let readAtMs = clock.now();
   return {
     current: () => {
       if (sources.hasChanged()) changes++;
       if (clock.now() - readAtMs >= BOOT_ID_READ_MS) {
         readAtMs = clock.now();
-        bootId = sources.bootId();
+        boot = sources.bootId();
       }
-      return `${bootId}/${changes}`;
+      return `${boot}/${changes}`;
     },
     close: () => sources.close(),
   };
@@ -55,13 +54,7 @@ export function linuxGenerationSources(): GenerationSources {
   }
   return {
     hasChanged: () => socket?.drain(isGenerationChange) ?? false,
-    bootId: () => {
-      try {
-        return readFileSync(BOOT_ID, 'utf8').trim();
-      } catch {
-        return '';
-      }
-    },
+    bootId,
     close: () => {
       socket?.close();
       socket = undefined;

@@ -150,7 +150,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#direct = new DirectNews({ ...parts, isRunning });
     this.#gossiper = new Gossiper(parts);
     const wake = () => this.#gossiper.wake();
-    this.#persistence = new Persistence({ ...parts, store: options.store, stored });
+    this.#persistence = new Persistence({ ...parts, store: options.store, stored, boot: options.boot });
     this.keys = new KeyRotation({ ...parts, keys: keyRing, wake });
     this.#synchronizer = new Synchronizer({
       ...parts,

@@ -7,6 +7,7 @@ import type { ClusterKeys } from '../link/cluster-keys.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { decodeMessage } from './codec.ts';
+import type { Boot } from './downtime.ts';
 import type { MemberTable } from './member-table.ts';
 import type { Random } from './random.ts';
 import type { RecordReader } from './record-reader.ts';
@@ -34,6 +35,8 @@ export interface MembershipOptions {
   readonly resolve?: Resolve;
   /** The first one of this run (link/sessions.ts); the simulator's are decided by its seed. */
   readonly session?: string;
+  /** Of the kernel; absent: time that passes while the agent does not run is not known. */
+  readonly boot?: Boot | undefined;
   /** Changes when this machine goes on from an earlier state (host/machine-generation.ts). */
   readonly generation?: (() => string) | undefined;
   /** These two are shared by nodes that the simulator runs in one process. */

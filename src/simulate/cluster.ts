@@ -111,6 +111,8 @@ export class SimulatedNode {
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
+  #boots = 0;
+  #bootedAtMs = 0;
   /** Which state of its machine this is (host/machine-generation.ts). */
   generation = 'first';
   /** The agent dies when it next writes this: just before it, or just after. */
@@ -182,6 +184,7 @@ export class SimulatedNode {
       logger: this.#options.logger ?? silentLogger,
       timing,
       clock,
+      boot: { id: `boot ${this.#boots}`, uptimeMs: () => hostClock.now() - this.#bootedAtMs },
       generation: () => this.generation,
       random: seededRandom(this.#options.seed * 1000 + this.#number),
       records: cluster.records,
@@ -232,6 +235,12 @@ export class SimulatedNode {
     this.beforeStart(clock);
     await this.membership.start();
     this.isRunning = true;
+  }
+
+  /** The machine starts anew; call it while the agent does not run. */
+  reboot(): void {
+    this.#boots++;
+    this.#bootedAtMs = this.cluster.clock.now();
   }
 
   /** Like SIGKILL: nothing is said or written any more. */
