@@ -127,6 +127,7 @@ export class Agent {
       ...(parts.random && { random: parts.random }),
     });
     const membership = this.#membership;
+    membership.on('twin', (error) => events.onFailure(error));
     this.#rpc = new RpcNode({
       identity: state.identity,
       link: membership.link,

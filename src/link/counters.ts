@@ -41,6 +41,8 @@ export const GOSSIP_COUNTERS = [
   'refusedSession',
   /** Records that are void since their node was forgotten. */
   'refusedForgotten',
+  /** Records of a second agent under one key, while its node is in quarantine. */
+  'refusedTwin',
   /** Frames out of order in a stream. */
   'refusedStream',
   /** Messages: not protobuf, a field out of its bounds, a signature that does not hold. */

@@ -87,7 +87,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#timers = new TimerGroup(this.#clock);
     const stored = options.store.load();
     const { identity, logger, transport, keyRing } = options;
-    this.#twin = new TwinAlarm(this.#clock, logger);
+    this.#twin = new TwinAlarm(this.#clock, logger, (error) => this.emit('twin', error));
     const bugs = new BugLog(this.#clock, logger, 'gossip from another node');
     const { session: id, generation } = options;
     this.sessions = new Sessions({ clock: this.#clock, id, generation });
@@ -143,7 +143,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       onSelfForgotten: () => this.#onSelfForgotten(),
       onStale: (accuserId) => this.#direct.introduceTo(accuserId),
       onTwin: (record) => {
-        if (isRunning()) this.#twin.raise(record);
+        if (isRunning()) this.#twin.raise(record, this.#self.record);
       },
     });
     const parts = { ...shared, self: this.#self, link: this.#messenger, roster: this.#roster };
@@ -348,7 +348,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
-    const problems = this.#joiner.problems();
+    const problems = [...this.#joiner.problems(), ...this.#roster.twins.problems()];
     for (const part of [this.#persistence, this.#options.keyRing, this.#twin]) {
       if (part?.problem) problems.push(part.problem);
     }

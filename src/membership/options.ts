@@ -1,5 +1,6 @@
 /** What membership is built from, and what it tells of. */
 import type { Clock } from '../clock.ts';
+import type { WarrenError } from '../errors.ts';
 import type { Identity } from '../identity.ts';
 import type { HostPort } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
@@ -58,6 +59,8 @@ export interface MembershipEvents {
   removed: [member: Member];
   /** This node was forgotten, and with it its lease: whatever it wants to have it must claim anew. */
   forgotten: [];
+  /** Another agent has this node's key, and has had it for longer: this one is to end. */
+  twin: [error: WarrenError];
   /** How joining came out; `joined` may follow `alone`. */
   outcome: [outcome: 'joined' | 'alone'];
 }

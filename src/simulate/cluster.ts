@@ -93,6 +93,8 @@ export class SimulatedNode {
   readonly name: string;
   readonly host: VirtualHost;
   readonly #number: number;
+  /** Of the node whose key it has; another one's where a state folder was copied. */
+  keyNumber: number;
   readonly #seeds: readonly Endpoint[];
   readonly #options: ClusterOptions;
   /** What is on the node's disk; it outlives a crash. */
@@ -139,6 +141,7 @@ export class SimulatedNode {
   ) {
     this.cluster = cluster;
     this.#number = number;
+    this.keyNumber = number;
     this.#seeds = seeds;
     this.#options = options;
     this.name = `node-${number}`;
@@ -158,7 +161,7 @@ export class SimulatedNode {
     const timing = this.#options.timing ?? timingPresets.lan;
     const { endpoint } = this.host;
     const identity = identityFromSeed(
-      createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
+      createHash('sha256').update(`${this.#options.seed}/${this.keyNumber}`).digest(),
     );
     const keys = this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys);
     const membership = new Membership({
