@@ -57,7 +57,7 @@ export class Sessions {
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.state = {
-      current: begin(options.id ?? newSession()),
+      current: begin(options.id ?? newSession(options.clock.wallTime())),
       previous: undefined,
       offsetMs: this.#offsetMs(),
       generation: options.generation?.() ?? '',
@@ -95,7 +95,7 @@ export class Sessions {
   renew(cause: RenewalCause): void {
     const { state } = this;
     const before = state.current;
-    state.current = begin(newSession());
+    state.current = begin(newSession(this.#options.clock.wallTime()));
     const isHarmless = cause === 'age' || cause === 'numbers';
     if (!isHarmless) {
       before.isVoid = true;
