@@ -122,6 +122,18 @@ export class Roster {
     }
   }
 
+  /**
+   * What is known of the member that says this of itself, where that is not older and of another run: its run before, or
+   * another agent with its key. It is to hear of it at once, and not when it next exchanges tables.
+   */
+  newerRun(received: SignedRecord, senderSession: string): SignedRecord | undefined {
+    const { decoded } = this.#options.records.read(received);
+    if (!decoded.ok || decoded.value.session !== senderSession) return undefined;
+    const entry = this.table.get(decoded.value.id);
+    const isOther = entry && entry.id !== this.#options.self.id && entry.record.session !== senderSession;
+    return isOther && entry.record.incarnation >= decoded.value.incarnation ? entry.signed : undefined;
+  }
+
   /** One member of another node's table. */
   mergeState(state: MemberState, spread: Spread): void {
     const { self, timing, clock } = this.#options;

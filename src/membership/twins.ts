@@ -3,7 +3,7 @@
  * something newer, and so on, several times a second; whoever believes both moves the node's routes to and fro as fast.
  *
  * A node never goes back to a session (link/sessions.ts), so a member whose records come from a session at another
- * address, and then from the one before again, is two agents. After `RETURNS` of that within a minute it is
+ * address, and then from the one before again, is two agents. After `RETURNS` of that within a few minutes it is
  * quarantined: only what comes from one of the two addresses is believed, the same one on every node, and the routes
  * stay there. It ends when nothing was heard of the other for a minute, or when the one that is believed is gone.
  */
@@ -14,9 +14,9 @@ import type { NodeRecord } from './types.ts';
 
 /** As often as each of the two has come back three times: records that overtake each other do not do that. */
 const RETURNS = 6;
-const WITHIN_MS = 60_000;
+const WITHIN_MS = 300_000;
 /** A session that nothing was heard of for so long is none that comes back. */
-const REMEMBERED_MS = 300_000;
+const REMEMBERED_MS = 600_000;
 const QUIET_MS = 60_000;
 const LOOK_MS = 5000;
 /** Members that have changed session and address at once, lately; the one that did so first is dropped. */
