@@ -359,6 +359,11 @@ describe('a wrong file says where and what', () => {
       /seeds\[0\]: 10\.42\.1\.1 lies in/,
     ],
     [
+      'a seed that would not be heard',
+      'cluster: {podCidrs: [10.42.0.0/16], seeds: [192.0.2.1, 198.51.100.1, node-b]}\nunderlay: {allowFrom: [192.0.2.0/24]}\n',
+      'c.yaml:1:56: cluster.seeds[1]: 198.51.100.1 is in no range of underlay.allowFrom: this node would not hear it',
+    ],
+    [
       'an underlay of two families',
       `${minimal}underlay: {address: "2001:db8::1"}\nstaticPeers: [{name: p, endpoint: 192.0.2.9, subnets: [10.43.0.0/24]}]\n`,
       /3:35: staticPeers\[0\]\.endpoint: is IPv4, but 2001:db8::1 of the same underlay is IPv6/,
