@@ -118,7 +118,7 @@ export class Agent {
     this.#parts = parts;
     this.#events = events;
     this.#dataPlane = dataPlane;
-    const { clock, log, host, hostRules, state, attachmentNetwork } = parts;
+    const { clock, log, host, hostRules, state, attachmentNetwork, boot, generation } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -137,6 +137,9 @@ export class Agent {
       },
       seeds: cluster.seeds,
       transport: this.#transport,
+      allowFrom: config.underlay.allowFrom,
+      boot,
+      generation: generation && (() => generation.current()),
       store: state.membership,
       logger: log,
       timing,
@@ -144,6 +147,7 @@ export class Agent {
       ...(parts.random && { random: parts.random }),
     });
     const membership = this.#membership;
+    membership.on('twin', (error) => events.onFailure(error));
     this.#rpc = new RpcNode({
       identity: state.identity,
       link: membership.link,
@@ -243,8 +247,9 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    const { log, state, serve, attachmentNetwork } = this.#parts;
+    const { log, state, serve, attachmentNetwork, generation } = this.#parts;
     const { id } = state.identity;
+    this.#push('machine generation', () => generation?.close());
     this.#push('data plane', () => this.#dataPlane.close());
     this.#push('namespaces', () => attachmentNetwork.close());
     log.info({ version: VERSION, node: this.#config.node.name, id, pid: process.pid }, 'warren agent starts');

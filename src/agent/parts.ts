@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
+import type { MachineGeneration } from '../host/machine-generation.ts';
 import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
@@ -12,6 +13,7 @@ import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
+import type { Boot } from '../membership/downtime.ts';
 import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -39,6 +41,10 @@ export interface AgentParts {
   readonly droppedLogLines?: () => number;
   /** Reads the configuration again. Throws CONFIG_UNREADABLE or CONFIG_INVALID. Absent: there is none to read. */
   readonly readConfig?: () => Config;
+  /** Absent: time that passes while the agent does not run is not known (membership/downtime.ts). */
+  readonly boot?: Boot;
+  /** Absent: this machine never goes on from an earlier state. */
+  readonly generation?: MachineGeneration;
 }
 
 export interface DataPlaneOptions {

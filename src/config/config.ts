@@ -38,6 +38,8 @@ export interface Config {
     readonly address: IpAddress | 'auto';
     /** UDP and TCP; default 7946. */
     readonly gossipPort: number;
+    /** Gossip from other addresses is dropped unseen; undefined: it is taken from everywhere. */
+    readonly allowFrom?: readonly Prefix[] | undefined;
   };
   readonly encapsulation: {
     readonly type: 'vxlan-gpe';

@@ -46,6 +46,11 @@ export const sections = {
   underlay: z.strictObject({
     address: addressOrAuto.default('auto'),
     gossipPort: port.default(DEFAULT_GOSSIP_PORT),
+    allowFrom: z
+      .array(prefix)
+      .min(1, 'must name a range at least (leave the key out to allow all)')
+      .max(64, 'must name 64 ranges at most')
+      .optional(),
   }),
   encapsulation: z.strictObject({
     type: z.string().optional(),

@@ -9,6 +9,7 @@ import type { MessageHandlers, MessageReader } from './messenger.ts';
 import type { Prober } from './probe.ts';
 import type { Roster } from './roster.ts';
 import type { Synchronizer } from './sync.ts';
+import type { SignedRecord } from './types.ts';
 
 export interface InboxOptions {
   readonly selfId: string;
@@ -55,6 +56,7 @@ export class Inbox implements MessageHandlers {
         break;
       case 'record':
         roster.mergeRecord(message.signed, 'broadcast', sender.id);
+        if (sender.id === undefined) this.#tellOfNewerRun(sender, message.signed);
         break;
       case 'suspect':
         roster.accusations.suspect(message);
@@ -72,6 +74,13 @@ export class Inbox implements MessageHandlers {
         counters.add('refusedUnexpected');
     }
     gossiper.wake();
+  }
+
+  #tellOfNewerRun(sender: Sender, signed: SignedRecord): void {
+    const { roster, gossiper } = this.#options;
+    const newer = sender.session === undefined ? undefined : roster.newerRun(signed, sender.session);
+    if (newer)
+      gossiper.send(sender, undefined, [encodeMessage({ kind: 'record', signed: newer })], sender.key);
   }
 
   /** A stream's first message says what it is about. */

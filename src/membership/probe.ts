@@ -15,6 +15,7 @@ import type { MemberEntry } from './member-table.ts';
 import type { Messenger } from './messenger.ts';
 import { type Random, randomIndex, sample } from './random.ts';
 import type { Roster } from './roster.ts';
+import { StreamOnlyLog } from './stream-only.ts';
 import type { MembershipTiming } from './timing.ts';
 
 export interface ProberOptions {
@@ -49,11 +50,14 @@ export class Prober {
   readonly #options: ProberOptions;
   /** By sequence number; bounded by one own probe and `MAX_RELAYS`. */
   readonly #waiting = new Map<number, Waiting>();
+  readonly #streamOnly: StreamOnlyLog;
   #sequence: number;
   #next = 0;
 
   constructor(options: ProberOptions) {
     this.#options = options;
+    const { clock, logger, roster } = options;
+    this.#streamOnly = new StreamOnlyLog(clock, logger, (id) => roster.table.get(id) !== undefined);
     // Not to be guessed: in clear text an answer could be made up.
     this.#sequence = randomIndex(options.random, 0x1_0000_0000);
   }
@@ -169,8 +173,10 @@ export class Prober {
     const endTimer: Timer = timers.after(awareness.scale(timing.probeIntervalMs), () => {
       this.#waiting.delete(sequence);
       fallback?.cancel();
-      if (fallback?.answered) this.#warnStreamOnly(target);
-      else {
+      if (fallback?.answered) {
+        counters.add('probesOnlyTcp');
+        this.#streamOnly.overStream(target.id, target.record.name);
+      } else {
         counters.add('probesFailed');
         // Helpers that answered neither way tell of this node's own network rather than of the target.
         awareness.add(helpers > 0 ? helpers - nacks : 1);
@@ -186,6 +192,7 @@ export class Prober {
         endTimer.cancel();
         fallback?.cancel();
         awareness.add(-1);
+        this.#streamOnly.overDatagram(target.id, target.record.name);
         const nextMs = Math.max(0, timing.probeIntervalMs - (clock.now() - startedAtMs));
         timers.after(nextMs, () => this.#round());
       },
@@ -230,12 +237,6 @@ export class Prober {
     );
     state.cancel = () => exchange.cancel();
     return state;
-  }
-
-  #warnStreamOnly(target: MemberEntry): void {
-    const { counters, logger } = this.#options;
-    counters.add('probesOnlyTcp');
-    logger.warn({ node: target.record.name }, 'node answers over TCP and not over UDP; check its firewall');
   }
 
   #nextSequence(): number {

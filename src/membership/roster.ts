@@ -14,6 +14,7 @@ import { sameSignedRecord } from './record.ts';
 import type { RecordReader } from './record-reader.ts';
 import { leaseKeptMs, memoryMs, SAME_TIME_MS } from './timing.ts';
 import { Tombstones } from './tombstones.ts';
+import { TwinQuarantine } from './twins.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
 export interface RosterOptions extends Omit<AccusationsOptions, 'tombstones' | 'change' | 'announceSelf'> {
@@ -38,6 +39,7 @@ export class Roster {
   readonly table: MemberTable;
   readonly tombstones: Tombstones;
   readonly accusations: Accusations;
+  readonly twins: TwinQuarantine;
   /** While a record is merged: the member that sent it, where that is known. */
   #teller: string | undefined;
 
@@ -46,6 +48,7 @@ export class Roster {
     this.table = options.table;
     const { self, clock, timing } = options;
     this.tombstones = new Tombstones(this.table.digest, clock, memoryMs(timing));
+    this.twins = new TwinQuarantine(options);
     this.accusations = new Accusations({
       ...options,
       tombstones: this.tombstones,
@@ -117,6 +120,18 @@ export class Roster {
     } finally {
       this.#teller = undefined;
     }
+  }
+
+  /**
+   * What is known of the member that says this of itself, where that is not older and of another run: its run before, or
+   * another agent with its key. It is to hear of it at once, and not when it next exchanges tables.
+   */
+  newerRun(received: SignedRecord, senderSession: string): SignedRecord | undefined {
+    const { decoded } = this.#options.records.read(received);
+    if (!decoded.ok || decoded.value.session !== senderSession) return undefined;
+    const entry = this.table.get(decoded.value.id);
+    const isOther = entry && entry.id !== this.#options.self.id && entry.record.session !== senderSession;
+    return isOther && entry.record.incarnation >= decoded.value.incarnation ? entry.signed : undefined;
   }
 
   /** One member of another node's table. */
@@ -263,6 +278,10 @@ export class Roster {
       counters.add('refusedForgotten');
       // Only one that is there can say it for itself.
       if (ifUnknown.status === 'alive') this.#options.onForgotten(record);
+      return undefined;
+    }
+    if (entry && !this.twins.admits(entry.record, record, isGone(entry.status))) {
+      counters.add('refusedTwin');
       return undefined;
     }
     if (entry) {

@@ -116,7 +116,7 @@ export class VirtualStream implements Exchange, Responder {
   #arrive(target: VirtualHost, frames: readonly Uint8Array[]): void {
     this.#target = target;
     const { handlers } = target;
-    if (!handlers) {
+    if (!handlers || handlers.origin?.(this.#from.endpoint.address) === 'outside') {
       this.#answer(0, () => this.#finish(coded('connection refused', 'ECONNREFUSED')));
       return;
     }
@@ -128,6 +128,10 @@ export class VirtualStream implements Exchange, Responder {
       inbound.frame(frame);
     }
     if (!this.#isEnded && this.#isOver) this.#tellGone();
+  }
+
+  proven(): boolean {
+    return true;
   }
 
   write(frames: readonly Uint8Array[]): boolean {

@@ -98,6 +98,7 @@ export const UDP_GRO = 104;
 export const SOL_NETLINK = 270;
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_KOBJECT_UEVENT = 15;
 /** Linux 4.2: an error does not repeat the whole of what was asked. */
 export const NETLINK_CAP_ACK = 10;
 /** Linux 4.12: an error comes with the kernel's own words. */

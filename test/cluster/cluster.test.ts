@@ -130,6 +130,33 @@ describe('agents', () => {
     expect(a.model.peers()[0]!.outbound.packets).toBe(4);
   });
 
+  it('do not follow a copied state folder to and fro, and the copy ends by itself', async () => {
+    const [a, b, c] = (await world.cluster(3)) as [WorldNode, WorldNode, WorldNode];
+    const [web, db] = [await a.addPod('web'), await b.addPod('db')];
+    const copy = world.add();
+    copy.copyStateOf(b);
+    await copy.start();
+    await world.advance(10_000);
+    expect(copy.errors).toMatchObject([{ code: 'IDENTITY_IN_USE' }]);
+    expect(b.errors).toEqual([]);
+    // Also while it still runs nothing goes astray, and the others say what is wrong.
+    for (let i = 0; i < 20; i++) {
+      expect(await reaches(web, db)).toBe(true);
+      await world.advance(500);
+    }
+    for (const node of [a, c]) {
+      expect(node.model.status().cluster.problems).toEqual([
+        expect.stringContaining(
+          'two agents run with the identity of node-1: at 192.0.2.2:7946, which is believed',
+        ),
+      ]);
+    }
+    await copy.stop();
+    await world.advance(120_000);
+    for (const node of [a, b, c]) expect(node.model.status().cluster.problems).toEqual([]);
+    expect(await reaches(web, db)).toBe(true);
+  });
+
   it('leave for good, and free their subnets', async () => {
     const [a, b] = (await world.cluster(2)) as [WorldNode, WorldNode];
     await b.commands.leave({ force: false });

@@ -174,12 +174,15 @@ export class WorldNode {
   #agent: Agent | undefined;
   #assigned: AssignedLease | undefined;
   readonly #number: number;
+  /** Of the node whose identity it has. */
+  #keyNumber: number;
   readonly #options: NodeOptions;
   readonly #pods = new Map<string, WorldPod>();
 
   constructor(world: World, number: number, options: NodeOptions) {
     this.world = world;
     this.#number = number;
+    this.#keyNumber = number;
     this.#options = options;
     this.name = `node-${number}`;
     this.host = new MemoryHost(world.carrier, () => world.clock.now());
@@ -286,6 +289,14 @@ ${yaml}`;
     this.host.parts.lockTun(this.config().tun.name).release();
   }
 
+  /** Its state folder becomes a copy of the other's: identity, lease, whom it knew. */
+  copyStateOf(other: WorldNode): void {
+    this.#keyNumber = other.#keyNumber;
+    this.#disk.lease = other.#disk.lease;
+    this.#disk.membership = other.#disk.membership;
+    this.#disk.version = other.#disk.version;
+  }
+
   routesTo(other: WorldNode): boolean {
     const { subnets } = other.model.status().lease;
     const routes = this.model.routes();
@@ -319,7 +330,7 @@ ${yaml}`;
     const write = (change: () => void) => {
       if (!disk.isOff) change();
     };
-    const seed = createHash('sha256').update(`${this.world.seed}/${this.#number}`).digest();
+    const seed = createHash('sha256').update(`${this.world.seed}/${this.#keyNumber}`).digest();
     return {
       identity: identityFromSeed(seed),
       keys: this.#options.clearText ? undefined : new ClusterKeys(this.world.keys, disk.keyChanges),
