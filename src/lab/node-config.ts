@@ -9,6 +9,7 @@ const GOSSIP_PORT = 7946;
 export interface NodeConfigOptions {
   readonly nodes: readonly LabNode[];
   readonly family: 'ipv4' | 'ipv6';
+  readonly ipv6Only: boolean;
   readonly pods: readonly string[];
   readonly keyFile: string | undefined;
 }
@@ -24,8 +25,8 @@ export function defaultNodeConfig(node: LabNode, options: NodeConfigOptions): Ra
   return {
     node: { name: node.name, stateDir: `${node.folder}/state`, socket: node.socket },
     cluster: {
-      podCidrs: ['10.42.0.0/16', 'fd42::/48'],
-      nodePrefixLengths: [24, 64],
+      podCidrs: options.ipv6Only ? ['fd42::/48'] : ['10.42.0.0/16', 'fd42::/48'],
+      nodePrefixLengths: options.ipv6Only ? [64] : [24, 64],
       seeds,
       ...(options.keyFile === undefined ? {} : { keyFile: options.keyFile }),
     },
