@@ -1,10 +1,9 @@
 /** The configuration file of a lab's node: what the lab decides, and what the caller puts over it. */
+import { DEFAULT_GOSSIP_PORT } from '../config/fields.ts';
 import type { LabNode, RawConfig } from './node.ts';
 
 /** The most seeds a node is given: enough that one of them is up. */
 const MAX_SEEDS = 3;
-
-const GOSSIP_PORT = 7946;
 
 export interface NodeConfigOptions {
   readonly nodes: readonly LabNode[];
@@ -20,7 +19,9 @@ export function defaultNodeConfig(node: LabNode, options: NodeConfigOptions): Ra
     .filter((other) => other !== node)
     .slice(0, MAX_SEEDS)
     .map(({ underlayAddress }) =>
-      options.family === 'ipv6' ? `[${underlayAddress}]:${GOSSIP_PORT}` : `${underlayAddress}:${GOSSIP_PORT}`,
+      options.family === 'ipv6'
+        ? `[${underlayAddress}]:${DEFAULT_GOSSIP_PORT}`
+        : `${underlayAddress}:${DEFAULT_GOSSIP_PORT}`,
     );
   return {
     node: { name: node.name, stateDir: `${node.folder}/state`, socket: node.socket },
@@ -30,7 +31,7 @@ export function defaultNodeConfig(node: LabNode, options: NodeConfigOptions): Ra
       seeds,
       ...(options.keyFile === undefined ? {} : { keyFile: options.keyFile }),
     },
-    underlay: { address: node.underlayAddress, gossipPort: GOSSIP_PORT },
+    underlay: { address: node.underlayAddress, gossipPort: DEFAULT_GOSSIP_PORT },
     // With a key this must be written out: pod traffic itself is clear text.
     encapsulation: { type: 'vxlan-gpe' },
     staticPods: [...options.pods],

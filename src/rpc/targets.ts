@@ -1,11 +1,12 @@
 /** The question of `warren check` to other nodes: which addresses and pods do you have? */
+
 import { errorMessage, WarrenError } from '../errors.ts';
 import { addressBytes, formatAddress, parseAddress } from '../ip/address.ts';
+import { NODE_NAME } from '../names.ts';
 import {
   addressField,
   check,
   guarded,
-  isName,
   listField,
   messageField,
   nameField,
@@ -74,7 +75,7 @@ export async function askAllTargets(
 
 /** Pods whose names are not host names cannot be told of. */
 function* encodeTargets({ node, addresses, pods }: NodeTargets): Iterable<Uint8Array> {
-  const told = pods.filter(({ name }) => isName(name)).slice(0, MAX_POD_TARGETS);
+  const told = pods.filter(({ name }) => NODE_NAME.test(name)).slice(0, MAX_POD_TARGETS);
   for (let at = 0; at === 0 || at < told.length; at += PODS_PER_PART) {
     const some = told.slice(at, at + PODS_PER_PART);
     yield targetsType

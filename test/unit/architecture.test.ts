@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   errors: { code: '', types: 'error-codes' },
   package: { code: '' },
   log: { code: '' },
+  names: { code: '' },
   ip: { code: 'errors' },
   // Messages of the kernel's netlink families, as bytes.
   netlink: { code: 'errors ip' },
@@ -28,29 +29,29 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The packet path and the two things it talks to.
   tun: { code: 'errors sys wire', types: 'datapath' },
-  underlay: { code: 'errors sys', types: 'datapath' },
+  underlay: { code: 'errors sys wire', types: 'datapath' },
   datapath: { code: 'errors sys wire fdb' },
 
   // Control.
-  config: { code: 'errors ip', types: 'log' },
+  config: { code: 'errors ip names wire', types: 'log' },
   host: { code: 'clock errors ip netlink package sys', types: 'attachment config log' },
   clock: { code: '' },
   identity: { code: 'errors state' },
-  protobuf: { code: 'identity ip package' },
+  protobuf: { code: 'identity ip names package' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
   link: { code: 'clock errors identity ip protobuf state', types: 'log' },
   membership: { code: 'clock errors identity ip link package protobuf state', types: 'log' },
   lease: { code: 'clock errors ip state membership', types: 'config log' },
-  rpc: { code: 'clock errors identity ip link package protobuf', types: 'error-codes log' },
+  rpc: { code: 'clock errors identity ip link names package protobuf', types: 'error-codes log' },
   keys: { code: 'errors link rpc' },
-  inventory: { code: 'clock errors ip package protobuf state', types: 'log membership rpc' },
+  inventory: { code: 'clock errors ip names package protobuf state', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
     types: 'log',
   },
-  attachment: { code: 'clock errors ip state', types: 'log' },
-  pod: { code: 'attachment config errors host ip', types: 'log readmodel' },
+  attachment: { code: 'clock errors ip names state', types: 'log' },
+  pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
