@@ -1,5 +1,6 @@
 /** The question of `warren check` to other nodes: which addresses and pods do you have? */
 
+import pLimit from 'p-limit';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { addressBytes, formatAddress, parseAddress } from '../ip/address.ts';
 import { NODE_NAME } from '../names.ts';
@@ -12,7 +13,7 @@ import {
   nameField,
   type Raw,
 } from '../protobuf/fields.ts';
-import { askAll } from './ask-all.ts';
+import { ASKED_AT_ONCE } from './limits.ts';
 import { targetsType } from './proto.ts';
 import type { Rpc } from './rpc.ts';
 
@@ -62,7 +63,7 @@ export async function askAllTargets(
 ): Promise<{ readonly targets: readonly NodeTargets[]; readonly unreachable: readonly UnreachableNode[] }> {
   const targets: NodeTargets[] = [];
   const unreachable: UnreachableNode[] = [];
-  await askAll(nodes, async ({ id, name }) => {
+  await pLimit(ASKED_AT_ONCE).map(nodes, async ({ id, name }) => {
     try {
       targets.push(await askTargets(rpc, id));
     } catch (error) {
