@@ -3,7 +3,7 @@
  * counts, and so it is with the primary. Merging is commutative, associative and idempotent, so all nodes end
  * with the same keys, whatever order the news comes in.
  *
- * Keys of a node's own key file that no command has touched are not in it; they are its own affair.
+ * Keys of a node's own key file that no command has touched are not in it; they are not shared.
  */
 
 import { createHash } from 'node:crypto';
