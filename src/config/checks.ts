@@ -116,14 +116,14 @@ export function checkStaticPeers(parsed: Parsed, report: Report): void {
       report([...path, 'name'], `${peer.name} is the name of another static peer (rename one of them)`);
     }
     const { address } = peer.endpoint;
-    const twin = earlier.find(
+    const duplicate = earlier.find(
       (other) =>
         other.endpoint.address.family === address.family && other.endpoint.address.value === address.value,
     );
-    if (twin !== undefined) {
+    if (duplicate !== undefined) {
       report(
         [...path, 'endpoint'],
-        `${formatAddress(address)} is ${twin.name}'s address too; packets are told apart by it (merge the two peers)`,
+        `${formatAddress(address)} is ${duplicate.name}'s address too; packets are told apart by it (merge the two peers)`,
       );
     }
     if (peer.subnets.length === 0) report([...path, 'subnets'], 'must name at least one subnet');

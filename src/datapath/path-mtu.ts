@@ -53,7 +53,7 @@ export class PathMtu {
 
   /**
    * The kernel refused an inner packet of `refusedBytes` bytes: ask it how much the path carries. It may know
-   * nothing, or a figure that would have let the packet through: then the refusal is all there is to believe.
+   * nothing, or a figure that would have let the packet through: then only the refusal itself counts.
    */
   learn(vtep: number, refusedBytes: number): void {
     const { socket, overheadBytes, nowMs } = this.#parts;

@@ -84,7 +84,7 @@ export async function inspectTun(network: TunNetwork, where: InNetns = {}): Prom
     if (!present.delete(`${formatAddress(address)}/${addressBits(address.family)}`)) faults.push('address');
   }
   // What is left is not ours.
-  for (const _stranger of present) faults.push('address');
+  for (const _foreign of present) faults.push('address');
   for (const { prefix, kind } of wantedRoutes(network)) {
     const isThere = routes.some(
       (route) =>

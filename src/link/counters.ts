@@ -37,7 +37,7 @@ export const GOSSIP_COUNTERS = [
   'refusedCluster',
   /** Received before, or too long ago to tell. */
   'refusedReplay',
-  /** Of no member's present run: answered, and not believed. */
+  /** From a session that is no member's present one: answered, but not applied. */
   'refusedSession',
   /** Records that are void since their node was forgotten. */
   'refusedForgotten',

@@ -1,6 +1,6 @@
 /**
- * The accepting end of streams. A request of the gossip is answered as soon as it is complete; a call is handed to
- * whoever serves calls (rpc/), who answers when and for as long as it has something to say.
+ * The accepting end of streams. A gossip request is answered as soon as it is complete; a call is handed to the handler
+ * of calls (rpc/), which answers in as many frames as it needs and takes its time.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { FRAME_COUNTER } from './counters.ts';
@@ -50,7 +50,7 @@ export type CallAcceptor = (from: Endpoint, answer: Answer) => CallReader;
 
 export interface StreamServerHandlers {
   readonly stream: (from: Endpoint) => StreamReader | undefined;
-  /** Undefined where nobody serves calls. */
+  /** Undefined where calls are not served. */
   readonly call: () => CallAcceptor | undefined;
 }
 

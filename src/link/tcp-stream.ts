@@ -72,7 +72,7 @@ export class TcpStream implements Responder {
       socket.destroy();
       return false;
     }
-    // Idle is who takes nothing of what waits; while a question takes its time to be answered, nobody is.
+    // A stream is idle if its peer reads nothing of what waits to be sent. Waiting for an answer does not count.
     if (socket.writableLength === 0) this.#deadline.hold(false);
     socket.write(writeFrames(frames), () => this.#deadline.hold(socket.writableLength === 0));
     return socket.writableLength < QUEUE_BYTES;

@@ -1,6 +1,6 @@
 /**
- * Sends datagrams, each filled up with news, and while there is news tells it to random others once per
- * gossip interval; the first of it at once.
+ * Sends datagrams, each filled up with waiting broadcasts. While broadcasts wait, they are sent to random members once
+ * per gossip interval; the first is sent at once.
  */
 
 import type { Clock, TimerGroup } from '../clock.ts';
@@ -71,12 +71,12 @@ export class Gossiper {
     timers.after(Math.max(soonMs, dueMs), () => {
       this.#isScheduled = false;
       this.#roundAtMs = clock.now();
-      // With nobody to tell, the next newcomer wakes this again.
+      // No member to send to: the next one that joins wakes this again.
       if (this.#round()) this.wake();
     });
   }
 
-  /** False if there was nobody to tell anything. */
+  /** False if there was no member to send to. */
   #round(): boolean {
     const { link, table, timing, random } = this.#options;
     const targets = sample(random, table, timing.gossipNodes, (entry) => this.#isTarget(entry));

@@ -30,9 +30,9 @@ export class Inbox implements MessageHandlers {
   }
 
   /**
-   * What was sent to an earlier run of this node is answered (not all know that it has restarted) and not
-   * believed; what comes under no member's present session is believed as far as records go, which speak for
-   * themselves (a newcomer's are such).
+   * A message that was sent to an earlier run of this node is answered, because its sender may not know of the
+   * restart, but nothing in it is applied. Of a sender whose session is not that of a known member, such as a node that
+   * is just joining, only signed records are applied: they prove their own origin.
    */
   datagram(sender: Sender, message: Message): void {
     const { isRunning, roster, prober, gossiper, counters, rotation } = this.#options;
@@ -43,7 +43,7 @@ export class Inbox implements MessageHandlers {
     }
     switch (message.kind) {
       case 'ping':
-        prober.answer(message, sender, rotation.lessonFor(sender.key));
+        prober.answer(message, sender, rotation.keyUpdateFor(sender.key));
         break;
       case 'pingRequest':
         prober.relay(message, sender);

@@ -1,6 +1,7 @@
 /**
- * Writes what membership keeps across restarts (store.ts): a little after it changes, and when the agent stops.
- * And puts it back: members that had leases as `restored`, which is dead for everyone but those who hear of them.
+ * Writes what membership keeps across restarts (store.ts), a little after it changes and when the agent stops, and
+ * restores it at the start: members that had leases come back as `restored`, which counts as dead until there is news
+ * of them.
  */
 
 import type { Clock, TimerGroup } from '../clock.ts';

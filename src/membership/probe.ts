@@ -79,11 +79,12 @@ export class Prober {
   }
 
   /**
-   * Answers a ping under the key that it came under; with it goes what this node wrongly or rightly believes of
-   * the one who asks, and a `lesson` where that is behind with the cluster's keys. Whose run is not known here,
-   * or who is no more than a memory, or who takes this run for an earlier one: each then says anew who it is.
+   * Answers a ping, sealed with the key that the ping was sealed with. If this node holds the sender for suspect or
+   * dead, the answer says so, and the sender can refute it. `keyUpdate` are messages for a sender that lacks changes of
+   * the cluster's keys. A sender that this node does not know in its present run is told that it is a stranger, and a
+   * sender that pinged an earlier run of this node is one for us: each then sends its record again.
    */
-  answer(ping: Ping, sender: Sender, lesson: readonly Uint8Array[]): void {
+  answer(ping: Ping, sender: Sender, keyUpdate: readonly Uint8Array[]): void {
     const { selfId, gossiper, counters, roster, onStranger } = this.#options;
     if (ping.target !== pingTargetOf(selfId)) {
       counters.add('refusedMisdirected');
@@ -91,7 +92,7 @@ export class Prober {
     }
     const { id } = sender;
     const toStranger = id === undefined || roster.table.get(id)?.memory !== undefined;
-    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger }), ...lesson];
+    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger }), ...keyUpdate];
     const accusation = id === undefined ? undefined : roster.accusations.messageFor(id);
     if (accusation) messages.push(accusation);
     gossiper.send(sender, id, messages, sender.key);

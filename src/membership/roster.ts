@@ -1,6 +1,6 @@
 /**
- * The member table and everything that may change it: records, push-pull states, tombstones, time, and what is said
- * against a member (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
+ * The member table and everything that may change it: records, push-pull states, tombstones, time, and accusations
+ * (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
  * to `onChange`.
  */
 
@@ -144,7 +144,7 @@ export class Roster {
     const news = this.#merge(state.signed, { status: isThere ? 'alive' : 'dead', ageMs });
     if (!news?.isSame) return;
     const { entry } = news;
-    // A newcomer learns of the dead, for their leases; nobody else needs to hear of it.
+    // A joining node learns of dead members because of their leases; that is not passed on.
     if (news.isTaken && spread === 'broadcast' && isThere) this.#broadcastRecord(entry);
     if (!news.isTaken && !isThere) this.#goneSince(entry, clock.now() - ageMs);
     if (judgeRemoteStatus(state.status) === 'suspect') {
@@ -186,7 +186,7 @@ export class Roster {
       return true;
     }
     const entry = this.table.get(id);
-    // Nobody can void what a node has yet to say; one that is gone may have said it elsewhere.
+    // A tombstone cannot void a record that a living node has yet to send; a dead one may have sent it to others.
     if (entry && !isGone(entry.status) && generation > entry.record.generation) return false;
     if (!this.tombstones.add(id, generation, ageSeconds * 1000)) return false;
     if (entry && entry.record.generation <= generation) {

@@ -268,7 +268,7 @@ export class SimulatedNode {
     if (this.isDiskFull) throw new Error('no space left on device');
   }
 
-  /** The power may go off in the middle of it: what the code does after it reaches nobody. */
+  /** The power may go off in the middle of it: what the code does after that has no effect. */
   #write(store: 'lease' | 'members', write: () => void): void {
     this.#writeDisk();
     const when = this.crashAt?.store === store ? this.crashAt.when : undefined;

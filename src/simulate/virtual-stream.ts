@@ -1,6 +1,6 @@
 /**
  * A stream between two hosts of the virtual network. Nothing in it is lost or reordered; each packet that would have
- * been lost costs a retransmission. What is cut off by a partition arrives no more.
+ * been lost costs a retransmission. Data that a partition cuts off is lost.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { Deadline, type Deadlines } from '../link/deadline.ts';

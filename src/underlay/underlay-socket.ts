@@ -56,7 +56,7 @@ export interface UnderlaySocketOptions {
   readonly displayName: string;
   /** One per packet path thread. */
   readonly count: number;
-  /** Nobody will read from them: what strangers send there must not lie in memory for good. */
+  /** They are never read from: what others send there must not stay in memory. */
   readonly sendsOnly?: boolean;
   readonly wanted: UnderlayOffloads;
 }
@@ -94,7 +94,7 @@ export function switchUnderlayOffloads(
 
 function openOnOnePort(options: UnderlaySocketOptions): number[] {
   const isShared = options.count > 1;
-  // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
+  // Ports are only shared among our own sockets: the first one, without SO_REUSEPORT, fails if another program has the port.
   if (isShared) closeUnderlaySockets([openSocket(options, options.port, false)]);
   const ports = Array.from({ length: options.count }, () => options.port);
   const descriptors = openAll(options, ports, isShared);
