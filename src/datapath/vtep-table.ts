@@ -3,16 +3,13 @@
  * path MTU; by outer source address the check that a datagram comes from a peer at all.
  */
 import { Arena } from '../sys/arena.ts';
-import { writeSockaddr } from '../sys/sockaddr.ts';
+import { SOCKADDR_STRIDE, writeSockaddr } from '../sys/sockaddr.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
 import { type ForwardingState, MAPPED_WORD, VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
 import { hashAddress } from './hash-address.ts';
 
 /** No known VTEP has that address. */
 export const UNKNOWN_ADDRESS = -1;
-
-/** Room for a sockaddr of either family, aligned. */
-const SOCKADDR_STRIDE = 32;
 
 /**
  * The kernel forgets a path MTU it learned after ten minutes (net.ipv4.route.mtu_expires), and so do we: then
