@@ -15,7 +15,6 @@ import { sameAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import type { TunDevice } from '../tun/tun-device.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
 import type {
   DataPlane,
@@ -26,16 +25,11 @@ import type {
 } from './dataplane.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
+import { PacketIo } from './packet-io.ts';
+import { RunningPath } from './running-path.ts';
 import { Traffic } from './traffic.ts';
-import {
-  closeTunnelSockets,
-  openTunnelSockets,
-  switchTunnelSockets,
-  type TunnelSockets,
-  vtepOn,
-} from './tunnel-sockets.ts';
-import type { UserspaceParts } from './userspace-parts.ts';
-import { WatchedPath } from './watched-path.ts';
+import { type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
+import type { PacketPath, UserspaceParts } from './userspace-parts.ts';
 
 export interface UserspaceOptions {
   readonly config: Config;
@@ -57,15 +51,10 @@ export class UserspaceDataPlane implements DataPlane {
   readonly #traffic: Traffic;
   readonly #table = new ForwardingTable();
   readonly #lock: TunLock;
-  #switches: OffloadSwitches;
+  readonly #io: PacketIo;
+  readonly #path: RunningPath;
   #underlay: Underlay;
   #mtu: number;
-  #sockets: TunnelSockets;
-  #tun: TunDevice;
-  #isTunLost = false;
-  #path: WatchedPath | undefined;
-  /** A thread that does not end: from then on nothing may be closed that it uses, or started anew. */
-  #stuck: WarrenError | undefined;
   #subnets: readonly Prefix[] = [];
   /** Whether the device is to be kept as it should be, and the packet path to run. */
   #isActivated = false;
@@ -79,25 +68,28 @@ export class UserspaceDataPlane implements DataPlane {
   /** Opens the TUN device and binds the underlay sockets. Throws a WarrenError that says what is missing. */
   constructor(options: UserspaceOptions) {
     this.#options = options;
-    const { config, underlay, parts } = options;
+    const { config, underlay, parts, clock, onHealthChange } = options;
     this.#workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
-    this.#switches = config.datapath.offload;
     this.#traffic = new Traffic(this.#workers);
     this.#underlay = underlay;
     this.#mtu = this.#mtuOn(underlay);
     this.#lock = parts.lockTun(config.tun.name);
     try {
-      this.#sockets = this.#openSockets(underlay);
-      try {
-        this.#tun = this.#openTun();
-      } catch (error) {
-        this.#closeSockets(this.#sockets);
-        throw error;
-      }
+      this.#io = new PacketIo({ config, underlay, parts, workers: this.#workers });
     } catch (error) {
       this.#lock.release();
       throw error;
     }
+    this.#path = new RunningPath({
+      clock,
+      start: () => this.#startPath(),
+      onChange: onHealthChange,
+      onLost: () => this.#replacePath(),
+      onStuck: (error) => {
+        this.#io.abandon();
+        options.onFailure(error);
+      },
+    });
   }
 
   get vtep(): Endpoint {
@@ -157,16 +149,14 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#inTurn(async () => {
       const { parts } = this.#options;
       const network = this.#network();
-      const faults = this.#isTunLost ? undefined : await parts.inspectTun(network);
+      const faults = this.#io.isTunLost ? undefined : await parts.inspectTun(network);
       if (faults === undefined) {
-        await this.#stopPath();
-        this.#closeTun();
-        this.#tun = this.#openTun();
-        this.#isTunLost = false;
+        await this.#path.stop();
+        this.#io.reopenTun();
       }
       if (!this.#isActivated) return faults === undefined ? ['device'] : [];
       if (faults?.length !== 0) await parts.configureTun(network);
-      if (!this.#path) await this.#loadTable();
+      if (!this.#path.isRunning) await this.#loadTable();
       return faults ?? ['device'];
     });
   }
@@ -177,8 +167,8 @@ export class UserspaceDataPlane implements DataPlane {
       const before = { underlay: this.#underlay, mtu: this.#mtu };
       const sockets = sameAddress(underlay.address, before.underlay.address)
         ? undefined
-        : this.#openSockets(underlay);
-      const old = this.#sockets;
+        : this.#io.openSockets(underlay);
+      const old = this.#io.sockets;
       this.#underlay = underlay;
       this.#mtu = mtu;
       try {
@@ -186,8 +176,8 @@ export class UserspaceDataPlane implements DataPlane {
           await this.#options.parts.configureTun(this.#network());
         }
         if (sockets) {
-          await this.#stopPath();
-          this.#sockets = sockets;
+          await this.#path.stop();
+          this.#io.useSockets(sockets);
         }
         if (this.#isActivated) await this.#loadTable();
         else this.#setTable();
@@ -197,19 +187,19 @@ export class UserspaceDataPlane implements DataPlane {
         await this.#restore(old, sockets);
         throw error;
       }
-      if (sockets) this.#closeSockets(old);
+      if (sockets) this.#io.closeSockets(old);
     });
   }
 
   switchOffloads(switches: OffloadSwitches): Promise<void> {
     return this.#inTurn(async () => {
-      const before = this.#switches;
-      const wasRunning = this.#path !== undefined;
+      const before = this.#io.switches;
+      const wasRunning = this.#path.isRunning;
       try {
-        this.#applySwitches(switches);
+        this.#io.switchOffloads(switches);
         const path: readonly (keyof OffloadSwitches)[] = ['udpSegment', 'coalesceTcp', 'coalesceUdp'];
-        if (!this.#path || path.every((name) => switches[name] === before[name])) return;
-        await this.#stopPath();
+        if (!wasRunning || path.every((name) => switches[name] === before[name])) return;
+        await this.#path.stop();
         await this.#loadTable();
       } catch (error) {
         await this.#switchBack(before, wasRunning);
@@ -221,30 +211,31 @@ export class UserspaceDataPlane implements DataPlane {
   async close(): Promise<void> {
     await this.#turn;
     try {
-      await this.#stopPath();
+      await this.#path.stop();
     } finally {
-      this.#closeTun();
-      this.#closeSockets(this.#sockets);
+      this.#io.close();
       this.#lock.release();
     }
   }
 
   report(): DataPlaneReport {
     const { config } = this.#options;
-    const { coalesceTcp, coalesceUdp, checksum } = this.#switches;
-    const { receivers, senders } = this.#sockets;
+    const { tun, sockets, switches, isTunLost } = this.#io;
+    const { receivers, senders } = sockets;
+    const { coalesceTcp, coalesceUdp, checksum } = switches;
+    const { isRunning, stuckWorkers, offloads } = this.#path;
     const wanted = { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp };
     return {
       type: 'userspace',
       device: config.tun.name,
-      isActive: this.#subnets.length > 0 && this.#path?.stuckWorkers === 0 && !this.#isTunLost,
+      isActive: this.#subnets.length > 0 && isRunning && stuckWorkers === 0 && !isTunLost,
       overheadBytes: this.#overheadBytes,
       workers: this.#workers,
-      stuckWorkers: this.#path?.stuckWorkers ?? 0,
+      stuckWorkers,
       offloads: {
-        ...this.#tun.offloads,
+        ...tun.offloads,
         udpGro: receivers.offloads.udpGro,
-        ...(this.#path?.offloads ?? wanted),
+        ...(offloads ?? wanted),
         checksum,
       },
       totals: this.#traffic.totals(),
@@ -311,8 +302,7 @@ export class UserspaceDataPlane implements DataPlane {
   async #loadTable(): Promise<void> {
     for (;;) {
       const refused = this.#setTable();
-      this.#path ??= await this.#startPath();
-      await this.#path.update(this.#table.state());
+      await this.#path.update(() => this.#table.state());
       const rested = this.#table.release();
       for (const index of rested) this.#traffic.clearVtep(index);
       if (refused.length > 0 && rested.length > 0) continue;
@@ -325,9 +315,9 @@ export class UserspaceDataPlane implements DataPlane {
   async #restore(old: TunnelSockets, opened: TunnelSockets | undefined): Promise<void> {
     const { parts, log } = this.#options;
     if (opened) {
-      await this.#stopPath();
-      this.#sockets = old;
-      this.#closeSockets(opened);
+      await this.#path.stop();
+      this.#io.useSockets(old);
+      this.#io.closeSockets(opened);
     }
     if (!this.#isActivated) return;
     try {
@@ -339,58 +329,25 @@ export class UserspaceDataPlane implements DataPlane {
     }
   }
 
-  /** Of the device and the sockets; the packet path has its own when it is started. */
-  #applySwitches(switches: OffloadSwitches): void {
-    const { config, parts } = this.#options;
-    const { tso, uso } = switches;
-    if (!this.#isTunLost) this.#tun = parts.switchTunOffloads(config.tun.name, this.#tun, { tso, uso });
-    this.#sockets = switchTunnelSockets(this.#sockets, parts, switches);
-    this.#switches = switches;
-  }
-
   /** After other switches could not be used. */
   async #switchBack(before: OffloadSwitches, wasRunning: boolean): Promise<void> {
-    this.#switches = before;
     try {
-      this.#applySwitches(before);
-      if (wasRunning && !this.#path) await this.#loadTable();
+      this.#io.switchOffloads(before);
+      if (wasRunning && !this.#path.isRunning) await this.#loadTable();
     } catch (error) {
       // The next repair starts the path where there is none.
       this.#options.log.error({ err: error }, 'could not go back to the offloads as they were; trying again');
     }
   }
 
-  #openTun(): TunDevice {
-    const { config, parts } = this.#options;
-    const { tso, uso } = this.#switches;
-    return parts.openTun(config.tun.name, this.#workers, { tso, uso });
-  }
-
-  /** The device counts as lost from here on, and its descriptors are nobody's. */
-  #closeTun(): void {
-    if (this.#stuck) return;
-    this.#options.parts.closeTun(this.#tun);
-    this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
-    this.#isTunLost = true;
-  }
-
-  #openSockets(underlay: Underlay): TunnelSockets {
-    const { config, parts } = this.#options;
-    return openTunnelSockets(config, parts, underlay, this.#workers, this.#switches);
-  }
-
-  #closeSockets(sockets: TunnelSockets): void {
-    if (!this.#stuck) closeTunnelSockets(sockets, this.#options.parts);
-  }
-
-  async #startPath(): Promise<WatchedPath> {
-    if (this.#stuck) throw this.#stuck;
-    const { config, parts, log, clock, onHealthChange } = this.#options;
-    const { receivers, senders } = this.#sockets;
-    const { coalesceTcp, coalesceUdp } = this.#switches;
-    const starting = parts.startPath({
-      tunReadFds: this.#tun.readFds,
-      tunWriteFds: this.#tun.writeFds,
+  #startPath(): Promise<PacketPath> {
+    const { config, parts, log } = this.#options;
+    const { tun, sockets, switches } = this.#io;
+    const { receivers, senders } = sockets;
+    const { coalesceTcp, coalesceUdp } = switches;
+    return parts.startPath({
+      tunReadFds: tun.readFds,
+      tunWriteFds: tun.writeFds,
       socketFds: receivers.descriptors,
       sendFds: senders.descriptors,
       underlayFamily: this.#underlay.address.family,
@@ -402,60 +359,30 @@ export class UserspaceDataPlane implements DataPlane {
         log.warn({ offload }, 'an offload does not work here and is off from now on'),
       onFailure: (error) => this.#onFailure(error),
     });
-    try {
-      return await WatchedPath.start(starting, {
-        clock,
-        onChange: onHealthChange,
-        onLost: () => this.#replacePath(),
-      });
-    } catch (error) {
-      if (isStuck(error)) this.#giveUp(error);
-      throw error;
-    }
-  }
-
-  async #stopPath(): Promise<void> {
-    const path = this.#path;
-    this.#path = undefined;
-    try {
-      await path?.stop();
-    } catch (error) {
-      if (isStuck(error)) this.#giveUp(error);
-      throw error;
-    }
   }
 
   /** A thread has not answered for so long that it is ended, and others take its place; or the agent cannot go on. */
   #replacePath(): void {
-    const path = this.#path;
-    this.#options.log.error('a packet path thread does not answer; replacing the packet path');
+    const { log, onHealthChange, onFailure } = this.#options;
+    log.error('a packet path thread does not answer; replacing the packet path');
     this.#inTurn(async () => {
-      if (this.#path !== path) return;
-      await this.#stopPath();
+      if (!this.#path.isLost) return;
+      await this.#path.stop();
       await this.#loadTable();
-      this.#options.log.warn('the packet path was replaced');
-      this.#options.onHealthChange();
+      log.warn('the packet path was replaced');
+      onHealthChange();
     }).catch((error) => {
-      if (error !== this.#stuck) this.#options.onFailure(error);
+      if (error !== this.#path.stuck) onFailure(error);
     });
-  }
-
-  #giveUp(error: WarrenError): void {
-    this.#stuck = error;
-    this.#options.onFailure(error);
   }
 
   /** A lost TUN device can be made anew; the rest ends the agent. */
   #onFailure(error: Error): void {
     if (error instanceof WarrenError && error.code === 'TUN_LOST') {
-      this.#isTunLost = true;
+      this.#io.tunLost();
       this.#options.onDeviceLost();
     } else this.#options.onFailure(error);
   }
-}
-
-function isStuck(error: unknown): error is WarrenError {
-  return error instanceof WarrenError && error.code === 'WORKER_STUCK';
 }
 
 /** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */
