@@ -127,7 +127,9 @@ describeUnless(
     test('the operations manual: another cluster key', async () => {
       const keys = async () => {
         const { stdout } = await a.run('warren key list --json');
-        return JSON.parse(stdout) as { keys: { fingerprint: string; nodes: number; primary: boolean }[] };
+        return JSON.parse(stdout) as {
+          keys: { fingerprint: string; nodes: number; primary: boolean; primaryOn: number }[];
+        };
       };
       const old = (await keys()).keys.find(({ primary }) => primary)!.fingerprint;
       const shown = blocks(section(OPERATIONS, 'Keys')).filter(isConsole).flatMap(commands);
@@ -135,10 +137,15 @@ describeUnless(
       for (const { line, output } of shown) {
         const added = (await keys()).keys.find(({ fingerprint }) => fingerprint !== old)?.fingerprint ?? '';
         await run(a, line, output, line.replace('NEW-FINGERPRINT', added).replace('OLD-FINGERPRINT', old));
-        if (!line.includes('key add')) continue;
-        // As the manual says: not before every node has it.
+        // As the manual says: not before every node has it, and seals with it.
+        const isSpread = async () => {
+          const listed = (await keys()).keys;
+          if (line.includes('key add')) return listed.every(({ nodes }) => nodes === 2);
+          return listed.some(({ fingerprint, primaryOn }) => fingerprint === added && primaryOn === 2);
+        };
+        if (!/key (add|use)/.test(line)) continue;
         const deadline = performance.now() + LIMIT_MS;
-        while ((await keys()).keys.some(({ nodes }) => nodes < 2)) {
+        while (!(await isSpread())) {
           expect(performance.now()).toBeLessThan(deadline);
           await delay(50);
         }
