@@ -133,7 +133,8 @@ async function measure(checkout) {
       server.kill('SIGKILL');
     }
   } finally {
-    await Promise.all(agents.map(({ child, ended }) => (child.kill('SIGKILL'), ended)));
+    for (const { child } of agents) child.kill('SIGKILL');
+    await Promise.all(agents.map(({ ended }) => ended));
     for (const host of HOSTS) {
       try {
         run('ip', 'netns', 'delete', host.name);

@@ -3,7 +3,7 @@
  * get them. Node built-ins only: this runs before `npm ci`.
  */
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -81,6 +81,21 @@ export const SYSTEM_TOOLS = {
   ],
 };
 
+/** Where Debian puts the libraries of programs for arm64 on a machine of another kind. */
+export const ARM64_LIBRARIES = '/usr/aarch64-linux-gnu';
+
+/** What it takes to run Node for arm64 (node-versions.mjs). */
+export const ARM64_TOOLS = [
+  { program: 'qemu-aarch64', packages: ['qemu-user'], needed: false },
+  {
+    // A library, which is no program to be found.
+    program: 'libstdc++ for arm64',
+    packages: ['libstdc++6-arm64-cross', 'libc6-arm64-cross', 'libgcc-s1-arm64-cross'],
+    needed: false,
+    instead: async () => existsSync(join(ARM64_LIBRARIES, 'lib', 'libstdc++.so.6')),
+  },
+];
+
 /** Why each purpose needs root. */
 export const NEEDS_ROOT = {
   demo: 'it creates network namespaces and TUN devices',
@@ -92,8 +107,13 @@ export const NEEDS_ROOT = {
 
 /** The tools of `purpose` that are not on this machine. */
 export async function missingTools(purpose) {
+  return missingOf(SYSTEM_TOOLS[purpose]);
+}
+
+/** Those of `tools` that are not on this machine. */
+export async function missingOf(tools) {
   const missing = [];
-  for (const tool of SYSTEM_TOOLS[purpose]) {
+  for (const tool of tools) {
     if (!findProgram(tool.program) && !(await tool.instead?.())) missing.push(tool);
   }
   return missing;

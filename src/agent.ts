@@ -18,6 +18,7 @@ import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
 import { timingOf } from './agent/timing.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
+import { waitForUnderlay } from './agent/underlay-wait.ts';
 import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
@@ -45,40 +46,62 @@ export interface AgentEvents {
   readonly onFailure: (error: Error) => void;
   /** This node has left for good, and whoever asked for that is being answered. */
   readonly onLeave: () => void;
+  /** It starts as soon as this host has an underlay address. */
+  readonly onWaiting?: (reason: Error) => void;
+  /** The configuration is being read again, or has been. */
+  readonly onReload?: (isDone: boolean) => void;
+  /** The overlay is up, with the subnets that `what` names; again when they are others. */
+  readonly onUp?: (what: string) => void;
 }
 
 export class Agent {
   #config: Config;
   readonly #parts: AgentParts;
+  readonly #events: AgentEvents;
   readonly #dataPlane: DataPlane;
   readonly #transport: MovableTransport;
   readonly #membership: Membership;
   readonly #rpc: RpcNode;
   readonly #leases: LeaseSource;
   readonly #staticPeers: StaticPeers;
+  readonly #gossipPeers: GossipPeers;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
   readonly #followers: Followers;
   readonly #model: LiveReadModel;
+  /** The last reload; each waits for the one before. */
+  #reloading: Promise<unknown> = Promise.resolve();
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   readonly inventory: Inventories;
   readonly commands: Commands;
 
   /**
-   * Opens the data plane, so that whatever this host lacks shows at once. Nothing is sent, nobody is told anything.
+   * Opens the data plane, so that whatever this host lacks shows at once; an underlay address alone is waited for, until
+   * `signal` ends that. Nothing is sent, nobody is told anything.
    */
-  static async build(config: Config, parts: AgentParts, events: AgentEvents): Promise<Agent> {
-    const underlay = await parts.host.resolveUnderlay(config);
+  static async build(
+    config: Config,
+    parts: AgentParts,
+    events: AgentEvents,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Agent> {
+    const { host, clock, log } = parts;
+    const onWaiting = (reason: Error) => events.onWaiting?.(reason);
+    const underlay = await waitForUnderlay({ config, host, clock, log, signal, onWaiting });
     refuseUnderlayInOverlay(config, underlay);
     let agent: Agent | undefined;
     const dataPlane = parts.openDataPlane({
       config,
       underlay,
       log: parts.log,
+      clock: parts.clock,
       onFailure: events.onFailure,
       onDeviceLost: () => {
         if (agent) agent.#followers.checkHost();
+      },
+      onHealthChange: () => {
+        if (agent) agent.#model.changed('status');
       },
     });
     try {
@@ -93,8 +116,9 @@ export class Agent {
   private constructor(config: Config, parts: AgentParts, events: AgentEvents, dataPlane: DataPlane) {
     this.#config = config;
     this.#parts = parts;
+    this.#events = events;
     this.#dataPlane = dataPlane;
-    const { clock, log, host, state, attachmentNetwork } = parts;
+    const { clock, log, host, hostRules, state, attachmentNetwork, boot, generation } = parts;
     const { cluster, node } = config;
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -109,14 +133,13 @@ export class Agent {
         gossip,
         vtep: dataPlane.vtep,
         mtu: dataPlane.mtu,
-        encapsulation: {
-          type: config.encapsulation.type,
-          vni: config.encapsulation.vni,
-          partialChecksums: config.datapath.offload.checksum,
-        },
+        encapsulation: encapsulationOf(config),
       },
       seeds: cluster.seeds,
       transport: this.#transport,
+      allowFrom: config.underlay.allowFrom,
+      boot,
+      generation: generation && (() => generation.current()),
       store: state.membership,
       logger: log,
       timing,
@@ -124,6 +147,7 @@ export class Agent {
       ...(parts.random && { random: parts.random }),
     });
     const membership = this.#membership;
+    membership.on('twin', (error) => events.onFailure(error));
     this.#rpc = new RpcNode({
       identity: state.identity,
       link: membership.link,
@@ -167,18 +191,19 @@ export class Agent {
     });
     feedInventory(this.#attachments, this.inventory);
     this.#staticPeers = new StaticPeers(config.staticPeers);
-    const gossipPeers = new GossipPeers(membership, this.#leases, {
+    this.#gossipPeers = new GossipPeers(membership, this.#leases, {
       encapsulation: config.encapsulation,
-      partialChecksums: config.datapath.offload.checksum,
+      partialChecksums: () => this.#config.datapath.offload.checksum,
       family: () => dataPlane.underlay.address.family,
     });
     // A lease wins over a static peer's subnet.
-    this.#peers = new PeerView([this.#staticPeers, gossipPeers]);
+    this.#peers = new PeerView([this.#staticPeers, this.#gossipPeers]);
     this.#followers = new Followers({
-      ...{ config, clock, log, host, dataPlane, transport: this.#transport, membership },
+      ...{ config, clock, log, host, hostRules, dataPlane, transport: this.#transport, membership },
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
       changed: (...topics) => this.#model.changed(...topics),
       onFailure: events.onFailure,
+      onUp: (what) => events.onUp?.(what),
     });
     this.#model = agentModel({
       config,
@@ -188,9 +213,11 @@ export class Agent {
       peers: this.#peers,
       dataPlane,
       pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
+      inventory: this.inventory,
       subnets: () => this.#followers.subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
+      droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,
@@ -210,6 +237,7 @@ export class Agent {
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
       subnets: () => this.#followers.subnets,
+      reload: () => this.reload(),
       onLeave: events.onLeave,
     });
   }
@@ -219,8 +247,9 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    const { log, state, serve, attachmentNetwork } = this.#parts;
+    const { log, state, serve, attachmentNetwork, generation } = this.#parts;
     const { id } = state.identity;
+    this.#push('machine generation', () => generation?.close());
     this.#push('data plane', () => this.#dataPlane.close());
     this.#push('namespaces', () => attachmentNetwork.close());
     log.info({ version: VERSION, node: this.#config.node.name, id, pid: process.pid }, 'warren agent starts');
@@ -238,10 +267,11 @@ export class Agent {
     this.#push('membership', () => this.#membership.stop());
     this.#push('requests', () => this.#rpc.close());
     this.#push('inventory', () => this.inventory.stop());
-    this.#push('attachments', () => this.#attachments.close());
     this.#push('peers', () => this.#peers.close());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
+    // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
+    this.#push('attachments', () => this.#attachments.close());
   }
 
   /** `leave`: the others are told that this node goes. */
@@ -256,20 +286,57 @@ export class Agent {
     }
   }
 
-  /** Takes over what of another configuration can be while the agent runs, and says what that is and what it is not. */
-  async reload(config: Config): Promise<ConfigChange> {
-    const change = configChange(this.#config, config);
-    if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
-    if (change.changed.includes('staticPods')) await this.#pods.setStatic(config.staticPods);
-    if (change.changed.includes('log.level')) this.#parts.log.level = config.log.level;
-    this.#config = {
-      ...this.#config,
-      staticPeers: config.staticPeers,
-      staticPods: config.staticPods,
-      log: { ...this.#config.log, level: config.log.level },
-    };
-    this.#parts.log.info(change, 'the configuration was read again');
-    return change;
+  /**
+   * Reads the configuration again, takes over what of it can be while the agent runs, and says what that is and what it
+   * is not. Throws what is wrong with the file, or why the offloads cannot be switched; nothing has changed then.
+   */
+  reload(): Promise<ConfigChange> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  async #reload(): Promise<ConfigChange> {
+    const { log, readConfig } = this.#parts;
+    this.#events.onReload?.(false);
+    try {
+      const config = readConfig?.() ?? this.#config;
+      const change = configChange(this.#config, config);
+      // The one that can fail comes first.
+      if (change.changed.some((key) => key.startsWith('datapath.offload')))
+        await this.#switchOffloads(config);
+      if (change.changed.includes('log.level')) log.level = config.log.level;
+      if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
+      if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
+      const { staticPeers, staticPods, egress } = config;
+      this.#config = {
+        ...this.#config,
+        ...{ staticPeers, staticPods, egress },
+        log: { ...this.#config.log, level: config.log.level },
+      };
+      log.info(change, 'the configuration was read again');
+      if (change.needsRestart.length > 0)
+        log.warn({ keys: change.needsRestart.join(' ') }, 'these keys count after a restart of the agent');
+      if (change.changed.includes('staticPods')) await this.#pods.setStatic(staticPods);
+      return change;
+    } catch (error) {
+      log.error({ err: error }, 'the configuration was read again, and nothing of it is taken over');
+      throw error;
+    } finally {
+      this.#events.onReload?.(true);
+    }
+  }
+
+  /** In the data plane, and in what is announced and sent to others: or nowhere. */
+  async #switchOffloads({ datapath: { offload } }: Config): Promise<void> {
+    await this.#dataPlane.switchOffloads(offload);
+    const isOther = this.#config.datapath.offload.checksum !== offload.checksum;
+    this.#config = { ...this.#config, datapath: { ...this.#config.datapath, offload } };
+    if (isOther) {
+      this.#membership.updateSelf({ encapsulation: encapsulationOf(this.#config) });
+      this.#gossipPeers.ownEndChanged();
+    }
+    this.#model.changed('status');
   }
 
   #push(what: string, stop: () => Promise<void> | void): void {
@@ -285,4 +352,9 @@ export class Agent {
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }
+}
+
+/** As this node announces it. */
+function encapsulationOf({ encapsulation: { type, vni }, datapath }: Config) {
+  return { type, vni, partialChecksums: datapath.offload.checksum };
 }

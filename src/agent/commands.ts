@@ -8,7 +8,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PodManager } from '../pod/pod-manager.ts';
-import type { KeyChange, LeaveReport, NodeTargets } from '../readmodel/reports.ts';
+import type { KeyChange, LeaveReport, NodeTargets, ReloadReport } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import { askAllTargets } from '../rpc/targets.ts';
 
@@ -23,6 +23,7 @@ export interface CommandParts {
   readonly ownTargets: () => NodeTargets;
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
+  readonly reload: () => Promise<ReloadReport>;
   /** This node has left for good. */
   readonly onLeave: () => void;
 }
@@ -51,6 +52,7 @@ export function agentCommands(parts: CommandParts): Commands {
       return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
     },
     leave: ({ force }) => leave(parts, force),
+    reload: parts.reload,
     listKeys: () => keys.list(),
     changeKeys: (change) => changeKeys(keys, change),
   };

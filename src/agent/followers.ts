@@ -3,6 +3,7 @@
  *
  *     lease  -> the data plane's subnets -> the pods' addresses
  *     peers  -> the data plane's forwarding and routes
+ *     egress -> the host's packet filter
  *     host   -> what was changed from outside is put back; a link's MTU and the underlay's address are followed
  *
  * Each goes its own way, so that peers do not wait for pods; each is tried again when it fails.
@@ -12,10 +13,11 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
+import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
-import type { LeaseSource } from '../lease/lease-source.ts';
+import type { LeaseSource, LeaseStatus } from '../lease/lease-source.ts';
 import type { MovableTransport } from '../link/movable-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -31,6 +33,7 @@ export interface FollowerParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly host: Host;
+  readonly hostRules?: HostRules | undefined;
   readonly dataPlane: DataPlane;
   readonly transport: MovableTransport;
   readonly membership: Membership;
@@ -42,18 +45,26 @@ export interface FollowerParts {
   readonly changed: (...topics: readonly Topic[]) => void;
   /** What this host refuses from the start is for a person to put right: the agent is to end. */
   readonly onFailure: (error: Error) => void;
+  /** Packets flow, for the subnets that `what` names. */
+  readonly onUp: (what: string) => void;
 }
 
 export class Followers {
   readonly #parts: FollowerParts;
   readonly #lease: Reconciler;
   readonly #peers: Reconciler;
+  readonly #rules: Reconciler;
   readonly #guard: HostGuard;
+  #rulesWatch: { stop(): void } | undefined;
+  #egress: Config['egress'];
   #subnets: readonly Prefix[] = [];
+  /** Whether the data plane was told so far which subnets there are. */
+  #hasFollowed = false;
 
   constructor(parts: FollowerParts) {
     this.#parts = parts;
     const { clock, log, host, config, dataPlane, onFailure } = parts;
+    this.#egress = config.egress;
     this.#lease = new Reconciler({
       failing: 'the overlay cannot be brought up',
       work: () => this.#followLease(),
@@ -69,6 +80,18 @@ export class Followers {
       work: () => this.#followPeers(),
       clock,
       log,
+    });
+    this.#rules = new Reconciler({
+      failing: 'cannot make the rules of egress',
+      work: async () => this.#parts.hostRules?.apply(this.#egress),
+      clock,
+      log,
+      onFirstFailure: (error) => {
+        // Whoever asks for a way out is to hear that there is none; for the rest the agent goes on without.
+        if (!config.egress.masquerade) return false;
+        onFailure(error instanceof Error ? error : new Error(String(error)));
+        return true;
+      },
     });
     this.#guard = new HostGuard({
       host,
@@ -94,19 +117,32 @@ export class Followers {
 
   /** What does not follow, one sentence each. */
   problems(): string[] {
-    return [this.#lease.problem, this.#peers.problem, this.#guard.problem].filter(
-      (problem) => problem !== undefined,
-    );
+    const followers = [this.#lease, this.#peers, this.#rules, this.#guard];
+    return [
+      ...followers.map(({ problem }) => problem).filter((problem) => problem !== undefined),
+      ...(this.#parts.hostRules?.problems() ?? []),
+    ];
   }
 
   start(): void {
     const { leases, peers, attachments } = this.#parts;
     leases.on('change', () => this.#lease.request());
     peers.on('change', () => this.#peers.request());
-    attachments.on('change', () => leases.podsChanged());
+    attachments.on('change', () => {
+      leases.podsChanged();
+      this.#lease.request();
+    });
     this.#guard.start();
     this.#peers.request();
     this.#lease.request();
+    this.#rules.request();
+    this.#rulesWatch = this.#parts.hostRules?.watch(() => this.#guard.check());
+  }
+
+  /** Takes over another way out of the overlay. */
+  setEgress(egress: Config['egress']): void {
+    this.#egress = egress;
+    this.#rules.request();
   }
 
   /** Resolves once nothing is being changed any more. */
@@ -114,6 +150,8 @@ export class Followers {
     await this.#guard.stop();
     await this.#lease.stop();
     await this.#peers.stop();
+    await this.#rules.stop();
+    this.#rulesWatch?.stop();
   }
 
   /** To be called when something on the host may have changed. */
@@ -122,19 +160,43 @@ export class Followers {
   }
 
   async #followLease(): Promise<void> {
-    const { leases, dataPlane, attachments, pods, log, changed } = this.#parts;
+    const { leases, dataPlane, attachments, pods, log, changed, onUp } = this.#parts;
     const { status, prefixes } = leases.state();
     // A lost lease stays in use for the pods that it has: they reach each other and this node.
     const hasSubnets = prefixes.length > 0 && (status === 'active' || status === 'lost');
+    if (!hasSubnets && this.#holdsAnothers(status, prefixes)) await this.#letGo();
     if (!hasSubnets || textOf(prefixes) === textOf(this.#subnets)) return;
     await dataPlane.activate(prefixes);
     this.#subnets = prefixes;
+    this.#hasFollowed = true;
     const { vtep, mtu } = dataPlane;
     log.info({ subnets: textOf(prefixes), vtep: formatEndpoint(vtep), mtu }, 'the overlay is up');
+    onUp(`the overlay is up: ${textOf(prefixes)}`);
     changed('status', 'routes', 'targets');
     attachments.setSubnets(prefixes);
     await pods.restore();
     leases.podsChanged();
+  }
+
+  /**
+   * Whether this host has subnets that may be another node's by now, and nobody here needs them. Before the first one is
+   * active that is what an earlier run of the agent left.
+   */
+  #holdsAnothers(status: LeaseStatus, prefixes: readonly Prefix[]): boolean {
+    if (status === 'released' || this.#parts.attachments.size > 0) return false;
+    if (!this.#hasFollowed) return status === 'exhausted';
+    return this.#subnets.length > 0 && textOf(prefixes) !== textOf(this.#subnets);
+  }
+
+  async #letGo(): Promise<void> {
+    const { dataPlane, attachments, log, changed } = this.#parts;
+    // First, so that nothing is attached to them meanwhile.
+    this.#subnets = [];
+    attachments.setSubnets([]);
+    await dataPlane.activate([]);
+    this.#hasFollowed = true;
+    log.warn('this node has no subnet any more: the overlay is down');
+    changed('status', 'routes', 'targets');
   }
 
   async #followPeers(): Promise<void> {
@@ -145,13 +207,27 @@ export class Followers {
 
   async #repair(): Promise<Repair> {
     const { dataPlane, attachments, changed } = this.#parts;
-    const repaired = await dataPlane.repair();
-    if (this.#subnets.length === 0) return { done: repaired };
+    const rules = await this.#repairRules();
+    const repaired = [...(await dataPlane.repair()), ...rules.done];
+    if (this.#subnets.length === 0) return { done: repaired, error: rules.error };
     // With an address of the node the kernel drops the routes to pods that name it as their source.
-    if (repaired.length > 0) await attachments.restore();
+    if (repaired.length > rules.done.length) await attachments.restore();
     const { done, failed } = await attachments.repair();
     if (repaired.length + done.length > 0) changed('status', 'pods');
-    return { done: [...repaired, ...done.map(() => 'pod' as const)], error: failed[0]?.error };
+    return {
+      done: [...repaired, ...done.map(() => 'pod' as const)],
+      error: failed[0]?.error ?? rules.error,
+    };
+  }
+
+  /** What fails here does not hold up the rest. */
+  async #repairRules(): Promise<Repair> {
+    try {
+      const count = (await this.#parts.hostRules?.repair()) ?? 0;
+      return { done: Array.from({ length: count }, () => 'rule' as const) };
+    } catch (error) {
+      return { done: [], error };
+    }
   }
 
   async #moveTo(underlay: Underlay): Promise<void> {

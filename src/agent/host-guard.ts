@@ -11,8 +11,8 @@ import type { Underlay } from '../host/underlay-route.ts';
 import type { Logger } from '../log/logger.ts';
 
 /** What was put back since the agent started. */
-export const REPAIR_KINDS = ['device', 'link', 'address', 'route', 'pod', 'underlay'] as const;
-export type RepairKind = DataPlaneRepair | 'pod' | 'underlay';
+export const REPAIR_KINDS = ['device', 'link', 'address', 'route', 'pod', 'rule', 'underlay'] as const;
+export type RepairKind = DataPlaneRepair | 'pod' | 'rule' | 'underlay';
 
 export interface Repair {
   readonly done: readonly RepairKind[];

@@ -9,8 +9,11 @@ import { UserspaceDataPlane } from '../dataplane/userspace.ts';
 import { linuxParts as userspaceOnLinux } from '../dataplane/userspace-parts.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
+import { linuxBoot } from '../host/boot.ts';
 import { groupId } from '../host/group.ts';
 import { linuxHost } from '../host/host.ts';
+import { linuxGenerationSources, machineGeneration } from '../host/machine-generation.ts';
+import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -21,12 +24,15 @@ import { fileState } from './state.ts';
 export function linuxParts(config: Config, log: Logger): AgentParts {
   return {
     clock: realClock,
+    boot: linuxBoot(),
+    generation: machineGeneration(realClock, linuxGenerationSources()),
     log,
     host: linuxHost(),
     state: fileState(config, log),
     openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: userspaceOnLinux() }),
     transport: (bind, { streamTimeoutMs }) => new UdpTcpTransport({ bind, logger: log, streamTimeoutMs }),
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
+    hostRules: new LinuxHostRules(config),
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

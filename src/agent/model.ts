@@ -7,7 +7,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Membership } from '../membership/membership.ts';
 import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
-import type { PodSource } from '../readmodel/ports.ts';
+import type { InventoryReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
 
 export interface ModelParts {
@@ -19,16 +19,31 @@ export interface ModelParts {
   readonly peers: PeerView;
   readonly dataPlane: DataPlane;
   readonly pods: PodSource;
+  readonly inventory: InventoryReader;
   /** That the data plane works by now. */
   readonly subnets: () => readonly Prefix[];
   /** Besides those of leases and peers. */
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  readonly droppedLogLines: () => number;
 }
 
 export function agentModel(parts: ModelParts): LiveReadModel {
-  const { config, sealed, membership, leases, peers, dataPlane, pods, subnets, problems, repairs } = parts;
+  const {
+    config,
+    sealed,
+    membership,
+    leases,
+    peers,
+    dataPlane,
+    pods,
+    inventory,
+    subnets,
+    problems,
+    repairs,
+    droppedLogLines,
+  } = parts;
   return new LiveReadModel({
     facts: {
       version: VERSION,
@@ -43,6 +58,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     members: {
       id: membership.id,
       members: () => membership.members(),
+      name: (id) => membership.member(id)?.name,
       problems,
       counters: () => membership.counters(),
       on: (event, listener) => {
@@ -55,6 +71,8 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     dataPlane,
     own: { subnets, addresses: () => subnets().map(nodeAddress) },
     pods,
+    inventory,
     repairs,
+    droppedLogLines,
   });
 }

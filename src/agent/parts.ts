@@ -5,12 +5,15 @@ import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
+import type { MachineGeneration } from '../host/machine-generation.ts';
+import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
+import type { Boot } from '../membership/downtime.ts';
 import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -27,19 +30,32 @@ export interface AgentParts {
   readonly transport: (bind: Endpoint, timing: MembershipTiming) => Transport;
   /** `problems`: what does not work as it should here, one sentence each. */
   readonly attachmentNetwork: AttachmentNetwork & { problems?(): string[] };
+  /** The host's packet filter; absent: the agent leaves it alone. */
+  readonly hostRules?: HostRules;
   /** Serves model and commands; absent: nobody can ask this agent. */
   readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */
   readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
   readonly random?: Random;
+  /** Log lines that nobody took; absent: none ever. */
+  readonly droppedLogLines?: () => number;
+  /** Reads the configuration again. Throws CONFIG_UNREADABLE or CONFIG_INVALID. Absent: there is none to read. */
+  readonly readConfig?: () => Config;
+  /** Absent: time that passes while the agent does not run is not known (membership/downtime.ts). */
+  readonly boot?: Boot;
+  /** Absent: this machine never goes on from an earlier state. */
+  readonly generation?: MachineGeneration;
 }
 
 export interface DataPlaneOptions {
   readonly config: Config;
   readonly underlay: Underlay;
   readonly log: Logger;
+  readonly clock: Clock;
   /** It cannot go on. */
   readonly onFailure: (error: Error) => void;
   /** A device that it needs was deleted: `repair` makes it anew. */
   readonly onDeviceLost: () => void;
+  /** Its report says otherwise than before whether packets flow. */
+  readonly onHealthChange: () => void;
 }

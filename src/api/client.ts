@@ -6,12 +6,14 @@ import type {
   AllTargets,
   ErrorReport,
   ForgetReport,
+  InventoryReport,
   KeyChange,
   KeyListReport,
   LeaveReport,
   NodeTargets,
   PeerReport,
   PodReport,
+  ReloadReport,
   RouteReport,
   StatusReport,
 } from '../readmodel/reports.ts';
@@ -58,6 +60,11 @@ export class AgentClient {
     return this.#get('/v1/pods');
   }
 
+  /** What all nodes have attached. */
+  inventory(): Promise<InventoryReport[]> {
+    return this.#get('/v1/inventory');
+  }
+
   addPod(name: string, options: AddPodOptions = {}): Promise<PodReport> {
     return this.#ask('POST', '/v1/pods', POD_TIMEOUT_MS, { name, ...options });
   }
@@ -82,6 +89,11 @@ export class AgentClient {
   /** The agent ends soon after it has answered. */
   leave(options: { readonly force: boolean }): Promise<LeaveReport> {
     return this.#ask('POST', '/v1/leave', POD_TIMEOUT_MS, options);
+  }
+
+  /** Static pods that are new are made before it answers. */
+  reload(): Promise<ReloadReport> {
+    return this.#ask('POST', '/v1/reload', POD_TIMEOUT_MS);
   }
 
   listKeys(): Promise<KeyListReport> {

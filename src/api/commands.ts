@@ -6,6 +6,7 @@ import type {
   KeyListReport,
   LeaveReport,
   PodReport,
+  ReloadReport,
 } from '../readmodel/reports.ts';
 
 export interface AddPodOptions {
@@ -23,6 +24,8 @@ export interface Commands {
   forget(node: string): ForgetReport;
   /** Gives the subnets back, and has the agent end once this is answered. Refused while there are pods, unless forced. */
   leave(options: { readonly force: boolean }): Promise<LeaveReport>;
+  /** Reads the configuration again. Throws CONFIG_INVALID or CONFIG_UNREADABLE, and nothing has changed then. */
+  reload(): Promise<ReloadReport>;
   listKeys(): Promise<KeyListReport>;
   /** The fingerprint of the key. */
   changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;

@@ -2,6 +2,7 @@
  * The routes of the control sockets:
  *
  *     GET    /v1/status /v1/peers /v1/routes /v1/pods
+ *     GET    /v1/inventory         what all nodes have attached
  *     GET    /v1/targets           this node's addresses and pods
  *     GET    /v1/watch?topics=status,peers&interval=2    server-sent events, see watch-stream.ts
  *
@@ -11,6 +12,7 @@
  *     DELETE /v1/pods/NAME
  *     DELETE /v1/peers/NODE        forgets a dead node, by name or id
  *     POST   /v1/leave             {"force": true}: gives the subnets back and ends the agent; force removes its pods
+ *     POST   /v1/reload            reads the configuration again, and says what of it counts from now on
  *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
  *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
  *     GET    /v1/targets/all       the targets of every node that can be asked
@@ -91,6 +93,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     const { force } = request.body as z.infer<typeof leaveRequest>;
     return agent.leave({ force: force === true });
   });
+  app.post('/v1/reload', { onRequest }, async () => agent.reload());
   app.get('/v1/keys', { onRequest }, async () => agent.listKeys());
   app.post('/v1/keys', { onRequest, schema: { body: keyRequest } }, async (request) =>
     agent.changeKeys(request.body as z.infer<typeof keyRequest>),

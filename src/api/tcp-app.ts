@@ -1,7 +1,8 @@
-/** What is answered over TCP: `GET /healthz` and `GET /metrics`. */
+/** What is answered over TCP: `GET /livez`, `/readyz`, `/healthz` and `/metrics`. */
 import type { Server } from 'node:http';
 import type { Logger } from '../log/logger.ts';
 import { METRICS_TYPE, renderMetrics } from '../metrics/prometheus.ts';
+import { type Health, healthOf } from '../readmodel/health.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import { newApp } from './app.ts';
 import type { LoadedApp } from './late-server.ts';
@@ -13,13 +14,18 @@ export async function tcpApp(options: {
 }): Promise<LoadedApp> {
   const { server, model, log } = options;
   const app = newApp(server, log);
-  app.get('/healthz', async (_request, reply) => {
-    const { status } = model.status().lease;
-    reply.type('text/plain; charset=utf-8');
-    if (status === 'active') return 'ok\n';
-    reply.code(503);
-    return `lease ${status}\n`;
-  });
+  const answer = (path: string, reasonsOf: (health: Health) => readonly string[]) => {
+    app.get(path, async (_request, reply) => {
+      const reasons = reasonsOf(healthOf(model.status()));
+      reply.type('text/plain; charset=utf-8');
+      if (reasons.length === 0) return 'ok\n';
+      reply.code(503);
+      return reasons.map((reason) => `${reason}\n`).join('');
+    });
+  };
+  answer('/livez', ({ live }) => live);
+  answer('/readyz', ({ ready }) => ready);
+  answer('/healthz', ({ live, ready }) => [...live, ...ready]);
   app.get('/metrics', async (_request, reply) => {
     reply.type(METRICS_TYPE);
     return renderMetrics(model.status(), model.peers());

@@ -13,7 +13,7 @@ export interface TcpApi extends ApiServer {
 }
 
 /**
- * Serves `GET /healthz` (200 once this node has its subnet, 503 before) and `GET /metrics`.
+ * Serves `GET /livez`, `/readyz` and `/healthz` (200, or 503 with the reasons; readmodel/health.ts) and `GET /metrics`.
  * Throws API_LISTEN_FAILED.
  */
 export async function startTcpApi(options: {

@@ -16,7 +16,8 @@ export async function listenOnUnixSocket(
 ): Promise<void> {
   const { path, gid, key } = options;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+    // Whatever the mask.
+    if (mkdirSync(dirname(path), { recursive: true }) !== undefined) chmodSync(dirname(path), 0o755);
     await removeStale(path);
     await listenPrivately(server, path);
     if (gid !== undefined) {

@@ -2,27 +2,22 @@
  * What an attachment is: what a caller asks for, what is remembered of it, and what others see of it. Everything in it
  * comes from callers and has a limit, so that the state file and what nodes tell each other of it stay bounded.
  */
+
 import { isAbsolute } from 'node:path';
 import { WarrenError } from '../errors.ts';
 import { type IpAddress, sameAddress } from '../ip/address.ts';
+import { MAX_MTU, MIN_MTU } from '../ip/mtu.ts';
+import { ATTACHMENT_TEXT, UNPRINTABLE } from '../names.ts';
 import { DEFAULT_INTERFACE, hostInterfaceName, isInterfaceName } from './interface-name.ts';
 
 export const MAX_ATTACHMENTS = 4096;
-const MAX_LABELS = 32;
 /** Of keys and values together. */
 const MAX_LABEL_BYTES = 2048;
 const MAX_NETNS_BYTES = 512;
-/** The least that IPv4 takes for a link; IPv6 has 1280 (RFC 8200 section 5). */
-const MIN_MTU = 68;
-const MAX_MTU = 65_535;
 
 /** Printable ASCII without spaces. */
-const ID = /^[\x21-\x7e]{1,256}$/;
+const ID = /^[\x21-\x7e]+$/;
 const CLIENT = /^[a-z][a-z0-9-]{0,31}$/;
-/** No control characters. */
-const NAME = /^[^\p{Cc}]{1,253}$/u;
-const NETWORK = /^[^\p{Cc}]{0,253}$/u;
-const LABEL_TEXT = /^[^\p{Cc}]*$/u;
 
 export interface AttachmentRequest {
   /** Opaque, unique on this node: a container id and interface name, a Docker endpoint, a pod's name. */
@@ -91,11 +86,19 @@ export interface Attachment extends Omit<WantedAttachment, 'requested' | 'mtu'> 
 export function wantedAttachment(request: AttachmentRequest, nodeId: string): WantedAttachment {
   const { id, client, name, network = '', labels = {}, netns, ownsNetns = false, mtu } = request;
   const { interfaceName = DEFAULT_INTERFACE, addresses: requested = [] } = request;
-  if (!ID.test(id)) throw invalid(`"${id.slice(0, 64)}" is not an id of 1 to 256 printable characters`);
+  if (!ID.test(id) || id.length > ATTACHMENT_TEXT.maxId) {
+    throw invalid(`"${id.slice(0, 64)}" is not an id of 1 to ${ATTACHMENT_TEXT.maxId} printable characters`);
+  }
   const hostInterface = request.hostInterface ?? hostInterfaceName(nodeId, id);
   if (!CLIENT.test(client)) throw invalid(`"${client}" is not the name of a client`);
-  if (!NAME.test(name)) throw invalid(`the name of ${id} must have 1 to 253 characters`);
-  if (!NETWORK.test(network)) throw invalid(`the network of ${id} must have at most 253 characters`);
+  if (name === '' || !isPrintable(name, ATTACHMENT_TEXT.maxName)) {
+    throw invalid(`the name of ${id} must have 1 to ${ATTACHMENT_TEXT.maxName} printable characters`);
+  }
+  if (!isPrintable(network, ATTACHMENT_TEXT.maxNetwork)) {
+    throw invalid(
+      `the network of ${id} must have at most ${ATTACHMENT_TEXT.maxNetwork} printable characters`,
+    );
+  }
   checkLabels(id, labels);
   if (netns !== undefined && Buffer.byteLength(netns) > MAX_NETNS_BYTES) {
     throw invalid(`the path of the network namespace of ${id} has more than ${MAX_NETNS_BYTES} bytes`);
@@ -140,12 +143,12 @@ export function isSameRequest(a: WantedAttachment, b: WantedAttachment): boolean
 
 function checkLabels(id: string, labels: Readonly<Record<string, string>>): void {
   const entries = Object.entries(labels);
-  if (entries.length > MAX_LABELS) {
-    throw invalid(`${id} has ${entries.length} labels, and ${MAX_LABELS} is the most`);
+  if (entries.length > ATTACHMENT_TEXT.maxLabels) {
+    throw invalid(`${id} has ${entries.length} labels, and ${ATTACHMENT_TEXT.maxLabels} is the most`);
   }
   let bytes = 0;
   for (const [key, value] of entries) {
-    if (key === '' || !LABEL_TEXT.test(key) || !LABEL_TEXT.test(value)) {
+    if (key === '' || !isPrintable(key) || !isPrintable(value)) {
       throw invalid(`"${key}" of ${id} is not a label of printable text`);
     }
     bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
@@ -153,6 +156,10 @@ function checkLabels(id: string, labels: Readonly<Record<string, string>>): void
   if (bytes > MAX_LABEL_BYTES) {
     throw invalid(`the labels of ${id} have ${bytes} bytes, and ${MAX_LABEL_BYTES} is the most`);
   }
+}
+
+function isPrintable(text: string, maxLength = Number.POSITIVE_INFINITY): boolean {
+  return text.length <= maxLength && !UNPRINTABLE.test(text);
 }
 
 function invalid(message: string): WarrenError {

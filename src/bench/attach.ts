@@ -7,9 +7,11 @@
  * orchestrator makes them. The plugins are started as an orchestrator starts them, one process for each attachment
  * that starts another, by a shell that measures with its own clock: Node needs longer to start a process.
  */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pLimit from 'p-limit';
 import type { AttachmentLink } from '../attachment/link.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
@@ -94,19 +96,14 @@ async function measureWarren(
 ): Promise<AttachTimes> {
   const milliseconds: number[] = [];
   const watch = new LoopWatch();
-  let next = 0;
-  const worker = async (): Promise<void> => {
-    for (;;) {
-      const i = next++;
-      if (i >= pods.length || signal.aborted) return;
-      const startMs = performance.now();
-      await network.ensure(linkOf(i, pods[i]!));
-      milliseconds.push(performance.now() - startMs);
-    }
-  };
   let longestBlockMs = 0;
   try {
-    await Promise.all(Array.from({ length: atOnce }, worker));
+    await pLimit(atOnce).map(pods, async (pod, i) => {
+      if (signal.aborted) return;
+      const startMs = performance.now();
+      await network.ensure(linkOf(i, pod));
+      milliseconds.push(performance.now() - startMs);
+    });
   } finally {
     longestBlockMs = watch.stop();
   }

@@ -1,9 +1,9 @@
 /** Programs of other projects: whether they are here, and in which version. */
+
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
+import { SBIN } from '../host/command.ts';
 import { runCommand } from '../lab/command.ts';
-
-const SBIN = '/usr/local/sbin:/usr/sbin:/sbin';
 
 /** The path of `program` on the PATH or in an sbin folder, or undefined. */
 export function findProgram(program: string): string | undefined {

@@ -2,7 +2,9 @@
  * `warren check`: from this node and from each of its pods to every node and pod that is known. It runs here
  * and not in the agent, which would spend the time of its control work on it; the agent says what to reach.
  */
+
 import { readlinkSync } from 'node:fs';
+import pLimit from 'p-limit';
 
 import type { AgentClient } from '../api/client.ts';
 import type { AllTargets, CheckReport, CheckResult, PodReport, StatusReport } from '../readmodel/reports.ts';
@@ -25,19 +27,12 @@ export async function runCheck(
   const [status, pods, all] = await Promise.all([client.status(), client.pods(), client.allTargets()]);
   const sources = checkSources(status, pods);
   const pairs = sources.flatMap((source) => checkTargets(all).map((target) => ({ source, target })));
-  const results: CheckResult[] = [];
-  let next = 0;
   let done = 0;
-  const worker = async () => {
-    while (next < pairs.length) {
-      const index = next++;
-      const { source, target } = pairs[index]!;
-      const rttMs = await ping(target.address, source.netns);
-      results[index] = { from: source.name, ...target, ok: rttMs !== null, rttMs };
-      onProgress(++done, pairs.length);
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(CONCURRENCY, pairs.length) }, worker));
+  const results = await pLimit(CONCURRENCY).map(pairs, async ({ source, target }): Promise<CheckResult> => {
+    const rttMs = await ping(target.address, source.netns);
+    onProgress(++done, pairs.length);
+    return { from: source.name, ...target, ok: rttMs !== null, rttMs };
+  });
   const problems = checkProblems(status, pods);
   return {
     node: status.node.name,

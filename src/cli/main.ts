@@ -13,6 +13,7 @@ import { registerForgetCommand } from './commands/forget.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
 import { registerPodCommands } from './commands/pod.ts';
+import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
 
 /** Runs `argv` (without the interpreter and the script) and gives the exit code. Never throws. */
@@ -53,6 +54,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);
   registerLeaveCommand(program, context);
+  registerReloadCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
   // The lab and the simulator are loaded only for their own commands, and for help that lists them. A command loads

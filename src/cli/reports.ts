@@ -1,6 +1,7 @@
 /** The agent's reports as a person reads them. */
 import type {
   DirectionReport,
+  InventoryReport,
   LeaseStatus,
   PeerReport,
   PodReport,
@@ -106,6 +107,23 @@ export function renderPods(pods: readonly PodReport[], paint: Paint): string {
       pod.hostInterface,
       pod.static ? 'static' : 'added',
       pod.netns,
+    ]),
+    paint,
+  );
+}
+
+export function renderInventory(pods: readonly InventoryReport[], paint: Paint): string {
+  if (pods.length === 0) return 'No pods.\n';
+  return renderTable(
+    ['NODE', 'STATUS', 'POD', 'ADDRESSES', 'LABELS'],
+    pods.map(({ node, status, name, addresses, labels = {} }) => [
+      node,
+      { text: status, colour: PEER_COLOURS[status] },
+      name,
+      addresses.join(' '),
+      Object.entries(labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(' ') || '-',
     ]),
     paint,
   );

@@ -116,14 +116,14 @@ export function checkStaticPeers(parsed: Parsed, report: Report): void {
       report([...path, 'name'], `${peer.name} is the name of another static peer (rename one of them)`);
     }
     const { address } = peer.endpoint;
-    const twin = earlier.find(
+    const duplicate = earlier.find(
       (other) =>
         other.endpoint.address.family === address.family && other.endpoint.address.value === address.value,
     );
-    if (twin !== undefined) {
+    if (duplicate !== undefined) {
       report(
         [...path, 'endpoint'],
-        `${formatAddress(address)} is ${twin.name}'s address too; packets are told apart by it (merge the two peers)`,
+        `${formatAddress(address)} is ${duplicate.name}'s address too; packets are told apart by it (merge the two peers)`,
       );
     }
     if (peer.subnets.length === 0) report([...path, 'subnets'], 'must name at least one subnet');
@@ -146,7 +146,7 @@ export function checkStaticPeers(parsed: Parsed, report: Report): void {
   });
 }
 
-/** No underlay address may lie in the overlay, and all must be of the family that the underlay speaks. */
+/** No underlay address may lie in the overlay, all must be of the family that the underlay speaks, seeds be heard. */
 export function checkUnderlay(parsed: Parsed, report: Report): void {
   const own = parsed.underlay?.address;
   const named: { path: KeyPath; address: IpAddress }[] = [];
@@ -171,6 +171,13 @@ export function checkUnderlay(parsed: Parsed, report: Report): void {
       report(
         path,
         `is IPv${address.family}, but ${formatAddress(first.address)} of the same underlay is IPv${first.address.family} (use one family)`,
+      );
+    }
+    const allowed = path[0] === 'cluster' ? parsed.underlay?.allowFrom : undefined;
+    if (allowed && !allowed.some((range) => prefixContains(range, address))) {
+      report(
+        path,
+        `${formatAddress(address)} is in no range of underlay.allowFrom: this node would not hear it`,
       );
     }
     const inside = overlay.find(({ subnet }) => prefixContains(subnet, address));

@@ -38,6 +38,8 @@ export interface Config {
     readonly address: IpAddress | 'auto';
     /** UDP and TCP; default 7946. */
     readonly gossipPort: number;
+    /** Gossip from other addresses is dropped unseen; undefined: it is taken from everywhere. */
+    readonly allowFrom?: readonly Prefix[] | undefined;
   };
   readonly encapsulation: {
     readonly type: 'vxlan-gpe';
@@ -45,6 +47,12 @@ export interface Config {
     readonly port: number;
     /** 0 to 2^24-1; default 42. */
     readonly vni: number;
+  };
+  readonly egress: {
+    /** Whether pods leave the overlay under their node's address; default false. */
+    readonly masquerade: boolean;
+    /** Where pods are seen under their own address all the same: it must have a route back. */
+    readonly except: readonly Prefix[];
   };
   readonly tun: {
     /** 1 to 15 characters; default warren0. */

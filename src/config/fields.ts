@@ -6,6 +6,7 @@ import { errorMessage } from '../errors.ts';
 import { type IpAddress, parseAddress } from '../ip/address.ts';
 import { type HostPort, parseEndpoint, parseHostPort } from '../ip/endpoint.ts';
 import { parsePrefix } from '../ip/prefix.ts';
+import { NODE_NAME, NODE_NAME_RULE, POD_NAME, POD_NAME_RULE } from '../names.ts';
 import type { OffloadSwitches } from './config.ts';
 
 /** `sun_path` of a unix socket holds 108 bytes with the closing zero (`unix(7)`). */
@@ -92,17 +93,9 @@ function isOffload(value: unknown): boolean {
 
 export const port = wholeNumber(1, 65_535);
 
-/** A node's or peer's name: a host name as one label or several. */
-export const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?$/;
-export const nodeName = matching(
-  NODE_NAME,
-  'must be a host name: 1 to 63 letters, digits, dots and hyphens, with a letter or digit at both ends',
-);
+/** A node's or peer's name. */
+export const nodeName = matching(NODE_NAME, `must be a host name: ${NODE_NAME_RULE}`);
 
-export const POD_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
-/** What a pod may be called, as the end of a sentence; the pod manager says it too. */
-export const POD_NAME_RULE =
-  '1 to 63 lower-case letters, digits and hyphens, with a letter or digit at both ends';
 export const podName = matching(POD_NAME, `must be a pod name: ${POD_NAME_RULE}`);
 
 export const clusterName = matching(

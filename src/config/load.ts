@@ -3,10 +3,12 @@
  *
  *     FILE:LINE:COLUMN: key.path: what is wrong (what to do)
  */
+
 import { closeSync, openSync, readSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
+import { NODE_NAME } from '../names.ts';
 import {
   checkApi,
   checkEncapsulation,
@@ -17,7 +19,6 @@ import {
   type Report,
 } from './checks.ts';
 import type { Config, PodRange } from './config.ts';
-import { NODE_NAME } from './fields.ts';
 import { emptySection, knownKeys, type Parsed, sectionNames, sections } from './schema.ts';
 import { type ConfigSource, type KeyPath, type Problem, readSource } from './source.ts';
 import { didYouMean } from './suggest.ts';
@@ -101,6 +102,7 @@ function unknownKey(source: ConfigSource, path: KeyPath, key: string): Problem {
 
 const TYPE_NAMES: Readonly<Record<string, string>> = {
   string: 'text',
+  boolean: 'true or false',
   number: 'a number',
   array: 'a list',
   object: 'a mapping of keys to values',
@@ -145,6 +147,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
     },
     underlay: parsed.underlay,
     encapsulation: { type: 'vxlan-gpe', port: encapsulation.port, vni: encapsulation.vni },
+    egress: parsed.egress,
     tun: parsed.tun,
     datapath: parsed.datapath,
     staticPeers: parsed.staticPeers,

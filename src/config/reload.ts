@@ -9,25 +9,28 @@ export interface ConfigChange {
   readonly needsRestart: readonly string[];
 }
 
-/** What an agent takes over while it runs. */
-const AT_ONCE: ReadonlySet<string> = new Set(['log.level', 'staticPeers', 'staticPods']);
+/** What an agent takes over while it runs: these keys, and what lies below them. */
+const AT_ONCE: readonly string[] = ['log.level', 'egress', 'staticPeers', 'staticPods', 'datapath.offload'];
 
 export function configChange(before: Config, after: Config): ConfigChange {
   const [old, next] = [flat(plainConfig(before)), flat(plainConfig(after))];
   const keys = [...new Set([...old.keys(), ...next.keys()])].filter((key) => old.get(key) !== next.get(key));
   return {
-    changed: keys.filter((key) => AT_ONCE.has(key)),
-    needsRestart: keys.filter((key) => !AT_ONCE.has(key)),
+    changed: keys.filter(countsAtOnce),
+    needsRestart: keys.filter((key) => !countsAtOnce(key)),
   };
+}
+
+function countsAtOnce(key: string): boolean {
+  return AT_ONCE.some((one) => key === one || key.startsWith(`${one}.`));
 }
 
 /** `section.key` with its value as text; lists are one value. */
 function flat(config: object): Map<string, string> {
   const all = new Map<string, string>();
-  for (const [section, content] of Object.entries(config)) {
-    if (Array.isArray(content)) all.set(section, JSON.stringify(content));
-    else
-      for (const [key, value] of Object.entries(content)) all.set(`${section}.${key}`, JSON.stringify(value));
+  for (const [key, content] of Object.entries(config)) {
+    if (typeof content !== 'object' || Array.isArray(content)) all.set(key, JSON.stringify(content));
+    else for (const [below, value] of flat(content)) all.set(`${key}.${below}`, value);
   }
   return all;
 }

@@ -23,8 +23,10 @@ export function plainConfig(config: Config): Record<string, unknown> {
     underlay: {
       address: underlay.address === 'auto' ? 'auto' : formatAddress(underlay.address),
       gossipPort: underlay.gossipPort,
+      ...(underlay.allowFrom && { allowFrom: underlay.allowFrom.map(formatPrefix) }),
     },
     encapsulation: { ...config.encapsulation },
+    egress: { masquerade: config.egress.masquerade, except: config.egress.except.map(formatPrefix) },
     tun: { ...config.tun },
     datapath: { workers: config.datapath.workers, offload: { ...config.datapath.offload } },
     staticPeers: config.staticPeers.map((peer) => ({

@@ -1,5 +1,8 @@
 /** The sections of the configuration file, one schema each; `checks.ts` holds what spans several keys. */
+
 import { z } from 'zod';
+import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
+import { VXLAN_GPE_PORT } from '../wire/vxlan-gpe.ts';
 import {
   absolutePath,
   addressOrAuto,
@@ -22,10 +25,6 @@ import {
   wholeNumber,
 } from './fields.ts';
 
-/** IANA's port of VXLAN-GPE. */
-export const VXLAN_GPE_PORT = 4790;
-/** IPv6 needs links that carry this much (RFC 8200, section 5). */
-const MIN_MTU = 1280;
 const MAX_WORKERS = 64;
 
 export const sections = {
@@ -46,15 +45,24 @@ export const sections = {
   underlay: z.strictObject({
     address: addressOrAuto.default('auto'),
     gossipPort: port.default(DEFAULT_GOSSIP_PORT),
+    allowFrom: z
+      .array(prefix)
+      .min(1, 'must name a range at least (leave the key out to allow all)')
+      .max(64, 'must name 64 ranges at most')
+      .optional(),
   }),
   encapsulation: z.strictObject({
     type: z.string().optional(),
     port: port.default(VXLAN_GPE_PORT),
     vni: wholeNumber(0, 2 ** 24 - 1).default(42),
   }),
+  egress: z.strictObject({
+    masquerade: z.boolean().default(false),
+    except: z.array(prefix).default([]),
+  }),
   tun: z.strictObject({
     name: interfaceName.default('warren0'),
-    mtu: autoOrNumber(MIN_MTU, 65_535).default('auto'),
+    mtu: autoOrNumber(IPV6_MIN_MTU, 65_535).default('auto'),
   }),
   datapath: z.strictObject({
     workers: autoOrNumber(1, MAX_WORKERS).default('auto'),

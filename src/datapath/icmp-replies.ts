@@ -1,6 +1,6 @@
 /**
  * The ICMP errors that the outbound path sends back into the TUN: "too big" and "no route". Limited in rate,
- * as RFC 1812 (4.3.2.8) and RFC 4443 (2.4 (f)) ask: a token bucket over all destinations.
+ * as RFC 1812 (4.3.2.8) and RFC 4443 (2.4 (f)) ask (icmp-budget.ts).
  */
 import { Arena } from '../sys/arena.ts';
 import {
@@ -14,15 +14,12 @@ import {
   writeIcmpError,
   writeIcmpv6Error,
 } from '../wire/icmp.ts';
-import { ipVersion, ipv4Destination } from '../wire/ipv4.ts';
-import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
+import { IPV4_SOURCE, ipVersion, ipv4Destination } from '../wire/ipv4.ts';
+import { IPV6_MIN_MTU, IPV6_SOURCE } from '../wire/ipv6.ts';
 import { VIRTIO_NET_HEADER_BYTES, writePlainVirtioHeader } from '../wire/virtio-net.ts';
-import type { ForwardingState } from './forwarding.ts';
+import { type ForwardingState, MAPPED_WORD } from './forwarding.ts';
+import { ICMP_NO_ROUTE, ICMP_TOO_BIG, IcmpBudget, type IcmpKind } from './icmp-budget.ts';
 import type { TunQueue } from './ports.ts';
-
-/** Replies that may go out at once, and how many come back per second. */
-const BUCKET_REPLIES = 200;
-const REPLIES_PER_SECOND = 200;
 
 /** The offending packet is copied here (headers and what an error quotes of it), the reply is built behind. */
 const QUOTE_CAPACITY = 2048;
@@ -36,13 +33,12 @@ export class IcmpReplies {
   readonly #scratch = new Arena(REPLY_PACKET + ICMP_REPLY_MAX_BYTES);
   #hasIpv4 = false;
   #hasIpv6 = false;
-  #tokens = BUCKET_REPLIES;
-  #filledMs: number;
+  readonly #budget = new IcmpBudget();
 
+  /** `nowMs`: a clock that never jumps. */
   constructor(tun: TunQueue, nowMs: () => number) {
     this.#tun = tun;
     this.#nowMs = nowMs;
-    this.#filledMs = nowMs();
   }
 
   load(state: ForwardingState): void {
@@ -79,7 +75,7 @@ export class IcmpReplies {
     typeV6: number,
     mtu: number,
   ): void {
-    if (!this.#takeToken()) return;
+    if (!this.#mayReply(packets, offset, mtu === 0 ? ICMP_NO_ROUTE : ICMP_TOO_BIG)) return;
     const { view, bytes: scratch } = this.#scratch;
     const quoted = Math.min(bytes, QUOTE_CAPACITY);
     scratch.set(packets.subarray(offset, offset + quoted), 0);
@@ -109,15 +105,23 @@ export class IcmpReplies {
     this.#tun.write(this.#scratch.address(start), VIRTIO_NET_HEADER_BYTES + replyBytes);
   }
 
-  #takeToken(): boolean {
+  #mayReply(packets: Uint8Array, offset: number, kind: IcmpKind): boolean {
     const nowMs = this.#nowMs();
-    const earned = ((nowMs - this.#filledMs) * REPLIES_PER_SECOND) / 1000;
-    if (earned >= 1) {
-      this.#tokens = Math.min(BUCKET_REPLIES, this.#tokens + earned);
-      this.#filledMs = nowMs;
+    if (packets[offset]! >> 4 === 4) {
+      return this.#budget.take(kind, 0, 0, MAPPED_WORD, wordAt(packets, offset + IPV4_SOURCE), nowMs);
     }
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
+    const source = offset + IPV6_SOURCE;
+    return this.#budget.take(
+      kind,
+      wordAt(packets, source),
+      wordAt(packets, source + 4),
+      wordAt(packets, source + 8),
+      wordAt(packets, source + 12),
+      nowMs,
+    );
   }
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
 }

@@ -2,7 +2,9 @@
  * Where the inbound path receives: a recvmmsg vector, each message with room for as much as `UDP_GRO` delivers at
  * once (64 KB), so that the first inner packet of a message is aligned to 64 bytes.
  */
+
 import { Arena } from '../sys/arena.ts';
+import { SOCKADDR_STRIDE } from '../sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
 import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
 
@@ -12,7 +14,6 @@ const HEADROOM_BYTES = 64;
 export const RECEIVE_BYTES = 65_535;
 /** Not a power of two, so that the messages' first lines do not all fall into one cache set. */
 const BUFFER_STRIDE = 65_536 + 4 * 64;
-const SOCKADDR_STRIDE = 32;
 /** CMSG_SPACE(sizeof(int)), what UDP_GRO adds to a message. */
 const CONTROL_BYTES = CMSGHDR.data + 8;
 const CONTROL_STRIDE = 32;

@@ -14,6 +14,7 @@ export interface PathMtuParts {
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly replies: IcmpReplies;
+  /** A clock that never jumps. */
   readonly nowMs: () => number;
   /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
   readonly overheadBytes: number;
@@ -52,7 +53,7 @@ export class PathMtu {
 
   /**
    * The kernel refused an inner packet of `refusedBytes` bytes: ask it how much the path carries. It may know
-   * nothing, or a figure that would have let the packet through: then the refusal is all there is to believe.
+   * nothing, or a figure that would have let the packet through: then only the refusal itself counts.
    */
   learn(vtep: number, refusedBytes: number): void {
     const { socket, overheadBytes, nowMs } = this.#parts;

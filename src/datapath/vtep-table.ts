@@ -3,15 +3,13 @@
  * path MTU; by outer source address the check that a datagram comes from a peer at all.
  */
 import { Arena } from '../sys/arena.ts';
-import { writeSockaddr } from '../sys/sockaddr.ts';
+import { SOCKADDR_STRIDE, writeSockaddr } from '../sys/sockaddr.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
 import { type ForwardingState, MAPPED_WORD, VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
+import { hashAddress } from './hash-address.ts';
 
 /** No known VTEP has that address. */
 export const UNKNOWN_ADDRESS = -1;
-
-/** Room for a sockaddr of either family, aligned. */
-const SOCKADDR_STRIDE = 32;
 
 /**
  * The kernel forgets a path MTU it learned after ten minutes (net.ipv4.route.mtu_expires), and so do we: then
@@ -107,7 +105,7 @@ export class VtepTable {
   /** The number of an outer source address (IPv4 as mapped words), or UNKNOWN_ADDRESS. */
   findAddress(word0: number, word1: number, word2: number, word3: number): number {
     const mask = this.#slots.length - 1;
-    let slot = hash(word0, word1, word2, word3) & mask;
+    let slot = hashAddress(word0, word1, word2, word3) & mask;
     for (;;) {
       const entry = this.#slots[slot]!;
       if (entry === 0) return UNKNOWN_ADDRESS;
@@ -141,7 +139,7 @@ export class VtepTable {
     }
     this.#addresses.set(words, 4 * addressCount);
     const mask = this.#slots.length - 1;
-    let slot = hash(words[0]!, words[1]!, words[2]!, words[3]!) & mask;
+    let slot = hashAddress(words[0]!, words[1]!, words[2]!, words[3]!) & mask;
     while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
     this.#slots[slot] = addressCount + 1;
     this.#addressOf[index] = addressCount;
@@ -154,13 +152,4 @@ function sameVtep(before: Int32Array, after: Int32Array, index: number): boolean
     if (before[i] !== after[i]) return false;
   }
   return true;
-}
-
-/** The finishing mix of MurmurHash3 (public domain), over the words combined. */
-function hash(word0: number, word1: number, word2: number, word3: number): number {
-  let mixed =
-    Math.imul(word0 ^ Math.imul(word1 ^ Math.imul(word2, 0x9e3779b1), 0x85ebca6b), 0xc2b2ae35) ^ word3;
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
 }

@@ -2,6 +2,7 @@
  * What moves the pods' packets between nodes, as control sees it. One object owns the underlay address, the MTU, the
  * offloads and the traffic counters; control never asks which kind it has.
  */
+import type { OffloadSwitches } from '../config/config.ts';
 import type { TrafficTotals } from '../datapath/counters.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
@@ -21,7 +22,8 @@ export interface DataPlane {
   readonly isBusy: boolean;
   /**
    * Gives the node the addresses of `subnets` (one of each family at most) and lets packets flow. Once active it
-   * may be called again with other subnets.
+   * may be called again with other subnets, or with none: then nothing is this node's own, and no packet of its own
+   * flows, until it has some again.
    */
   activate(subnets: readonly Prefix[]): Promise<void>;
   /** Takes over who the peers are and what they own, in the host's routes too. Resolves once packets go by it. */
@@ -33,6 +35,8 @@ export interface DataPlane {
    * is as it was.
    */
   moveTo(underlay: Underlay): Promise<void>;
+  /** Uses what `switches` allow, and the kernel has, from now on; counters go on. If it throws, everything is as it was. */
+  switchOffloads(switches: OffloadSwitches): Promise<void>;
   /** Stops; devices stay, with their addresses and routes. */
   close(): Promise<void>;
   report(): DataPlaneReport;
@@ -63,6 +67,8 @@ export interface DataPlaneReport {
   /** Of outer headers, on each packet. */
   readonly overheadBytes: number;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   /** What is in use of the kernel's offloads, by name. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;

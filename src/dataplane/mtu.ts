@@ -1,14 +1,13 @@
 /** How long inner packets may be: what the underlay carries less the encapsulation, or less by configuration. */
+
 import type { Config } from '../config/config.ts';
 import { MAX_SEGMENTS_PER_SEND, MAX_SEND_BYTES } from '../datapath/send-queue.ts';
 import { WarrenError } from '../errors.ts';
 import type { Underlay } from '../host/underlay-route.ts';
+import { MAX_MTU } from '../ip/mtu.ts';
 import type { Logger } from '../log/logger.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
-
-/** The most that the kernel gives a TUN device. */
-const MAX_TUN_MTU = 65_535;
 
 /** Bytes of an inner packet. Throws MTU_TOO_SMALL where IPv6 pods would have less than IPv6 needs. */
 export function overlayMtu(config: Config, underlay: Underlay, overheadBytes: number, log: Logger): number {
@@ -25,7 +24,7 @@ export function overlayMtu(config: Config, underlay: Underlay, overheadBytes: nu
       { hint: 'Raise the MTU of the underlay, or take the IPv6 range out of cluster.podCidrs.' },
     );
   }
-  return Math.min(mtu, MAX_TUN_MTU);
+  return Math.min(mtu, MAX_MTU);
 }
 
 /**

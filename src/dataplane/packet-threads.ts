@@ -14,6 +14,7 @@ import { checked } from '../sys/calls.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { errnoName } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
+import type { Beating } from './heartbeat.ts';
 import type { FromWorker, ToWorker, WorkerOffloads, WorkerSettings } from './worker-messages.ts';
 
 export interface DatapathOptions {
@@ -43,6 +44,7 @@ type WorkerDescriptors = Pick<
 interface RunningWorker {
   readonly thread: Worker;
   readonly wakeFd: number;
+  readonly turns: Int32Array;
   readonly exited: Promise<unknown>;
   /** Resolves the oldest `update` that the worker has not confirmed. */
   readonly pending: (() => void)[];
@@ -52,6 +54,8 @@ export class Datapath {
   readonly #onFailure: (error: Error) => void;
   readonly #one = new Arena(8);
   #workers: RunningWorker[] = [];
+  /** Those that were told to end. */
+  #ending: readonly RunningWorker[] = [];
   #offloads: WorkerOffloads;
   #stopping = false;
   #failed = false;
@@ -83,8 +87,11 @@ export class Datapath {
     return datapath;
   }
 
-  get workers(): number {
-    return this.#workers.length;
+  get threads(): readonly Beating[] {
+    return this.#workers.map((worker) => ({
+      turns: () => worker.turns[0]!,
+      wake: () => this.#wake(worker),
+    }));
   }
 
   /** Resolves once every worker works by the new state, each by a copy of its own. */
@@ -106,10 +113,10 @@ export class Datapath {
   /** Resolves once the workers have ended; packets that arrive after that wait in the kernel's queues. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    const workers = this.#workers;
+    this.#ending = this.#workers;
     this.#workers = [];
     await Promise.all(
-      workers.map(async (worker) => {
+      this.#ending.map(async (worker) => {
         this.#send(worker, { kind: 'stop' });
         await worker.exited;
         libc.close(worker.wakeFd);
@@ -117,13 +124,20 @@ export class Datapath {
     );
   }
 
+  /** After `stop`: ends also a worker that runs in circles. Only one that the kernel holds stays. */
+  kill(): void {
+    for (const { thread } of this.#ending) thread.terminate().catch(() => {});
+  }
+
   async #startWorker(options: DatapathOptions, descriptors: WorkerDescriptors): Promise<void> {
     const wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), {
       call: 'eventfd',
       doing: 'starting a packet path worker',
     });
+    const turns = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
     const settings: WorkerSettings = {
       ...descriptors,
+      turns,
       wakeFd,
       underlayFamily: options.underlayFamily,
       vni: options.vni,
@@ -135,7 +149,7 @@ export class Datapath {
       name: 'warren-path',
     });
     const exited = once(thread, 'exit').catch(() => {});
-    const worker: RunningWorker = { thread, wakeFd, exited, pending: [] };
+    const worker: RunningWorker = { thread, wakeFd, turns: new Int32Array(turns), exited, pending: [] };
     this.#workers.push(worker);
     await new Promise<void>((resolve, reject) => {
       thread.on('message', (message: FromWorker) => {
@@ -160,6 +174,10 @@ export class Datapath {
 
   #send(worker: RunningWorker, message: ToWorker): void {
     worker.thread.postMessage(message);
+    this.#wake(worker);
+  }
+
+  #wake(worker: RunningWorker): void {
     libc.write(worker.wakeFd, this.#one.address(0), 8);
   }
 

@@ -41,16 +41,19 @@ class PacketPath {
   readonly #replies: IcmpReplies;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
+  /** Raised at each turn: the sign of life that the control thread looks at. */
+  readonly #turns: Int32Array;
   #stopping = false;
 
   constructor(settings: WorkerSettings) {
     this.#settings = settings;
+    this.#turns = new Int32Array(settings.turns);
     const tun = new LinuxTunQueue(settings.tunReadFd, settings.tunWriteFd);
     const socket = new LinuxUnderlaySocket(settings.socketFd, settings.underlayFamily);
     const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
     this.#vteps = new VtepTable(settings.underlayFamily);
-    this.#replies = new IcmpReplies(tun, Date.now);
+    this.#replies = new IcmpReplies(tun, nowMs);
     const shared = { ...settings, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
     const { offloads } = settings;
     this.#outbound = new Outbound({
@@ -58,7 +61,7 @@ class PacketPath {
       socket: sender,
       replies: this.#replies,
       turn: new Turn({ blockForRoom: this.#blockForSendRoom, nowMs }),
-      nowMs: Date.now,
+      nowMs,
       segmentation: offloads.udpSegment,
       onSegmentationOff: () => post({ kind: 'offload-off', offload: 'udpSegment' }),
     });
@@ -83,6 +86,7 @@ class PacketPath {
     post({ kind: 'ready' });
     while (!this.#stopping) {
       if (!this.#packets.wait(-1)) continue;
+      this.#turns[0]!++;
       if (this.#packets.isReady(WAKE)) this.#takeMessages();
       if (this.#packets.isReady(TUN)) this.#drainTun();
       if (this.#packets.isReady(SOCKET)) this.#inbound.drain();

@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { addressWords } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
-import type { UnderlaySockets } from '../underlay/underlay-socket.ts';
+import type { UnderlayOffloads, UnderlaySockets } from '../underlay/underlay-socket.ts';
 import type { UserspaceParts } from './userspace-parts.ts';
 
 export interface TunnelSockets {
@@ -23,8 +23,8 @@ export function openTunnelSockets(
   parts: UserspaceParts,
   underlay: Underlay,
   workers: number,
+  { udpSegment, udpGro }: UnderlayOffloads,
 ): TunnelSockets {
-  const { udpSegment, udpGro } = config.datapath.offload;
   const vtep = vtepOn(underlay, config);
   const options = {
     words: addressWords(underlay.address),
@@ -41,6 +41,20 @@ export function openTunnelSockets(
     parts.closeSockets(receivers);
     throw error;
   }
+}
+
+/** The same sockets with other offloads. */
+export function switchTunnelSockets(
+  { receivers, senders }: TunnelSockets,
+  parts: UserspaceParts,
+  { udpSegment, udpGro }: UnderlayOffloads,
+): TunnelSockets {
+  const switched = parts.switchSocketOffloads(receivers, { udpSegment, udpGro });
+  if (senders === receivers) return { receivers: switched, senders: switched };
+  return {
+    receivers: switched,
+    senders: parts.switchSocketOffloads(senders, { udpSegment, udpGro: false }),
+  };
 }
 
 export function closeTunnelSockets({ receivers, senders }: TunnelSockets, parts: UserspaceParts): void {

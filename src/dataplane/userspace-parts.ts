@@ -8,14 +8,23 @@ import type { InNetns } from '../host/command.ts';
 import { enableForwarding } from '../host/forwarding.ts';
 import { configureTun, inspectTun, type TunFault, type TunNetwork } from '../host/tun-network.ts';
 import type { Family } from '../ip/address.ts';
-import { closeTunDevice, openTunDevice, type TunDevice, type TunOffloads } from '../tun/tun-device.ts';
+import {
+  closeTunDevice,
+  openTunDevice,
+  switchTunOffloads,
+  type TunDevice,
+  type TunOffloads,
+} from '../tun/tun-device.ts';
 import { lockTun, type TunLock } from '../tun/tun-lock.ts';
 import {
   closeUnderlaySockets,
   openUnderlaySockets,
+  switchUnderlayOffloads,
+  type UnderlayOffloads,
   type UnderlaySocketOptions,
   type UnderlaySockets,
 } from '../underlay/underlay-socket.ts';
+import type { Beating } from './heartbeat.ts';
 import { Datapath, type DatapathOptions } from './packet-threads.ts';
 import type { WorkerOffloads } from './worker-messages.ts';
 
@@ -25,8 +34,12 @@ export interface UserspaceParts {
   /** Creates the device or takes it over. Throws what is missing on this host. */
   openTun(name: string, queues: number, wanted: TunOffloads): TunDevice;
   closeTun(device: TunDevice): void;
+  /** The same device with other offloads. Throws if nothing has changed. */
+  switchTunOffloads(name: string, device: TunDevice, wanted: TunOffloads): TunDevice;
   openSockets(options: UnderlaySocketOptions): UnderlaySockets;
   closeSockets(sockets: UnderlaySockets): void;
+  /** The same sockets with other offloads. */
+  switchSocketOffloads(sockets: UnderlaySockets, wanted: UnderlayOffloads): UnderlaySockets;
   /** Resolves once packets flow. */
   startPath(options: DatapathOptions): Promise<PacketPath>;
   /** Gives the settings that were changed. */
@@ -41,17 +54,23 @@ export interface PacketPath {
   readonly offloads: WorkerOffloads;
   /** Resolves once all packets go by the new state. */
   update(state: ForwardingState): Promise<void>;
+  /** Resolves once all threads have ended. */
   stop(): Promise<void>;
+  /** After `stop`, if that takes too long. */
+  kill(): void;
+  readonly threads: readonly Beating[];
 }
 
 /** Linux, in the network namespace at the path `netns` or in this process's own. */
 export function linuxParts(where: InNetns = {}): UserspaceParts {
   return {
-    lockTun,
+    lockTun: (name) => lockTun(name),
     openTun: openTunDevice,
     closeTun: closeTunDevice,
+    switchTunOffloads,
     openSockets: openUnderlaySockets,
     closeSockets: ({ descriptors }) => closeUnderlaySockets(descriptors),
+    switchSocketOffloads: switchUnderlayOffloads,
     startPath: (options) => Datapath.start(options),
     enableForwarding: (families, underlayInterface) => enableForwarding(families, underlayInterface, where),
     configureTun: (network) => configureTun(network, where),

@@ -5,7 +5,8 @@
  */
 import { availableParallelism } from 'node:os';
 import { nodeAddress } from '../attachment/addresses.ts';
-import type { Config } from '../config/config.ts';
+import type { Clock } from '../clock.ts';
+import type { Config, OffloadSwitches } from '../config/config.ts';
 import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
 import { WarrenError } from '../errors.ts';
 import type { TunNetwork } from '../host/tun-network.ts';
@@ -14,7 +15,6 @@ import { sameAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import type { TunDevice } from '../tun/tun-device.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
 import type {
   DataPlane,
@@ -25,8 +25,10 @@ import type {
 } from './dataplane.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
+import { PacketIo } from './packet-io.ts';
+import { RunningPath } from './running-path.ts';
 import { Traffic } from './traffic.ts';
-import { closeTunnelSockets, openTunnelSockets, type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
+import { type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
 import type { PacketPath, UserspaceParts } from './userspace-parts.ts';
 
 export interface UserspaceOptions {
@@ -34,10 +36,13 @@ export interface UserspaceOptions {
   readonly underlay: Underlay;
   readonly parts: UserspaceParts;
   readonly log: Logger;
+  readonly clock: Clock;
   /** The packet path cannot go on. */
   readonly onFailure: (error: Error) => void;
   /** Somebody deleted the TUN device: `repair` makes it anew. */
   readonly onDeviceLost: () => void;
+  /** The report says otherwise than before whether packets flow. */
+  readonly onHealthChange: () => void;
 }
 
 export class UserspaceDataPlane implements DataPlane {
@@ -46,13 +51,13 @@ export class UserspaceDataPlane implements DataPlane {
   readonly #traffic: Traffic;
   readonly #table = new ForwardingTable();
   readonly #lock: TunLock;
+  readonly #io: PacketIo;
+  readonly #path: RunningPath;
   #underlay: Underlay;
   #mtu: number;
-  #sockets: TunnelSockets;
-  #tun: TunDevice;
-  #isTunLost = false;
-  #path: PacketPath | undefined;
   #subnets: readonly Prefix[] = [];
+  /** Whether the device is to be kept as it should be, and the packet path to run. */
+  #isActivated = false;
   #peers: readonly ForwardingPeer[] = [];
   /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
   #extraPrefixes: readonly Prefix[] = [];
@@ -63,24 +68,28 @@ export class UserspaceDataPlane implements DataPlane {
   /** Opens the TUN device and binds the underlay sockets. Throws a WarrenError that says what is missing. */
   constructor(options: UserspaceOptions) {
     this.#options = options;
-    const { config, underlay, parts } = options;
+    const { config, underlay, parts, clock, onHealthChange } = options;
     this.#workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
     this.#traffic = new Traffic(this.#workers);
     this.#underlay = underlay;
     this.#mtu = this.#mtuOn(underlay);
     this.#lock = parts.lockTun(config.tun.name);
     try {
-      this.#sockets = this.#openSockets(underlay);
-      try {
-        this.#tun = this.#openTun();
-      } catch (error) {
-        this.#closeSockets(this.#sockets);
-        throw error;
-      }
+      this.#io = new PacketIo({ config, underlay, parts, workers: this.#workers });
     } catch (error) {
       this.#lock.release();
       throw error;
     }
+    this.#path = new RunningPath({
+      clock,
+      start: () => this.#startPath(),
+      onChange: onHealthChange,
+      onLost: () => this.#replacePath(),
+      onStuck: (error) => {
+        this.#io.abandon();
+        options.onFailure(error);
+      },
+    });
   }
 
   get vtep(): Endpoint {
@@ -109,13 +118,15 @@ export class UserspaceDataPlane implements DataPlane {
       const families = new Set(config.cluster.podCidrs.map(({ range }) => range.family));
       const changed = await parts.enableForwarding(families, this.#underlay.interfaceName);
       if (changed.length > 0) log.info({ sysctls: changed.join(' ') }, 'forwarding is enabled');
-      const before = this.#subnets;
+      const before = { subnets: this.#subnets, isActivated: this.#isActivated };
       this.#subnets = subnets;
+      this.#isActivated = true;
       // A thread takes about as long to start as the host's commands take to run.
       const works = await Promise.allSettled([parts.configureTun(this.#network()), this.#loadTable()]);
       for (const work of works) {
         if (work.status === 'fulfilled') continue;
-        this.#subnets = before;
+        this.#subnets = before.subnets;
+        this.#isActivated = before.isActivated;
         throw work.reason;
       }
     });
@@ -138,16 +149,14 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#inTurn(async () => {
       const { parts } = this.#options;
       const network = this.#network();
-      const faults = this.#isTunLost ? undefined : await parts.inspectTun(network);
+      const faults = this.#io.isTunLost ? undefined : await parts.inspectTun(network);
       if (faults === undefined) {
-        await this.#stopPath();
-        this.#closeTun();
-        this.#tun = this.#openTun();
-        this.#isTunLost = false;
+        await this.#path.stop();
+        this.#io.reopenTun();
       }
       if (!this.#isActivated) return faults === undefined ? ['device'] : [];
       if (faults?.length !== 0) await parts.configureTun(network);
-      if (!this.#path) await this.#loadTable();
+      if (!this.#path.isRunning) await this.#loadTable();
       return faults ?? ['device'];
     });
   }
@@ -158,8 +167,8 @@ export class UserspaceDataPlane implements DataPlane {
       const before = { underlay: this.#underlay, mtu: this.#mtu };
       const sockets = sameAddress(underlay.address, before.underlay.address)
         ? undefined
-        : this.#openSockets(underlay);
-      const old = this.#sockets;
+        : this.#io.openSockets(underlay);
+      const old = this.#io.sockets;
       this.#underlay = underlay;
       this.#mtu = mtu;
       try {
@@ -167,8 +176,8 @@ export class UserspaceDataPlane implements DataPlane {
           await this.#options.parts.configureTun(this.#network());
         }
         if (sockets) {
-          await this.#stopPath();
-          this.#sockets = sockets;
+          await this.#path.stop();
+          this.#io.useSockets(sockets);
         }
         if (this.#isActivated) await this.#loadTable();
         else this.#setTable();
@@ -178,33 +187,55 @@ export class UserspaceDataPlane implements DataPlane {
         await this.#restore(old, sockets);
         throw error;
       }
-      if (sockets) this.#closeSockets(old);
+      if (sockets) this.#io.closeSockets(old);
+    });
+  }
+
+  switchOffloads(switches: OffloadSwitches): Promise<void> {
+    return this.#inTurn(async () => {
+      const before = this.#io.switches;
+      const wasRunning = this.#path.isRunning;
+      try {
+        this.#io.switchOffloads(switches);
+        const path: readonly (keyof OffloadSwitches)[] = ['udpSegment', 'coalesceTcp', 'coalesceUdp'];
+        if (!wasRunning || path.every((name) => switches[name] === before[name])) return;
+        await this.#path.stop();
+        await this.#loadTable();
+      } catch (error) {
+        await this.#switchBack(before, wasRunning);
+        throw error;
+      }
     });
   }
 
   async close(): Promise<void> {
     await this.#turn;
-    await this.#stopPath();
-    this.#closeTun();
-    this.#closeSockets(this.#sockets);
-    this.#lock.release();
+    try {
+      await this.#path.stop();
+    } finally {
+      this.#io.close();
+      this.#lock.release();
+    }
   }
 
   report(): DataPlaneReport {
     const { config } = this.#options;
-    const { coalesceTcp, coalesceUdp, checksum } = config.datapath.offload;
-    const { receivers, senders } = this.#sockets;
+    const { tun, sockets, switches, isTunLost } = this.#io;
+    const { receivers, senders } = sockets;
+    const { coalesceTcp, coalesceUdp, checksum } = switches;
+    const { isRunning, stuckWorkers, offloads } = this.#path;
     const wanted = { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp };
     return {
       type: 'userspace',
       device: config.tun.name,
-      isActive: this.#path !== undefined && !this.#isTunLost,
+      isActive: this.#subnets.length > 0 && isRunning && stuckWorkers === 0 && !isTunLost,
       overheadBytes: this.#overheadBytes,
       workers: this.#workers,
+      stuckWorkers,
       offloads: {
-        ...this.#tun.offloads,
+        ...tun.offloads,
         udpGro: receivers.offloads.udpGro,
-        ...(this.#path?.offloads ?? wanted),
+        ...(offloads ?? wanted),
         checksum,
       },
       totals: this.#traffic.totals(),
@@ -218,11 +249,6 @@ export class UserspaceDataPlane implements DataPlane {
 
   get #overheadBytes(): number {
     return vxlanGpeOverheadBytes(this.#underlay.address.family);
-  }
-
-  /** Whether the node has addresses, and packets are to flow. */
-  get #isActivated(): boolean {
-    return this.#subnets.length > 0;
   }
 
   /** One after the other, whatever became of the one before. */
@@ -276,8 +302,7 @@ export class UserspaceDataPlane implements DataPlane {
   async #loadTable(): Promise<void> {
     for (;;) {
       const refused = this.#setTable();
-      this.#path ??= await this.#startPath();
-      await this.#path.update(this.#table.state());
+      await this.#path.update(() => this.#table.state());
       const rested = this.#table.release();
       for (const index of rested) this.#traffic.clearVtep(index);
       if (refused.length > 0 && rested.length > 0) continue;
@@ -290,9 +315,9 @@ export class UserspaceDataPlane implements DataPlane {
   async #restore(old: TunnelSockets, opened: TunnelSockets | undefined): Promise<void> {
     const { parts, log } = this.#options;
     if (opened) {
-      await this.#stopPath();
-      this.#sockets = old;
-      this.#closeSockets(opened);
+      await this.#path.stop();
+      this.#io.useSockets(old);
+      this.#io.closeSockets(opened);
     }
     if (!this.#isActivated) return;
     try {
@@ -304,35 +329,25 @@ export class UserspaceDataPlane implements DataPlane {
     }
   }
 
-  #openTun(): TunDevice {
-    const { config, parts } = this.#options;
-    const { tso, uso } = config.datapath.offload;
-    return parts.openTun(config.tun.name, this.#workers, { tso, uso });
-  }
-
-  /** The device counts as lost from here on, and its descriptors are nobody's. */
-  #closeTun(): void {
-    this.#options.parts.closeTun(this.#tun);
-    this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
-    this.#isTunLost = true;
-  }
-
-  #openSockets(underlay: Underlay): TunnelSockets {
-    const { config, parts } = this.#options;
-    return openTunnelSockets(config, parts, underlay, this.#workers);
-  }
-
-  #closeSockets(sockets: TunnelSockets): void {
-    closeTunnelSockets(sockets, this.#options.parts);
+  /** After other switches could not be used. */
+  async #switchBack(before: OffloadSwitches, wasRunning: boolean): Promise<void> {
+    try {
+      this.#io.switchOffloads(before);
+      if (wasRunning && !this.#path.isRunning) await this.#loadTable();
+    } catch (error) {
+      // The next repair starts the path where there is none.
+      this.#options.log.error({ err: error }, 'could not go back to the offloads as they were; trying again');
+    }
   }
 
   #startPath(): Promise<PacketPath> {
     const { config, parts, log } = this.#options;
-    const { receivers, senders } = this.#sockets;
-    const { coalesceTcp, coalesceUdp } = config.datapath.offload;
+    const { tun, sockets, switches } = this.#io;
+    const { receivers, senders } = sockets;
+    const { coalesceTcp, coalesceUdp } = switches;
     return parts.startPath({
-      tunReadFds: this.#tun.readFds,
-      tunWriteFds: this.#tun.writeFds,
+      tunReadFds: tun.readFds,
+      tunWriteFds: tun.writeFds,
       socketFds: receivers.descriptors,
       sendFds: senders.descriptors,
       underlayFamily: this.#underlay.address.family,
@@ -346,16 +361,25 @@ export class UserspaceDataPlane implements DataPlane {
     });
   }
 
-  async #stopPath(): Promise<void> {
-    const path = this.#path;
-    this.#path = undefined;
-    await path?.stop();
+  /** A thread has not answered for so long that it is ended, and others take its place; or the agent cannot go on. */
+  #replacePath(): void {
+    const { log, onHealthChange, onFailure } = this.#options;
+    log.error('a packet path thread does not answer; replacing the packet path');
+    this.#inTurn(async () => {
+      if (!this.#path.isLost) return;
+      await this.#path.stop();
+      await this.#loadTable();
+      log.warn('the packet path was replaced');
+      onHealthChange();
+    }).catch((error) => {
+      if (error !== this.#path.stuck) onFailure(error);
+    });
   }
 
   /** A lost TUN device can be made anew; the rest ends the agent. */
   #onFailure(error: Error): void {
     if (error instanceof WarrenError && error.code === 'TUN_LOST') {
-      this.#isTunLost = true;
+      this.#io.tunLost();
       this.#options.onDeviceLost();
     } else this.#options.onFailure(error);
   }

@@ -17,6 +17,8 @@ export interface WorkerSettings {
   /** Outer IP, UDP and encapsulation headers, in bytes. */
   readonly overheadBytes: number;
   readonly counters: SharedArrayBuffer;
+  /** One int32 that the worker raises at each turn (heartbeat.ts). */
+  readonly turns: SharedArrayBuffer;
   /** What may be used; what then turns out not to work is reported back. */
   readonly offloads: WorkerOffloads;
 }

@@ -19,6 +19,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
   nsenter: 'util-linux',
   unshare: 'util-linux',
   nft: 'nftables',
+  'firewall-cmd': 'firewalld',
+  ip6tables: 'iptables',
+  'ip6tables-restore': 'iptables',
+  'iptables-restore': 'iptables',
   ping: 'iputils-ping',
   tee: 'coreutils',
 };
@@ -43,7 +47,7 @@ export class HostCommandError extends WarrenError {
   readonly stderr: string;
 
   constructor(command: string, exitCode: number | null, stderr: string, problem: string, cause: unknown) {
-    const hint = hintFor(stderr);
+    const hint = hintFor(command, stderr);
     super('HOST_COMMAND_FAILED', `\`${command}\` failed: ${problem}`, {
       ...(hint === undefined ? {} : { hint }),
       cause,
@@ -61,7 +65,7 @@ export class HostCommandError extends WarrenError {
 export function runCommand(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
   const whole = argvInNetns(options.netns, argv);
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  return new Promise((resolve, reject) => {
+  return new Promise<string>((resolve, reject) => {
     const child = execFile(
       whole[0]!,
       whole.slice(1),
@@ -87,6 +91,11 @@ export function runCommand(argv: readonly string[], options: CommandOptions = {}
     // A program that ends before it has read everything closes the pipe; its exit code tells the rest.
     child.stdin?.on('error', () => {});
     child.stdin?.end(options.stdin ?? '');
+  }).catch((error: unknown) => {
+    // execve(2): the program's file has capabilities that this process may not have. Node throws that at once.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
+    const reason = 'Operation not permitted';
+    throw new HostCommandError(whole.join(' '), null, reason, reason, error);
   });
 }
 
@@ -113,8 +122,11 @@ function meaning(stderr: string): string {
     .join('; ');
 }
 
-function hintFor(stderr: string): string | undefined {
+function hintFor(command: string, stderr: string): string | undefined {
   if (!/Operation not permitted|Permission denied/.test(stderr)) return undefined;
+  if (/(^| )ping /.test(command) && !/setns|reassociate to namespace/.test(stderr)) {
+    return 'ping needs root, and in a container the capability NET_RAW (cap_add).';
+  }
   if (/netns|setns|reassociate to namespace|unshare|mount/.test(stderr)) return NAMESPACE_HINT;
   return 'Run as root; in a container give it the capability NET_ADMIN (cap_add).';
 }

@@ -13,6 +13,9 @@ const ARGV = ['ip', '-json', 'monitor', 'link', 'address', 'route'];
 const TIED = ['setpriv', '--pdeathsig', 'KILL', '--'];
 const RESTART_MS = 1000;
 
+/** `stdout` is missing where the pipe could not be made, whatever Node's types say. */
+type Child = Omit<ChildProcessByStdio<null, Readable, null>, 'stdout'> & { readonly stdout?: Readable };
+
 export interface NetworkMonitorOptions extends InNetns {
   readonly onChange: () => void;
   readonly log: Logger;
@@ -20,7 +23,7 @@ export interface NetworkMonitorOptions extends InNetns {
 
 export class NetworkMonitor {
   readonly #options: NetworkMonitorOptions;
-  #child: ChildProcessByStdio<null, Readable, null> | undefined;
+  #child: Child | undefined;
   #restart: NodeJS.Timeout | undefined;
   #isStopped = false;
   #canTie = true;
@@ -31,18 +34,20 @@ export class NetworkMonitor {
 
   start(): void {
     if (this.#isStopped) return;
-    const { netns, onChange, log } = this.#options;
     const isTied = this.#canTie;
-    const [program, ...args] = argvInNetns(netns, isTied ? [...TIED, ...ARGV] : ARGV);
-    const child = spawn(program!, args, {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      env: { ...process.env, PATH: `${process.env.PATH ?? ''}:${SBIN}`, LC_ALL: 'C' },
-    });
+    let child: Child;
+    try {
+      child = this.#spawn(isTied);
+    } catch (error) {
+      // What this process lacks for a moment (descriptors, memory) says nothing about the programs.
+      this.#startLater(errorMessage(error));
+      return;
+    }
     this.#child = child;
     let hasSpoken = false;
-    child.stdout.on('data', () => {
+    child.stdout?.on('data', () => {
       hasSpoken = true;
-      onChange();
+      this.#options.onChange();
     });
     let hasEnded = false;
     const ended = (reason: string, wasKilled = false) => {
@@ -54,15 +59,29 @@ export class NetworkMonitor {
         this.#canTie = false;
         return this.start();
       }
-      log.warn({ reason }, '`ip monitor` ended; starting it again');
-      this.#restart = setTimeout(() => {
-        this.start();
-        // Whatever happened in between was not seen.
-        onChange();
-      }, RESTART_MS);
+      this.#startLater(reason);
     };
-    child.on('error', (error) => ended(errorMessage(error)));
+    // Without descriptors for its pipes there is no child, and no standard output: the error comes in a moment.
+    child.on('error', (error) => ended(errorMessage(error), child.stdout === undefined));
     child.on('exit', (code, signal) => ended(signal ?? `exit code ${code}`, signal !== null));
+  }
+
+  #spawn(isTied: boolean): Child {
+    const [program, ...args] = argvInNetns(this.#options.netns, isTied ? [...TIED, ...ARGV] : ARGV);
+    return spawn(program!, args, {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: { ...process.env, PATH: `${process.env.PATH ?? ''}:${SBIN}`, LC_ALL: 'C' },
+    });
+  }
+
+  #startLater(reason: string): void {
+    const { log, onChange } = this.#options;
+    log.warn({ reason }, '`ip monitor` ended; starting it again');
+    this.#restart = setTimeout(() => {
+      this.start();
+      // Whatever happened in between was not seen.
+      onChange();
+    }, RESTART_MS);
   }
 
   /** The process that watches; undefined between its end and its restart. */

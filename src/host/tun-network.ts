@@ -35,7 +35,7 @@ export interface TunNetwork {
 export async function configureTun(network: TunNetwork, where: InNetns = {}): Promise<void> {
   const { name } = network;
   await refuseRouterAdvertisements(name, where);
-  if (network.addresses.some((address) => address.family === 6)) {
+  if (network.podRanges.some(({ family }) => family === 6)) {
     // Docker turns IPv6 off for interfaces of a container whose own network has none.
     await setSysctls([`net/ipv6/conf/${name}/disable_ipv6`], '0', where);
   }
@@ -84,7 +84,7 @@ export async function inspectTun(network: TunNetwork, where: InNetns = {}): Prom
     if (!present.delete(`${formatAddress(address)}/${addressBits(address.family)}`)) faults.push('address');
   }
   // What is left is not ours.
-  for (const _stranger of present) faults.push('address');
+  for (const _foreign of present) faults.push('address');
   for (const { prefix, kind } of wantedRoutes(network)) {
     const isThere = routes.some(
       (route) =>

@@ -1,11 +1,11 @@
 /** Which of this host's addresses the other nodes reach it at, and the interface that has it. */
-import { lookup } from 'node:dns/promises';
 import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { type Family, formatAddress, type IpAddress, parseAddress, sameAddress } from '../ip/address.ts';
 import { prefixContains } from '../ip/prefix.ts';
 import type { InNetns } from './command.ts';
 import { type LinkAddresses, listAddresses, listRoutes, type Route, routeTo } from './ip.ts';
+import { hostLookup, type Lookup, seedAddresses } from './seed-addresses.ts';
 
 export interface Underlay {
   readonly address: IpAddress;
@@ -19,7 +19,11 @@ export interface Underlay {
  * first seed that resolves and is not this host, else of the default route.
  * Throws UNDERLAY_ADDRESS_MISSING (given, but not on this host) or UNDERLAY_ADDRESS_UNKNOWN (auto failed).
  */
-export async function resolveUnderlay(config: Config, where: InNetns = {}): Promise<Underlay> {
+export async function resolveUnderlay(
+  config: Config,
+  where: InNetns = {},
+  lookup: Lookup = hostLookup,
+): Promise<Underlay> {
   const own = await listAddresses(where);
   const given = config.underlay.address;
   if (given !== 'auto') {
@@ -36,7 +40,7 @@ export async function resolveUnderlay(config: Config, where: InNetns = {}): Prom
     config.cluster.podCidrs.some(({ range }) => prefixContains(range, address));
   const family = config.staticPeers[0]?.endpoint.address.family;
   const candidates = [
-    () => fromSeeds(config, own, family, where),
+    () => fromSeeds(config, own, family, where, lookup),
     () => fromDefaultRoute(own, family, where),
   ];
   for (const candidate of candidates) {
@@ -65,14 +69,14 @@ async function fromSeeds(
   own: readonly LinkAddresses[],
   family: Family | undefined,
   where: InNetns,
+  lookup: Lookup,
 ): Promise<IpAddress | undefined> {
-  for (const seed of config.cluster.seeds) {
-    for (const address of await resolve(seed.host)) {
-      if (family !== undefined && address.family !== family) continue;
-      if (linkWith(own, address) !== undefined) continue;
-      const source = (await routeTo(formatAddress(address), where))?.prefsrc;
-      if (source !== undefined) return parseAddress(source);
-    }
+  const hosts = config.cluster.seeds.map(({ host }) => host);
+  for await (const address of seedAddresses(hosts, lookup)) {
+    if (family !== undefined && address.family !== family) continue;
+    if (linkWith(own, address) !== undefined) continue;
+    const source = (await routeTo(formatAddress(address), where))?.prefsrc;
+    if (source !== undefined) return parseAddress(source);
   }
   return undefined;
 }
@@ -112,15 +116,6 @@ async function sourceOn(
 
 function isStable(info: LinkAddresses['addresses'][number]): boolean {
   return info.scope === 'global' && !info.temporary && !info.deprecated;
-}
-
-async function resolve(host: string): Promise<IpAddress[]> {
-  try {
-    return (await lookup(host, { all: true, verbatim: true })).map(({ address }) => parseAddress(address));
-  } catch {
-    // A seed that is not up yet may not resolve yet; it is tried again when joining.
-    return [];
-  }
 }
 
 function linkWith(own: readonly LinkAddresses[], address: IpAddress): LinkAddresses | undefined {

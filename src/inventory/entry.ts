@@ -2,8 +2,10 @@
  * One attachment as it travels: serialized once by its node, passed on byte for byte, so that its hash is the same
  * everywhere and fields that this version does not know survive.
  */
+
 import { createHash } from 'node:crypto';
 import { addressBytes } from '../ip/address.ts';
+import { ATTACHMENT_TEXT } from '../names.ts';
 import {
   addressField,
   bytesField,
@@ -22,15 +24,11 @@ import { entryType } from './proto.ts';
 export const MAX_ENTRIES = 4096;
 /** Of all entries of a node, serialized. */
 export const MAX_INVENTORY_BYTES = 2 * 1024 * 1024;
+/** Of an inventory: it goes into a protobuf uint32. */
+export const MAX_VERSION = 0xffff_ffff;
 /** Of one, serialized. */
 export const MAX_ENTRY_BYTES = 4096;
-/** A container id and an interface name have 80 characters. */
-export const MAX_ID_LENGTH = 128;
-/** A Kubernetes namespace and a pod's name have 317 characters. */
-export const MAX_NAME_LENGTH = 320;
-export const MAX_NETWORK_LENGTH = 128;
 export const MAX_ADDRESSES = 16;
-export const MAX_LABELS = 32;
 /** A Kubernetes label key with its prefix has 317 characters. */
 export const MAX_LABEL_KEY_LENGTH = 320;
 export const MAX_LABEL_VALUE_LENGTH = 256;
@@ -66,10 +64,10 @@ export function decodeEntry(bytes: Uint8Array): Decoded<StoredEntry> {
     check(bytes.length <= MAX_ENTRY_BYTES);
     const raw = entryType.decode(bytes) as unknown as Raw;
     const entry: InventoryEntry = {
-      id: textField(raw.id, 1, MAX_ID_LENGTH),
-      name: textField(raw.name, 1, MAX_NAME_LENGTH),
+      id: textField(raw.id, 1, ATTACHMENT_TEXT.maxId),
+      name: textField(raw.name, 1, ATTACHMENT_TEXT.maxName),
       addresses: listField(raw.addresses, MAX_ADDRESSES).map(addressField),
-      network: textField(raw.network, 0, MAX_NETWORK_LENGTH),
+      network: textField(raw.network, 0, ATTACHMENT_TEXT.maxNetwork),
       labels: labelsField(raw.labels),
     };
     return stored(entry, bytesField(bytes, 0, MAX_ENTRY_BYTES));
@@ -89,7 +87,7 @@ export function encodeEntry(
       ([key, value]) => isText(key, 1, MAX_LABEL_KEY_LENGTH) && isText(value, 0, MAX_LABEL_VALUE_LENGTH),
     )
     .sort(([a], [b]) => (a < b ? -1 : 1))
-    .slice(0, MAX_LABELS);
+    .slice(0, ATTACHMENT_TEXT.maxLabels);
   for (;;) {
     const bytes = serialized(entry, labels);
     if (bytes.length <= MAX_ENTRY_BYTES) {
@@ -116,7 +114,7 @@ function stored(entry: InventoryEntry, bytes: Uint8Array): StoredEntry {
 }
 
 function labelsField(value: unknown): Readonly<Record<string, string>> {
-  const labels = listField(value, MAX_LABELS).map((item) => {
+  const labels = listField(value, ATTACHMENT_TEXT.maxLabels).map((item) => {
     const raw = messageField(item);
     return [
       textField(raw.key, 1, MAX_LABEL_KEY_LENGTH),

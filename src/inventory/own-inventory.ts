@@ -1,9 +1,10 @@
 /** What this node has attached: changes are gathered for a moment and become one new version, which is announced. */
+
 import type { Clock, Timer, TimerGroup } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
 import type { InventoryMark } from '../membership/types.ts';
 import { ChangeLog } from './change-log.ts';
-import { encodeEntry, MAX_ENTRIES, MAX_INVENTORY_BYTES, type StoredEntry } from './entry.ts';
+import { encodeEntry, MAX_ENTRIES, MAX_INVENTORY_BYTES, MAX_VERSION, type StoredEntry } from './entry.ts';
 import type { InventoryEntry } from './inventory.ts';
 import { applied, type Difference, differenceOf, emptySnapshot, type Snapshot } from './snapshot.ts';
 import type { InventoryTiming } from './timing.ts';
@@ -24,7 +25,6 @@ export interface OwnInventoryOptions {
 
 /** Versions that are written to disk at once, ahead of their use. */
 export const VERSION_STEP = 1000;
-const MAX_VERSION = 0xffff_ffff;
 
 export class OwnInventory {
   readonly #options: OwnInventoryOptions;

@@ -1,4 +1,6 @@
 /** The messages of `inventory.pull` (proto/inventory.proto), every field checked. */
+
+import { ATTACHMENT_TEXT } from '../names.ts';
 import {
   bytesField,
   check,
@@ -12,7 +14,7 @@ import {
   rawId,
   textField,
 } from '../protobuf/fields.ts';
-import { decodeEntry, MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_ID_LENGTH, type StoredEntry } from './entry.ts';
+import { decodeEntry, MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_VERSION, type StoredEntry } from './entry.ts';
 import { pullPartType, pullRequestType } from './proto.ts';
 
 /** In one request. */
@@ -20,7 +22,6 @@ export const MAX_WANTS = 256;
 /** Entries of a part, serialized: a part is closed by the one that passes this. */
 const PART_BYTES = 16 * 1024;
 const MAX_REQUEST_BYTES = 32 * MAX_WANTS;
-const MAX_VERSION = 0xffff_ffff;
 
 export interface Want {
   readonly node: string;
@@ -123,7 +124,9 @@ export class PullAnswerReader {
         check(decoded.ok);
         return decoded.value;
       });
-      const deleted = listField(raw.deleted, MAX_ENTRIES).map((id) => textField(id, 1, MAX_ID_LENGTH));
+      const deleted = listField(raw.deleted, MAX_ENTRIES).map((id) =>
+        textField(id, 1, ATTACHMENT_TEXT.maxId),
+      );
       this.#open ??= { node, kind, version, entries: [], deleted: [] };
       const answer = this.#open;
       check(answer.node === node && answer.kind === kind && answer.version === version);

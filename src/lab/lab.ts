@@ -43,6 +43,8 @@ export interface LabOptions {
   readonly pods?: number | readonly string[];
   /** Family of the addresses that the agents talk through; every node has both. Default ipv4. */
   readonly underlay?: 'ipv4' | 'ipv6';
+  /** No IPv4 anywhere: not on the underlay, whose family is then ipv6, nor in the pod ranges; default false. */
+  readonly ipv6Only?: boolean;
   /** MTU of eth0, of all nodes or by node index; default 1500. */
   readonly mtuBytes?: number | readonly number[];
   /** Whether the nodes share a cluster key, made for this lab; default true. */
@@ -189,7 +191,7 @@ export class Lab {
     const number = FIRST_HOST_NUMBER + hosts.length;
     hosts.push(name);
     writeRecord(this.#record);
-    await attach({ lab: this.name, namespace, number, mtuBytes });
+    await attach({ lab: this.name, namespace, number, mtuBytes, ipv6Only: this.#record.ipv6Only });
     return new LabHost(name, namedNetnsPath(namespace), underlayAddresses(number));
   }
 
@@ -219,12 +221,24 @@ export class Lab {
     for (const [index, node] of this.nodes.entries()) {
       options.signal?.throwIfAborted();
       const mtuBytes = byIndex(options.mtuBytes, index) ?? DEFAULT_MTU_BYTES;
-      await attach({ lab: this.name, namespace: nodeNamespace(node.name), number: index + 1, mtuBytes });
+      await attach({
+        lab: this.name,
+        namespace: nodeNamespace(node.name),
+        number: index + 1,
+        mtuBytes,
+        ipv6Only: this.#record.ipv6Only,
+      });
     }
     const keyFile = options.sealed === false ? undefined : this.#generateKey();
     for (const [index, node] of this.nodes.entries()) {
       const pods = this.#record.nodes[index]?.pods ?? [];
-      const base = defaultNodeConfig(node, { nodes: this.nodes, family: this.underlay, pods, keyFile });
+      const base = defaultNodeConfig(node, {
+        nodes: this.nodes,
+        family: this.underlay,
+        ipv6Only: this.#record.ipv6Only,
+        pods,
+        keyFile,
+      });
       node.writeConfig(mergeConfig(base, options.config?.(node, this.nodes) ?? {}));
     }
   }
@@ -246,7 +260,8 @@ function newRecord(options: LabOptions): LabRecord {
   const pods = podNames(options.pods ?? 2);
   return {
     name,
-    underlay: options.underlay ?? 'ipv4',
+    underlay: options.ipv6Only === true ? 'ipv6' : (options.underlay ?? 'ipv4'),
+    ipv6Only: options.ipv6Only === true,
     owner: identifyProcess(process.pid) ?? null,
     nodes: Array.from({ length: nodes }, (_, index) => ({
       name: nodeName(name, index),

@@ -1,14 +1,14 @@
 /** The configuration file of a lab's node: what the lab decides, and what the caller puts over it. */
+import { DEFAULT_GOSSIP_PORT } from '../config/fields.ts';
 import type { LabNode, RawConfig } from './node.ts';
 
 /** The most seeds a node is given: enough that one of them is up. */
 const MAX_SEEDS = 3;
 
-const GOSSIP_PORT = 7946;
-
 export interface NodeConfigOptions {
   readonly nodes: readonly LabNode[];
   readonly family: 'ipv4' | 'ipv6';
+  readonly ipv6Only: boolean;
   readonly pods: readonly string[];
   readonly keyFile: string | undefined;
 }
@@ -19,17 +19,19 @@ export function defaultNodeConfig(node: LabNode, options: NodeConfigOptions): Ra
     .filter((other) => other !== node)
     .slice(0, MAX_SEEDS)
     .map(({ underlayAddress }) =>
-      options.family === 'ipv6' ? `[${underlayAddress}]:${GOSSIP_PORT}` : `${underlayAddress}:${GOSSIP_PORT}`,
+      options.family === 'ipv6'
+        ? `[${underlayAddress}]:${DEFAULT_GOSSIP_PORT}`
+        : `${underlayAddress}:${DEFAULT_GOSSIP_PORT}`,
     );
   return {
     node: { name: node.name, stateDir: `${node.folder}/state`, socket: node.socket },
     cluster: {
-      podCidrs: ['10.42.0.0/16', 'fd42::/48'],
-      nodePrefixLengths: [24, 64],
+      podCidrs: options.ipv6Only ? ['fd42::/48'] : ['10.42.0.0/16', 'fd42::/48'],
+      nodePrefixLengths: options.ipv6Only ? [64] : [24, 64],
       seeds,
       ...(options.keyFile === undefined ? {} : { keyFile: options.keyFile }),
     },
-    underlay: { address: node.underlayAddress, gossipPort: GOSSIP_PORT },
+    underlay: { address: node.underlayAddress, gossipPort: DEFAULT_GOSSIP_PORT },
     // With a key this must be written out: pod traffic itself is clear text.
     encapsulation: { type: 'vxlan-gpe' },
     staticPods: [...options.pods],

@@ -13,6 +13,7 @@ const processSchema = z.object({ pid: z.number().int().positive(), startTime: z.
 const recordSchema = z.object({
   name: z.string(),
   underlay: z.enum(['ipv4', 'ipv6']),
+  ipv6Only: z.boolean().default(false),
   /** The command or test that the lab lives and dies with; null once `lab up` has left it standing. */
   owner: processSchema.nullable(),
   nodes: z.array(

@@ -21,6 +21,8 @@ export interface Attachment {
   /** 1 to 254: the last part of its addresses, and the number of its bridge port. */
   readonly number: number;
   readonly mtuBytes: number;
+  /** Whether eth0 has no IPv4 address. */
+  readonly ipv6Only: boolean;
 }
 
 const IPV4_PREFIX_LENGTH = 24;
@@ -58,7 +60,7 @@ export async function createBridge(lab: string): Promise<void> {
 
 /** Makes a namespace with eth0 on the lab's bridge; its addresses are usable when this returns. */
 export async function attach(attachment: Attachment): Promise<void> {
-  const { lab, namespace, number, mtuBytes } = attachment;
+  const { lab, namespace, number, mtuBytes, ipv6Only } = attachment;
   const where = { netns: namedNetnsPath(namespace) };
   const port = `port${number}`;
   const mtu = String(mtuBytes);
@@ -71,7 +73,7 @@ export async function attach(attachment: Attachment): Promise<void> {
     [
       ['link', 'set', 'lo', 'up'],
       ['link', 'add', 'eth0', 'mtu', mtu, 'type', 'veth', ...peer],
-      ['addr', 'add', `${ipv4}/${IPV4_PREFIX_LENGTH}`, 'dev', 'eth0'],
+      ...(ipv6Only ? [] : [['addr', 'add', `${ipv4}/${IPV4_PREFIX_LENGTH}`, 'dev', 'eth0']]),
       ['addr', 'add', `${ipv6}/${IPV6_PREFIX_LENGTH}`, 'dev', 'eth0', 'nodad'],
       ['link', 'set', 'eth0', 'up'],
     ],

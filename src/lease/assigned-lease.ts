@@ -106,7 +106,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
    */
   start(): void {
     const stored = this.#options.store.load();
-    // A claim that did not settle was nobody's word; it is of a time when this node leased by gossip.
+    // A stored claim that never settled binds nobody; it is of a time when this node leased by gossip.
     if (stored?.state === 'active') {
       this.#index = this.#space.indexOf(stored.prefixes);
       const isKept = this.#wanted === undefined || this.#options.hasPods();
@@ -241,7 +241,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
       return;
     }
     logger.info({ subnet: formatSubnet(this.#prefixesOf(index)) }, 'a subnet was assigned');
-    // Not active before it is known whether somebody else has it; nobody is told of the moment between.
+    // It is not active until it is known whether another node has it; that state is not announced.
     this.#status = 'joining';
     this.#announce();
   }
@@ -254,7 +254,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     this.#options.logger.error(this.problems()[0] ?? 'lease lost');
   }
 
-  /** A rival is not gone the moment that somebody says so: it gets the time to say that it is there. */
+  /** A rival that is reported dead keeps its claim for a while, so that it can refute that. */
   #resume(): void {
     const now = this.#clock.now();
     this.#unrivalledSinceMs ??= now;

@@ -1,6 +1,6 @@
 /**
- * Every node's claim as membership tells it, judged by the conflict rule: whose a subnet is, which are taken, and who
- * stands in the way of this node's own claim. The same for every LeaseSource, so that nodes which get their subnets in
+ * Every node's claim as membership reports it, and the conflict rule applied to them: who owns a subnet, which are
+ * taken, and who is in conflict with this node's own claim. Every LeaseSource uses it, so that nodes that get theirs in
  * different ways agree on all of them.
  */
 import type { Membership } from '../membership/membership.ts';
@@ -86,7 +86,7 @@ export class ClusterClaims {
     return Math.max(0, ...sameSubnet.map(({ reclaims }) => reclaims + 1));
   }
 
-  /** Reachable nodes whose claims are no subnets of the ranges here: somebody is configured differently. */
+  /** Reachable nodes whose claims are not in this node's ranges: their configuration differs from this node's. */
   misfits(): IndexedClaim[] {
     return [...this.#index.claims()].filter((claim) => claim.index === undefined && claim.isReachable);
   }

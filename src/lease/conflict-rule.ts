@@ -2,7 +2,7 @@
  * Who has a subnet that two nodes claim. Every node computes this alike from the nodes' own signed claims:
  *
  *   1. A claim with pods in it wins over one without: the one without can move, and no pod notices.
- *   2. An active lease wins over a claim that has yet to settle: whoever comes late makes way.
+ *   2. An active lease wins over a claim that has yet to settle: the later one gives way.
  *   3. The one with more reclaims wins: it was given the subnet after the other's lease had run out.
  *   4. The older wins, counted from the start of the run of the agent that made it.
  *   5. The smaller node id wins.
@@ -15,7 +15,7 @@
  * long after (membership/timing.ts, memoryMs). When the former owner returns, be it after a year and never
  * restarted, its claim is the lower one.
  *
- * A partition that outlasts leaseTtl has two sides, and each lets the other's leases run out: nobody in it can
+ * A partition that outlasts leaseTtl has two sides, and each lets the other's leases run out: no node in it can
  * tell whether it is the others that are away. What follows from that is kept to the subnets that were taken
  * meanwhile. Everyone else has the lease it had, with nothing to claim anew: were every expiry to void the claims
  * of its node, as `warren forget` does, then one node that was cut off for too long would void the leases of the

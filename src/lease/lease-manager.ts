@@ -236,7 +236,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
     else this.#resume();
   }
 
-  /** A rival is not gone the moment that somebody says so: it gets the time to say that it is there. */
+  /** A rival that is reported dead keeps its claim for a while, so that it can refute that. */
   #resume(): void {
     const now = this.#clock.now();
     this.#unrivalledSinceMs ??= now;

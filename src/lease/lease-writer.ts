@@ -29,7 +29,7 @@ export class LeaseWriter {
     return this.#write(() => this.#options.store.save(lease));
   }
 
-  /** A lease that stays on the disk is asked for again after a restart, which harms nobody: tried while `isWanted`. */
+  /** A lease that stays on the disk is only asked for again after a restart: retried while `isWanted`, no longer. */
   clear(isWanted: () => boolean): void {
     if (this.#write(() => this.#options.store.clear())) return;
     this.#options.timers.after(this.#options.retryMs, () => {

@@ -1,6 +1,6 @@
 /**
- * What a lease waits for: news to get around, a rival to speak up, the disk to take a write. It waits for one thing at
- * a time; whatever comes next takes the place of what was waited for.
+ * What a lease waits for: that its claim has spread, that a rival may have answered, that a write reaches the disk. It
+ * waits for one of them at a time; a new wait replaces the one before.
  */
 import type { Clock, Timer, TimerGroup } from '../clock.ts';
 import type { Membership } from '../membership/membership.ts';

@@ -20,6 +20,8 @@ export const GOSSIP_COUNTERS = [
   'pushPulls',
   'pushPullsFailed',
   'pushPullsSame',
+  /** From an address that is not in `underlay.allowFrom`: datagrams and connections that were not looked at. */
+  'refusedAddress',
   /** Frames: too short, not ours, another version or kind. */
   'refusedShort',
   'refusedMagic',
@@ -35,10 +37,12 @@ export const GOSSIP_COUNTERS = [
   'refusedCluster',
   /** Received before, or too long ago to tell. */
   'refusedReplay',
-  /** Of no member's present run: answered, and not believed. */
+  /** From a session that is no member's present one: answered, but not applied. */
   'refusedSession',
   /** Records that are void since their node was forgotten. */
   'refusedForgotten',
+  /** Records of a second agent under one key, while its node is in quarantine. */
+  'refusedTwin',
   /** Frames out of order in a stream. */
   'refusedStream',
   /** Messages: not protobuf, a field out of its bounds, a signature that does not hold. */

@@ -3,8 +3,9 @@
  * counts, and so it is with the primary. Merging is commutative, associative and idempotent, so all nodes end
  * with the same keys, whatever order the news comes in.
  *
- * Keys of a node's own key file that no command has touched are not in it; they are its own affair.
+ * Keys of a node's own key file that no command has touched are not in it; they are not shared.
  */
+
 import { createHash } from 'node:crypto';
 import {
   bytesField,
@@ -14,6 +15,7 @@ import {
   listField,
   messageField,
   type Raw,
+  UINT32_MAX,
 } from '../protobuf/fields.ts';
 
 export const KEY_BYTES = 32;
@@ -27,7 +29,6 @@ export const MAX_KEYS = 8;
 export const MAX_REMOVED = 1024;
 /** As many as fit a datagram. */
 const LATEST_REMOVED = 24;
-const UINT32_MAX = 0xffff_ffff;
 
 export interface ClusterKey {
   /** First 8 bytes of the key's SHA-256, hexadecimal. */

@@ -32,6 +32,11 @@ export function loadKeyRing(path: string, logger: Logger): KeyRing {
   } catch (error) {
     throw unreadable(path, error);
   }
+  if (text.trim() === '') {
+    throw new WarrenError('KEY_FILE', `the cluster key file ${path} is empty`, {
+      hint: `Copy the key file of another node there. For a new cluster: rm ${path} && warren key generate -o ${path}`,
+    });
+  }
   return parseKeyRing(text, path);
 }
 
@@ -51,13 +56,15 @@ export function parseKeyRing(text: string, source: string): KeyRing {
     }
     keys.push(new Uint8Array(key));
   }
-  if (keys.length === 0 || keys.length > MAX_KEYS) {
+  if (keys.length === 0) {
+    throw new WarrenError('KEY_INVALID', `${source} has no key in it`, {
+      hint: 'Make one with: warren key generate',
+    });
+  }
+  if (keys.length > MAX_KEYS) {
     throw new WarrenError(
       'KEY_INVALID',
-      `${source} holds ${keys.length} keys; 1 to ${MAX_KEYS} are possible`,
-      {
-        hint: 'Make one with: warren key generate',
-      },
+      `${source} holds ${keys.length} keys; at most ${MAX_KEYS} are possible`,
     );
   }
   return { keys };

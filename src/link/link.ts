@@ -2,13 +2,17 @@
  * Messages to frames and back: sealing, replay protection, the frame order of streams, counting. Everything
  * above this file deals in whole messages from nodes that hold the cluster's key; what is in them is not looked at.
  */
+import type { IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
+import { type Prefix, prefixContains } from '../ip/prefix.ts';
 import { FRAME_COUNTER, type GossipCounters } from './counters.ts';
 import type { Deadlines } from './deadline.ts';
 import { pack } from './packing.ts';
 import { PeerRefusedError } from './peer-refused.ts';
 import { ReplayGuard } from './replay-guard.ts';
-import { type ClusterKeyBytes, receiverOf, type Sealer } from './seal.ts';
+import type { ClusterKeyBytes, Sealer } from './seal.ts';
+import type { Sessions } from './sessions.ts';
+import type { Origin } from './stream-admission.ts';
 import { type Peer, receiver, StreamClient, type StreamHandler } from './stream-client.ts';
 import { MAX_STREAM_BYTES, readMessages, type StreamContext } from './stream-context.ts';
 import { type CallAcceptor, type StreamReader, StreamServer } from './stream-server.ts';
@@ -39,10 +43,14 @@ export interface LinkHandlers {
 export interface LinkOptions {
   readonly transport: Transport;
   readonly sealer: Sealer;
-  /** Of this run of the agent (seal.ts). */
-  readonly session: string;
+  /** Of this run of the agent. */
+  readonly sessions: Sessions;
   readonly counters: GossipCounters;
   readonly streamTimeoutMs: number;
+  /** Whether a member that is known has this address. */
+  readonly isMemberAddress?: (address: IpAddress) => boolean;
+  /** Nothing from elsewhere is looked at; absent: all are heard. */
+  readonly allowFrom?: readonly Prefix[] | undefined;
   /** The id of the member that runs under this session now. */
   readonly memberOf: (session: string) => string | undefined;
   /** Something was thrown while a frame was handled. What others send must never end the agent. */
@@ -56,13 +64,12 @@ export class Link {
   readonly #server: StreamServer;
   #handlers: LinkHandlers | undefined;
   #calls: CallAcceptor | undefined;
-  #datagramNumber = 0;
 
   constructor(options: LinkOptions) {
     this.#options = options;
-    const { sealer, session, counters, transport } = options;
+    const { sealer, sessions, counters, transport } = options;
     const guarded: StreamContext['guarded'] = (work, otherwise) => this.#guarded(work, otherwise);
-    const context = { sealer, session, counters, guarded };
+    const context = { sealer, sessions, counters, guarded };
     this.#client = new StreamClient(context, transport);
     this.#server = new StreamServer(context, {
       stream: (from) => this.#handlers?.stream(from),
@@ -70,9 +77,14 @@ export class Link {
     });
   }
 
-  /** Of this run of the agent. */
+  /** What this node seals under now. */
   get session(): string {
-    return this.#options.session;
+    return this.#options.sessions.id;
+  }
+
+  /** Whether a session is this run's: the present one, or the one before that others may still name. */
+  isOwnSession(session: string): boolean {
+    return this.#options.sessions.isOwn(session);
   }
 
   /** The room for packed messages in one datagram. */
@@ -87,6 +99,7 @@ export class Link {
         this.#guarded(() => this.#receiveDatagram(from, bytes), undefined);
       },
       accept: (from, responder) => this.#server.accept(from, responder),
+      origin: (address) => this.#origin(address),
     });
   }
 
@@ -105,9 +118,15 @@ export class Link {
    * key, or under `key`.
    */
   send(to: Peer, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
-    const { transport, sealer, session, counters } = this.#options;
-    const number = ++this.#datagramNumber;
-    const header = { kind: 'datagram', last: true, session, receiver: receiver(to), number } as const;
+    const { transport, sealer, sessions, counters } = this.#options;
+    const { session, number } = sessions.next('datagram');
+    const header = {
+      kind: 'datagram',
+      last: true,
+      session: session.id,
+      receiver: receiver(to),
+      number,
+    } as const;
     const frame = sealer.seal(header, pack(messages), { key });
     counters.add('sentDatagrams');
     counters.add('sentBytes', frame.length);
@@ -164,8 +183,25 @@ export class Link {
     }
   }
 
+  #isAllowed(address: IpAddress): boolean {
+    return this.#options.allowFrom?.some((prefix) => prefixContains(prefix, address)) ?? true;
+  }
+
+  #origin(address: IpAddress): Origin {
+    const { counters, isMemberAddress } = this.#options;
+    if (!this.#isAllowed(address)) {
+      counters.add('refusedAddress');
+      return 'outside';
+    }
+    return this.#guarded(() => isMemberAddress?.(address), false) ? 'member' : 'stranger';
+  }
+
   #receiveDatagram(from: Endpoint, bytes: Uint8Array): void {
-    const { sealer, counters } = this.#options;
+    const { sealer, sessions, counters } = this.#options;
+    if (!this.#isAllowed(from.address)) {
+      counters.add('refusedAddress');
+      return;
+    }
     counters.add('receivedDatagrams');
     counters.add('receivedBytes', bytes.length);
     const opened = sealer.open(bytes);
@@ -184,11 +220,18 @@ export class Link {
       counters.add('refusedReplay');
       return;
     }
-    const id = this.#options.memberOf(session);
     // Recorded frames are for another run, or for another node.
-    const isAddressed = !sealer.sealed || header.receiver === receiverOf(this.#options.session);
-    const isCurrent = !sealer.sealed || (isAddressed && id !== undefined);
-    const sender: Sender = { gossip: from, session, id, isAddressed, isCurrent, key: opened.key };
-    readMessages(counters, payload, (message) => this.#handlers?.datagram(sender, message));
+    const isAddressed = !sealer.sealed || sessions.isReceiver(header.receiver);
+    const identify = (): Sender => {
+      const id = this.#options.memberOf(session);
+      const isCurrent = !sealer.sealed || (isAddressed && id !== undefined);
+      return { gossip: from, session, id, isAddressed, isCurrent, key: opened.key };
+    };
+    let sender = identify();
+    readMessages(counters, payload, (message) => {
+      this.#handlers?.datagram(sender, message);
+      // The first message may have been what tells who the sender is.
+      if (sender.id === undefined) sender = identify();
+    });
   }
 }

@@ -21,17 +21,18 @@
  * 6 answer (rpc/). L: last frame of a stream's direction. S: sealed.
  * number: of a datagram, its number in the session; of a stream's frame, 2^16 times the number of the request,
  * response, call or answer in the session, plus the frame's index.
- * session: 8 random bytes per run of an agent, the first four not all zero.
+ * session: 8 random bytes, the first four not all zero; a run of an agent has one at a time.
  * receiver: the first four bytes of the session of the run that the frame is for, as far as the sender knows it;
  * zero where it does not.
  *
  * Sealed: AES-256-GCM. Each session has a key of its own for each cluster key:
  *   HKDF-Expand(cluster key, "warren gossip 1\n" || session || cluster name, 32)       (RFC 5869 section 2.3)
  * so a number that is never used twice is nonce enough: kind (1 byte), five zero bytes, number. The header is
- * associated data, and in a response or answer the number and session of what is answered after it. A session that
- * has used up its numbers sends no more; no cluster gets there.
+ * associated data, and in a response or answer the number and session of what is answered after it. A run begins
+ * another session now and then, and at once where its numbers may have gone back (sessions.ts).
  */
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
 import type { KeyRing } from './key-ring.ts';
 
 export const FRAME_KIND = { datagram: 1, request: 2, response: 3, refusal: 4, call: 5, answer: 6 } as const;
@@ -120,12 +121,35 @@ export type ClusterKeyBytes = Uint8Array;
 
 const KIND_NAMES = [undefined, 'datagram', 'request', 'response', 'refusal', 'call', 'answer'] as const;
 
-/** A session for a new run of an agent. */
-export function newSession(): string {
+/**
+ * A new session, for a run of an agent or a part of it. The generator of this process is not enough: a machine that is
+ * put back twice to one snapshot would get the same "new" session twice from it. So the kernel's goes in as well, which
+ * is seeded anew where there is a generation id, and the date, which is another each time.
+ */
+export function newSession(wallTimeMs = Date.now()): string {
   for (;;) {
-    const session = randomBytes(SESSION_BYTES).toString('hex');
+    const session = createHash('sha256')
+      .update(randomBytes(32))
+      .update(kernelRandom())
+      .update(String(wallTimeMs))
+      .digest('hex')
+      .slice(0, 2 * SESSION_BYTES);
     if (receiverOf(session) !== 0) return session;
   }
+}
+
+function kernelRandom(): Uint8Array {
+  const bytes = new Uint8Array(32);
+  let fd: number | undefined;
+  try {
+    fd = openSync('/dev/urandom', 'r');
+    readSync(fd, bytes);
+  } catch {
+    // No such device in this sandbox: the rest must do.
+  } finally {
+    if (fd !== undefined) closeSync(fd);
+  }
+  return bytes;
 }
 
 /** What a frame for the run under this session names as its receiver: an unsigned 32-bit number. */

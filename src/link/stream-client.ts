@@ -2,7 +2,7 @@
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import { FRAME_COUNTER } from './counters.ts';
 import type { Deadlines } from './deadline.ts';
-import { FRAMES_PER_STREAM, FrameOrder } from './frame-order.ts';
+import { FrameOrder } from './frame-order.ts';
 import { PeerRefusedError } from './peer-refused.ts';
 import { receiverOf } from './seal.ts';
 import { readMessages, type StreamContext, StreamWriter } from './stream-context.ts';
@@ -35,8 +35,6 @@ export interface StreamHandler {
 export class StreamClient {
   readonly #context: StreamContext;
   readonly #transport: Transport;
-  /** Streams of each kind that were opened so far. */
-  readonly #opened = { request: 0, call: 0 };
 
   constructor(context: StreamContext, transport: Transport) {
     this.#context = context;
@@ -49,9 +47,10 @@ export class StreamClient {
     { kind, deadlines, limitBytes }: StreamOptions,
     handler: StreamHandler,
   ): Exchange {
-    const { sealer, session, counters, guarded } = this.#context;
-    const number = ++this.#opened[kind] * FRAMES_PER_STREAM;
-    const writer = new StreamWriter(this.#context, { kind, session, receiver: receiver(to), number });
+    const { sealer, sessions, counters, guarded } = this.#context;
+    const { session: own, number } = sessions.next(kind);
+    const session = own.id;
+    const writer = new StreamWriter(this.#context, own, { kind, receiver: receiver(to), number });
     const frames = writer.seal(messages, true);
     counters.add('sentStreams');
     const order = new FrameOrder(ANSWERED_BY[kind]);

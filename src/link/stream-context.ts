@@ -9,11 +9,11 @@ import {
   MAX_FRAME_BYTES,
   type Sealer,
 } from './seal.ts';
+import type { Session, Sessions } from './sessions.ts';
 
 export interface StreamContext {
   readonly sealer: Sealer;
-  /** Of this run of the agent. */
-  readonly session: string;
+  readonly sessions: Sessions;
   readonly counters: GossipCounters;
   /** Runs what handles others' bytes: what is thrown is a bug, and ends nothing but the stream. */
   readonly guarded: <T, U>(work: () => T, otherwise: U) => T | U;
@@ -25,13 +25,21 @@ export const MAX_STREAM_BYTES = 16 * 1024 * 1024;
 /** Seals one direction of a stream, frame after frame. */
 export class StreamWriter {
   readonly #context: StreamContext;
-  readonly #header: Omit<FrameHeader, 'last'>;
+  readonly #header: Omit<FrameHeader, 'last' | 'session'>;
+  readonly #session: Session;
   #index = 0;
 
   /** `header.number` is the first frame's. */
-  constructor(context: StreamContext, header: Omit<FrameHeader, 'last'>) {
+  constructor(context: StreamContext, session: Session, header: Omit<FrameHeader, 'last' | 'session'>) {
     this.#context = context;
+    this.#session = session;
     this.#header = header;
+  }
+
+  /** Nothing more may be sealed under its session: the stream cannot go on. */
+  get isVoid(): boolean {
+    this.#context.sessions.look();
+    return this.#session.isVoid;
   }
 
   /** Frames that it has sealed so far. */
@@ -51,7 +59,8 @@ export class StreamWriter {
     return groups.map((payload, at) => {
       const last = isEnd && at === groups.length - 1;
       const number = this.#header.number + this.#index++;
-      const frame = sealer.seal({ ...this.#header, last, number }, payload, options);
+      const header = { ...this.#header, session: this.#session.id, last, number };
+      const frame = sealer.seal(header, payload, options);
       counters.add('sentStreamBytes', frame.length);
       return frame;
     });

@@ -1,6 +1,6 @@
 /**
- * The accepting end of streams. A request of the gossip is answered as soon as it is complete; a call is handed to
- * whoever serves calls (rpc/), who answers when and for as long as it has something to say.
+ * The accepting end of streams. A gossip request is answered as soon as it is complete; a call is handed to the handler
+ * of calls (rpc/), which answers in as many frames as it needs and takes its time.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { FRAME_COUNTER } from './counters.ts';
@@ -50,7 +50,7 @@ export type CallAcceptor = (from: Endpoint, answer: Answer) => CallReader;
 
 export interface StreamServerHandlers {
   readonly stream: (from: Endpoint) => StreamReader | undefined;
-  /** Undefined where nobody serves calls. */
+  /** Undefined where calls are not served. */
   readonly call: () => CallAcceptor | undefined;
 }
 
@@ -64,8 +64,6 @@ export class StreamServer {
   readonly #handlers: StreamServerHandlers;
   readonly #requestReplays = new ReplayGuard();
   readonly #callReplays = new ReplayGuard();
-  /** Streams of each kind that were answered so far. */
-  readonly #answered = { response: 0, answer: 0 };
 
   constructor(context: StreamContext, handlers: StreamServerHandlers) {
     this.#context = context;
@@ -97,7 +95,8 @@ export class StreamServer {
     from: Endpoint,
     responder: Responder,
   ): Begun | { readonly refusal: RefusalCode } {
-    const { sealer, session, counters } = this.#context;
+    const { sealer, sessions, counters } = this.#context;
+    sessions.look();
     const refused = (counter: 'refusedStream' | 'refusedSession' | 'refusedReplay', refusal: RefusalCode) => {
       counters.add(counter);
       return { refusal };
@@ -107,20 +106,18 @@ export class StreamServer {
       return refused('refusedStream', 'invalid');
     }
     // Recorded frames are for another run, or for another node.
-    if (sealer.sealed && first.receiver !== receiverOf(session)) return refused('refusedSession', 'session');
+    if (sealer.sealed && !sessions.isReceiver(first.receiver)) return refused('refusedSession', 'session');
     const number = first.number / FRAMES_PER_STREAM;
     const replays = kind === 'call' ? this.#callReplays : this.#requestReplays;
     if (sealer.sealed && !replays.accept(first.session, number)) {
       return refused('refusedReplay', kind === 'call' ? 'replayed' : 'invalid');
     }
     const answerKind = kind === 'call' ? 'answer' : 'response';
-    const answer = () =>
-      new StreamWriter(this.#context, {
-        kind: answerKind,
-        session,
-        receiver: receiverOf(first.session),
-        number: ++this.#answered[answerKind] * FRAMES_PER_STREAM,
-      });
+    const answer = () => {
+      const { session, number } = sessions.next(answerKind);
+      const header = { kind: answerKind, receiver: receiverOf(first.session), number } as const;
+      return new StreamWriter(this.#context, session, header);
+    };
     if (kind === 'request') {
       const reader = this.#handlers.stream(from);
       if (!reader) return refused('refusedStream', 'invalid');
@@ -140,19 +137,23 @@ export class StreamServer {
       writer ??= answer();
       return writer.seal(messages, isEnd, { key: keyOfCall, request: first });
     };
+    const isOver = () => writer !== undefined && (writer.frames >= MAX_ANSWER_FRAMES || writer.isVoid);
     const reader = accept(from, {
       write: (messages) => {
-        if (writer && writer.frames >= MAX_ANSWER_FRAMES) {
+        if (isOver()) {
           responder.abort();
           reader.closed();
           return false;
         }
         return responder.write(sealed(messages, false));
       },
-      end: (messages) => responder.end(sealed(messages, true)),
+      end: (messages) => {
+        if (writer?.isVoid) responder.abort();
+        else responder.end(sealed(messages, true));
+      },
       refuse: (code) => {
         counters.add('refusedStream');
-        responder.end([code === 'session' ? refusalFrame(code, session) : refusalFrame(code)]);
+        responder.end([code === 'session' ? refusalFrame(code, sessions.id) : refusalFrame(code)]);
       },
       keep: (deadlines) => responder.keep(deadlines),
     });
@@ -218,12 +219,16 @@ class ServedStream implements InboundStream {
       if ('refusal' in begun) {
         const { refusal } = begun;
         this.#end([
-          refusal === 'session' ? refusalFrame(refusal, this.#context.session) : refusalFrame(refusal),
+          refusal === 'session' ? refusalFrame(refusal, this.#context.sessions.id) : refusalFrame(refusal),
         ]);
         return;
       }
       this.#begun = begun;
       this.#order = new FrameOrder(header.kind);
+      if (!this.#responder.proven()) {
+        this.#end([refusalFrame('busy')]);
+        return;
+      }
     }
     const begun = this.#begun;
     const isNext = !this.#isComplete && this.#streamBytes <= begun.maxBytes && this.#order?.isNext(header);

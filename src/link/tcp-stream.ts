@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { realClock } from '../clock.ts';
 import { Deadline, type Deadlines } from './deadline.ts';
 import { FrameReader, writeFrames } from './frame-stream.ts';
+import { type Place, PROOF_MS } from './stream-admission.ts';
 import { type InboundStream, QUEUE_BYTES, type Responder } from './transport.ts';
 
 /** A peer whose host has died is noticed after this and a few retries of the kernel. */
@@ -10,19 +11,23 @@ const KEEP_ALIVE_MS = 15_000;
 
 export class TcpStream implements Responder {
   readonly #socket: Socket;
-  readonly #onKept: () => void;
+  readonly #deadlines: Deadlines;
+  readonly #place: Place;
   #deadline: Deadline;
   #inbound: InboundStream | undefined;
   #isEnded = false;
   #isKept = false;
+  #isProven = false;
 
-  /** Owns the socket from now on. `onKept`: it no longer waits for a first answer. */
-  constructor(socket: Socket, deadlines: Deadlines, onKept: () => void) {
+  /** Owns the socket and its place from now on. `deadlines` run from when the other side has proven itself. */
+  constructor(socket: Socket, deadlines: Deadlines, place: Place) {
     this.#socket = socket;
-    this.#onKept = onKept;
-    this.#deadline = new Deadline(realClock, deadlines, () => socket.destroy());
+    this.#deadlines = deadlines;
+    this.#place = place;
+    this.#deadline = new Deadline(realClock, { idleMs: PROOF_MS, totalMs: PROOF_MS }, () => socket.destroy());
     socket.on('close', () => {
       this.#deadline.cancel();
+      this.#place.release();
       const inbound = this.#isEnded ? undefined : this.#inbound;
       this.#isEnded = true;
       inbound?.closed();
@@ -52,6 +57,14 @@ export class TcpStream implements Responder {
     });
   }
 
+  proven(): boolean {
+    if (this.#isEnded || this.#isProven) return true;
+    if (!this.#place.proven()) return false;
+    this.#isProven = true;
+    this.#setDeadline(this.#deadlines);
+    return true;
+  }
+
   write(frames: readonly Uint8Array[]): boolean {
     const socket = this.#socket;
     if (this.#isEnded || socket.destroyed) return false;
@@ -59,7 +72,7 @@ export class TcpStream implements Responder {
       socket.destroy();
       return false;
     }
-    // Idle is who takes nothing of what waits; while a question takes its time to be answered, nobody is.
+    // A stream is idle if its peer reads nothing of what waits to be sent. Waiting for an answer does not count.
     if (socket.writableLength === 0) this.#deadline.hold(false);
     socket.write(writeFrames(frames), () => this.#deadline.hold(socket.writableLength === 0));
     return socket.writableLength < QUEUE_BYTES;
@@ -80,10 +93,14 @@ export class TcpStream implements Responder {
   keep(deadlines: Deadlines): void {
     if (this.#isEnded) return;
     this.#isKept = true;
-    this.#deadline.cancel();
-    this.#deadline = new Deadline(realClock, deadlines, () => this.#socket.destroy());
+    this.#setDeadline(deadlines);
     this.#deadline.hold(true);
     this.#socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    this.#onKept();
+    this.#place.release();
+  }
+
+  #setDeadline(deadlines: Deadlines): void {
+    this.#deadline.cancel();
+    this.#deadline = new Deadline(realClock, deadlines, () => this.#socket.destroy());
   }
 }

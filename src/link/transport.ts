@@ -5,8 +5,10 @@
  * Callbacks, not promises: the protocol reacts within one turn of the event loop, and a simulated cluster
  * runs without waiting for microtasks.
  */
+import type { IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Deadlines } from './deadline.ts';
+import type { Origin } from './stream-admission.ts';
 
 /** A datagram larger than this may be cut in pieces on the underlay: 1500 less IPv6 and UDP, with some room. */
 export const MAX_DATAGRAM_BYTES = 1400;
@@ -37,6 +39,8 @@ export interface TransportHandlers {
   datagram(from: Endpoint, bytes: Uint8Array): void;
   /** Another node opened a stream; `responder` answers it. */
   accept(from: Endpoint, responder: Responder): InboundStream;
+  /** Whose address that is; asked before anything of a stream is looked at. Absent: all are strangers. */
+  origin?(address: IpAddress): Origin;
 }
 
 /** What the accepting side is told of a stream. Nothing more is called once it was ended or aborted. */
@@ -51,6 +55,11 @@ export interface InboundStream {
 
 /** How the accepting side answers: at once or over time. Calls after the end do nothing. */
 export interface Responder {
+  /**
+   * The other side has shown that it has the cluster's key: until then a stream is cut soon (stream-admission.ts).
+   * False: there are too many already; the stream is to be refused as `busy`.
+   */
+  proven(): boolean;
   /**
    * Sends frames of the answer. False: `QUEUE_BYTES` or more wait to be sent, and the next write is to wait for
    * `drained`. One that does not wait loses the stream, so that the queue stays bounded.

@@ -9,6 +9,7 @@ import type { Logger } from '../log/logger.ts';
 import { Deadline, type Deadlines } from './deadline.ts';
 import { FrameReader, writeFrames } from './frame-stream.ts';
 import { refusalFrame } from './seal.ts';
+import { type Place, StreamAdmission } from './stream-admission.ts';
 import { TcpStream } from './tcp-stream.ts';
 import type { Exchange, ExchangeHandler, Transport, TransportHandlers } from './transport.ts';
 
@@ -20,10 +21,6 @@ export interface UdpTcpTransportOptions {
   readonly streamTimeoutMs?: number;
 }
 
-/** Streams that others have opened and that wait for an answer, at a time; a further one is refused as `busy`. */
-const MAX_INBOUND_STREAMS = 64;
-/** And from one address, so that one node cannot take them all. */
-const MAX_INBOUND_STREAMS_PER_ADDRESS = 16;
 const DEFAULT_STREAM_TIMEOUT_MS = 10_000;
 /** Room for a burst of datagrams while the main thread is busy. */
 const UDP_RECEIVE_BUFFER_BYTES = 1024 * 1024;
@@ -35,10 +32,9 @@ export class UdpTcpTransport implements Transport {
   readonly #streamTimeoutMs: number;
   readonly #udp: UdpSocket;
   readonly #server: Server;
-  /** Both directions; each ends by its deadline. Inbound ones are bounded, outbound and kept ones by the protocol. */
+  /** Both directions; each ends by its deadline. Inbound ones are bounded by `#admission`, others by the protocol. */
   readonly #sockets = new Set<Socket>();
-  readonly #inboundByAddress = new Map<string, number>();
-  #inbound = 0;
+  readonly #admission = new StreamAdmission(() => realClock.now());
   #handlers: TransportHandlers | undefined;
   #local: Endpoint | undefined;
 
@@ -174,37 +170,32 @@ export class UdpTcpTransport implements Transport {
   }
 
   #accept(socket: Socket): void {
-    const host = withoutZone(socket.remoteAddress ?? '');
-    const ofAddress = this.#inboundByAddress.get(host) ?? 0;
     socket.on('error', () => socket.destroy());
-    if (!this.#handlers || host === '') {
+    const host = withoutZone(socket.remoteAddress ?? '');
+    const handlers = this.#handlers;
+    if (!handlers || host === '') {
       socket.destroy();
       return;
     }
-    if (this.#inbound >= MAX_INBOUND_STREAMS || ofAddress >= MAX_INBOUND_STREAMS_PER_ADDRESS) {
+    const from = { address: parseAddress(host), port: socket.remotePort ?? 1 };
+    const origin = handlers.origin?.(from.address) ?? 'stranger';
+    if (origin === 'outside') {
+      socket.destroy();
+      return;
+    }
+    const place: Place | undefined = this.#admission.enter(from.address, origin, () => {
+      place?.release();
+      socket.destroy();
+    });
+    if (!place) {
       socket.end(writeFrames([refusalFrame('busy')]), () => socket.destroy());
       return;
     }
-    this.#inbound++;
-    this.#inboundByAddress.set(host, ofAddress + 1);
     this.#sockets.add(socket);
-    let isWaiting = true;
-    const noLongerWaits = () => {
-      if (!isWaiting) return;
-      isWaiting = false;
-      this.#inbound--;
-      const left = (this.#inboundByAddress.get(host) ?? 1) - 1;
-      if (left > 0) this.#inboundByAddress.set(host, left);
-      else this.#inboundByAddress.delete(host);
-    };
-    socket.on('close', () => {
-      this.#sockets.delete(socket);
-      noLongerWaits();
-    });
+    socket.on('close', () => this.#sockets.delete(socket));
     const deadlines = { idleMs: this.#streamTimeoutMs, totalMs: this.#streamTimeoutMs };
-    const stream = new TcpStream(socket, deadlines, noLongerWaits);
-    const from = { address: parseAddress(host), port: socket.remotePort ?? 1 };
-    stream.serve(this.#handlers.accept(from, stream));
+    const stream = new TcpStream(socket, deadlines, place);
+    stream.serve(handlers.accept(from, stream));
   }
 }
 

@@ -1,40 +1,54 @@
 /**
- * The agent's log: pino's levels (a disabled level costs one empty call), written to standard error as
- * aligned text lines, or as JSON lines for a log collector.
+ * The agent's log: pino's levels (a disabled level costs one empty call), written as text lines for people, or as JSON
+ * lines for a log collector. Where they go never makes the agent wait (log-output.ts).
  */
-import { Writable } from 'node:stream';
 import pino from 'pino';
+import { LogOutput, type Sink } from './log-output.ts';
+import { loggedError, textLine } from './text.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
 export type LogFormat = 'text' | 'json';
 export type Logger = pino.Logger;
 
-export function createLogger(options: { level: LogLevel; format: LogFormat }): Logger {
-  const destination = options.format === 'json' ? pino.destination({ fd: 2, sync: true }) : textLines();
-  return pino({ level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+export interface Log {
+  readonly logger: Logger;
+  /** Lines that the reader did not take in time. */
+  readonly dropped: number;
+  /** Before the process ends: as far as the reader takes it within `limitMs`. */
+  flush(limitMs: number): void;
+}
+
+export function createLog(
+  options: { readonly level: LogLevel; readonly format: LogFormat },
+  sink: Sink,
+): Log {
+  const isText = options.format === 'text';
+  const shown = (json: string) => (isText ? textLine(json) : json);
+  const output = new LogOutput({ sink, notice: (dropped) => shown(droppedLine(dropped)) });
+  const logger = pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      // JSON has the errors as pino writes them everywhere.
+      ...(isText && { serializers: { err: (error: unknown) => loggedError(error) } }),
+    },
+    { write: (json: string) => output.write(shown(json)) },
+  );
+  return {
+    logger,
+    get dropped() {
+      return output.dropped;
+    },
+    flush: (limitMs) => output.flush(limitMs),
+  };
 }
 
 /** A logger that says nothing, for tests and for tools that have no log. */
 export const silentLogger: Logger = pino({ level: 'silent' });
 
-/** `2026-01-31T10:00:00.000Z INFO  node is alive node=node-b` */
-function textLines(): Writable {
-  return new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      process.stderr.write(textLine(chunk.toString()), () => done());
-    },
-  });
-}
-
-export function textLine(json: string): string {
-  const { level, time, msg, err, ...fields } = JSON.parse(json) as Record<string, unknown>;
-  const label = (pino.levels.labels[level as number] ?? String(level)).toUpperCase().padEnd(5);
-  const cause = err as { message?: string; stack?: string } | undefined;
-  const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`);
-  return `${time} ${label} ${msg ?? ''}${pairs.join('')}${cause ? ` error=${fieldText(cause.message)}` : ''}\n`;
-}
-
-function fieldText(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return /[\s"=]/.test(text) && typeof value === 'string' ? JSON.stringify(text) : text;
+function droppedLine(dropped: number): string {
+  const time = new Date().toISOString();
+  const msg = 'lines of this log were dropped: its reader did not take them';
+  return `${JSON.stringify({ level: pino.levels.values.warn, time, lines: dropped, msg })}\n`;
 }

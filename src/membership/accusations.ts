@@ -1,6 +1,6 @@
 /**
- * What is said against members: suspicions, deaths, and this node's answer to what is said against itself. A member
- * that is suspect has time to refute, and is told so before it is declared dead.
+ * Accusations: that a member is suspect or dead, and this node's refutation when it is accused itself. A suspect has
+ * time to refute, and is told that it is suspected before it is declared dead.
  */
 
 import type { Clock, TimerGroup } from '../clock.ts';
@@ -27,7 +27,7 @@ export interface AccusationsOptions {
   readonly timing: MembershipTiming;
   readonly counters: GossipCounters;
   readonly logger: Logger;
-  /** That node believes something out of date about this one. */
+  /** That node has an outdated record of this one. */
   readonly onStale: (accuserId: string) => void;
   /** A suspect is about to be declared dead. */
   readonly onLastCall: (entry: MemberEntry) => void;
@@ -110,7 +110,7 @@ export class Accusations {
     timers.after(timing.probeTimeoutMs / 2, () => this.#lastCall(accusation, calls - 1));
   }
 
-  /** The message that tells a node what is believed of it, if it is anything but that it is there. */
+  /** The message that tells a node that it is held for suspect or dead here; undefined if it is neither. */
   messageFor(id: string): Uint8Array | undefined {
     const { self, table, tombstones, timing } = this.#options;
     const entry = table.get(id);

@@ -1,6 +1,6 @@
 /**
- * News on its way to everyone: each piece is sent a limited number of times, the freshest first, and newer
- * news about a member takes the place of older (memberlist queue.go).
+ * Broadcasts that wait to be gossiped: each is sent a limited number of times, the newest first, and a newer one about
+ * the same member replaces an older one (memberlist queue.go).
  */
 interface Broadcast {
   readonly key: string;
@@ -32,7 +32,7 @@ export class BroadcastQueue {
     this.#current.set(key, broadcast);
     const tier = this.#tier(0);
     tier.push(broadcast);
-    // While nobody is there to tell, superseded broadcasts are never met.
+    // While there is no member to send to, superseded broadcasts are never removed in passing.
     if (tier.length > 2 * this.#current.size + MAX_MISFITS) {
       this.#tiers[0] = tier.filter((queued) => !queued.superseded);
     }

@@ -3,6 +3,7 @@
  * returns a message within its bounds or a reason, it never throws, and what it allocates is bounded by the
  * 64 KiB of a frame.
  */
+
 import type { Endpoint } from '../ip/endpoint.ts';
 import { type KeyRingState, keyRingField, rawKeyRing } from '../link/key-ring-state.ts';
 import {
@@ -17,6 +18,7 @@ import {
   type Raw,
   rawEndpoint,
   rawId,
+  UINT32_MAX,
 } from '../protobuf/fields.ts';
 import { messageType } from './proto.ts';
 import { signedRecordField } from './record.ts';
@@ -112,7 +114,6 @@ export interface Digest {
   readonly low: number;
 }
 
-const UINT32_MAX = 0xffff_ffff;
 /** Wire values are the index plus 1: 0 is what a missing field reads as. */
 const STATUS_NAMES = ['alive', 'suspect', 'dead', 'left', 'remembered'] as const;
 const SYNC_MODE_NAMES = ['full', 'compare', 'buckets', 'claim'] as const;

@@ -1,4 +1,4 @@
-/** News that one node is told directly, rather than whoever gossip happens to choose. */
+/** News that is sent to one particular node, rather than to the random ones that gossip picks. */
 import type { Peer } from '../link/link.ts';
 import { encodeMessage } from './codec.ts';
 import type { Messenger } from './messenger.ts';
@@ -44,7 +44,7 @@ export class DirectNews {
     }
   }
 
-  /** A refutation that has passed somebody by reaches it when it next pings or is pinged. */
+  /** A node that a refutation did not reach gets it with its next ping, in either direction. */
   introduceTo(id: string): void {
     const other = this.#options.roster.table.get(id);
     if (other) this.introduce(other.record);
@@ -57,7 +57,7 @@ export class DirectNews {
     if (accusation) link.send(record, [accusation]);
   }
 
-  /** A node that does not know that it was forgotten hears it from whoever hears of it. */
+  /** A node that does not know that it was forgotten is told so by each node that receives its record. */
   forgotten(record: NodeRecord): void {
     const { link, roster, isRunning } = this.#options;
     const forget = roster.tombstones.message(record.id);

@@ -17,8 +17,8 @@ export interface MemberEntry {
   /** Set while the status is `suspect`. */
   readonly suspicion: Suspicion | undefined;
   /**
-   * Set while the entry is no more than a memory of a node that is gone: whoever hears that the node is there
-   * takes it for alive at once, and nobody is told that it is dead.
+   * Set while the entry is only a memory of a node that is gone, kept for its lease. News that the node is there makes
+   * it alive at once, and that it is gone is not broadcast.
    */
   readonly memory: Memory | undefined;
 }

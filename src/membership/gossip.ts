@@ -1,6 +1,6 @@
 /**
- * Sends datagrams, each filled up with news, and while there is news tells it to random others once per
- * gossip interval; the first of it at once.
+ * Sends datagrams, each filled up with waiting broadcasts. While broadcasts wait, they are sent to random members once
+ * per gossip interval; the first is sent at once.
  */
 
 import type { Clock, TimerGroup } from '../clock.ts';
@@ -8,12 +8,15 @@ import type { Peer } from '../link/link.ts';
 import { LENGTH_BYTES, packedBytes } from '../link/packing.ts';
 import type { ClusterKeyBytes } from '../link/seal.ts';
 import type { BroadcastQueue } from './broadcast-queue.ts';
+import { encodeMessage } from './codec.ts';
 import type { MemberEntry, MemberTable } from './member-table.ts';
 import type { Messenger } from './messenger.ts';
 import { type Random, sample } from './random.ts';
+import type { SelfRecord } from './self.ts';
 import { type MembershipTiming, retransmitLimit } from './timing.ts';
 
 export interface GossiperOptions {
+  readonly self: SelfRecord;
   readonly selfId: string;
   readonly link: Messenger;
   readonly table: MemberTable;
@@ -28,6 +31,7 @@ export class Gossiper {
   readonly #options: GossiperOptions;
   #isScheduled = false;
   #roundAtMs = Number.NEGATIVE_INFINITY;
+  #introducedUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: GossiperOptions) {
     this.#options = options;
@@ -36,8 +40,22 @@ export class Gossiper {
   /** Sends `messages` to the member `id`, where it is known, with as much news as fits behind them. */
   send(to: Peer, id: string | undefined, messages: readonly Uint8Array[], key?: ClusterKeyBytes): void {
     const { link } = this.#options;
-    const news = this.#takeNews(id, link.datagramBytes - packedBytes(messages));
-    link.send(to, news.length === 0 ? messages : [...messages, ...news], key);
+    const first = this.#introduction(link.datagramBytes - packedBytes(messages));
+    const all = first.length === 0 ? messages : [...first, ...messages];
+    const news = this.#takeNews(id, link.datagramBytes - packedBytes(all));
+    link.send(to, news.length === 0 ? all : [...all, ...news], key);
+  }
+
+  /** For so long whatever is sent says first who this node is: it has just begun another session. */
+  introduce(durationMs: number): void {
+    this.#introducedUntilMs = this.#options.clock.now() + durationMs;
+  }
+
+  #introduction(limitBytes: number): Uint8Array[] {
+    const { clock, self } = this.#options;
+    if (clock.now() >= this.#introducedUntilMs) return [];
+    const messages = [encodeMessage({ kind: 'record', signed: self.signed })];
+    return packedBytes(messages) <= limitBytes ? messages : [];
   }
 
   /** To be called when there may be news: starts the rounds, which end by themselves. */
@@ -53,20 +71,21 @@ export class Gossiper {
     timers.after(Math.max(soonMs, dueMs), () => {
       this.#isScheduled = false;
       this.#roundAtMs = clock.now();
-      // With nobody to tell, the next newcomer wakes this again.
+      // No member to send to: the next one that joins wakes this again.
       if (this.#round()) this.wake();
     });
   }
 
-  /** False if there was nobody to tell anything. */
+  /** False if there was no member to send to. */
   #round(): boolean {
     const { link, table, timing, random } = this.#options;
     const targets = sample(random, table, timing.gossipNodes, (entry) => this.#isTarget(entry));
     let hasSent = false;
     for (const target of targets) {
-      const news = this.#takeNews(target.id, link.datagramBytes);
+      const first = this.#introduction(link.datagramBytes);
+      const news = this.#takeNews(target.id, link.datagramBytes - packedBytes(first));
       if (news.length === 0) continue;
-      link.send(target.record, news);
+      link.send(target.record, [...first, ...news]);
       hasSent = true;
     }
     return hasSent;

@@ -9,6 +9,7 @@ import type { MessageHandlers, MessageReader } from './messenger.ts';
 import type { Prober } from './probe.ts';
 import type { Roster } from './roster.ts';
 import type { Synchronizer } from './sync.ts';
+import type { SignedRecord } from './types.ts';
 
 export interface InboxOptions {
   readonly selfId: string;
@@ -29,9 +30,9 @@ export class Inbox implements MessageHandlers {
   }
 
   /**
-   * What was sent to an earlier run of this node is answered (not all know that it has restarted) and not
-   * believed; what comes under no member's present session is believed as far as records go, which speak for
-   * themselves (a newcomer's are such).
+   * A message that was sent to an earlier run of this node is answered, because its sender may not know of the
+   * restart, but nothing in it is applied. Of a sender whose session is not that of a known member, such as a node that
+   * is just joining, only signed records are applied: they prove their own origin.
    */
   datagram(sender: Sender, message: Message): void {
     const { isRunning, roster, prober, gossiper, counters, rotation } = this.#options;
@@ -42,7 +43,7 @@ export class Inbox implements MessageHandlers {
     }
     switch (message.kind) {
       case 'ping':
-        prober.answer(message, sender, rotation.lessonFor(sender.key));
+        prober.answer(message, sender, rotation.keyUpdateFor(sender.key));
         break;
       case 'pingRequest':
         prober.relay(message, sender);
@@ -55,6 +56,7 @@ export class Inbox implements MessageHandlers {
         break;
       case 'record':
         roster.mergeRecord(message.signed, 'broadcast', sender.id);
+        if (sender.id === undefined) this.#tellOfNewerRun(sender, message.signed);
         break;
       case 'suspect':
         roster.accusations.suspect(message);
@@ -72,6 +74,13 @@ export class Inbox implements MessageHandlers {
         counters.add('refusedUnexpected');
     }
     gossiper.wake();
+  }
+
+  #tellOfNewerRun(sender: Sender, signed: SignedRecord): void {
+    const { roster, gossiper } = this.#options;
+    const newer = sender.session === undefined ? undefined : roster.newerRun(signed, sender.session);
+    if (newer)
+      gossiper.send(sender, undefined, [encodeMessage({ kind: 'record', signed: newer })], sender.key);
   }
 
   /** A stream's first message says what it is about. */

@@ -1,6 +1,6 @@
 /**
- * Finding the others: through seeds and remembered members when the agent starts, and ever after through
- * seeds and dead members that may have come back, so that the halves of a healed partition find each other.
+ * Joining: through seeds and remembered members when the agent starts. Later, seeds and dead members are tried from time
+ * to time, so that the two sides of a partition find each other once it has healed.
  */
 
 import type { Clock, TimerGroup } from '../clock.ts';
@@ -98,7 +98,7 @@ export class Joiner {
     );
   }
 
-  /** Tries everyone, and goes on until somebody answered. */
+  /** Tries all seeds and remembered members, again and again until one has answered. */
   #joinRound(): void {
     const { clock, timers, timing, random } = this.#options;
     const targets = [...this.#seeds, ...this.#remembered];
@@ -114,7 +114,7 @@ export class Joiner {
     });
   }
 
-  /** Tries one lost seed, and perhaps one dead member; everyone, when nobody is left. */
+  /** Tries one seed that is not a member, and perhaps one dead member; all of them when no member is alive. */
   #reconnectRound(): void {
     const { timers, timing, random, roster } = this.#options;
     const isAlone = roster.table.reachable <= 1;

@@ -1,6 +1,6 @@
 /**
- * How changes of the cluster's keys spread: like any news, with every push-pull, and to whoever still seals with an
- * earlier key. The commands that make them are in keys/.
+ * How changes of the cluster's keys spread: in broadcasts, with every push-pull, and in the answer to a node that
+ * still seals with an earlier key. The commands that change keys are in keys/.
  */
 
 import type { TimerGroup } from '../clock.ts';
@@ -59,10 +59,10 @@ export class KeyRotation {
   }
 
   /**
-   * For a node whose frames came under `key`: the present keys, where that is not the one that seals. A node that
-   * was cut off while the keys changed can open nothing else; under its own key it learns them.
+   * The key changes to send to a node whose frames were sealed with `key`; none if that is the key in use. A node that
+   * was cut off while the keys changed can open nothing sealed with a newer key, so it gets them under its own.
    */
-  lessonFor(key: ClusterKeyBytes | undefined): Uint8Array[] {
+  keyUpdateFor(key: ClusterKeyBytes | undefined): Uint8Array[] {
     const { keys } = this.#options;
     if (!keys || key === undefined || key === keys.keys[0]) return [];
     return [encodeMessage({ kind: 'keyRing', ring: latestChanges(keys.state) })];

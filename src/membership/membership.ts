@@ -8,6 +8,7 @@
  *     sync.ts             push-pull                      join.ts          finding the others
  *     key-rotation.ts     spreading the cluster's keys   persistence.ts   what outlives a restart
  *     accusations.ts      suspects and the dead          direct-news.ts   what one node is told
+ *     session-renewal.ts  another session for its keys
  *
  * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
  */
@@ -16,7 +17,8 @@ import { EventEmitter } from 'node:events';
 import { type Clock, realClock, TimerGroup } from '../clock.ts';
 import { GossipCounters } from '../link/counters.ts';
 import { Link } from '../link/link.ts';
-import { newSession, Sealer } from '../link/seal.ts';
+import { Sealer } from '../link/seal.ts';
+import { Sessions } from '../link/sessions.ts';
 import { BugLog, logChange, TwinAlarm } from './alarms.ts';
 import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
@@ -28,6 +30,7 @@ import { Gossiper } from './gossip.ts';
 import { Inbox } from './inbox.ts';
 import { Joiner, type JoinOutcome } from './join.ts';
 import { KeyRotation } from './key-rotation.ts';
+import { MemberAddresses } from './member-addresses.ts';
 import { MemberTable } from './member-table.ts';
 import { Messenger } from './messenger.ts';
 import type { MembershipEvents, MembershipOptions } from './options.ts';
@@ -38,6 +41,7 @@ import { RecordReader } from './record-reader.ts';
 import { resolveHost } from './resolve.ts';
 import { Roster } from './roster.ts';
 import { type SelfDescription, SelfRecord } from './self.ts';
+import { SessionRenewal } from './session-renewal.ts';
 import { Synchronizer } from './sync.ts';
 import { type MembershipTiming, timingPresets } from './timing.ts';
 import type { LeaseClaim, Member, MemberContact, MemberStatus } from './types.ts';
@@ -69,6 +73,9 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #joined: Promise<'joined' | 'alone'>;
   #phase: 'new' | 'running' | 'stopped' = 'new';
   readonly #twin: TwinAlarm;
+  /** What frames are sealed under. */
+  readonly sessions: Sessions;
+  readonly #renewal: SessionRenewal;
 
   /** Reads the store, and may throw its errors (STATE_CORRUPT). Nothing is bound or sent before `start`. */
   constructor(options: MembershipOptions) {
@@ -80,16 +87,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#timers = new TimerGroup(this.#clock);
     const stored = options.store.load();
     const { identity, logger, transport, keyRing } = options;
-    this.#twin = new TwinAlarm(this.#clock, logger);
+    this.#twin = new TwinAlarm(this.#clock, logger, (error) => this.emit('twin', error));
     const bugs = new BugLog(this.#clock, logger, 'gossip from another node');
-    const session = options.session ?? newSession();
+    const { session: id, generation } = options;
+    this.sessions = new Sessions({ clock: this.#clock, id, generation });
     this.#self = new SelfRecord(
       identity,
       { ...options.self, lease: undefined },
       {
         incarnation: (stored?.incarnation ?? 0) + 1,
         generation: stored?.generation ?? 0,
-        session,
+        session: this.sessions.id,
       },
     );
     this.#awareness = new Awareness(this.#timing.awarenessMaxMultiplier);
@@ -106,12 +114,15 @@ export class Membership extends EventEmitter<MembershipEvents> {
       awareness: this.#awareness,
       table,
     };
+    const addresses = new MemberAddresses(table, this.#clock);
     this.link = new Link({
       transport,
       sealer: new Sealer(options.clusterName, keyRing),
-      session,
+      sessions: this.sessions,
       counters: this.#counters,
       memberOf: (one) => table.idOfSession(one),
+      isMemberAddress: (address) => addresses.has(address),
+      allowFrom: options.allowFrom,
       streamTimeoutMs: this.#timing.streamTimeoutMs,
       onBug: options.onBug ?? ((error) => bugs.add(error)),
     });
@@ -132,14 +143,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
       onSelfForgotten: () => this.#onSelfForgotten(),
       onStale: (accuserId) => this.#direct.introduceTo(accuserId),
       onTwin: (record) => {
-        if (isRunning()) this.#twin.raise(record);
+        if (isRunning()) this.#twin.raise(record, this.#self.record);
       },
     });
     const parts = { ...shared, self: this.#self, link: this.#messenger, roster: this.#roster };
     this.#direct = new DirectNews({ ...parts, isRunning });
     this.#gossiper = new Gossiper(parts);
     const wake = () => this.#gossiper.wake();
-    this.#persistence = new Persistence({ ...parts, store: options.store, stored });
+    this.#persistence = new Persistence({ ...parts, store: options.store, stored, boot: options.boot });
     this.keys = new KeyRotation({ ...parts, keys: keyRing, wake });
     this.#synchronizer = new Synchronizer({
       ...parts,
@@ -169,6 +180,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
       synchronizer: this.#synchronizer,
       rotation: this.keys,
     });
+    this.#renewal = new SessionRenewal({
+      ...parts,
+      sessions: this.sessions,
+      direct: this.#direct,
+      gossiper: this.#gossiper,
+      twin: this.#twin,
+      isRunning,
+    });
     this.#joined = new Promise((resolve) => this.once('outcome', resolve));
   }
 
@@ -176,9 +195,9 @@ export class Membership extends EventEmitter<MembershipEvents> {
     return this.#self.id;
   }
 
-  /** Of this run of the agent: what others send to it names it, hexadecimal. */
+  /** What this node seals under now, hexadecimal. */
   get session(): string {
-    return this.#self.record.session;
+    return this.sessions.id;
   }
 
   /** The way joining has come out so far. */
@@ -204,6 +223,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#synchronizer.start();
     this.#joiner.start();
     this.#persistence.changed();
+    this.#renewal.start();
   }
 
   /** What this node thinks of its own health (awareness.ts): 0 is healthy. */
@@ -328,7 +348,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
-    const problems = this.#joiner.problems();
+    const problems = [...this.#joiner.problems(), ...this.#roster.twins.problems()];
     for (const part of [this.#persistence, this.#options.keyRing, this.#twin]) {
       if (part?.problem) problems.push(part.problem);
     }

@@ -1,12 +1,14 @@
 /**
- * Writes what membership keeps across restarts (store.ts): a little after it changes, and when the agent stops.
- * And puts it back: members that had leases as `restored`, which is dead for everyone but those who hear of them.
+ * Writes what membership keeps across restarts (store.ts), a little after it changes and when the agent stops, and
+ * restores it at the start: members that had leases come back as `restored`, which counts as dead until there is news
+ * of them.
  */
 
 import type { Clock, TimerGroup } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
+import { type Boot, downtimeMs } from './downtime.ts';
 import { isGone } from './entry-store.ts';
 import { type Random, sample } from './random.ts';
 import type { Roster } from './roster.ts';
@@ -21,6 +23,8 @@ export interface PersistenceOptions {
   readonly timers: TimerGroup;
   readonly random: Random;
   readonly logger: Logger;
+  /** Absent: time that passes while the agent does not run is not known. */
+  readonly boot: Boot | undefined;
   /** What the store held at the start. */
   readonly stored: StoredMembership | undefined;
 }
@@ -38,10 +42,12 @@ export class Persistence {
 
   constructor(options: PersistenceOptions) {
     this.#options = options;
-    const { clock, roster, stored } = options;
+    const { roster, stored, boot } = options;
     this.#members = stored?.members ?? [];
-    // A clock that was set back since makes nothing younger than new.
-    const ageMs = (at: number) => Math.max(0, clock.wallTime() - at);
+    const written = stored?.written;
+    const sinceMs = written && boot ? downtimeMs(written, boot) : 0;
+    // A clock that was set back meanwhile makes nothing younger than new, one that was set ahead nothing older.
+    const ageMs = (at: number) => (written ? Math.max(0, written.at - at) + sinceMs : 0);
     for (const { id, generation, at } of stored?.tombstones ?? []) {
       roster.tombstones.add(id, generation, ageMs(at));
     }
@@ -83,7 +89,7 @@ export class Persistence {
   }
 
   #state(): StoredMembership {
-    const { self, roster, clock, random } = this.#options;
+    const { self, roster, clock, random, boot } = this.#options;
     const others = sample(
       random,
       roster.table,
@@ -95,6 +101,7 @@ export class Persistence {
     const startMs = clock.wallTime() - clock.now();
     const lessees = [...roster.table].filter(({ id, record }) => record.lease && id !== self.id);
     return {
+      written: { bootId: boot?.id ?? '', uptimeMs: boot?.uptimeMs() ?? 0, at: Math.round(clock.wallTime()) },
       incarnation: self.record.incarnation,
       generation: self.record.generation,
       members: this.#members,

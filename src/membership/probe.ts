@@ -15,6 +15,7 @@ import type { MemberEntry } from './member-table.ts';
 import type { Messenger } from './messenger.ts';
 import { type Random, randomIndex, sample } from './random.ts';
 import type { Roster } from './roster.ts';
+import { StreamOnlyLog } from './stream-only.ts';
 import type { MembershipTiming } from './timing.ts';
 
 export interface ProberOptions {
@@ -49,11 +50,14 @@ export class Prober {
   readonly #options: ProberOptions;
   /** By sequence number; bounded by one own probe and `MAX_RELAYS`. */
   readonly #waiting = new Map<number, Waiting>();
+  readonly #streamOnly: StreamOnlyLog;
   #sequence: number;
   #next = 0;
 
   constructor(options: ProberOptions) {
     this.#options = options;
+    const { clock, logger, roster } = options;
+    this.#streamOnly = new StreamOnlyLog(clock, logger, (id) => roster.table.get(id) !== undefined);
     // Not to be guessed: in clear text an answer could be made up.
     this.#sequence = randomIndex(options.random, 0x1_0000_0000);
   }
@@ -75,11 +79,12 @@ export class Prober {
   }
 
   /**
-   * Answers a ping under the key that it came under; with it goes what this node wrongly or rightly believes of
-   * the one who asks, and a `lesson` where that is behind with the cluster's keys. Whose run is not known here,
-   * or who is no more than a memory, or who takes this run for an earlier one: each then says anew who it is.
+   * Answers a ping, sealed with the key that the ping was sealed with. If this node holds the sender for suspect or
+   * dead, the answer says so, and the sender can refute it. `keyUpdate` are messages for a sender that lacks changes of
+   * the cluster's keys. A sender that this node does not know in its present run is told that it is a stranger, and a
+   * sender that pinged an earlier run of this node is one for us: each then sends its record again.
    */
-  answer(ping: Ping, sender: Sender, lesson: readonly Uint8Array[]): void {
+  answer(ping: Ping, sender: Sender, keyUpdate: readonly Uint8Array[]): void {
     const { selfId, gossiper, counters, roster, onStranger } = this.#options;
     if (ping.target !== pingTargetOf(selfId)) {
       counters.add('refusedMisdirected');
@@ -87,7 +92,7 @@ export class Prober {
     }
     const { id } = sender;
     const toStranger = id === undefined || roster.table.get(id)?.memory !== undefined;
-    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger }), ...lesson];
+    const messages = [encodeMessage({ kind: 'ack', sequence: ping.sequence, toStranger }), ...keyUpdate];
     const accusation = id === undefined ? undefined : roster.accusations.messageFor(id);
     if (accusation) messages.push(accusation);
     gossiper.send(sender, id, messages, sender.key);
@@ -169,8 +174,10 @@ export class Prober {
     const endTimer: Timer = timers.after(awareness.scale(timing.probeIntervalMs), () => {
       this.#waiting.delete(sequence);
       fallback?.cancel();
-      if (fallback?.answered) this.#warnStreamOnly(target);
-      else {
+      if (fallback?.answered) {
+        counters.add('probesOnlyTcp');
+        this.#streamOnly.overStream(target.id, target.record.name);
+      } else {
         counters.add('probesFailed');
         // Helpers that answered neither way tell of this node's own network rather than of the target.
         awareness.add(helpers > 0 ? helpers - nacks : 1);
@@ -186,6 +193,7 @@ export class Prober {
         endTimer.cancel();
         fallback?.cancel();
         awareness.add(-1);
+        this.#streamOnly.overDatagram(target.id, target.record.name);
         const nextMs = Math.max(0, timing.probeIntervalMs - (clock.now() - startedAtMs));
         timers.after(nextMs, () => this.#round());
       },
@@ -230,12 +238,6 @@ export class Prober {
     );
     state.cancel = () => exchange.cancel();
     return state;
-  }
-
-  #warnStreamOnly(target: MemberEntry): void {
-    const { counters, logger } = this.#options;
-    counters.add('probesOnlyTcp');
-    logger.warn({ node: target.record.name }, 'node answers over TCP and not over UDP; check its firewall');
   }
 
   #nextSequence(): number {

@@ -1,6 +1,6 @@
 /**
- * Reads records. The same record comes many times while it is news, so the latest ones are remembered, decoded
- * and, once somebody asked, verified.
+ * Decodes and verifies records. The same record arrives many times while it is broadcast, so the latest ones are cached,
+ * with the result of verifying them once that was asked for.
  */
 import type { Decoded } from '../protobuf/fields.ts';
 import { decodeRecord, sameSignedRecord, verifyRecord } from './record.ts';

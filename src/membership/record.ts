@@ -1,4 +1,5 @@
 /** A node's record: what it says of itself, serialized once, signed, and passed on byte for byte. */
+
 import {
   type Identity,
   idOfPublicKey,
@@ -6,6 +7,7 @@ import {
   SIGNATURE_BYTES,
   verifySignature,
 } from '../identity.ts';
+import { MAX_MTU, MIN_MTU } from '../ip/mtu.ts';
 import { SESSION_BYTES } from '../link/seal.ts';
 import {
   bytesField,
@@ -33,12 +35,9 @@ export const MAX_PREFIXES = 16;
 export const MAX_INCARNATION = 0xffff_ffff;
 export const MAX_GENERATION = 0xffff_ffff;
 export const INVENTORY_HASH_BYTES = 16;
-/** The least that IPv4 promises (RFC 791), and the most that a TUN takes. */
-const MIN_MTU = 68;
-const MAX_MTU = 65_535;
 
 /** Stands before the record in what is signed, so that the signature means nothing anywhere else. */
-const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
+export const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
 
 const ENCAPSULATION = { unknown: 0, 'vxlan-gpe': 1 } as const;
 const LEASE_STATE = { claiming: 1, active: 2 } as const;

@@ -1,6 +1,6 @@
 /**
- * The member table and everything that may change it: records, push-pull states, tombstones, time, and what is said
- * against a member (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
+ * The member table and everything that may change it: records, push-pull states, tombstones, time, and accusations
+ * (accusations.ts). All news that changes it is passed on through the broadcast queue and reported
  * to `onChange`.
  */
 
@@ -14,6 +14,7 @@ import { sameSignedRecord } from './record.ts';
 import type { RecordReader } from './record-reader.ts';
 import { leaseKeptMs, memoryMs, SAME_TIME_MS } from './timing.ts';
 import { Tombstones } from './tombstones.ts';
+import { TwinQuarantine } from './twins.ts';
 import type { Member, MemberStatus, NodeRecord, SignedRecord } from './types.ts';
 
 export interface RosterOptions extends Omit<AccusationsOptions, 'tombstones' | 'change' | 'announceSelf'> {
@@ -38,6 +39,7 @@ export class Roster {
   readonly table: MemberTable;
   readonly tombstones: Tombstones;
   readonly accusations: Accusations;
+  readonly twins: TwinQuarantine;
   /** While a record is merged: the member that sent it, where that is known. */
   #teller: string | undefined;
 
@@ -46,6 +48,7 @@ export class Roster {
     this.table = options.table;
     const { self, clock, timing } = options;
     this.tombstones = new Tombstones(this.table.digest, clock, memoryMs(timing));
+    this.twins = new TwinQuarantine(options);
     this.accusations = new Accusations({
       ...options,
       tombstones: this.tombstones,
@@ -119,6 +122,18 @@ export class Roster {
     }
   }
 
+  /**
+   * What is known of the member that says this of itself, where that is not older and of another run: its run before, or
+   * another agent with its key. It is to hear of it at once, and not when it next exchanges tables.
+   */
+  newerRun(received: SignedRecord, senderSession: string): SignedRecord | undefined {
+    const { decoded } = this.#options.records.read(received);
+    if (!decoded.ok || decoded.value.session !== senderSession) return undefined;
+    const entry = this.table.get(decoded.value.id);
+    const isOther = entry && entry.id !== this.#options.self.id && entry.record.session !== senderSession;
+    return isOther && entry.record.incarnation >= decoded.value.incarnation ? entry.signed : undefined;
+  }
+
   /** One member of another node's table. */
   mergeState(state: MemberState, spread: Spread): void {
     const { self, timing, clock } = this.#options;
@@ -129,7 +144,7 @@ export class Roster {
     const news = this.#merge(state.signed, { status: isThere ? 'alive' : 'dead', ageMs });
     if (!news?.isSame) return;
     const { entry } = news;
-    // A newcomer learns of the dead, for their leases; nobody else needs to hear of it.
+    // A joining node learns of dead members because of their leases; that is not passed on.
     if (news.isTaken && spread === 'broadcast' && isThere) this.#broadcastRecord(entry);
     if (!news.isTaken && !isThere) this.#goneSince(entry, clock.now() - ageMs);
     if (judgeRemoteStatus(state.status) === 'suspect') {
@@ -171,7 +186,7 @@ export class Roster {
       return true;
     }
     const entry = this.table.get(id);
-    // Nobody can void what a node has yet to say; one that is gone may have said it elsewhere.
+    // A tombstone cannot void a record that a living node has yet to send; a dead one may have sent it to others.
     if (entry && !isGone(entry.status) && generation > entry.record.generation) return false;
     if (!this.tombstones.add(id, generation, ageSeconds * 1000)) return false;
     if (entry && entry.record.generation <= generation) {
@@ -263,6 +278,10 @@ export class Roster {
       counters.add('refusedForgotten');
       // Only one that is there can say it for itself.
       if (ifUnknown.status === 'alive') this.#options.onForgotten(record);
+      return undefined;
+    }
+    if (entry && !this.twins.admits(entry.record, record, isGone(entry.status))) {
+      counters.add('refusedTwin');
       return undefined;
     }
     if (entry) {

@@ -19,7 +19,7 @@ export interface SelfDescription {
 
 export class SelfRecord {
   readonly #identity: Identity;
-  readonly #session: string;
+  #session: string;
   #generation: number;
   #description: SelfDescription;
   #incarnation: number;
@@ -67,6 +67,11 @@ export class SelfRecord {
   forgotten(generation: number): void {
     this.#generation = Math.min(Math.max(this.#generation, generation) + 1, MAX_GENERATION);
     this.#description = { ...this.#description, lease: undefined };
+  }
+
+  /** Counts from the next `renew` on. */
+  setSession(session: string): void {
+    this.#session = session;
   }
 
   /** A new record whose incarnation is above both its own and `known`. */

@@ -8,12 +8,15 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../ip/endpoint.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import type { Written } from './downtime.ts';
 import { MAX_MEMBERS } from './member-table.ts';
 import { MAX_GENERATION, MAX_INCARNATION } from './record.ts';
 import { MAX_TOMBSTONES } from './tombstones.ts';
 import type { SignedRecord } from './types.ts';
 
 export interface StoredMembership {
+  /** Absent in what 0.1.0 wrote. */
+  readonly written?: Written | undefined;
   readonly incarnation: number;
   /** At most `MAX_REMEMBERED`. */
   readonly members: readonly Endpoint[];
@@ -27,7 +30,7 @@ export interface StoredMembership {
 export interface StoredTombstone {
   readonly id: string;
   readonly generation: number;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; what counts is how long before `written` that was (downtime.ts). */
   readonly at: number;
 }
 
@@ -49,6 +52,7 @@ const generation = z.number().int().min(0).max(MAX_GENERATION);
 const bytes = z.base64().transform((text) => new Uint8Array(Buffer.from(text, 'base64')));
 
 const storedSchema = z.object({
+  written: z.object({ bootId: z.string().max(64), uptimeMs: z.number().min(0), at: z.number() }).optional(),
   incarnation: z.number().int().min(0).max(MAX_INCARNATION),
   members: z.array(z.string().transform((text) => parseEndpoint(text))).max(MAX_REMEMBERED),
   generation,

@@ -68,7 +68,7 @@ export class Synchronizer {
 
   /** Exchanges everything; what a join does. */
   full(to: Peer, done: SyncDone): Cancellable {
-    // A node that has nobody to tell anything: what it learns now is not passed on.
+    // This node knows no other member yet, so what it learns now need not be broadcast.
     const spread = this.#options.roster.table.reachable <= 1 ? 'quiet' : 'broadcast';
     return this.#request(to, 'full', undefined, spread, (result) => {
       done('error' in result ? result : { peer: result.source });

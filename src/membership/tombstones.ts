@@ -1,7 +1,7 @@
 /**
  * Nodes that were forgotten on purpose (`warren forget`). A node's record carries its generation: how often it
  * has been forgotten. A tombstone voids all records up to a generation, so that the lease in them is free at
- * once and no late copy brings it back. The node itself, when it hears of its tombstone, goes to the next
+ * once and no late copy brings it back. The node itself, when it receives its tombstone, goes to the next
  * generation and claims a lease anew.
  */
 import type { Clock } from '../clock.ts';

@@ -40,6 +40,11 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       [{}, status.lease.status === 'active' ? 1 : 0],
     ]),
     metric('warren_pods', 'gauge', 'Pods of this node.', [[{}, status.pods]]),
+    metric('warren_datapath_active', 'gauge', '1 if packets flow.', [[{}, datapath.active ? 1 : 0]]),
+    metric('warren_datapath_workers', 'gauge', 'Packet path threads.', [[{}, datapath.workers]]),
+    metric('warren_datapath_stuck_workers', 'gauge', 'Packet path threads that do not answer.', [
+      [{}, datapath.stuckWorkers],
+    ]),
     metric('warren_datapath_packets_total', 'counter', 'Inner packets forwarded.', directions('packets')),
     metric(
       'warren_datapath_bytes_total',
@@ -59,6 +64,9 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'What others changed on this host and the agent put back, by kind.',
       Object.entries(status.repairs).map(([kind, count]): Sample => [{ kind }, count]),
     ),
+    metric('warren_log_lines_dropped_total', 'counter', 'Log lines that their reader did not take in time.', [
+      [{}, status.log.dropped],
+    ]),
     metric('warren_peer_packets_total', 'counter', 'Inner packets to and from a peer.', ofPeers('packets')),
     metric(
       'warren_peer_bytes_total',

@@ -30,10 +30,10 @@ import {
 } from './attribute.ts';
 import * as nl from './constants.ts';
 import { malformed } from './error.ts';
+import { FAMILIES } from './family.ts';
 import type { Message, Request } from './message.ts';
 
 const IFINFOMSG_BYTES = 16;
-const AF_INET6 = 10;
 
 export interface Link {
   readonly index: number;
@@ -100,7 +100,7 @@ export function setLink(change: LinkChange): Request {
     ...(gsoMaxSegments === undefined ? [] : [u32(nl.IFLA_GSO_MAX_SEGS, gsoMaxSegments)]),
     ...(group === undefined ? [] : [u32(nl.IFLA_GROUP, group)]),
     ...(noAddress === true
-      ? [nested(nl.IFLA_AF_SPEC, nested(AF_INET6, attribute(nl.IFLA_INET6_ADDR_GEN_MODE, mode)))]
+      ? [nested(nl.IFLA_AF_SPEC, nested(FAMILIES[6], attribute(nl.IFLA_INET6_ADDR_GEN_MODE, mode)))]
       : []),
   ]);
   // RTM_NEWLINK without NLM_F_CREATE changes what is there, as RTM_SETLINK does; `ip` sends the former.

@@ -79,9 +79,26 @@ export function decodeElements({ type, body }: Message): SetKey[] {
   });
 }
 
-/** All rules of the table in the family inet; to be sent as a dump. */
-export function getRules(table: string): Request {
-  return operation(nl.NFT_MSG_GETRULE, 0, [text(nl.NFTA_RULE_TABLE, table)]);
+/** All rules of the table in the family inet, or those of one chain; to be sent as a dump. */
+export function getRules(table: string, chain?: string, family: number = nl.NFPROTO_INET): Request {
+  const parts = [text(nl.NFTA_RULE_TABLE, table)];
+  if (chain !== undefined) parts.push(text(nl.NFTA_RULE_CHAIN, chain));
+  return operation(nl.NFT_MSG_GETRULE, 0, parts, family);
+}
+
+/** What a rule does, in bytes that stay the same until it is changed. Throws NETLINK_MALFORMED. */
+export function decodeRuleExpressions({ type, body }: Message): Uint8Array {
+  return bodyOf(type, body, nl.NFT_MSG_NEWRULE).get(nl.NFTA_RULE_EXPRESSIONS) ?? new Uint8Array(0);
+}
+
+/** One chain, to be asked for; ENOENT if there is none. */
+export function getChain(table: string, chain: string, family: number = nl.NFPROTO_INET): Request {
+  return operation(
+    nl.NFT_MSG_GETCHAIN,
+    0,
+    [text(nl.NFTA_CHAIN_TABLE, table), text(nl.NFTA_CHAIN_NAME, chain)],
+    family,
+  );
 }
 
 /** The table and chain that a rule is in. Throws NETLINK_MALFORMED. */
@@ -114,6 +131,12 @@ export function deleteTable(table: string): Request {
   return operation(nl.NFT_MSG_DELTABLE, 0, [text(nl.NFTA_TABLE_NAME, table)]);
 }
 
+/** Whether a chain drops what none of its rules accepts. Throws NETLINK_MALFORMED. */
+export function decodeDropsByDefault({ type, body }: Message): boolean {
+  const policy = bodyOf(type, body, nl.NFT_MSG_NEWCHAIN).get(nl.NFTA_CHAIN_POLICY);
+  return policy?.length === 4 && viewOf(policy).getUint32(0) === nl.NF_DROP;
+}
+
 function elements(kind: number, flags: number, table: string, set: string, keys: readonly SetKey[]): Request {
   const list = keys.map((key) =>
     nested(nl.NFTA_LIST_ELEM, nested(nl.NFTA_SET_ELEM_KEY, attribute(nl.NFTA_DATA_VALUE, encodeKey(key)))),
@@ -125,8 +148,13 @@ function elements(kind: number, flags: number, table: string, set: string, keys:
   ]);
 }
 
-function operation(kind: number, flags: number, parts: readonly Uint8Array[]): Request {
-  const header = Uint8Array.of(nl.NFPROTO_INET, 0, 0, 0);
+function operation(
+  kind: number,
+  flags: number,
+  parts: readonly Uint8Array[],
+  family: number = nl.NFPROTO_INET,
+): Request {
+  const header = Uint8Array.of(family, 0, 0, 0);
   return { type: typeOf(kind), flags, body: concat([header, ...parts]) };
 }
 

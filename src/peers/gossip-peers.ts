@@ -23,7 +23,8 @@ export interface Owners {
 /** What this node's own end of a tunnel is like. */
 export interface TunnelEnd {
   readonly encapsulation: { readonly type: string; readonly vni: number };
-  readonly partialChecksums: boolean;
+  /** Whether it takes partial transport checksums now. */
+  partialChecksums(): boolean;
   /** Of the underlay now. */
   family(): Family;
 }
@@ -55,6 +56,11 @@ export class GossipPeers implements PeerSource {
     this.#listeners.push(listener);
   }
 
+  /** To be called when this node's own end of the tunnels is another. */
+  ownEndChanged(): void {
+    this.#changed();
+  }
+
   close(): void {
     this.#members.off('change', this.#changed);
     this.#members.off('removed', this.#changed);
@@ -78,7 +84,7 @@ export class GossipPeers implements PeerSource {
       subnets,
       // Both ends must want it: to send one to a node that we have not announced it to would be in vain.
       partialChecksums:
-        this.#own.partialChecksums &&
+        this.#own.partialChecksums() &&
         encapsulation.type === 'vxlan-gpe' &&
         encapsulation.partialChecksums &&
         subnets.length > 0 &&

@@ -75,13 +75,6 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
       }));
   }
 
-  /** Peers that are there and cannot be sent to, one sentence each. */
-  problems(): string[] {
-    return this.peers().flatMap(({ unreachable, status }) =>
-      unreachable !== undefined && (status === 'alive' || status === 'suspect') ? unreachable : [],
-    );
-  }
-
   close(): void {
     for (const source of this.#sources) source.close();
   }

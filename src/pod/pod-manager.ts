@@ -2,15 +2,16 @@
  * Named pods: attachments in network namespaces of their own, or in one that is given, and those that the configuration
  * lists. What is remembered of a pod is its attachment, whose id is the pod's name; nothing is kept here.
  */
+
 import { type Attachment, MAX_ATTACHMENTS } from '../attachment/attachment.ts';
 import { POD_CLIENT } from '../attachment/attachment-store.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import { KeyedQueue } from '../attachment/keyed-queue.ts';
-import { POD_NAME, POD_NAME_RULE } from '../config/fields.ts';
 import { WarrenError } from '../errors.ts';
 import { namedNetnsPath } from '../host/netns.ts';
 import { formatAddress } from '../ip/address.ts';
 import type { Logger } from '../log/logger.ts';
+import { POD_NAME, POD_NAME_RULE } from '../names.ts';
 import type { PodReport } from '../readmodel/reports.ts';
 
 /** Operations that wait for others on the same name. */
@@ -93,7 +94,7 @@ export class PodManager {
       }
       if (this.#staticPods.includes(name)) {
         throw new WarrenError('POD_STATIC', `pod ${name} is in staticPods of this node's configuration`, {
-          hint: 'Take it out of staticPods and restart the agent.',
+          hint: 'Take it out of staticPods and run `warren reload`.',
         });
       }
       await this.#attachments.delete(name);

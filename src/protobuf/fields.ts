@@ -7,6 +7,7 @@ import { ID_BYTES } from '../identity.ts';
 import { addressBits, addressBytes, addressFromBytes } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import { type Prefix, prefixOf } from '../ip/prefix.ts';
+import { NODE_NAME, UNPRINTABLE } from '../names.ts';
 
 /** Why a message was not accepted; counted by name. */
 export type MessageRefusal = 'malformed' | 'field' | 'signature';
@@ -30,12 +31,8 @@ export function guarded<T>(decode: () => T): Decoded<T> {
   }
 }
 
-/** A host name's characters: names end up in terminals and logs. */
-const NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
-
-export function isName(text: string): boolean {
-  return NAME.test(text);
-}
+/** The most that protobuf's uint32 holds. */
+export const UINT32_MAX = 0xffff_ffff;
 
 export function check(holds: boolean): asserts holds {
   if (!holds) throw new OutOfBounds();
@@ -63,13 +60,11 @@ export function idBytesField(value: unknown, length: number): string {
   return Buffer.from(value.buffer, value.byteOffset, length).toString('hex');
 }
 
+/** The name of a node or pod. */
 export function nameField(value: unknown): string {
-  check(typeof value === 'string' && isName(value));
+  check(typeof value === 'string' && NODE_NAME.test(value));
   return value;
 }
-
-/** What would move a terminal's cursor or turn its line around: controls, separators, bidirectional overrides. */
-const UNPRINTABLE = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 /** Text that may be shown as it is; lengths in UTF-16 units. */
 export function textField(value: unknown, minLength: number, maxLength: number): string {

@@ -2,6 +2,7 @@
  * What the read model reads. Each source is as small as the reports need it, so that a test is a few lines, and says
  * by `on('change')` that its answers may be others now. Nothing here is stored: sources are asked when a report is.
  */
+import type { Holder } from '../inventory/inventory.ts';
 import type { IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
@@ -20,6 +21,8 @@ export interface MemberSource extends ChangeSource {
   readonly id: string;
   /** This node included. */
   members(): readonly { readonly status: MemberStatus }[];
+  /** Of any node; undefined: it is not known. */
+  name(id: string): string | undefined;
   /** What a person should look at, one sentence each. */
   problems(): readonly string[];
   counters(): Readonly<Record<string, number>>;
@@ -45,8 +48,12 @@ export interface DataPlaneReader {
 export interface PlaneReport {
   readonly type: 'userspace' | 'kernel';
   readonly device: string;
+  /** Whether packets flow. */
+  readonly isActive: boolean;
   readonly overheadBytes: number;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;
   readonly drops: Readonly<Record<string, number>>;
@@ -71,6 +78,12 @@ export interface PodSource extends ChangeSource {
   list(): readonly PodReport[];
 }
 
+/** Of Inventories (inventory/inventories.ts), what reports show. */
+export interface InventoryReader extends ChangeSource {
+  /** Of all nodes, this one included. */
+  entries(): Iterable<Holder>;
+}
+
 /** What does not change while the agent runs. */
 export interface NodeFacts {
   readonly version: string;
@@ -92,6 +105,9 @@ export interface ReadModelSources {
   readonly dataPlane: DataPlaneReader;
   readonly own: OwnOverlay;
   readonly pods: PodSource;
+  readonly inventory: InventoryReader;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** Log lines that nobody took. */
+  readonly droppedLogLines: () => number;
 }

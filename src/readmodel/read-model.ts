@@ -3,9 +3,17 @@
  * commands are apart (api/commands.ts).
  */
 import { ChangeFeed, type ChangeListener } from './change-feed.ts';
+import { inventoryReports } from './inventory.ts';
 import { peerReports } from './peers.ts';
 import type { ReadModelSources } from './ports.ts';
-import type { NodeTargets, PeerReport, PodReport, RouteReport, StatusReport } from './reports.ts';
+import type {
+  InventoryReport,
+  NodeTargets,
+  PeerReport,
+  PodReport,
+  RouteReport,
+  StatusReport,
+} from './reports.ts';
 import { routeReports } from './routes.ts';
 import { statusReport } from './status.ts';
 import { ownTargets } from './targets.ts';
@@ -18,6 +26,8 @@ export interface ReadModel {
   peers(): readonly PeerReport[];
   routes(): readonly RouteReport[];
   pods(): readonly PodReport[];
+  /** What all nodes have attached, this one's first. */
+  inventory(): readonly InventoryReport[];
   /** This node's addresses and its pods, as `warren check` on other nodes wants them. */
   targets(): NodeTargets;
   /**
@@ -34,10 +44,11 @@ export class LiveReadModel implements ReadModel {
 
   constructor(sources: ReadModelSources) {
     this.#sources = sources;
-    const { members, leases, peers, pods } = sources;
-    members.on('change', () => this.changed('status'));
+    const { members, leases, peers, pods, inventory } = sources;
+    members.on('change', () => this.changed('status', 'inventory'));
     peers.on('change', () => this.changed('status', 'peers', 'routes'));
     leases.on('change', () => this.changed('status', 'peers', 'routes', 'targets'));
+    inventory.on('change', () => this.changed('inventory'));
     pods.on('change', () => this.changed('status', 'pods', 'targets'));
   }
 
@@ -59,6 +70,10 @@ export class LiveReadModel implements ReadModel {
 
   pods(): readonly PodReport[] {
     return this.#sources.pods.list();
+  }
+
+  inventory(): readonly InventoryReport[] {
+    return inventoryReports(this.#sources);
   }
 
   targets(): NodeTargets {

@@ -44,12 +44,18 @@ export interface StatusReport {
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
   readonly repairs: Readonly<Record<string, number>>;
+  /** `dropped`: lines that the reader of the agent's log did not take in time. */
+  readonly log: { readonly dropped: number };
 }
 
 export interface DatapathReport {
   /** Which data plane moves the packets. */
   readonly type: 'userspace' | 'kernel';
+  /** Whether packets flow: the node has its subnet in use, and nothing the packets need is missing or stuck. */
+  readonly active: boolean;
   readonly workers: number;
+  /** Of those, the ones that do not answer any more. */
+  readonly stuckWorkers: number;
   /** What is in use of the kernel's offloads: off by configuration, by an old kernel, or by failing at run time. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly outbound: DirectionReport;
@@ -99,6 +105,19 @@ export interface PodReport {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
+/** An attachment of any node, as that node last told. */
+export interface InventoryReport {
+  readonly node: string;
+  /** Of the node: what one that is dead had attached stays known. */
+  readonly status: MemberStatus;
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** Absent if it is of none. */
+  readonly network?: string;
+  /** Absent if it has none. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
 export type { NodeTargets };
 
 /** The targets of every node that can be asked. */
@@ -141,6 +160,13 @@ export interface LeaveReport {
   readonly name: string;
   /** What is free again. */
   readonly subnets: readonly string[];
+}
+
+export interface ReloadReport {
+  /** Keys of the configuration whose new value counts from now on. */
+  readonly changed: readonly string[];
+  /** Keys whose new value counts after a restart of the agent. */
+  readonly needsRestart: readonly string[];
 }
 
 export type { KeyList as KeyListReport, ListedKey as KeyReport };

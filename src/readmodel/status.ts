@@ -1,7 +1,8 @@
 /** This node at a glance: its subnets, its tunnel, what it forwarded and dropped, what is wrong. */
 import { formatAddress } from '../ip/address.ts';
 import { formatPrefix } from '../ip/prefix.ts';
-import type { PeerView, ReadModelSources } from './ports.ts';
+import { stuckText } from './health.ts';
+import type { PeerView, PlaneReport, ReadModelSources } from './ports.ts';
 import type { StatusReport } from './reports.ts';
 import { directionReports } from './traffic.ts';
 
@@ -9,7 +10,7 @@ import { directionReports } from './traffic.ts';
 const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
-  const { facts, members, leases, peers, dataPlane, own, pods, repairs } = sources;
+  const { facts, members, leases, peers, dataPlane, own, pods, repairs, droppedLogLines } = sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
   for (const { status } of members.members()) counts[status]++;
   const lease = leases.state();
@@ -27,7 +28,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
       name: facts.clusterName,
       sealed: facts.sealed,
       members: counts,
-      problems: [...members.problems(), ...leases.problems(), ...mismatches(peers)],
+      problems: [...planeProblems(plane), ...members.problems(), ...leases.problems(), ...mismatches(peers)],
     },
     underlay: {
       address: formatAddress(underlay.address),
@@ -46,14 +47,21 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     pods: pods.list().length,
     datapath: {
       type: plane.type,
+      active: plane.isActive,
       workers: plane.workers,
+      stuckWorkers: plane.stuckWorkers,
       offloads: { ...plane.offloads },
       ...directionReports(plane.totals),
       drops: { ...plane.drops },
     },
     gossip: { ...members.counters() },
     repairs: { ...repairs() },
+    log: { dropped: droppedLogLines() },
   };
+}
+
+function planeProblems({ workers, stuckWorkers }: PlaneReport): string[] {
+  return stuckWorkers === 0 ? [] : [stuckText(workers, stuckWorkers)];
 }
 
 /** Peers that are there and cannot be sent to. */

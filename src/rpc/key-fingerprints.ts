@@ -1,8 +1,9 @@
 /** The question of `warren key` to other nodes: which of the cluster's keys do you have? Never the keys themselves. */
+import pLimit from 'p-limit';
 import { WarrenError } from '../errors.ts';
 import { FINGERPRINT_BYTES, MAX_KEYS } from '../link/key-ring-state.ts';
 import { check, guarded, idBytesField, listField, type Raw, rawId } from '../protobuf/fields.ts';
-import { askAll } from './ask-all.ts';
+import { ASKED_AT_ONCE } from './limits.ts';
 import { keysType } from './proto.ts';
 import type { Rpc } from './rpc.ts';
 
@@ -51,7 +52,7 @@ export async function askAllKeyFingerprints(
 ): Promise<{ readonly answers: readonly NodeKeys[]; readonly silent: readonly string[] }> {
   const answers: NodeKeys[] = [];
   const silent: string[] = [];
-  await askAll(nodes, async ({ id, name }) => {
+  await pLimit(ASKED_AT_ONCE).map(nodes, async ({ id, name }) => {
     try {
       answers.push({ name, ...(await askKeyFingerprints(rpc, id)) });
     } catch {

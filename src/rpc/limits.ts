@@ -1,5 +1,7 @@
 /** Bounds of calls. What is over them is refused; nothing is allocated for it. */
 
+/** Nodes that are asked the same at the same time. */
+export const ASKED_AT_ONCE = 16;
 export const MAX_METHOD_CHARACTERS = 64;
 export const MAX_BODY_BYTES = 1024 * 1024;
 /** One part of an answer. */

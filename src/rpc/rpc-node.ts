@@ -158,7 +158,7 @@ export class RpcNode implements Rpc {
       return false;
     };
     if (call.target !== identity.id) return refuse('the question is for another node');
-    if (call.targetSession !== link.session) {
+    if (!link.isOwnSession(call.targetSession)) {
       inbound.refuse('session');
       return false;
     }

@@ -1,17 +1,19 @@
 /** The question of `warren check` to other nodes: which addresses and pods do you have? */
+
+import pLimit from 'p-limit';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { addressBytes, formatAddress, parseAddress } from '../ip/address.ts';
+import { NODE_NAME } from '../names.ts';
 import {
   addressField,
   check,
   guarded,
-  isName,
   listField,
   messageField,
   nameField,
   type Raw,
 } from '../protobuf/fields.ts';
-import { askAll } from './ask-all.ts';
+import { ASKED_AT_ONCE } from './limits.ts';
 import { targetsType } from './proto.ts';
 import type { Rpc } from './rpc.ts';
 
@@ -61,7 +63,7 @@ export async function askAllTargets(
 ): Promise<{ readonly targets: readonly NodeTargets[]; readonly unreachable: readonly UnreachableNode[] }> {
   const targets: NodeTargets[] = [];
   const unreachable: UnreachableNode[] = [];
-  await askAll(nodes, async ({ id, name }) => {
+  await pLimit(ASKED_AT_ONCE).map(nodes, async ({ id, name }) => {
     try {
       targets.push(await askTargets(rpc, id));
     } catch (error) {
@@ -74,7 +76,7 @@ export async function askAllTargets(
 
 /** Pods whose names are not host names cannot be told of. */
 function* encodeTargets({ node, addresses, pods }: NodeTargets): Iterable<Uint8Array> {
-  const told = pods.filter(({ name }) => isName(name)).slice(0, MAX_POD_TARGETS);
+  const told = pods.filter(({ name }) => NODE_NAME.test(name)).slice(0, MAX_POD_TARGETS);
   for (let at = 0; at === 0 || at < told.length; at += PODS_PER_PART) {
     const some = told.slice(at, at + PODS_PER_PART);
     yield targetsType

@@ -1,6 +1,6 @@
 /**
- * Who could hear whom in a simulated history, and since when: what two nodes may be expected to know of each
- * other. Looked at in steps; what lasted less than one is not seen.
+ * Which nodes could reach each other in a simulated history, and since when: it decides what two nodes may be expected
+ * to know of each other. Sampled in steps; a contact that is shorter than a step is missed.
  */
 import type { SimulatedNode } from './cluster.ts';
 

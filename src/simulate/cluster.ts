@@ -12,7 +12,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import type { StoredLease } from '../lease/lease-store.ts';
 import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
 import type { KeyRing } from '../link/key-ring.ts';
-import { silentLogger } from '../log/logger.ts';
+import { type Logger, silentLogger } from '../log/logger.ts';
 import { Membership } from '../membership/membership.ts';
 import { type Random, seededRandom } from '../membership/random.ts';
 import { RecordReader } from '../membership/record-reader.ts';
@@ -31,6 +31,8 @@ export interface ClusterOptions {
   readonly keyRing?: KeyRing;
   /** Where nodes have their subnets from: what they settle among themselves (the default), or `SimulatedNode.assign`. */
   readonly leases?: 'gossip' | 'assigned';
+  /** What nodes log; absent: nothing. */
+  readonly logger?: Logger;
 }
 
 export function podRange(range: string, nodePrefixLength: number): PodRange {
@@ -91,6 +93,8 @@ export class SimulatedNode {
   readonly name: string;
   readonly host: VirtualHost;
   readonly #number: number;
+  /** Of the node whose key it has; another one's where a state folder was copied. */
+  keyNumber: number;
   readonly #seeds: readonly Endpoint[];
   readonly #options: ClusterOptions;
   /** What is on the node's disk; it outlives a crash. */
@@ -109,6 +113,10 @@ export class SimulatedNode {
   podCount = 0;
   /** How far the host's idea of the date is off. */
   wallSkewMs = 0;
+  #boots = 0;
+  #bootedAtMs = 0;
+  /** Which state of its machine this is (host/machine-generation.ts). */
+  generation = 'first';
   /** The agent dies when it next writes this: just before it, or just after. */
   crashAt: { readonly store: 'lease' | 'members'; readonly when: 'before' | 'after' } | undefined;
   /** The disk is full, or can only be read. */
@@ -133,6 +141,7 @@ export class SimulatedNode {
   ) {
     this.cluster = cluster;
     this.#number = number;
+    this.keyNumber = number;
     this.#seeds = seeds;
     this.#options = options;
     this.name = `node-${number}`;
@@ -152,7 +161,7 @@ export class SimulatedNode {
     const timing = this.#options.timing ?? timingPresets.lan;
     const { endpoint } = this.host;
     const identity = identityFromSeed(
-      createHash('sha256').update(`${this.#options.seed}/${this.#number}`).digest(),
+      createHash('sha256').update(`${this.#options.seed}/${this.keyNumber}`).digest(),
     );
     const keys = this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys);
     const membership = new Membership({
@@ -175,9 +184,11 @@ export class SimulatedNode {
           });
         },
       },
-      logger: silentLogger,
+      logger: this.#options.logger ?? silentLogger,
       timing,
       clock,
+      boot: { id: `boot ${this.#boots}`, uptimeMs: () => hostClock.now() - this.#bootedAtMs },
+      generation: () => this.generation,
       random: seededRandom(this.#options.seed * 1000 + this.#number),
       records: cluster.records,
       onBug: rethrow,
@@ -229,6 +240,12 @@ export class SimulatedNode {
     this.isRunning = true;
   }
 
+  /** The machine starts anew; call it while the agent does not run. */
+  reboot(): void {
+    this.#boots++;
+    this.#bootedAtMs = this.cluster.clock.now();
+  }
+
   /** Like SIGKILL: nothing is said or written any more. */
   async kill(): Promise<void> {
     const { storedMembership, storedLease } = this;
@@ -251,7 +268,7 @@ export class SimulatedNode {
     if (this.isDiskFull) throw new Error('no space left on device');
   }
 
-  /** The power may go off in the middle of it: what the code does after it reaches nobody. */
+  /** The power may go off in the middle of it: what the code does after that has no effect. */
   #write(store: 'lease' | 'members', write: () => void): void {
     this.#writeDisk();
     const when = this.crashAt?.store === store ? this.crashAt.when : undefined;

@@ -1,7 +1,7 @@
 /**
  * Who is wrongly declared dead when the network loses packets and hosts stall: all nodes stay up the whole time.
  * A node counts as healthy unless it is paused, or was within the last `RECOVERY_MS` before it was declared dead:
- * who hears and says nothing for seconds cannot be told from the dead.
+ * a node that neither receives nor sends for seconds cannot be told from a dead one.
  */
 
 import { seededRandom } from '../membership/random.ts';

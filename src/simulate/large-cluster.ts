@@ -4,6 +4,7 @@
  * shared between nodes (shared-entry-store.ts), signatures are hashes (Ed25519 costs 0.1 ms, and says the same),
  * and frames are not encrypted (the tag's 16 bytes per frame are added when bytes are counted).
  */
+
 import { createHash } from 'node:crypto';
 import { type Identity, idOfPublicKey } from '../identity.ts';
 import { prefixOf } from '../ip/prefix.ts';
@@ -11,7 +12,7 @@ import { silentLogger } from '../log/logger.ts';
 import { MemberTable } from '../membership/member-table.ts';
 import { Membership } from '../membership/membership.ts';
 import { seededRandom } from '../membership/random.ts';
-import { signRecord } from '../membership/record.ts';
+import { SIGNING_CONTEXT, signRecord } from '../membership/record.ts';
 import { RecordReader } from '../membership/record-reader.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { NodeRecord, SignedRecord } from '../membership/types.ts';
@@ -158,8 +159,6 @@ function hashedIdentity(seed: number, number: number): Identity {
   const publicKey = new Uint8Array(createHash('sha256').update(`${seed}/${number}`).digest());
   return { id: idOfPublicKey(publicKey), publicKey, sign: (message) => hashed(publicKey, message) };
 }
-
-const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
 
 function verifyHashed(record: NodeRecord, signed: SignedRecord): boolean {
   const expected = hashed(record.publicKey, Buffer.concat([SIGNING_CONTEXT, signed.bytes]));

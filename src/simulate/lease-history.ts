@@ -1,5 +1,5 @@
 /**
- * One random life of a small cluster, and what must never happen to a lease in it.
+ * One random history of a small cluster, and the invariants of leases that must hold in it.
  *
  *     happens at random      partitions, one-way links, heals, pauses, crashes (between any two writes to the disk,
  *                            too), restarts, leaves with and without the lease, joins at the same moment, pods that

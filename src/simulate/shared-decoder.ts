@@ -1,6 +1,6 @@
 /**
  * Decodes messages for thousands of nodes in one process. The same news reaches each of them many times, and says
- * the same everywhere: what was decoded lately is handed out again. A message is never changed by who reads it.
+ * the same everywhere: what was decoded lately is handed out again. No reader changes a message.
  */
 import { decodeMessage } from '../membership/codec.ts';
 

@@ -1,6 +1,6 @@
 /**
  * Member tables of a cluster that has converged: all nodes know the same members. Each keeps only what differs
- * from the common roll, so that 10,000 nodes with 10,000 members each fit one process.
+ * from the common table, so that 10,000 nodes with 10,000 members each fit one process.
  */
 import { ArrayEntryStore, type EntryStore, type MemberEntry } from '../membership/entry-store.ts';
 
@@ -46,7 +46,7 @@ export class SharedEntryStore implements EntryStore {
   at(slot: number): MemberEntry {
     const { entries } = this.#roll;
     if (slot >= entries.length) return this.#added.at(slot - entries.length);
-    // Nobody asks for a slot that is empty.
+    // Empty slots are never read.
     return (this.#changed.get(slot) as MemberEntry | undefined) ?? entries[slot]!;
   }
 

@@ -1,6 +1,6 @@
 /**
  * A stream between two hosts of the virtual network. Nothing in it is lost or reordered; each packet that would have
- * been lost costs a retransmission. What is cut off by a partition arrives no more.
+ * been lost costs a retransmission. Data that a partition cuts off is lost.
  */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { Deadline, type Deadlines } from '../link/deadline.ts';
@@ -116,7 +116,7 @@ export class VirtualStream implements Exchange, Responder {
   #arrive(target: VirtualHost, frames: readonly Uint8Array[]): void {
     this.#target = target;
     const { handlers } = target;
-    if (!handlers) {
+    if (!handlers || handlers.origin?.(this.#from.endpoint.address) === 'outside') {
       this.#answer(0, () => this.#finish(coded('connection refused', 'ECONNREFUSED')));
       return;
     }
@@ -128,6 +128,10 @@ export class VirtualStream implements Exchange, Responder {
       inbound.frame(frame);
     }
     if (!this.#isEnded && this.#isOver) this.#tellGone();
+  }
+
+  proven(): boolean {
+    return true;
   }
 
   write(frames: readonly Uint8Array[]): boolean {

@@ -1,7 +1,9 @@
 /** Numbers of the Linux ABI, alike on x86-64 and arm64. Each group names the header it comes from. */
 
 // asm-generic/fcntl.h
+export const O_WRONLY = 0o1;
 export const O_RDWR = 0o2;
+export const O_NOCTTY = 0o400;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 
@@ -37,7 +39,6 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
-export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = O_NONBLOCK;
@@ -54,6 +55,7 @@ export const SO_ATTACH_REUSEPORT_CBPF = 51;
 /** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
 
 // linux/bpf_common.h, linux/filter.h
 export const BPF_LD = 0x00;
@@ -96,6 +98,7 @@ export const UDP_GRO = 104;
 export const SOL_NETLINK = 270;
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_KOBJECT_UEVENT = 15;
 /** Linux 4.2: an error does not repeat the whole of what was asked. */
 export const NETLINK_CAP_ACK = 10;
 /** Linux 4.12: an error comes with the kernel's own words. */
@@ -115,11 +118,13 @@ export const MNT_DETACH = 2;
 
 // sys/file.h
 export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 // asm-generic/errno-base.h, asm-generic/errno.h
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
+export const ENAMETOOLONG = 36;
 export const EMSGSIZE = 90;
 export const EADDRINUSE = 98;

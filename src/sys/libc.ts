@@ -64,6 +64,8 @@ export const eventfd: Call2 = library.func('int eventfd(uint initial, int flags)
 export const send: Call4 = library.func('long send(int fd, uintptr_t buffer, size_t length, int flags)');
 export const recv: Call4 = library.func('long recv(int fd, uintptr_t buffer, size_t length, int flags)');
 export const flock: Call2 = library.func('int flock(int fd, int operation)');
+/** Ends the process with all its threads; `exit` would wait for those that do not end. */
+export const exitNow: Call1 = library.func('void _exit(int status)');
 /** Moves the calling thread alone into a namespace. */
 export const setns: Call2 = library.func('int setns(int fd, int type)');
 /** Gives the calling thread alone a new namespace. */

@@ -2,6 +2,9 @@
 import { AF_INET, AF_INET6 } from './constants.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from './structs.ts';
 
+/** From one socket address to the next in a row of them: room for either family, aligned. */
+export const SOCKADDR_STRIDE = 32;
+
 /**
  * Writes a socket address at `offset`. `words` is one int32 (IPv4) or four (IPv6), big-endian as numbers.
  * Returns its length: 16 or 28 bytes.

@@ -30,8 +30,9 @@ const DEFAULT_COLUMNS = 120;
 export function processIo(): CliIo {
   let interrupt: AbortController | undefined;
   return {
-    stdout: streamOutput(process.stdout),
-    stderr: streamOutput(process.stderr),
+    // `warren peers | head -1`: who reads has seen enough. What was to be said on standard error is lost, no more.
+    stdout: streamOutput(process.stdout, () => process.exit(0)),
+    stderr: streamOutput(process.stderr, () => {}),
     env: process.env,
     interruptSignal() {
       if (interrupt === undefined) {
@@ -44,11 +45,11 @@ export function processIo(): CliIo {
   };
 }
 
-function streamOutput(stream: NodeJS.WriteStream): Output {
-  // `warren peers | head -1`: who reads has seen enough.
+/** `onClosed`: nobody reads it any more. */
+function streamOutput(stream: NodeJS.WriteStream, onClosed: () => void): Output {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    if (error.code !== 'EPIPE') throw error;
+    onClosed();
   });
   return {
     write: (text) => void stream.write(text),

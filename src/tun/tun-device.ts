@@ -96,12 +96,17 @@ export function openTunDevice(name: string, queues: number, wanted: TunOffloads)
     for (const fd of writers.toReversed()) detachQueue(name, fd);
     const readFds = Array.from({ length: queues }, open);
     // Offloads belong to the device: the first queue sets them for all.
-    const offloads = setOffloads(name, readFds[0]!, wanted);
-    return { readFds, writeFds: queues > 1 ? writers : readFds, offloads };
+    const device = { readFds, writeFds: queues > 1 ? writers : readFds };
+    return { ...device, offloads: setOffloads(name, readFds[0]!, wanted) };
   } catch (error) {
     for (const fd of opened) libc.close(fd);
     throw error;
   }
+}
+
+/** The same device, which hands over what `wanted` says from now on. Throws a SysError, and nothing has changed then. */
+export function switchTunOffloads(name: string, device: TunDevice, wanted: TunOffloads): TunDevice {
+  return { ...device, offloads: setOffloads(name, device.readFds[0]!, wanted) };
 }
 
 /** Lets go of the device; it stays, without a carrier, until the next agent takes it. */

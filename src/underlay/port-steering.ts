@@ -26,10 +26,9 @@ import {
 } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
 import { SOCK_FILTER, SOCK_FPROG } from '../sys/structs.ts';
+import { IPV6_HEADER_BYTES } from '../wire/ipv6.ts';
 
 type Instruction = readonly [code: number, operand: number];
-
-const IPV6_HEADER_BYTES = 40;
 
 /**
  * `fd` is any of the `count` sockets, all of them bound. False where the kernel or a sandbox refuses: then its

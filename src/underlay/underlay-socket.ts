@@ -56,7 +56,7 @@ export interface UnderlaySocketOptions {
   readonly displayName: string;
   /** One per packet path thread. */
   readonly count: number;
-  /** Nobody will read from them: what strangers send there must not lie in memory for good. */
+  /** They are never read from: what others send there must not stay in memory. */
   readonly sendsOnly?: boolean;
   readonly wanted: UnderlayOffloads;
 }
@@ -78,14 +78,23 @@ export interface UnderlaySockets {
 /** Opens and binds the sockets. */
 export function openUnderlaySockets(options: UnderlaySocketOptions): UnderlaySockets {
   const descriptors = options.port === 0 ? openInARow(options) : openOnOnePort(options);
-  const udpGro = descriptors.map((fd) => options.wanted.udpGro && enableGro(fd)).every(Boolean);
-  const udpSegment = options.wanted.udpSegment && hasSegmentation(descriptors[0]!);
-  return { descriptors, offloads: { udpSegment, udpGro } };
+  return switchUnderlayOffloads({ descriptors, offloads: options.wanted }, options.wanted);
+}
+
+/** The same sockets, which use what `wanted` says, and the kernel has, from now on. */
+export function switchUnderlayOffloads(
+  { descriptors }: UnderlaySockets,
+  wanted: UnderlayOffloads,
+): UnderlaySockets {
+  // A kernel that does not know it has it off, and a datagram alone is what is received then.
+  const isSet = descriptors.map((fd) => setGro(fd, wanted.udpGro)).every(Boolean);
+  const udpSegment = wanted.udpSegment && hasSegmentation(descriptors[0]!);
+  return { descriptors, offloads: { udpSegment, udpGro: wanted.udpGro && isSet } };
 }
 
 function openOnOnePort(options: UnderlaySocketOptions): number[] {
   const isShared = options.count > 1;
-  // Ports are only shared among our own sockets: a first one without SO_REUSEPORT finds a stranger there.
+  // Ports are only shared among our own sockets: the first one, without SO_REUSEPORT, fails if another program has the port.
   if (isShared) closeUnderlaySockets([openSocket(options, options.port, false)]);
   const ports = Array.from({ length: options.count }, () => options.port);
   const descriptors = openAll(options, ports, isShared);
@@ -136,9 +145,9 @@ export function closeUnderlaySockets(descriptors: readonly number[]): void {
   for (const descriptor of descriptors) libc.close(descriptor);
 }
 
-function enableGro(fd: number): boolean {
+function setGro(fd: number, isOn: boolean): boolean {
   const scratch = new Arena(8);
-  scratch.view.setInt32(0, 1, true);
+  scratch.view.setInt32(0, isOn ? 1 : 0, true);
   return libc.setsockopt(fd, SOL_UDP, UDP_GRO, scratch.address(0), 4) === 0;
 }
 

@@ -97,7 +97,7 @@ export function writeIcmpError(
 }
 
 /**
- * The IPv6 twin. `from` is the offset of our 16-byte address in the same view. Returns 0 where RFC 4443,
+ * The same for IPv6. `from` is the offset of our 16-byte address in the same view. Returns 0 where RFC 4443,
  * section 2.4 (e) forbids a reply.
  */
 export function writeIcmpv6Error(

@@ -130,6 +130,33 @@ describe('agents', () => {
     expect(a.model.peers()[0]!.outbound.packets).toBe(4);
   });
 
+  it('do not follow a copied state folder to and fro, and the copy ends by itself', async () => {
+    const [a, b, c] = (await world.cluster(3)) as [WorldNode, WorldNode, WorldNode];
+    const [web, db] = [await a.addPod('web'), await b.addPod('db')];
+    const copy = world.add();
+    copy.copyStateOf(b);
+    await copy.start();
+    await world.advance(10_000);
+    expect(copy.errors).toMatchObject([{ code: 'IDENTITY_IN_USE' }]);
+    expect(b.errors).toEqual([]);
+    // Also while it still runs nothing goes astray, and the others say what is wrong.
+    for (let i = 0; i < 20; i++) {
+      expect(await reaches(web, db)).toBe(true);
+      await world.advance(500);
+    }
+    for (const node of [a, c]) {
+      expect(node.model.status().cluster.problems).toEqual([
+        expect.stringContaining(
+          'two agents run with the identity of node-1: at 192.0.2.2:7946, which is believed',
+        ),
+      ]);
+    }
+    await copy.stop();
+    await world.advance(120_000);
+    for (const node of [a, b, c]) expect(node.model.status().cluster.problems).toEqual([]);
+    expect(await reaches(web, db)).toBe(true);
+  });
+
   it('leave for good, and free their subnets', async () => {
     const [a, b] = (await world.cluster(2)) as [WorldNode, WorldNode];
     await b.commands.leave({ force: false });
@@ -237,6 +264,66 @@ describe('what others change on the host', () => {
   });
 });
 
+describe('a node with many pods', () => {
+  it('follows its peers while it restores them', async () => {
+    const [a, b] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    for (let i = 0; i < 200; i++) await a.addPod(`pod-${i}`);
+    await a.stop();
+    let steps = 0;
+    a.hostStep = () => {
+      steps++;
+      return new Promise((resolve) => world.clock.after(100, resolve));
+    };
+    await a.start();
+    await world.until(() => a.model.status().tun.addresses.length > 0, 5000);
+    const c = world.add();
+    await c.start();
+    await world.until(() => b.routesTo(c), 10_000);
+    const tookMs = await world.until(() => a.routesTo(c), 1000);
+    expect(tookMs).toBeLessThanOrEqual(200);
+    // It is in the middle of them: each takes two steps.
+    expect(steps).toBeGreaterThan(0);
+    expect(steps).toBeLessThan(400);
+  });
+
+  it('stops in the middle of restoring them, without going through them all', async () => {
+    const [a] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    for (let i = 0; i < 200; i++) await a.addPod(`pod-${i}`);
+    await a.stop();
+    a.hostStep = () => new Promise((resolve) => world.clock.after(100, resolve));
+    await a.start();
+    await world.advance(1000);
+    const startMs = world.clock.now();
+    await a.stop();
+    expect(world.clock.now() - startMs).toBeLessThan(500);
+    // What was left is taken up by the next start.
+    a.hostStep = async () => {};
+    await a.start();
+    await world.advance(5000);
+    expect(a.model.pods().filter(({ status }) => status === 'ready')).toHaveLength(200);
+  });
+
+  it('takes up the others when one cannot be restored, and that one when it can', async () => {
+    const [a] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    for (const name of ['web', 'db', 'cache']) await a.addPod(name);
+    await a.stop();
+    a.attachmentNetwork.pairs.clear();
+    let isStuck = true;
+    a.hostStep = async (what) => {
+      if (isStuck && what.includes('db')) throw new Error('no such device');
+    };
+    await a.start();
+    await world.advance(5000);
+    const status = () => Object.fromEntries(a.model.pods().map((pod) => [pod.name, pod.status]));
+    expect(status()).toEqual({ web: 'ready', db: 'missing', cache: 'ready' });
+    isStuck = false;
+    await a.stop();
+    await a.start();
+    await world.advance(5000);
+    expect(status()).toEqual({ web: 'ready', db: 'ready', cache: 'ready' });
+  });
+});
+
 describe('what a node has attached', () => {
   it('is known to all within a second', async () => {
     const nodes = await world.cluster(4);
@@ -296,19 +383,102 @@ describe('questions to other nodes', () => {
   });
 });
 
+describe('an agent that starts before its host has a network', () => {
+  it('waits, and is a node like any other once the address is there', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    const late = world.add();
+    late.host.interfaces.clear();
+    const starting = late.start();
+    await world.advance(60_000);
+    expect(a.model.peers()).toEqual([]);
+    late.host.addInterface('eth0', 1500, parseAddress('192.0.2.2'));
+    await world.advance(1000);
+    await starting;
+    await world.settle();
+    expect(late.errors).toEqual([]);
+    const [web, db] = [await a.addPod('web'), await late.addPod('db')];
+    expect(await reaches(web, db)).toBe(true);
+  });
+});
+
 describe('a configuration that is read again', () => {
   it('changes static peers at once, and names what needs a restart', async () => {
     const [a] = (await world.cluster(2)) as [WorldNode];
     const peer = 'staticPeers: [{name: legacy, endpoint: "192.0.2.9:4790", subnets: [10.50.0.0/24]}]';
-    const outcome = await a.agent.reload(a.config(`${peer}\ntun: {name: other0}`));
+    a.configFile = () => a.config(`${peer}\ntun: {name: other0}`);
+    const outcome = await a.commands.reload();
     expect(outcome.needsRestart).toEqual(['tun.name']);
     expect(outcome.changed).toEqual(['staticPeers']);
     await world.advance(100);
     expect(a.model.peers().map(({ name }) => name)).toContain('legacy');
     expect(a.model.routes().map(({ prefix }) => prefix)).toContain('10.50.0.0/24');
     expect(a.host.tun?.network?.extraPrefixes).toHaveLength(1);
-    await a.agent.reload(a.config(''));
+    a.configFile = () => a.config('');
+    await a.commands.reload();
     await world.advance(100);
     expect(a.model.routes().map(({ prefix }) => prefix)).not.toContain('10.50.0.0/24');
+  });
+
+  it('makes static pods that are new, and takes the log level', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    a.configFile = () => a.config('staticPods: [web]\nlog: {level: error}');
+    expect((await a.commands.reload()).changed).toEqual(['staticPods', 'log.level']);
+    expect(a.log.level).toBe('error');
+    expect(a.model.pods().map(({ name }) => name)).toEqual(['web']);
+    // Once more: nothing is different any more.
+    expect(await a.commands.reload()).toEqual({ changed: [], needsRestart: [] });
+  });
+
+  it('changes nothing where the file has mistakes', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    a.configFile = () => a.config('staticPods: [web]\nlog: {level: loud}\ntun: {mtu: 12}');
+    await expect(a.commands.reload()).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringMatching(/world:6:14: log\.level: .*\nworld:7:12: tun\.mtu: /),
+    });
+    expect(a.model.pods()).toEqual([]);
+    // It goes on, and takes a file that is right.
+    a.configFile = () => a.config('staticPods: [web]');
+    expect((await a.commands.reload()).changed).toEqual(['staticPods']);
+  });
+
+  it('switches offloads while packets flow, and tells the others of the one that is theirs too', async () => {
+    const [a, b] = (await world.cluster(2)) as [WorldNode, WorldNode];
+    const [web, db] = [await a.addPod('web'), await b.addPod('db')];
+    await world.until(() => b.model.peers()[0]!.partialChecksums, 5000);
+    web.send(db.addresses[0]!);
+    await world.advance(10);
+    expect(db.received).toHaveLength(1);
+    a.configFile = () => a.config('datapath: {offload: {tso: false, coalesceTcp: false, checksum: false}}');
+    expect(await a.commands.reload()).toEqual({
+      changed: ['datapath.offload.tso', 'datapath.offload.coalesceTcp', 'datapath.offload.checksum'],
+      needsRestart: [],
+    });
+    const { datapath } = a.model.status();
+    expect(datapath.offloads).toMatchObject({ tso: false, uso: true, coalesceTcp: false, checksum: false });
+    expect(datapath.outbound.packets).toBe(1);
+    expect(a.model.peers()[0]!.partialChecksums).toBe(false);
+    await world.until(() => !b.model.peers()[0]!.partialChecksums, 5000);
+    expect(b.model.peers()[0]!.partialChecksums).toBe(false);
+    web.send(db.addresses[0]!);
+    await world.advance(10);
+    expect(db.received).toHaveLength(2);
+    expect(a.model.status().datapath.outbound.packets).toBe(2);
+  });
+
+  it('has all of its old offloads, and everything else as it was, where one cannot be switched', async () => {
+    const [a] = (await world.cluster(1)) as [WorldNode];
+    a.host.failing.set('startPath', new Error('no thread'));
+    a.configFile = () => a.config('staticPods: [web]\ndatapath: {offload: off}');
+    await expect(a.commands.reload()).rejects.toThrow('no thread');
+    expect(a.model.status().datapath.offloads).toMatchObject({
+      tso: true,
+      coalesceTcp: true,
+      checksum: true,
+    });
+    expect(a.model.pods()).toEqual([]);
+    a.host.failing.clear();
+    expect((await a.commands.reload()).changed).toContain('datapath.offload.tso');
+    expect(a.model.status().datapath.offloads).toMatchObject({ tso: false, checksum: false });
   });
 });

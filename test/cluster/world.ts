@@ -19,6 +19,7 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
+import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
 import type { Endpoint } from '../../src/ip/endpoint.ts';
@@ -36,7 +37,6 @@ import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts
 import { MemoryHost } from '../helpers/memory-host.ts';
 import { ipv4Packet, ipv6Packet } from '../helpers/packets.ts';
 
-const GOSSIP_PORT = 7946;
 const LINK_MTU = 1500;
 /** Of a tunnel datagram. */
 const DELAY_MS = 0.3;
@@ -138,6 +138,9 @@ export interface NodeOptions {
   /** YAML beside `cluster:` and `node:`. */
   readonly yaml?: string;
   readonly clearText?: boolean;
+  /** YAML of `cluster.podCidrs` and what belongs to it. */
+  readonly range?: string;
+  readonly hostRules?: HostRules;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
 }
@@ -159,22 +162,32 @@ export class WorldNode {
   readonly host: MemoryHost;
   readonly attachmentNetwork: MemoryAttachmentNetwork;
   readonly errors: Error[] = [];
+  /** Before and after each change that is made for an attachment: a test lets it take time, or fail. */
+  hostStep: (what: string) => Promise<void> = async () => {};
+  /** Of its own: an agent may change the level. */
+  readonly log = silentLogger.child({});
   /** Nothing reaches it, and it reaches nothing. */
   isDown = false;
+  /** What is read where the agent reads its configuration again. */
+  configFile: () => Config = () => this.config();
   #disk = new Disk();
   #agent: Agent | undefined;
+  #assigned: AssignedLease | undefined;
   readonly #number: number;
+  /** Of the node whose identity it has. */
+  #keyNumber: number;
   readonly #options: NodeOptions;
   readonly #pods = new Map<string, WorldPod>();
 
   constructor(world: World, number: number, options: NodeOptions) {
     this.world = world;
     this.#number = number;
+    this.#keyNumber = number;
     this.#options = options;
     this.name = `node-${number}`;
     this.host = new MemoryHost(world.carrier, () => world.clock.now());
     this.host.addInterface('eth0', LINK_MTU, parseAddress(`192.0.2.${number + 1}`));
-    this.attachmentNetwork = new MemoryAttachmentNetwork();
+    this.attachmentNetwork = new MemoryAttachmentNetwork({ step: (what) => this.hostStep(what) });
     this.host.toPod = (address, packet) => this.#toPod(address, packet);
   }
 
@@ -208,9 +221,10 @@ export class WorldNode {
   }
 
   config(yaml = this.#options.yaml ?? ''): Config {
+    const { range = 'podCidrs: [10.42.0.0/16, "fd42::/48"]' } = this.#options;
     const text = `
 node: {name: ${this.name}, stateDir: /var/lib/warren}
-cluster: {podCidrs: [10.42.0.0/16, "fd42::/48"], seeds: [192.0.2.1], timing: lan}
+cluster: {${range}, seeds: [192.0.2.1], timing: lan}
 encapsulation: {type: vxlan-gpe}
 ${yaml}`;
     return parseConfig(text, 'world', this.name);
@@ -218,22 +232,27 @@ ${yaml}`;
 
   async start(yaml?: string): Promise<void> {
     const { world } = this;
-    const { assigned } = this.#options;
+    const { assigned, hostRules } = this.#options;
     this.isDown = false;
     this.#disk.isOff = false;
     this.#agent = await Agent.build(
       this.config(yaml),
       {
         clock: world.clock,
-        log: silentLogger,
+        log: this.log,
         host: this.host,
         state: this.#state(),
         openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
         transport: (bind) => world.network.host(bind).transport(),
         attachmentNetwork: this.attachmentNetwork,
+        ...(hostRules && { hostRules }),
         ...(assigned && {
-          leaseSource: (options) => new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) }),
+          leaseSource: (options) => {
+            this.#assigned = new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) });
+            return this.#assigned;
+          },
         }),
+        readConfig: () => this.configFile(),
         random: seededRandom(world.seed * 1000 + this.#number),
       },
       {
@@ -256,6 +275,11 @@ ${yaml}`;
     await stopping;
   }
 
+  /** The orchestrator's word, as text; none: it takes the subnets away. */
+  assign(prefixes: readonly string[]): void {
+    this.#assigned!.assign(prefixes.map(parsePrefix));
+  }
+
   /** Like a power cut: nothing is said or written any more. */
   async kill(): Promise<void> {
     this.isDown = true;
@@ -263,6 +287,14 @@ ${yaml}`;
     await this.stop();
     // What it wrote while it went away never reached the disk.
     this.host.parts.lockTun(this.config().tun.name).release();
+  }
+
+  /** Its state folder becomes a copy of the other's: identity, lease, whom it knew. */
+  copyStateOf(other: WorldNode): void {
+    this.#keyNumber = other.#keyNumber;
+    this.#disk.lease = other.#disk.lease;
+    this.#disk.membership = other.#disk.membership;
+    this.#disk.version = other.#disk.version;
   }
 
   routesTo(other: WorldNode): boolean {
@@ -298,7 +330,7 @@ ${yaml}`;
     const write = (change: () => void) => {
       if (!disk.isOff) change();
     };
-    const seed = createHash('sha256').update(`${this.world.seed}/${this.#number}`).digest();
+    const seed = createHash('sha256').update(`${this.world.seed}/${this.#keyNumber}`).digest();
     return {
       identity: identityFromSeed(seed),
       keys: this.#options.clearText ? undefined : new ClusterKeys(this.world.keys, disk.keyChanges),

@@ -64,12 +64,6 @@ describeUnless(
         /TUN device warren0.*TUNSETIFF.*EINVAL/,
         /ip link delete.*tun\.name/,
       ],
-      [
-        'an underlay address that no interface has',
-        { config: '', before: 'ip address flush dev e0' },
-        /192\.0\.2\.1/,
-        /underlay\.address|address: auto/,
-      ],
     ])('says so: %s', (_what, options, message, hint) => {
       const { status, stderr } = runAgent(options);
       expect(stderr).toMatch(message);

@@ -1,7 +1,9 @@
 /** Twenty real agents on one machine: they join, lose five at once, and heal from a partition. */
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode, NodeView } from '../../src/lab/node.ts';
+import type { InventoryReport } from '../../src/readmodel/reports.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labtwenty';
@@ -35,6 +37,44 @@ describeUnless(lacking('root', 'ip', 'nsenter'), 'twenty agents', () => {
     expect(new Set(subnets).size).toBe(2 * AGENTS);
     for (const { status } of views) expect(status.cluster.problems).toEqual([]);
     console.log(`${AGENTS} agents: started, joined and leased in ${Math.round(upMs)} ms`);
+  });
+
+  test('all know what one of them attaches, and that it is gone', async () => {
+    const [first] = lab.nodes as [LabNode];
+    const labels = { app: 'shop' };
+
+    /** Does `act` with a stream of every node open, and waits until each has told of just `expected`. */
+    async function allSee(
+      act: () => Promise<unknown>,
+      expected: readonly InventoryReport[],
+    ): Promise<number> {
+      const streams = lab.nodes.map((node) =>
+        node.client().watch<InventoryReport[]>('inventory', {
+          intervalSeconds: 60,
+          signal: AbortSignal.timeout(20_000),
+        }),
+      );
+      await Promise.all(streams.map((stream) => stream.next()));
+      await act();
+      const startMs = performance.now();
+      await Promise.all(streams.map((stream) => until(stream, expected)));
+      return Math.round(performance.now() - startMs);
+    }
+    async function until(stream: AsyncIterable<InventoryReport[]>, expected: readonly InventoryReport[]) {
+      let last: InventoryReport[] | undefined;
+      for await (last of stream) if (isDeepStrictEqual(last, expected)) return;
+      expect(last).toEqual(expected);
+    }
+
+    let web: InventoryReport[] = [];
+    const attach = async () => {
+      const { name, addresses } = await first.client().addPod('web', { labels });
+      web.push({ node: first.name, status: 'alive', name, addresses, labels });
+    };
+    const knownMs = await allSee(attach, web);
+    web = [];
+    const goneMs = await allSee(() => first.client().removePod('web'), web);
+    console.log(`a pod: all know of it ${knownMs} ms after it was there, and ${goneMs} ms after it was gone`);
   });
 
   test('find out that five were killed at once, and take them back', async () => {

@@ -5,10 +5,12 @@ import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import type {
   AllTargets,
+  InventoryReport,
   KeyChange,
   NodeTargets,
   PeerReport,
   PodReport,
+  ReloadReport,
   StatusReport,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
@@ -24,7 +26,9 @@ export const fakeStatus: StatusReport = {
   pods: 1,
   datapath: {
     type: 'userspace',
+    active: true,
     workers: 1,
+    stuckWorkers: 0,
     offloads: { tso: true, checksum: false },
     outbound: { packets: 1200, bytes: 1_500_000 },
     inbound: { packets: 7, bytes: 588 },
@@ -32,6 +36,7 @@ export const fakeStatus: StatusReport = {
   },
   gossip: { probesSent: 42 },
   repairs: { device: 0, route: 2 },
+  log: { dropped: 0 },
 };
 
 export const fakePeers: PeerReport[] = [
@@ -67,6 +72,16 @@ const ownTargets: NodeTargets = {
 
 export class FakeAgent implements ReadModel, Commands {
   readonly feed = new ChangeFeed();
+  inventoryReports: InventoryReport[] = [
+    {
+      node: 'node-a',
+      status: 'alive',
+      name: 'web',
+      addresses: ['10.42.1.2', 'fd42:0:0:1::2'],
+      labels: { app: 'shop', tier: 'front' },
+    },
+    { node: 'node-b', status: 'dead', name: 'db', addresses: ['10.42.2.2'] },
+  ];
   podReports: PodReport[] = [
     {
       name: 'web',
@@ -100,6 +115,10 @@ export class FakeAgent implements ReadModel, Commands {
     return this.peerReports;
   }
 
+  inventory(): readonly InventoryReport[] {
+    return this.inventoryReports;
+  }
+
   pods(): readonly PodReport[] {
     return this.podReports;
   }
@@ -127,6 +146,12 @@ export class FakeAgent implements ReadModel, Commands {
   async leave({ force }: { readonly force: boolean }) {
     if (this.podReports.length > 0 && !force) throw new WarrenError('LEAVE_PODS', 'this node has pods');
     return { name: 'node-a', subnets: ['10.42.3.0/24'] };
+  }
+
+  reloadReport: ReloadReport = { changed: ['log.level'], needsRestart: ['tun.name'] };
+
+  async reload() {
+    return this.reloadReport;
   }
 
   keyChanges: KeyChange[] = [];

@@ -16,9 +16,12 @@ import { WarrenError } from '../../src/errors.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { EAGAIN } from '../../src/sys/constants.ts';
 import type { MemorySocket, MemoryTun } from './memory-sockets.ts';
+import { MemoryThread } from './memory-thread.ts';
 
 export class InProcessPath implements PacketPath {
   readonly offloads: WorkerOffloads;
+  readonly thread = new MemoryThread();
+  readonly threads = [this.thread];
   readonly #tun: MemoryTun;
   readonly #socket: MemorySocket;
   readonly #options: DatapathOptions;
@@ -62,19 +65,27 @@ export class InProcessPath implements PacketPath {
       udp: options.offloads.coalesceUdp,
       onOff: (protocol) => options.onOffloadOff(protocol === 'tcp' ? 'coalesceTcp' : 'coalesceUdp'),
     });
-    tun.onReadable = () => this.#drainTun();
-    socket.onReadable = () => this.#inbound.drain();
+    tun.onReadable = () => void this.thread.run(() => this.#drainTun());
+    socket.onReadable = () => void this.thread.run(() => this.#inbound.drain());
   }
 
-  async update(state: ForwardingState): Promise<void> {
-    this.#fdb.load(state.fdb);
-    this.#vteps.load(state);
-    this.#replies.load(state);
+  update(state: ForwardingState): Promise<void> {
+    return this.thread.run(() => {
+      this.#fdb.load(state.fdb);
+      this.#vteps.load(state);
+      this.#replies.load(state);
+    });
   }
 
-  async stop(): Promise<void> {
-    this.#tun.onReadable = () => {};
-    this.#socket.onReadable = () => {};
+  stop(): Promise<void> {
+    return this.thread.run(() => {
+      this.#tun.onReadable = () => {};
+      this.#socket.onReadable = () => {};
+    });
+  }
+
+  kill(): void {
+    this.thread.kill();
   }
 
   #drainTun(): void {

@@ -16,6 +16,7 @@ import type { TunDevice } from '../../src/tun/tun-device.ts';
 import type { UnderlaySockets } from '../../src/underlay/underlay-socket.ts';
 import { InProcessPath } from './in-process-path.ts';
 import { type Carrier, endpointKey, MemorySocket, MemoryTun } from './memory-sockets.ts';
+import type { MemoryThread } from './memory-thread.ts';
 
 export interface MemoryInterface {
   mtu: number;
@@ -26,6 +27,8 @@ export interface MemoryInterface {
 export type FailingStep =
   | 'openTun'
   | 'openSockets'
+  | 'switchTunOffloads'
+  | 'switchSocketOffloads'
   | 'startPath'
   | 'configureTun'
   | 'enableForwarding'
@@ -43,6 +46,8 @@ export class MemoryHost implements Host {
   tun: { network: TunNetwork | undefined } | undefined;
   /** Packets that reached the node's own overlay address. */
   readonly received: Uint8Array[] = [];
+  /** Of the packet path that was started last. */
+  thread: MemoryThread | undefined;
   /** Where packets for its pods go; false if there is no such pod. */
   toPod: (address: IpAddress, packet: Uint8Array) => boolean = () => false;
   /** Thrown by the step when it is next called; it stays until it is deleted. */
@@ -65,6 +70,11 @@ export class MemoryHost implements Host {
   /** Which datagrams arrive where: the carrier's other end. */
   deliver(from: Endpoint, to: Endpoint, datagram: Uint8Array): void {
     this.#sockets.get(endpointKey(to))?.deliver(from, datagram);
+  }
+
+  /** How many watch it for changes. */
+  get watchers(): number {
+    return this.#watchers.size;
   }
 
   get openDescriptors(): number {
@@ -152,6 +162,14 @@ export class MemoryHost implements Host {
     closeTun: (device: TunDevice) => {
       for (const fd of device.readFds) this.#byFd.delete(fd);
     },
+    switchTunOffloads: (_name, device, offloads) => {
+      this.#step('switchTunOffloads');
+      return { ...device, offloads };
+    },
+    switchSocketOffloads: (sockets, wanted) => {
+      this.#step('switchSocketOffloads');
+      return { ...sockets, offloads: { ...wanted, udpGro: false } };
+    },
     openSockets: ({ words, port, count, wanted }) => {
       this.#step('openSockets');
       const endpoint = { address: addressFromWords(words), port };
@@ -183,7 +201,9 @@ export class MemoryHost implements Host {
       this.#step('startPath');
       const tun = this.#byFd.get(options.tunReadFds[0]!) as MemoryTun;
       const socket = this.#byFd.get(options.socketFds[0]!) as MemorySocket;
-      return new InProcessPath(options, tun, socket, this.#nowMs);
+      const path = new InProcessPath(options, tun, socket, this.#nowMs);
+      this.thread = path.thread;
+      return path;
     },
     enableForwarding: async () => {
       this.#step('enableForwarding');

@@ -6,6 +6,7 @@ import { createCipheriv, createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { createServer, connect as tcpConnect } from 'node:net';
 import koffi from 'koffi';
+import { datagramHandle } from './datagram-handle.mjs';
 import { collectDatagrams, growReceiveBuffer, streamDatagrams } from './udp-bulk.mjs';
 
 const CHUNK_BYTES = 64 * 1024;
@@ -248,7 +249,7 @@ const operations = {
     });
     const size = Buffer.alloc(4);
     size.writeInt32LE(segmentBytes);
-    if (setsockopt(socket._handle.fd, SOL_UDP, UDP_SEGMENT, size, 4) !== 0) {
+    if (setsockopt(datagramHandle(socket).fd, SOL_UDP, UDP_SEGMENT, size, 4) !== 0) {
       throw new Error('this kernel has no UDP_SEGMENT');
     }
     await sendTo(socket, Buffer.concat(expected), host, port);
@@ -261,7 +262,7 @@ const operations = {
   async udpSink({ host }) {
     const socket = await udpSocket({ address: host, port: 0 });
     // What comes before `udpCollect` waits in the socket: Node would take it out, and nobody would hear of it.
-    socket._handle.recvStop();
+    datagramHandle(socket).recvStop();
     growReceiveBuffer(socket);
     const { port } = socket.address();
     sinks.set(port, socket);
@@ -299,7 +300,7 @@ const operations = {
     const request = Buffer.alloc(IFNAMSIZ + 24);
     request.write(device);
     request.writeBigUInt64LE(koffi.address(value), IFNAMSIZ);
-    const result = ioctl(socket._handle.fd, SIOCETHTOOL, request);
+    const result = ioctl(datagramHandle(socket).fd, SIOCETHTOOL, request);
     socket.close();
     if (result !== 0) throw new Error(`${device} does not let its offloads be turned off`);
     return {};

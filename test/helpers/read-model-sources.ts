@@ -1,4 +1,5 @@
 /** Sources for a read model, of which a test changes what it is about. */
+import type { Holder } from '../../src/inventory/inventory.ts';
 import { parseAddress } from '../../src/ip/address.ts';
 import { parseEndpoint } from '../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
@@ -8,7 +9,7 @@ import type { KnownPeer } from '../../src/peers/peer-view.ts';
 import type { ReadModelSources, TrafficTotals } from '../../src/readmodel/ports.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
 
-export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods';
+export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods' | 'inventory';
 
 export const noTraffic: TrafficTotals = {
   outboundPackets: 0,
@@ -34,13 +35,16 @@ export function knownPeer(name: string, facts: Partial<KnownPeer> = {}): KnownPe
 }
 
 export class FakeSources implements ReadModelSources {
+  memberNames = new Map([['id-a', 'node-a']]);
   memberStatuses: MemberStatus[] = ['alive'];
   memberProblems: string[] = [];
   leaseState: LeaseState = { status: 'active', prefixes: [parsePrefix('10.42.3.0/24')] };
   leaseProblems: string[] = [];
   knownPeers: KnownPeer[] = [];
   podReports: PodReport[] = [];
+  holders: Holder[] = [];
   isActive = true;
+  stuckWorkers = 0;
   traffic = new Map<string, TrafficTotals>();
   /** How often each source was asked. */
   readonly asked = { members: 0, state: 0, peers: 0, report: 0, traffic: 0, pods: 0 };
@@ -49,6 +53,7 @@ export class FakeSources implements ReadModelSources {
     leases: [],
     peers: [],
     pods: [],
+    inventory: [],
   };
 
   change(source: FakeSourceName): void {
@@ -72,6 +77,7 @@ export class FakeSources implements ReadModelSources {
       this.asked.members++;
       return this.memberStatuses.map((status) => ({ status }));
     },
+    name: (id: string) => this.memberNames.get(id),
     problems: () => this.memberProblems,
     counters: () => ({ probes: 7 }),
     on: (_event: 'change', listener: () => void) => this.#listeners.members.push(listener),
@@ -103,8 +109,10 @@ export class FakeSources implements ReadModelSources {
       return {
         type: 'userspace' as const,
         device: 'warren0',
+        isActive: this.isActive,
         overheadBytes: 36,
         workers: 2,
+        stuckWorkers: this.stuckWorkers,
         offloads: { tso: true },
         totals: { outboundPackets: 1, outboundBytes: 100, inboundPackets: 2, inboundBytes: 200 },
         drops: { 'outbound-no-route': 3 },
@@ -129,5 +137,12 @@ export class FakeSources implements ReadModelSources {
     on: (_event: 'change', listener: () => void) => this.#listeners.pods.push(listener),
   };
 
+  readonly inventory = {
+    entries: () => this.holders,
+    on: (_event: 'change', listener: () => void) => this.#listeners.inventory.push(listener),
+  };
+
   readonly repairs = () => ({ route: 5 });
+
+  readonly droppedLogLines = () => 11;
 }

@@ -13,6 +13,10 @@ export class RecordedAnswer implements Responder {
   /** What `write` returns. */
   hasRoom = true;
 
+  proven(): boolean {
+    return true;
+  }
+
   write(frames: readonly Uint8Array[]): boolean {
     this.frames.push(...frames);
     return this.hasRoom;

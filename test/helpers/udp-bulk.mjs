@@ -8,8 +8,10 @@
  * so the receiver's buffer never overflows, and whatever is lost was lost on the way. System calls go straight to
  * the C library, for Node's own take too long per datagram; both loops block their process until they are done.
  */
+
 import { createCipheriv, createHash } from 'node:crypto';
 import koffi from 'koffi';
+import { datagramHandle } from './datagram-handle.mjs';
 
 const HEADER_BYTES = 12;
 const POOL_BYTES = 1 << 18;
@@ -71,7 +73,7 @@ export function streamDatagrams(sockets, options) {
   const buffer = Buffer.alloc(SUPERPACKET_BYTES + LONGEST_BYTES);
   const flows = sockets.map((socket, flow) => ({
     flow,
-    fd: socket._handle.fd,
+    fd: datagramHandle(socket).fd,
     next: 0,
     acknowledged: 0,
     segmentBytes: 0,
@@ -141,7 +143,7 @@ function isReady(fd, events, timeoutMs) {
 export function growReceiveBuffer(socket) {
   const value = Buffer.alloc(4);
   value.writeInt32LE(RECEIVE_BUFFER_BYTES);
-  if (setsockopt(socket._handle.fd, SOL_SOCKET, SO_RCVBUFFORCE, value, 4) !== 0)
+  if (setsockopt(datagramHandle(socket).fd, SOL_SOCKET, SO_RCVBUFFORCE, value, 4) !== 0)
     throw new Error('no SO_RCVBUFFORCE');
 }
 
@@ -152,7 +154,7 @@ export function growReceiveBuffer(socket) {
  */
 export function collectDatagrams(socket, { flows, datagrams, idleMs, seed }) {
   const pool = poolOf(seed);
-  const fd = socket._handle.fd;
+  const fd = datagramHandle(socket).fd;
   const vector = new ReceiveVector();
   const reports = Array.from({ length: flows }, () => ({
     received: 0,

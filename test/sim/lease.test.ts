@@ -208,13 +208,69 @@ describe.each(seeds)('leases, seed %i', (seed) => {
     expect(a!.named('dead')).toEqual(['node-3']);
     cluster.clock.advance(280_000);
     expect(a!.named('dead')).toEqual(['node-3']);
-    // Where the date is lost with the power, what is known is not younger than new.
+    // Where the date is lost with the power, what was measured before still counts, and nothing else does.
     for (const node of [a!, b!, c!]) await node.kill();
+    a!.reboot();
     a!.wallSkewMs = -365 * 24 * 3600_000;
     await a!.start();
-    cluster.clock.advance(590_000);
     expect(a!.named('dead')).toContain('node-3');
+    cluster.clock.advance(590_000);
+    expect(a!.named('dead')).toEqual(['node-1', 'node-2']);
     cluster.clock.advance(20_000);
+    expect(a!.named('dead')).toEqual([]);
+  });
+
+  it.each([
+    ['agents', false],
+    ['machines', true],
+  ])(
+    "survivors whose %s all restart with their clocks 25 h ahead keep a dead node's lease",
+    async (_, isReboot) => {
+      const timing = { ...timingPresets.lan, deadRetentionMs: 2 * 3600_000 };
+      const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/22', 24)], timing });
+      const [a, b, c, d] = await cluster.startAll(4);
+      cluster.clock.advance(10_000);
+      const subnet = d!.subnets;
+      await d!.kill();
+      cluster.clock.advance(600_000);
+      const survivors = [a!, b!, c!];
+      for (const node of survivors) await node.kill();
+      for (const node of survivors) {
+        if (isReboot) node.reboot();
+        node.wallSkewMs = 25 * 3600_000;
+        await node.start();
+      }
+      const newcomer = cluster.add();
+      newcomer.wallSkewMs = 25 * 3600_000;
+      await newcomer.start();
+      cluster.clock.advance(60_000);
+      expect(newcomer.leases.state().status).toBe('exhausted');
+      for (const node of survivors) {
+        expect(node.named('dead')).toEqual(['node-3']);
+        expect(node.membership.expiredLeases()).toEqual([]);
+      }
+      // It is free two hours after it died, or a little later, and no earlier.
+      cluster.clock.advance(1.8 * 3600_000);
+      expect(newcomer.leases.state().status).toBe('exhausted');
+      cluster.clock.advance(0.3 * 3600_000);
+      expect(newcomer.subnets).toBe(subnet);
+    },
+  );
+
+  it('time in which a machine was off does not count, and what it was told before does', async () => {
+    const timing = { ...timingPresets.lan, deadRetentionMs: 600_000 };
+    const cluster = new SimulatedCluster({ seed, podCidrs: [podRange('10.42.0.0/22', 24)], timing });
+    const [a, b] = await cluster.startAll(2);
+    cluster.clock.advance(10_000);
+    await b!.kill();
+    cluster.clock.advance(300_000);
+    await a!.stop();
+    cluster.clock.advance(3_600_000);
+    a!.reboot();
+    await a!.start();
+    cluster.clock.advance(280_000);
+    expect(a!.named('dead')).toEqual(['node-1']);
+    cluster.clock.advance(40_000);
     expect(a!.named('dead')).toEqual([]);
   });
 

@@ -1,11 +1,12 @@
 /**
  * Imports point one way: bin -> cli -> agent -> everything; what is further down knows nothing of what is
- * further up. This file reads the import lines of src/ and holds them to the table below. A new folder, a new
+ * further up. This file parses src/ and holds its imports to the table below. A new folder, a new
  * direction or a new npm package is a line here, and a reason to think about it.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseAst } from 'rolldown/parseAst';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -19,7 +20,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   'error-codes': { code: '' },
   errors: { code: '', types: 'error-codes' },
   package: { code: '' },
-  log: { code: '' },
+  log: { code: 'sys' },
+  names: { code: '' },
   ip: { code: 'errors' },
   // Messages of the kernel's netlink families, as bytes.
   netlink: { code: 'errors ip' },
@@ -28,37 +30,37 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The packet path and the two things it talks to.
   tun: { code: 'errors sys wire', types: 'datapath' },
-  underlay: { code: 'errors sys', types: 'datapath' },
+  underlay: { code: 'errors sys wire', types: 'datapath' },
   datapath: { code: 'errors sys wire fdb' },
 
   // Control.
-  config: { code: 'errors ip', types: 'log' },
+  config: { code: 'errors ip names wire', types: 'log' },
   host: { code: 'clock errors ip netlink package sys', types: 'attachment config log' },
   clock: { code: '' },
   identity: { code: 'errors state' },
-  protobuf: { code: 'identity ip package' },
+  protobuf: { code: 'identity ip names package' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
   link: { code: 'clock errors identity ip protobuf state', types: 'log' },
   membership: { code: 'clock errors identity ip link package protobuf state', types: 'log' },
   lease: { code: 'clock errors ip state membership', types: 'config log' },
-  rpc: { code: 'clock errors identity ip link package protobuf', types: 'error-codes log' },
+  rpc: { code: 'clock errors identity ip link names package protobuf', types: 'error-codes log' },
   keys: { code: 'errors link rpc' },
-  inventory: { code: 'clock errors ip package protobuf state', types: 'log membership rpc' },
+  inventory: { code: 'clock errors ip names package protobuf state', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
-    types: 'log',
+    types: 'clock log',
   },
-  attachment: { code: 'clock errors ip state', types: 'log' },
-  pod: { code: 'attachment config errors host ip', types: 'log readmodel' },
+  attachment: { code: 'clock errors ip names state', types: 'log' },
+  pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'keys lease membership peers rpc' },
+  readmodel: { code: 'ip', types: 'inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
   api: { code: 'clock errors error-codes ip metrics readmodel', types: 'log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state tun datapath',
+    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
   },
 
   // What people run.
@@ -88,6 +90,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
+  'fastest-levenshtein': 'config',
+  'p-limit': 'bench check rpc',
   zod: 'config host identity state attachment lease link membership api lab bench simulate inventory',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',
@@ -113,31 +117,75 @@ const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
 const imports = files.flatMap(importsOf);
 const internal = imports.filter(({ isPackage }) => !isPackage);
 
+/** As the compiler sees them, not by the look of the lines: a parsed file has its imports as nodes. */
 function importsOf(file: string): Import[] {
-  const text = readFileSync(join(SRC, file), 'utf8');
-  const statements = [
-    ...text.matchAll(/^(?:import|export)\s+(type\s)?(?:[\w*{}\s,]+?\sfrom\s+)?'([^']+)';/gm),
-  ];
-  const calls = [...text.matchAll(/\bimport\(\s*'([^']+)'\s*\)/g)];
-  // A worker thread's file is loaded by its built name.
-  const threads = [...text.matchAll(/new Worker\(\s*builtFile\('([^']+)'\)/g)];
-  const found = (specifier: string, isType: boolean, isDynamic: boolean): Import => {
+  const found: Import[] = [];
+  const add = (specifier: string, kind: { readonly isType: boolean; readonly isDynamic: boolean }): void => {
     const isPackage = !specifier.startsWith('.');
     const to = isPackage ? packageName(specifier) : relative(SRC, join(SRC, dirname(file), specifier));
-    return { from: file, to, isPackage, isType, isDynamic };
+    found.push({ from: file, to, isPackage, ...kind });
   };
-  const started = (to: string): Import => ({
-    from: file,
-    to,
-    isPackage: false,
-    isType: false,
-    isDynamic: true,
+  const program = parseAst(readFileSync(join(SRC, file), 'utf8'), { lang: 'ts' }, file);
+  visit(program, (node) => {
+    const source = text(node.source);
+    switch (node.type) {
+      case 'ImportDeclaration':
+      case 'ExportNamedDeclaration':
+      case 'ExportAllDeclaration':
+        if (source !== undefined) add(source, { isType: isTypeOnly(node), isDynamic: false });
+        break;
+      case 'ImportExpression':
+        if (source === undefined) throw new Error(`${file} imports what is only known when it runs`);
+        add(source, { isType: false, isDynamic: true });
+        break;
+      case 'TSImportType':
+        if (source !== undefined) add(source, { isType: true, isDynamic: false });
+        break;
+      case 'NewExpression': {
+        // A worker thread's file is loaded by its built name.
+        const entry = workerEntry(node);
+        if (entry !== undefined) add(relativeTo(file, `${entry}.ts`), { isType: false, isDynamic: true });
+      }
+    }
   });
-  return [
-    ...statements.map(([, type, specifier]) => found(specifier!, type !== undefined, false)),
-    ...calls.map(([, specifier]) => found(specifier!, false, true)),
-    ...threads.map(([, entry]) => started(`${entry}.ts`)),
-  ];
+  return found;
+}
+
+type SyntaxNode = Readonly<Record<string, unknown>> & { readonly type: string };
+
+function visit(value: unknown, each: (node: SyntaxNode) => void): void {
+  if (Array.isArray(value)) for (const item of value) visit(item, each);
+  if (!isNode(value)) return;
+  each(value);
+  for (const child of Object.values(value)) if (typeof child === 'object') visit(child, each);
+}
+
+function isNode(value: unknown): value is SyntaxNode {
+  return typeof value === 'object' && value !== null && typeof (value as SyntaxNode).type === 'string';
+}
+
+/** The value of a string literal. */
+function text(node: unknown): string | undefined {
+  return isNode(node) && node.type === 'Literal' && typeof node.value === 'string' ? node.value : undefined;
+}
+
+function isTypeOnly(node: SyntaxNode): boolean {
+  return node.importKind === 'type' || node.exportKind === 'type';
+}
+
+/** `ENTRY` of `new Worker(builtFile('ENTRY'))`. */
+function workerEntry({ callee, arguments: passed }: SyntaxNode): string | undefined {
+  const [file] = passed as readonly unknown[];
+  if (!isNode(callee) || callee.name !== 'Worker' || !isNode(file) || file.type !== 'CallExpression')
+    return undefined;
+  return isNode(file.callee) && file.callee.name === 'builtFile'
+    ? text((file.arguments as readonly unknown[])[0])
+    : undefined;
+}
+
+function relativeTo(file: string, target: string): string {
+  const path = relative(dirname(file), target);
+  return path.startsWith('.') ? path : `./${path}`;
 }
 
 /** `zod` of `zod/v4`, `@scope/name` of `@scope/name/part`, `node:fs` as it is. */
@@ -218,7 +266,7 @@ describe('the import lines of src/', () => {
     };
     load('bin/warren.ts');
     const packages = [...loaded].filter((name) => !name.endsWith('.ts') && !name.startsWith('node:'));
-    expect(packages).toEqual(['commander']);
+    expect(packages).toEqual(['commander', 'p-limit']);
     expect([...loaded].filter((file) => /^(agent|membership|config|lab|bench)\b/.test(file))).toEqual([]);
   });
 

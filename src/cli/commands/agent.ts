@@ -20,7 +20,7 @@ export function registerAgentCommand(program: Command, context: CliContext): voi
       const config = loadConfig(options.config);
       const { cleanupNode, runAgent } = await import('../../agent/run.ts');
       if (options.cleanup) await cleanupNode(config);
-      else context.exitCode = await runAgent(config);
+      else context.exitCode = await runAgent(config, () => loadConfig(options.config));
     });
 }
 

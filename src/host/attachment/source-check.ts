@@ -18,7 +18,7 @@ import type { Change, NetlinkConversation } from '../../netlink/conversation.ts'
 import { isRefusal } from '../../netlink/error.ts';
 import * as nft from '../../netlink/nf-tables.ts';
 import { HostCommandError, type InNetns, runCommand } from '../command.ts';
-import { NFT_TABLE } from '../nft-table.ts';
+import { EGRESS_CHAIN_PREFIX, NFT_TABLE } from '../nft-table.ts';
 
 const ATTACHMENTS = 'attachments';
 const SOURCES = { 4: 'ipv4_sources', 6: 'ipv6_sources' } as const;
@@ -148,10 +148,15 @@ export class SourceCheck {
     }
   }
 
-  /** Removes the table, unless one of its attachments is an interface of `present`. */
+  /** Removes the table, unless an interface of `present` has its attachment or its way out in there. */
   removeTable(present: ReadonlySet<string>): void {
     try {
       this.#known = undefined;
+      const inUse = [...this.#countRules().keys()].some(
+        (chain) =>
+          chain.startsWith(EGRESS_CHAIN_PREFIX) && present.has(chain.slice(EGRESS_CHAIN_PREFIX.length)),
+      );
+      if (inUse) return;
       if ([...this.#load().keys()].some((name) => present.has(name))) return;
       this.#known = undefined;
       this.#netfilter.transact([
@@ -200,19 +205,25 @@ export class SourceCheck {
   }
 
   #hasRules(): boolean {
-    const found = new Map<string, number>();
     try {
-      const request = nft.getRules(NFT_TABLE);
-      for (const message of this.#netfilter.dump({ request, doing: 'reading nftables rules' })) {
-        const { table, chain } = nft.decodeRulePlace(message);
-        if (table === NFT_TABLE) found.set(chain, (found.get(chain) ?? 0) + 1);
-      }
+      const found = this.#countRules();
       this.#load();
+      return Object.entries(RULES).every(([chain, count]) => found.get(chain) === count);
     } catch (error) {
       if (isRefusal(error, 'ENOENT')) return false;
       throw error;
     }
-    return Object.entries(RULES).every(([chain, count]) => found.get(chain) === count);
+  }
+
+  /** How many rules each chain of the table has. */
+  #countRules(): Map<string, number> {
+    const found = new Map<string, number>();
+    const request = nft.getRules(NFT_TABLE);
+    for (const message of this.#netfilter.dump({ request, doing: 'reading nftables rules' })) {
+      const { table, chain } = nft.decodeRulePlace(message);
+      if (table === NFT_TABLE) found.set(chain, (found.get(chain) ?? 0) + 1);
+    }
+    return found;
   }
 }
 

@@ -63,6 +63,8 @@ function raw(
   });
 }
 
+const NO_PACKETS = 'no packets flow: the data plane is not active\n';
+
 describe('the control API', () => {
   it('answers the client with what the agent reports', async () => {
     await start();
@@ -71,6 +73,7 @@ describe('the control API', () => {
     expect(await client.peers()).toEqual(fakePeers);
     expect(await client.routes()).toEqual(agent.routes());
     expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.inventory()).toEqual(agent.inventoryReports);
     expect(await client.targets()).toEqual(agent.targets());
     expect(await client.allTargets()).toEqual({ targets: [agent.targets()], unreachable: [] });
     expect(await client.addPod('db', { netns: '/run/netns/blue', labels: { app: 'db' } })).toMatchObject({
@@ -79,11 +82,14 @@ describe('the control API', () => {
       labels: { app: 'db' },
     });
     expect(await client.removePod('db')).toMatchObject({ name: 'db' });
+    expect(await client.reload()).toEqual(agent.reloadReport);
     expect(await client.leave({ force: true })).toEqual({ name: 'node-a', subnets: ['10.42.3.0/24'] });
   });
 
   it('is for its owner alone', async () => {
+    const mask = process.umask(0o077);
     await start();
+    process.umask(mask);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(join(folder, 'run')).mode & 0o777).toBe(0o755);
   });
@@ -239,6 +245,7 @@ describe('the read-only socket', () => {
     expect(await client.peers()).toEqual(fakePeers);
     expect(await client.routes()).toEqual(agent.routes());
     expect(await client.pods()).toEqual(agent.podReports);
+    expect(await client.inventory()).toEqual(agent.inventoryReports);
     expect(await client.targets()).toEqual(agent.targets());
     for await (const pods of client.watch('pods', follow())) {
       expect(pods).toEqual(agent.podReports);
@@ -252,6 +259,7 @@ describe('the read-only socket', () => {
     ['DELETE', '/v1/pods/web', ''],
     ['DELETE', '/v1/peers/node-b', ''],
     ['POST', '/v1/leave', '{"force":true}'],
+    ['POST', '/v1/reload', ''],
     ['GET', '/v1/keys', ''],
     ['POST', '/v1/keys', '{"action":"add","key":"x"}'],
     ['GET', '/v1/targets/all', ''],
@@ -370,11 +378,37 @@ describe('health and metrics over TCP', () => {
     return server.port;
   };
 
-  it('is healthy once the node has its subnet', async () => {
+  it.each([
+    ['all is well', {}, '', ''],
+    ['it has no subnet yet', { lease: 'claiming', active: false }, '', `lease claiming\n${NO_PACKETS}`],
+    ['its TUN device was deleted', { active: false }, '', NO_PACKETS],
+    [
+      'a thread is stuck',
+      { active: false, stuckWorkers: 1 },
+      '1 of 1 packet path threads does not answer\n',
+      NO_PACKETS,
+    ],
+  ] as const)('says whether the node is live and ready when %s', async (_what, is, live, ready) => {
+    const {
+      lease = 'active',
+      active = true,
+      stuckWorkers = 0,
+    } = is as {
+      lease?: 'claiming';
+      active?: boolean;
+      stuckWorkers?: number;
+    };
+    agent.statusReport = {
+      ...fakeStatus,
+      lease: { status: lease, subnets: [] },
+      datapath: { ...fakeStatus.datapath, active, stuckWorkers },
+    };
     const port = await startTcp();
-    expect(await get(port, 'healthz')).toMatchObject({ status: 200, text: 'ok\n' });
-    agent.statusReport = { ...fakeStatus, lease: { status: 'claiming', subnets: [] } };
-    expect(await get(port, 'healthz')).toMatchObject({ status: 503, text: 'lease claiming\n' });
+    const answer = (reasons: string) =>
+      reasons === '' ? { status: 200, text: 'ok\n' } : { status: 503, text: reasons };
+    expect(await get(port, 'livez')).toMatchObject(answer(live));
+    expect(await get(port, 'readyz')).toMatchObject(answer(ready));
+    expect(await get(port, 'healthz')).toMatchObject(answer(live + ready));
   });
 
   it('renders every counter, with labels that cannot break the format', async () => {
@@ -386,6 +420,8 @@ describe('health and metrics over TCP', () => {
       'warren_datapath_drops_total{reason="outbound-no-route"} 0',
       'warren_cluster_members{status="dead"} 1',
       'warren_lease_active 1',
+      'warren_datapath_active 1',
+      'warren_datapath_stuck_workers 0',
       'warren_peer_bytes_total{peer="node-b",id="b2",direction="inbound"} 600',
       'warren_peer_status{peer="leg\\"acy",id="static-1",status="static"} 1',
       'warren_gossip_probes_sent_total 42',

@@ -46,6 +46,9 @@ describe('reports', () => {
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
       expect(JSON.parse(stdout)).toEqual(value);
     }
+    expect(JSON.parse((await cli(['pods', '--all', '--json', '-s', socket])).stdout)).toEqual(
+      agent.inventoryReports,
+    );
   });
 
   it('find the socket in WARREN_SOCKET', async () => {
@@ -93,6 +96,14 @@ leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      
     );
     agent.podReports = [];
     expect((await cli(['pods', '-s', socket])).stdout).toBe('No pods.\n');
+    expect((await cli(['pods', '--all', '-s', socket])).stdout).toBe(
+      `NODE    STATUS  POD  ADDRESSES                LABELS
+node-a  alive   web  10.42.1.2 fd42:0:0:1::2  app=shop tier=front
+node-b  dead    db   10.42.2.2                -
+`,
+    );
+    agent.inventoryReports = [];
+    expect((await cli(['pods', '-a', '-s', socket])).stdout).toBe('No pods.\n');
   });
 
   it('are printed again and again with --watch, until the interrupt', async () => {
@@ -368,6 +379,17 @@ describe('without an agent', () => {
     });
     const { code, stderr } = await cli(['forget', 'nobody', '-s', socket]);
     expect({ code, stderr }).toEqual({ code: 1, stderr: 'warren: there is no node nobody\n' });
+  });
+
+  it('reload tells what has changed, and what needs a restart', async () => {
+    expect(await cli(['reload', '-s', socket])).toEqual({
+      code: 0,
+      stdout: 'log.level: changed\ntun.name: needs a restart of the agent\n',
+      stderr: '',
+    });
+    expect(JSON.parse((await cli(['reload', '--json', '-s', socket])).stdout)).toEqual(agent.reloadReport);
+    agent.reloadReport = { changed: [], needsRestart: [] };
+    expect((await cli(['reload', '-s', socket])).stdout).toBe('nothing has changed\n');
   });
 
   it('leave tells what is free again, and is refused while there are pods', async () => {

@@ -37,6 +37,7 @@ describe('a valid file', () => {
       },
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
+      egress: { masquerade: false, except: [] },
       tun: { name: 'warren0', mtu: 'auto' },
       datapath: { workers: 'auto', offload: allOffloads(true) },
       staticPeers: [],
@@ -61,7 +62,7 @@ cluster:
   nodePrefixLengths: [25, 72]
   seeds: ["192.0.2.1:7000", node-b]
   keyFile: /etc/warren/cluster.key
-underlay: {gossipPort: 7000}
+underlay: {gossipPort: 7000, allowFrom: [192.0.2.0/24, "2001:db8::/32"]}
 encapsulation: {type: vxlan-gpe, port: 4791, vni: 0}
 tun: {name: overlay.1, mtu: 1400}
 datapath: {workers: 2}
@@ -72,6 +73,7 @@ log: {level: debug, format: json}
       'c.yaml',
     );
     expect(config.cluster.podCidrs.map((range) => range.nodePrefixLength)).toEqual([25, 72]);
+    expect(config.underlay.allowFrom?.map(formatPrefix)).toEqual(['192.0.2.0/24', '2001:db8::/32']);
     expect(config.cluster.podCidrs.map(({ range }) => formatPrefix(range))).toEqual([
       '10.42.0.0/16',
       'fd42::/48',
@@ -140,6 +142,16 @@ describe('a wrong file says where and what', () => {
       'c.yaml:3:3: cluster.sedes: unknown key (did you mean seeds?)',
     ],
     [
+      'masquerading that is neither on nor off',
+      `${minimal}egress: {masquerade: "yes"}\n`,
+      'c.yaml:2:22: egress.masquerade: must be true or false, not "yes"',
+    ],
+    [
+      'an exception that is no prefix',
+      `${minimal}egress: {masquerade: true, except: [192.168.1.1]}\n`,
+      'c.yaml:2:37: egress.except[0]: "192.168.1.1" is not a prefix like 10.42.0.0/16 or fd42::/48',
+    ],
+    [
       'a key of a later version',
       `${minimal}datapath: {threads: 2}\n`,
       'c.yaml:2:12: datapath.threads: unknown key (known keys: workers, offload)',
@@ -189,6 +201,7 @@ describe('a wrong file says where and what', () => {
       `${minimal}underlay: {gossipPort: 0}\n`,
       /gossipPort: must be a whole number from 1 to 65535/,
     ],
+    ['no range at all', `${minimal}underlay: {allowFrom: []}\n`, /allowFrom: must name a range at least/],
     ['a fraction', `${minimal}encapsulation: {vni: 1.5}\n`, /vni: must be a whole number from 0 to 16777215/],
     ['a VNI of 25 bits', `${minimal}encapsulation: {vni: 0x1000000}\n`, /from 0 to 16777215/],
     [
@@ -355,6 +368,11 @@ describe('a wrong file says where and what', () => {
       'a seed inside the overlay',
       'cluster: {podCidrs: [10.42.0.0/16], seeds: ["10.42.1.1:7946"]}\n',
       /seeds\[0\]: 10\.42\.1\.1 lies in/,
+    ],
+    [
+      'a seed that would not be heard',
+      'cluster: {podCidrs: [10.42.0.0/16], seeds: [192.0.2.1, 198.51.100.1, node-b]}\nunderlay: {allowFrom: [192.0.2.0/24]}\n',
+      'c.yaml:1:56: cluster.seeds[1]: 198.51.100.1 is in no range of underlay.allowFrom: this node would not hear it',
     ],
     [
       'an underlay of two families',

@@ -13,6 +13,7 @@ cluster: {podCidrs: ["fd42::/48", 10.42.0.0/16], seeds: ["[2001:db8::1]:7000", n
 underlay: {address: "2001:db8::2"}
 staticPeers: [{name: p, endpoint: "[2001:db8::9]:4790", subnets: [10.43.0.0/24]}]
 staticPods: [web]
+egress: {masquerade: true, except: [192.168.0.0/16, "fd00:1::/64"]}
 api: {listen: 9095, socketGroup: "4242", readOnlySocket: /run/r.sock, readOnlyGroup: warren-read}
 `,
       'c.yaml',

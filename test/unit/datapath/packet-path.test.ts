@@ -109,6 +109,34 @@ describe('outbound', () => {
     expect(sendMany()).toBe(100);
   });
 
+  it('limits them for each source and each kind apart: a pod that floods silences no other', () => {
+    path.vteps.lowerMtu(0, 1000, path.nowMs);
+    const flood = (packet: Uint8Array) => {
+      let answers = 0;
+      for (let i = 0; i < 50; i++) {
+        path.fromPods(...Array.from({ length: 8 }, () => packet));
+        answers += path.toPods().length;
+      }
+      return answers;
+    };
+    expect(flood(ipv4Packet('10.42.1.2', '10.42.9.9'))).toBe(200);
+    expect(flood(ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:9::9'))).toBe(200);
+    const replyType = (packet: Uint8Array) => {
+      path.fromPods(packet);
+      const [reply] = path.toPods();
+      return reply?.readUInt16BE(reply[0]! >> 4 === 4 ? 20 : 40);
+    };
+    const bigTo = { bytes: 1400 };
+    // Another pod's, in both families, and the other kind of error for the same pod.
+    expect(replyType(ipv4Packet('10.42.1.3', '10.42.2.2', bigTo))).toBe(0x0304);
+    expect(replyType(ipv6Packet('fd42:0:0:1::3', 'fd42:0:0:2::2', bigTo))).toBe(0x0200);
+    expect(replyType(ipv4Packet('10.42.1.2', '10.42.2.2', bigTo))).toBe(0x0304);
+    expect(replyType(ipv4Packet('10.42.1.3', '10.42.9.9'))).toBe(0x0300);
+    // What floods "too big" itself goes short of it alone.
+    expect(flood(ipv4Packet('10.42.1.2', '10.42.2.2', bigTo))).toBe(199);
+    expect(replyType(ipv4Packet('10.42.1.4', '10.42.2.2', bigTo))).toBe(0x0304);
+  });
+
   it('answers DF packets over the path MTU, until the MTU it learned expires', () => {
     path.vteps.lowerMtu(0, 1000, path.nowMs);
     const big = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1001 });

@@ -10,6 +10,7 @@ import { parseAddress } from '../../../src/ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../../../src/ip/endpoint.ts';
 import { type Prefix, parsePrefix, prefixContains } from '../../../src/ip/prefix.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
+import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
 import { MemoryHost } from '../../helpers/memory-host.ts';
 import { ipv4Packet } from '../../helpers/packets.ts';
 
@@ -27,6 +28,9 @@ interface Node {
 const hosts: MemoryHost[] = [];
 let carried: { from: Endpoint; to: Endpoint; bytes: number }[] = [];
 const onDeviceLost = vi.fn();
+const onHealthChange = vi.fn();
+const onFailure = vi.fn();
+let clock: VirtualClock;
 
 /** Everything arrives at once. */
 const carrier = {
@@ -47,10 +51,10 @@ async function node(address: string, subnets: readonly Prefix[]): Promise<Node> 
     underlay: await host.resolveUnderlay(),
     parts: host.parts,
     log: silentLogger,
-    onFailure: (error) => {
-      throw error;
-    },
+    clock,
+    onFailure,
     onDeviceLost,
+    onHealthChange,
   });
   const pods: Uint8Array[] = [];
   host.toPod = (to, packet) => {
@@ -70,7 +74,8 @@ let b: Node;
 
 beforeEach(async () => {
   hosts.length = 0;
-  onDeviceLost.mockClear();
+  for (const listener of [onDeviceLost, onHealthChange, onFailure]) listener.mockClear();
+  clock = new VirtualClock();
   a = await node('192.0.2.1', SUBNETS.a);
   b = await node('192.0.2.2', SUBNETS.b);
   await a.plane.activate(SUBNETS.a);
@@ -142,6 +147,37 @@ describe('the userspace data plane', () => {
     a.host.steps.length = 0;
     await a.plane.update([peer('b', b.plane), peer('c', b.plane, [parsePrefix('10.42.3.0/24')])]);
     expect(a.host.steps).toEqual([]);
+  });
+});
+
+describe('without subnets again', () => {
+  it('nothing is its own: neither for the host nor for packets', async () => {
+    await a.plane.activate([]);
+    expect(a.host.tun?.network).toMatchObject({ addresses: [], ownSubnets: [] });
+    expect(a.plane.report().isActive).toBe(false);
+    expect(sendOne()).toBe(0);
+    b.host.send(ipv4Packet('10.42.2.2', '10.42.1.2'));
+    expect(a.pods).toHaveLength(0);
+    expect(a.plane.report().drops).toMatchObject({
+      'outbound-foreign-source': 1,
+      'inbound-not-local': 1,
+    });
+    // What had been its own leads to whoever has it now, in the host's routes and in the table.
+    await a.plane.update([peer('b', b.plane, [...SUBNETS.a, ...SUBNETS.b])]);
+    expect(await a.plane.repair()).toEqual([]);
+    await a.plane.activate([parsePrefix('10.42.3.0/24')]);
+    carried = [];
+    a.host.toPod = () => false;
+    a.host.send(ipv4Packet('10.42.3.2', '10.42.1.2'));
+    expect(carried).toHaveLength(1);
+  });
+
+  it('it stays as it was where the host refuses that', async () => {
+    a.host.failing.set('configureTun', new Error('refused'));
+    await expect(a.plane.activate([])).rejects.toThrow('refused');
+    a.host.failing.clear();
+    expect(await a.plane.repair()).toEqual([]);
+    expect(a.host.tun?.network?.ownSubnets).toEqual(SUBNETS.a);
   });
 });
 
@@ -225,6 +261,48 @@ describe('the MTU', () => {
   });
 });
 
+describe('offload switches', () => {
+  const { offload } = parseConfig('cluster: {podCidrs: [10.42.0.0/16]}', 'test', 'host').datapath;
+
+  it('change while packets flow, and counters go on', async () => {
+    sendOne();
+    a.host.steps.length = 0;
+    await a.plane.switchOffloads({ ...offload, uso: false, udpSegment: false });
+    expect(a.host.steps).toEqual(['switchTunOffloads', 'switchSocketOffloads', 'startPath']);
+    expect(a.plane.report().offloads).toMatchObject({ tso: true, uso: false, udpSegment: false });
+    expect(sendOne()).toBe(1);
+    expect(a.plane.traffic('b').outboundPackets).toBe(2);
+  });
+
+  it('of the device alone do not interrupt the packet path', async () => {
+    a.host.steps.length = 0;
+    await a.plane.switchOffloads({ ...offload, tso: false });
+    expect(a.host.steps).not.toContain('startPath');
+    expect(a.plane.report().offloads).toMatchObject({ tso: false });
+  });
+
+  it.each(['switchTunOffloads', 'switchSocketOffloads', 'startPath'] as const)(
+    'are all as they were when %s fails',
+    async (step) => {
+      const before = a.plane.report().offloads;
+      a.host.failing.set(step, new Error('refused'));
+      const off = { ...offload, tso: false, udpSegment: false, checksum: false };
+      await expect(a.plane.switchOffloads(off)).rejects.toThrow('refused');
+      a.host.failing.clear();
+      expect(a.plane.report().offloads).toEqual(before);
+      await a.plane.repair();
+      expect(sendOne()).toBe(1);
+    },
+  );
+
+  it('outlive a TUN device that is made anew', async () => {
+    await a.plane.switchOffloads({ ...offload, tso: false });
+    a.host.deleteTun();
+    await a.plane.repair();
+    expect(a.plane.report().offloads).toMatchObject({ tso: false, uso: true });
+  });
+});
+
 describe('repair', () => {
   it('makes a TUN device anew that was deleted, and counts on', async () => {
     sendOne();
@@ -265,8 +343,10 @@ describe('closing', () => {
         underlay,
         parts: host.parts,
         log: silentLogger,
-        onFailure: () => {},
+        clock,
+        onFailure,
         onDeviceLost,
+        onHealthChange,
       });
     expect(open).toThrow('no /dev/net/tun');
     expect(host.openDescriptors).toBe(0);
@@ -285,5 +365,98 @@ describe('traffic of a peer', () => {
     sendOne();
     expect(a.plane.traffic('c').outboundPackets).toBe(1);
     expect(a.plane.report().totals.outboundPackets).toBe(2);
+  });
+});
+
+describe('a packet path thread that no longer answers', () => {
+  const stuck = { code: 'WORKER_STUCK' };
+
+  /** What became of it by the time that so much has passed. */
+  async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+    const outcome = Promise.race([work, clock.run(ms).then(() => Promise.reject(new Error('it hangs')))]);
+    return outcome as Promise<T>;
+  }
+
+  async function stick(): Promise<void> {
+    await clock.run(10_000);
+    expect(a.plane.report()).toMatchObject({ isActive: true, stuckWorkers: 0 });
+    a.host.thread!.stick();
+  }
+
+  it('is reported, and again when it answers', async () => {
+    await stick();
+    await clock.run(8000);
+    expect(a.plane.report()).toMatchObject({ isActive: false, stuckWorkers: 1 });
+    expect(onHealthChange).toHaveBeenCalledTimes(1);
+    a.host.thread!.free();
+    await clock.run(1000);
+    expect(a.plane.report()).toMatchObject({ isActive: true, stuckWorkers: 0 });
+    expect(onHealthChange).toHaveBeenCalledTimes(2);
+    await clock.run(60_000);
+    expect(sendOne()).toBe(1);
+    expect(onFailure).not.toHaveBeenCalled();
+  });
+
+  it('holds up no change for long, and works by the last one when it answers', async () => {
+    await stick();
+    await expect(within(5100, a.plane.update([]))).rejects.toMatchObject(stuck);
+    // The next ones do not wait again.
+    await expect(within(100, a.plane.update([]))).rejects.toMatchObject(stuck);
+    expect(await within(100, a.plane.repair())).toEqual([]);
+    a.host.thread!.free();
+    await clock.run(100);
+    await a.plane.update([peer('b', b.plane)]);
+    expect(sendOne()).toBe(1);
+  });
+
+  it('is ended after half a minute, and another takes its place where that is possible', async () => {
+    await stick();
+    const before = a.host.thread!;
+    before.canBeKilled = true;
+    await clock.run(40_000);
+    expect(a.host.thread).not.toBe(before);
+    expect(a.plane.report()).toMatchObject({ isActive: true, stuckWorkers: 0 });
+    expect(onFailure).not.toHaveBeenCalled();
+    expect(sendOne()).toBe(1);
+  });
+
+  it('ends the agent where that is not possible, and what it uses stays open', async () => {
+    await stick();
+    await clock.run(25_000);
+    expect(onFailure).not.toHaveBeenCalled();
+    await clock.run(15_000);
+    expect(onFailure).toHaveBeenCalledTimes(1);
+    expect(onFailure.mock.calls[0]![0]).toMatchObject(stuck);
+    await within(100, a.plane.close());
+    expect(a.host.openDescriptors).toBe(2);
+    expect(() => a.host.parts.lockTun('warren0')).not.toThrow();
+  });
+
+  it('neither holds up the end', async () => {
+    await stick();
+    await expect(within(8000, a.plane.close())).rejects.toMatchObject(stuck);
+    expect(onFailure.mock.calls[0]![0]).toMatchObject(stuck);
+    expect(a.host.openDescriptors).toBe(2);
+  });
+
+  it('nor a move to another address, which is not made', async () => {
+    await stick();
+    const next = parseAddress('192.0.2.77');
+    a.host.interfaces.get('eth0')!.addresses.push(next);
+    const moving = a.plane.moveTo({ address: next, interfaceName: 'eth0', mtu: 1500 });
+    await expect(within(8000, moving)).rejects.toMatchObject(stuck);
+    expect(formatEndpoint(a.plane.vtep)).toBe('192.0.2.1:4790');
+    expect(onFailure).toHaveBeenCalledTimes(1);
+  });
+
+  it('from its start ends the agent too, and leaves its sockets open', async () => {
+    const { parts } = a.host;
+    Object.assign(parts, { startPath: () => new Promise(() => {}) });
+    const next = parseAddress('192.0.2.77');
+    a.host.interfaces.get('eth0')!.addresses.push(next);
+    const moving = a.plane.moveTo({ address: next, interfaceName: 'eth0', mtu: 1500 });
+    await expect(within(31_000, moving)).rejects.toMatchObject(stuck);
+    expect(onFailure).toHaveBeenCalledTimes(1);
+    expect(a.host.openDescriptors).toBe(3);
   });
 });

@@ -1,9 +1,12 @@
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { NetworkMonitor } from '../../../src/host/network-monitor.ts';
-import { silentLogger } from '../../../src/log/logger.ts';
+import { type Logger, silentLogger } from '../../../src/log/logger.ts';
+import { describeUnless, lacking } from '../../helpers/requirements.ts';
 
 const path = process.env.PATH;
 let folder: string;
@@ -45,6 +48,40 @@ it.each([
   watcher('true');
   await firstEvent();
   expect(existsSync(join(folder, 'watches'))).toBe(true);
+});
+
+describeUnless(lacking('prlimit'), 'without a descriptor to spare', () => {
+  it('tries again, and watches once there is one', async () => {
+    program('setpriv', `echo yes > ${folder}/tied; shift 3 && exec "$@"`);
+    watcher('true');
+    const before = /Max open files +(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))![1]!;
+    const reasons: string[] = [];
+    const log = { warn: ({ reason }: { reason: string }) => reasons.push(reason) } as unknown as Logger;
+    const watches = new Promise<void>((resolve) => {
+      const onChange = () => {
+        if (existsSync(join(folder, 'watches'))) resolve();
+      };
+      monitor = new NetworkMonitor({ onChange, log });
+    });
+    const limit = (soft: string) => `prlimit --pid ${process.pid} --nofile=${soft}:`;
+    // Lifts the limit from outside: this process cannot run a program meanwhile.
+    const lifter = spawn('sh', ['-c', `${limit('3')}; echo; read line; ${limit(before)}`], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    const lifted = once(lifter, 'exit');
+    await once(lifter.stdout, 'data');
+    try {
+      expect(() => monitor!.start()).not.toThrow();
+      await vi.waitFor(() => expect(reasons).toHaveLength(1));
+    } finally {
+      lifter.stdin.end('\n');
+      await lifted;
+    }
+    expect(reasons[0]).toContain('EMFILE');
+    await watches;
+    // With setpriv, which was not to blame.
+    expect(readFileSync(join(folder, 'tied'), 'utf8')).toBe('yes\n');
+  });
 });
 
 it('asks setpriv to end it with the agent', async () => {

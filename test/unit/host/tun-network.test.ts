@@ -104,6 +104,20 @@ describe.skipIf(NO_NETNS)(`the TUN device's network${NO_NETNS ? ` (skipped: ${NO
     expect(ns.run('ip', 'link', 'show', 'dev', 'warren0')).toMatch(/ mtu 1380/);
   });
 
+  it('keeps the ranges in the tunnel, and nothing for itself, where the node has no subnet any more', async () => {
+    await configureTun(network, where);
+    const without = { ...network, addresses: [], ownSubnets: [], extraPrefixes: [] };
+    await configureTun(without, where);
+    expect(await addresses()).toEqual([]);
+    expect(await routes()).toEqual([
+      'to 10.42.0.0/16 warren0',
+      'to fd42::/48 warren0',
+      'unreachable 10.77.0.0/16 undefined',
+    ]);
+    expect(await inspectTun(without, where)).toEqual([]);
+    expect(ns.run('ip', 'route', 'get', '10.42.3.77')).toContain('dev warren0');
+  });
+
   it('has no route into the tunnel where one subnet is the whole range', async () => {
     const whole = parsePrefix('10.42.0.0/16');
     await configureTun(

@@ -1,4 +1,5 @@
 /** Entries: the bytes that are hashed, and what is refused. */
+
 import { describe, expect, it } from 'vitest';
 import {
   decodeEntry,
@@ -6,11 +7,11 @@ import {
   encodeEntry,
   inventoryHash,
   MAX_ENTRY_BYTES,
-  MAX_LABELS,
 } from '../../../src/inventory/entry.ts';
 import type { InventoryEntry } from '../../../src/inventory/inventory.ts';
 import { entryType } from '../../../src/inventory/proto.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
+import { ATTACHMENT_TEXT } from '../../../src/names.ts';
 
 const web: InventoryEntry = {
   id: 'web/eth0',
@@ -79,7 +80,9 @@ describe('an entry', () => {
     const many = Object.fromEntries(
       Array.from({ length: 40 }, (_, i) => [`k${String(i).padStart(2, '0')}`, 'v']),
     );
-    expect(encodeEntry({ ...web, labels: many })).toMatchObject({ omittedLabels: 40 - MAX_LABELS });
+    expect(encodeEntry({ ...web, labels: many })).toMatchObject({
+      omittedLabels: 40 - ATTACHMENT_TEXT.maxLabels,
+    });
     const odd = {
       ok: 'yes',
       'line\nbreak': 'v',
@@ -98,11 +101,11 @@ describe('an entry', () => {
 
   it.each<[string, Partial<InventoryEntry>]>([
     ['an empty id', { id: '' }],
-    ['a long id', { id: 'x'.repeat(129) }],
+    ['a long id', { id: 'x'.repeat(257) }],
     ['an empty name', { name: '' }],
     ['a long name', { name: 'x'.repeat(321) }],
     ['a name that moves the cursor', { name: 'a\u001b[1A' }],
-    ['a long network', { network: 'x'.repeat(129) }],
+    ['a long network', { network: 'x'.repeat(254) }],
     ['too many addresses', { addresses: Array(17).fill(parseAddress('10.0.0.1')) }],
   ])('with %s is none', (_, change) => {
     expect(encodeEntry({ ...web, ...change })).toBeUndefined();

@@ -24,7 +24,7 @@ function nodes(count: number, family: 'ipv4' | 'ipv6'): LabNode[] {
 
 describe.each(['ipv4', 'ipv6'] as const)('a node of a lab on %s', (family) => {
   const all = nodes(5, family);
-  const options = { nodes: all, family, pods: ['web'], keyFile: '/run/cluster.key' };
+  const options = { nodes: all, family, ipv6Only: false, pods: ['web'], keyFile: '/run/cluster.key' };
 
   test('its configuration is valid, and seeds are other nodes', () => {
     const text = stringify(defaultNodeConfig(all[1]!, options));
@@ -37,6 +37,14 @@ describe.each(['ipv4', 'ipv6'] as const)('a node of a lab on %s', (family) => {
     const seeds = config.cluster.seeds.map((seed) => JSON.stringify(seed));
     expect(seeds).toHaveLength(3);
     expect(seeds.join()).not.toContain(`${all[1]!.underlayAddress}"`);
+  });
+
+  test('without IPv4 its pods have IPv6 addresses alone', () => {
+    const config = parseConfig(
+      stringify(defaultNodeConfig(all[0]!, { ...options, ipv6Only: true })),
+      'c.yaml',
+    );
+    expect(config.cluster.podCidrs.map(({ range }) => range.family)).toEqual([6]);
   });
 
   test('a lone node has no seeds', () => {

@@ -1,4 +1,5 @@
 /** Streams that are answered over time: by the link, on the virtual network, and by the port's two transports. */
+
 import { describe, expect, it } from 'vitest';
 import { parseAddress } from '../../../src/ip/address.ts';
 import type { Endpoint } from '../../../src/ip/endpoint.ts';
@@ -9,6 +10,7 @@ import { generateClusterKey, parseKeyRing } from '../../../src/link/key-ring.ts'
 import { type Answer, Link, PeerRefusedError } from '../../../src/link/link.ts';
 import { pack } from '../../../src/link/packing.ts';
 import { type FrameHeader, receiverOf, refusalFrame, Sealer } from '../../../src/link/seal.ts';
+import { Sessions } from '../../../src/link/sessions.ts';
 import {
   type InboundStream,
   QUEUE_BYTES,
@@ -39,7 +41,7 @@ async function twoLinks() {
     const link = new Link({
       transport: host.transport(),
       sealer: new Sealer('test', keyRing),
-      session,
+      sessions: new Sessions({ clock, id: session }),
       counters,
       streamTimeoutMs: 1000,
       memberOf: () => undefined,

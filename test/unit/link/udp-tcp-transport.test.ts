@@ -3,10 +3,12 @@ import { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WarrenError } from '../../../src/errors.ts';
 import { identityFromSeed } from '../../../src/identity.ts';
-import { parseAddress } from '../../../src/ip/address.ts';
+import { formatAddress, type IpAddress, parseAddress } from '../../../src/ip/address.ts';
 import { ClusterKeys } from '../../../src/link/cluster-keys.ts';
 import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/link/key-ring.ts';
 import { Sealer } from '../../../src/link/seal.ts';
+import { MAX_PER_ADDRESS, MAX_UNPROVEN, PROOF_MS } from '../../../src/link/stream-admission.ts';
+import type { TransportHandlers } from '../../../src/link/transport.ts';
 import { UdpTcpTransport } from '../../../src/link/udp-tcp-transport.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import { Membership } from '../../../src/membership/membership.ts';
@@ -120,7 +122,6 @@ describe('membership over UDP and TCP on loopback', () => {
 });
 
 describe('streams from others', () => {
-  const PER_ADDRESS = 16;
   const sockets: Socket[] = [];
   afterEach(() => {
     for (const socket of sockets.splice(0)) socket.destroy();
@@ -150,7 +151,10 @@ describe('streams from others', () => {
     }
   }
 
-  it('are bounded from one address and in all, and the next is refused as busy until one is over', async () => {
+  async function withTransport(
+    handlers: Partial<TransportHandlers>,
+    work: (port: number, accepted: { count: number }) => Promise<void>,
+  ): Promise<void> {
     const accepted = { count: 0 };
     const transport = new UdpTcpTransport({ bind: { address: loopback, port: 0 }, logger: silentLogger });
     await transport.open({
@@ -159,26 +163,75 @@ describe('streams from others', () => {
         accepted.count++;
         return deafStream;
       },
+      ...handlers,
     });
-    const { port } = transport.local!;
     try {
-      for (let address = 1; address <= 4; address++) {
-        for (let i = 0; i < PER_ADDRESS; i++) {
-          expect(await connect(port, `127.0.0.${address}`, accepted)).toBeUndefined();
-        }
-        expect(await connect(port, `127.0.0.${address}`, accepted)).toBe('busy');
+      await work(transport.local!.port, accepted);
+    } finally {
+      await transport.close();
+    }
+  }
+
+  it('are bounded from one address, and the next is refused as busy until one is over', async () => {
+    await withTransport({}, async (port, accepted) => {
+      for (let i = 0; i < MAX_PER_ADDRESS; i++) {
+        expect(await connect(port, '127.0.0.1', accepted)).toBeUndefined();
       }
-      expect(accepted.count).toBe(64);
-      expect(await connect(port, '127.0.0.9', accepted)).toBe('busy');
+      expect(await connect(port, '127.0.0.1', accepted)).toBe('busy');
       sockets[0]!.destroy();
       // Its end has to reach the other side.
       let refusal: string | undefined = 'busy';
       for (let tries = 0; tries < 100 && refusal === 'busy'; tries++) {
-        refusal = await connect(port, '127.0.0.9', accepted);
+        refusal = await connect(port, '127.0.0.1', accepted);
       }
       expect(refusal).toBeUndefined();
-    } finally {
-      await transport.close();
+    });
+  });
+
+  it("of members get in while idle strangers take all that is theirs, and nothing from 'outside' is looked at", async () => {
+    const origin = (address: IpAddress) =>
+      (({ '127.0.0.50': 'member', '127.0.0.60': 'outside' }) as const)[formatAddress(address)] ?? 'stranger';
+    await withTransport({ origin }, async (port, accepted) => {
+      for (let i = 0; i < MAX_UNPROVEN; i++) await connect(port, `127.0.0.${1 + (i % 16)}`, accepted);
+      expect(accepted.count).toBe(MAX_UNPROVEN);
+      expect(await connect(port, '127.0.0.50', accepted)).toBeUndefined();
+      expect(accepted.count).toBe(MAX_UNPROVEN + 1);
+      const outsider = new Socket();
+      sockets.push(outsider);
+      outsider.on('error', () => {});
+      outsider.connect({ host: '127.0.0.1', port, localAddress: '127.0.0.60' });
+      await once(outsider, 'close');
+      expect(accepted.count).toBe(MAX_UNPROVEN + 1);
+    });
+  });
+
+  it('are cut when they have not shown in two seconds that they have the key, drop by drop or not', async () => {
+    await withTransport({}, async (port, accepted) => {
+      const startedAtMs = performance.now();
+      await connect(port, '127.0.0.2', accepted);
+      const dripping = sockets.at(-1)!;
+      dripping.on('error', () => {});
+      const drip = setInterval(() => dripping.write(Buffer.of(0)), 100);
+      await once(dripping, 'close');
+      clearInterval(drip);
+      const tookMs = performance.now() - startedAtMs;
+      expect(tookMs).toBeGreaterThan(PROOF_MS - 100);
+      expect(tookMs).toBeLessThan(PROOF_MS + 3000);
+    });
+  });
+
+  it('64 idle connections from many addresses keep nobody out who has the key', async () => {
+    const keyRing = parseKeyRing(generateClusterKey(), 'test');
+    const a = await startNode(1, [], keyRing);
+    await a.membership.joined;
+    for (let i = 0; i < MAX_UNPROVEN; i++) {
+      const socket = new Socket();
+      sockets.push(socket);
+      socket.on('error', () => {});
+      socket.connect({ host: '127.0.0.1', port: a.port, localAddress: `127.0.1.${1 + (i % 32)}` });
+      await once(socket, 'connect');
     }
+    const b = await startNode(2, [a.port], keyRing);
+    expect(await b.membership.joined).toBe('joined');
   });
 });

@@ -21,6 +21,7 @@ describe('the stores', () => {
   afterEach(() => rmSync(folder, { recursive: true }));
 
   const membership: StoredMembership = {
+    written: { bootId: 'c5f0', uptimeMs: 1000, at: 1_767_225_600_000 },
     incarnation: 7,
     generation: 1,
     members: [parseEndpoint('192.0.2.7:7946'), parseEndpoint('[fd00::7]:7946')],

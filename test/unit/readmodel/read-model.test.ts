@@ -1,5 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Holder, InventoryEntry } from '../../../src/inventory/inventory.ts';
+import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
@@ -35,7 +37,9 @@ describe('status', () => {
       pods: 0,
       datapath: {
         type: 'userspace',
+        active: true,
         workers: 2,
+        stuckWorkers: 0,
         offloads: { tso: true },
         outbound: { packets: 1, bytes: 100 },
         inbound: { packets: 2, bytes: 200 },
@@ -43,6 +47,7 @@ describe('status', () => {
       },
       gossip: { probes: 7 },
       repairs: { route: 5 },
+      log: { dropped: 11 },
     });
   });
 
@@ -168,12 +173,50 @@ describe('routes', () => {
   });
 });
 
+describe('the inventory', () => {
+  const holder = (nodeId: string, name: string, facts: Partial<InventoryEntry> = {}): Holder => ({
+    nodeId,
+    status: nodeId === 'id-gone' ? 'dead' : 'alive',
+    entry: { id: `${nodeId} ${name}`, name, addresses: [], network: '', labels: {}, ...facts },
+  });
+
+  it('has the attachments of all nodes, its own first, then by node and name', () => {
+    sources.memberNames = new Map([
+      ['id-1', 'node-z'],
+      ['id-a', 'node-m'],
+      ['id-2', 'node-b'],
+    ]);
+    sources.holders = [
+      holder('id-1', 'db'),
+      holder('id-2', 'web', { network: 'blue', labels: { app: 'shop' } }),
+      holder('id-2', 'api', { addresses: [parseAddress('10.42.1.2'), parseAddress('fd42::2')] }),
+      holder('id-a', 'own'),
+      holder('id-gone', 'old'),
+    ];
+    expect(model.inventory()).toEqual([
+      { node: 'node-m', status: 'alive', name: 'own', addresses: [] },
+      { node: 'id-gone', status: 'dead', name: 'old', addresses: [] },
+      { node: 'node-b', status: 'alive', name: 'api', addresses: ['10.42.1.2', 'fd42::2'] },
+      {
+        node: 'node-b',
+        status: 'alive',
+        name: 'web',
+        addresses: [],
+        network: 'blue',
+        labels: { app: 'shop' },
+      },
+      { node: 'node-z', status: 'alive', name: 'db', addresses: [] },
+    ]);
+  });
+});
+
 describe('a subscriber', () => {
   it.each<[FakeSourceName, readonly Topic[]]>([
-    ['members', ['status']],
+    ['members', ['status', 'inventory']],
     ['peers', ['status', 'peers', 'routes']],
     ['leases', ['status', 'peers', 'routes', 'targets']],
     ['pods', ['status', 'pods', 'targets']],
+    ['inventory', ['inventory']],
   ])('hears that %s have changed as the topics that show them', async (source, topics) => {
     const heard: (readonly Topic[])[] = [];
     model.subscribe(TOPICS, (change) => heard.push(change.topics));

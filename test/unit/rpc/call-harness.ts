@@ -6,6 +6,7 @@ import { GossipCounters } from '../../../src/link/counters.ts';
 import { generateClusterKey, type KeyRing, parseKeyRing } from '../../../src/link/key-ring.ts';
 import { Link } from '../../../src/link/link.ts';
 import { Sealer } from '../../../src/link/seal.ts';
+import { Sessions } from '../../../src/link/sessions.ts';
 import { seededRandom } from '../../../src/membership/random.ts';
 import type { DirectoryEntry } from '../../../src/rpc/directory.ts';
 import { RpcNode } from '../../../src/rpc/rpc-node.ts';
@@ -54,7 +55,7 @@ export class CallHarness {
     const link = new Link({
       transport: host.transport(),
       sealer,
-      session,
+      sessions: new Sessions({ clock: host.clock, id: session }),
       counters,
       streamTimeoutMs: 1000,
       memberOf: () => undefined,

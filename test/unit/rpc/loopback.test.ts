@@ -1,4 +1,5 @@
 /** Calls over real UDP and TCP sockets on loopback. */
+
 import { once } from 'node:events';
 import { createServer, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -11,6 +12,7 @@ import { GossipCounters } from '../../../src/link/counters.ts';
 import { generateClusterKey, parseKeyRing } from '../../../src/link/key-ring.ts';
 import { Link } from '../../../src/link/link.ts';
 import { newSession, refusalFrame, Sealer } from '../../../src/link/seal.ts';
+import { Sessions } from '../../../src/link/sessions.ts';
 import { UdpTcpTransport } from '../../../src/link/udp-tcp-transport.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import type { DirectoryEntry } from '../../../src/rpc/directory.ts';
@@ -38,7 +40,7 @@ function cluster(kind: 'sealed' | 'clear') {
     const link = new Link({
       transport,
       sealer: new Sealer('test', keyRing && new ClusterKeys(keyRing)),
-      session,
+      sessions: new Sessions({ clock: realClock, id: session }),
       counters: new GossipCounters(),
       streamTimeoutMs: 2000,
       memberOf: () => undefined,

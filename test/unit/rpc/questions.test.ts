@@ -1,8 +1,9 @@
 /** The questions of `warren check` and `warren key` to other nodes. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { askAll } from '../../../src/rpc/ask-all.ts';
+import { WarrenError } from '../../../src/errors.ts';
 import { askAllKeyFingerprints, serveKeyFingerprints } from '../../../src/rpc/key-fingerprints.ts';
 import { keysType, targetsType } from '../../../src/rpc/proto.ts';
+import type { Rpc } from '../../../src/rpc/rpc.ts';
 import {
   askAllTargets,
   askTargets,
@@ -99,18 +100,23 @@ describe('key fingerprints', () => {
 
 it('at most sixteen are asked at the same time, and each once', async () => {
   const open: (() => void)[] = [];
-  const asked: number[] = [];
-  const done = askAll(Array.from({ length: 40 }).keys(), async (one) => {
-    asked.push(one);
-    await new Promise<void>((resolve) => open.push(resolve));
-  });
+  const asked: string[] = [];
+  const rpc = {
+    async call(id: string): Promise<Uint8Array[]> {
+      asked.push(id);
+      await new Promise<void>((resolve) => open.push(resolve));
+      throw new WarrenError('RPC_UNREACHABLE', 'no answer');
+    },
+  } as Partial<Rpc> as Rpc;
+  const nodes = Array.from({ length: 40 }, (_, i) => ({ id: `id-${i}`, name: `node-${i}` }));
+  const done = askAllTargets(rpc, nodes);
   let most = 0;
   while (asked.length < 40 || open.length > 0) {
     await settled();
     most = Math.max(most, open.length);
     open.shift()?.();
   }
-  await done;
+  expect((await done).unreachable).toHaveLength(40);
   expect(most).toBe(16);
-  expect(asked).toEqual([...Array(40).keys()]);
+  expect(asked).toEqual(nodes.map(({ id }) => id));
 });

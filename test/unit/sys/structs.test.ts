@@ -208,13 +208,19 @@ const COMPILERS = [
   {
     name: 'musl-gcc',
     title: 'musl',
-    arguments: ['-idirafter', '/usr/include', '-idirafter', `/usr/include/${machine()}-linux-gnu`],
+    arguments: [
+      '-idirafter',
+      '/usr/include',
+      '-idirafter',
+      `/usr/include/${machineOf('musl-gcc')}-linux-gnu`,
+    ],
   },
   { name: 'aarch64-linux-gnu-gcc', title: 'arm64, glibc', arguments: [] },
 ] as const;
 
-function machine(): string {
-  return process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+/** What the compiler makes programs for, which is not Node's machine where Node is emulated. */
+function machineOf(compiler: string): string {
+  return spawnSync(compiler, ['-dumpmachine'], { encoding: 'utf8' }).stdout?.split('-')[0] ?? '';
 }
 
 /** What the compiler says of the expressions that do not have the values given. */

@@ -1,0 +1,138 @@
+/**
+ * Firewalls that drop what pods forward. A drop cannot be undone by an accept in another table, so they are told through
+ * their own tools, or named with what to type:
+ *
+ *     firewalld    warren0 and the attachments' interfaces go into its zone `trusted`, until its next start
+ *     ufw          its rules are kept on disk, for its administrator to write: named
+ *     else         a chain FORWARD of iptables whose policy is DROP: named
+ *
+ * Whether they are there is seen in their tables, over netlink. What is run costs firewalld a third of a second, so it
+ * is asked once a minute at the most.
+ */
+import { type Clock, realClock } from '../../clock.ts';
+import { WarrenError } from '../../errors.ts';
+import { type CommandOptions, HostCommandError, type InNetns, runCommand } from '../command.ts';
+import { ATTACHMENT_INTERFACES, type DockerForwarding } from './docker-forwarding.ts';
+import type { FilterView } from './filter-view.ts';
+
+const ASK_AGAIN_MS = 60_000;
+
+export interface FirewallsOptions {
+  readonly tunName: string;
+  readonly view: Pick<FilterView, 'has' | 'mentions' | 'dropsByDefault'>;
+  readonly docker: Pick<DockerForwarding, 'leads'>;
+  readonly where?: InNetns;
+  readonly clock?: Clock;
+  /** Instead of running the program. */
+  readonly run?: (argv: readonly string[], options: CommandOptions) => Promise<string>;
+}
+
+export class Firewalls {
+  readonly #options: FirewallsOptions;
+  readonly #clock: Clock;
+  #askedAtMs = Number.NEGATIVE_INFINITY;
+  /** Why firewalld could not be told. */
+  #problem: string | undefined;
+  #hasTold = false;
+
+  constructor(options: FirewallsOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? realClock;
+  }
+
+  /** Tells firewalld, where it runs; resolves to how many interfaces it had forgotten. */
+  async ensure(): Promise<number> {
+    if (!this.#hasFirewalld()) {
+      this.#problem = undefined;
+      return 0;
+    }
+    if (this.#clock.now() - this.#askedAtMs < ASK_AGAIN_MS) return 0;
+    this.#askedAtMs = this.#clock.now();
+    let forgotten = 0;
+    try {
+      for (const name of this.#interfaces()) {
+        if (await this.#isTrusted(name)) continue;
+        await this.#firewallCmd(`--add-interface=${name}`);
+        if (this.#hasTold) forgotten++;
+      }
+      this.#hasTold = true;
+      this.#problem = undefined;
+    } catch (error) {
+      if (!(error instanceof WarrenError)) throw error;
+      this.#problem =
+        `firewalld drops what pods send and get, and could not be told otherwise (${error.message}). Run: ` +
+        this.#interfaces()
+          .map((name) => `firewall-cmd --zone=trusted --add-interface=${name}`)
+          .join('; ');
+    }
+    return forgotten;
+  }
+
+  async remove(): Promise<void> {
+    if (!this.#hasFirewalld()) return;
+    for (const name of this.#interfaces()) {
+      try {
+        if (await this.#isTrusted(name)) await this.#firewallCmd(`--remove-interface=${name}`);
+      } catch (error) {
+        // Without its program, nothing was told either.
+        if (!(error instanceof WarrenError) || error.code !== 'TOOL_MISSING') throw error;
+      }
+    }
+  }
+
+  problems(): string[] {
+    const found = ([4, 6] as const).flatMap((family) => this.#forwardProblem(family) ?? []);
+    return [...new Set([...(this.#problem === undefined ? [] : [this.#problem]), ...found])];
+  }
+
+  #forwardProblem(family: 4 | 6): string | undefined {
+    const { view, docker, tunName } = this.#options;
+    if (!view.dropsByDefault(family, 'filter', 'FORWARD')) return undefined;
+    // What comes through there is accepted before the others are asked.
+    if (view.mentions(family, 'filter', 'FORWARD', 'DOCKER-USER') && docker.leads(family)) return undefined;
+    const interfaces = [tunName, ATTACHMENT_INTERFACES.slice(0, -1)];
+    const [userChain, forwardChain] =
+      family === 4
+        ? ['ufw-user-forward', 'ufw-before-forward']
+        : ['ufw6-user-forward', 'ufw6-before-forward'];
+    if (view.has(family, 'filter', forwardChain)) {
+      if (view.mentions(family, 'filter', userChain, ...interfaces)) return undefined;
+      const commands = this.#interfaces().flatMap((name) => [
+        `ufw route allow in on ${name}`,
+        `ufw route allow out on ${name}`,
+      ]);
+      return `ufw drops what pods send and get. Run: ${commands.join('; ')}`;
+    }
+    if (view.mentions(family, 'filter', 'FORWARD', ...interfaces)) return undefined;
+    const program = family === 4 ? 'iptables' : 'ip6tables';
+    const commands = this.#interfaces().flatMap((name) => [
+      `${program} -I FORWARD -i ${name} -j ACCEPT`,
+      `${program} -I FORWARD -o ${name} -j ACCEPT`,
+    ]);
+    return `${program} drops what pods send and get: the policy of its chain FORWARD is DROP. Run: ${commands.join('; ')}`;
+  }
+
+  #interfaces(): string[] {
+    return [this.#options.tunName, ATTACHMENT_INTERFACES];
+  }
+
+  #hasFirewalld(): boolean {
+    return this.#options.view.has('inet', 'firewalld', 'filter_FORWARD');
+  }
+
+  /** It answers with its exit code. */
+  async #isTrusted(name: string): Promise<boolean> {
+    try {
+      await this.#firewallCmd(`--query-interface=${name}`);
+      return true;
+    } catch (error) {
+      if (error instanceof HostCommandError && error.exitCode === 1) return false;
+      throw error;
+    }
+  }
+
+  #firewallCmd(what: string): Promise<string> {
+    const { run = runCommand, where } = this.#options;
+    return run(['firewall-cmd', '--zone=trusted', what], { ...where });
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * What the agent has in the packet filter of a Linux host: its own way out (egress.ts), and that others let pass what
+ * pods forward (docker-forwarding.ts, firewalls.ts). A flush of rules is no event of `ip monitor`, so the kernel is
+ * asked over netlink twice a second, which takes microseconds and starts nothing.
+ */
+import type { Config } from '../../config/config.ts';
+import { NetlinkConversation } from '../../netlink/conversation.ts';
+import { NETLINK_NETFILTER } from '../../sys/constants.ts';
+import { SysError } from '../../sys/errors.ts';
+import { NetlinkSocket } from '../../sys/netlink-socket.ts';
+import { DockerForwarding } from './docker-forwarding.ts';
+import { Egress } from './egress.ts';
+import { FilterView } from './filter-view.ts';
+import { Firewalls } from './firewalls.ts';
+import type { HostRules } from './host-rules.ts';
+
+const LOOK_MS = 500;
+
+interface Parts {
+  readonly socket: NetlinkSocket;
+  readonly egress: Egress;
+  readonly docker: DockerForwarding;
+  readonly firewalls: Firewalls;
+}
+
+export class LinuxHostRules implements HostRules {
+  readonly #config: Config;
+  #parts: Parts | undefined;
+
+  constructor(config: Config) {
+    this.#config = config;
+  }
+
+  async apply(egress: Config['egress']): Promise<void> {
+    // A kernel without netfilter has nothing to take away, and nobody in the way.
+    if (!egress.masquerade && !this.#canOpen()) return;
+    const parts = this.#open();
+    await parts.egress.apply(egress);
+    await parts.docker.ensure();
+    await parts.firewalls.ensure();
+  }
+
+  async repair(): Promise<number> {
+    const parts = this.#parts;
+    if (parts === undefined) return 0;
+    const isRepaired = await parts.egress.repair();
+    return Number(isRepaired) + (await parts.docker.ensure()) + (await parts.firewalls.ensure());
+  }
+
+  watch(onDamage: () => void): { stop(): void } {
+    const timer = setInterval(() => {
+      if (!this.#isRight()) onDamage();
+    }, LOOK_MS);
+    return {
+      stop: () => {
+        clearInterval(timer);
+        this.close();
+      },
+    };
+  }
+
+  problems(): string[] {
+    const parts = this.#parts;
+    if (parts === undefined) return [];
+    try {
+      return [...parts.docker.problems(), ...parts.firewalls.problems()];
+    } catch {
+      // What cannot be read now is read at the next question.
+      return [];
+    }
+  }
+
+  /** For `--cleanup`: takes away all that an agent of this configuration may have made. */
+  async remove(): Promise<void> {
+    if (!this.#canOpen()) return;
+    const { egress, docker, firewalls } = this.#open();
+    await egress.remove();
+    await docker.remove();
+    await firewalls.remove();
+  }
+
+  close(): void {
+    this.#parts?.socket.close();
+    this.#parts = undefined;
+  }
+
+  /** What cannot be told is for `repair` to say. */
+  #isRight(): boolean {
+    const parts = this.#parts;
+    if (parts === undefined) return true;
+    try {
+      // What could not be done is tried again with the next look of the guard, not twice a second.
+      return parts.egress.isRight() && (parts.docker.problems().length > 0 || parts.docker.isRight());
+    } catch {
+      return false;
+    }
+  }
+
+  #canOpen(): boolean {
+    try {
+      this.#open();
+      return true;
+    } catch (error) {
+      if (error instanceof SysError && error.code === 'EPROTONOSUPPORT') return false;
+      throw error;
+    }
+  }
+
+  /** Throws a SysError. */
+  #open(): Parts {
+    if (this.#parts === undefined) {
+      const { tun, cluster } = this.#config;
+      const tunName = tun.name;
+      const socket = NetlinkSocket.open(NETLINK_NETFILTER);
+      const netfilter = new NetlinkConversation(socket);
+      const view = new FilterView(netfilter);
+      const docker = new DockerForwarding({ tunName, view });
+      this.#parts = {
+        socket,
+        egress: new Egress({ tunName, podRanges: cluster.podCidrs.map(({ range }) => range) }, netfilter),
+        docker,
+        firewalls: new Firewalls({ tunName, view, docker }),
+      };
+    }
+    return this.#parts;
+  }
+}

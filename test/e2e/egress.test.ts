@@ -1,0 +1,154 @@
+/** Pods on their way out of the overlay: under their node's address, and back. */
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import type { LabHost, LabPod } from '../../src/lab/host.ts';
+import { Lab } from '../../src/lab/lab.ts';
+import type { LabNode } from '../../src/lab/node.ts';
+import { WARREN_PROGRAM } from '../../src/lab/program.ts';
+import { mustRun } from '../helpers/in-namespace.ts';
+import { describeUnless, lacking } from '../helpers/requirements.ts';
+
+const NAME = 'labegress';
+const PROMISED_MS = 2_000;
+
+/** Answers each datagram with the address that it came from. */
+const MIRROR = `
+const socket = require('node:dgram').createSocket({type: 'udp6'});
+socket.on('message', (_bytes, {address, port}) => socket.send(address.replace('::ffff:', ''), port, address));
+socket.bind(7, '::', () => console.log('ready'));
+`;
+/** Asks the mirror at argv[1], from the address argv[2] if there is one, and prints what it says. */
+const ASK = `
+const [target, source] = process.argv.slice(1);
+const socket = require('node:dgram').createSocket(target.includes(':') ? 'udp6' : 'udp4');
+socket.on('message', (bytes) => { console.log(String(bytes)); process.exit(0); });
+socket.bind(0, source, () => socket.send('?', 7, target));
+setTimeout(() => process.exit(1), 1000);
+`;
+
+describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of the overlay', () => {
+  let lab: Lab;
+  let outside: LabHost;
+  let friend: LabHost;
+  let node: LabNode;
+  let other: LabNode;
+  let pod: LabPod;
+  let far: LabPod;
+  const mirrors: ChildProcess[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.up({
+      name: NAME,
+      nodes: 2,
+      pods: 2,
+      config: () => ({
+        egress: { masquerade: true, except: ['192.0.2.202/32', '2001:db8:0:1::ca/128'] },
+      }),
+    });
+    outside = await lab.addHost('outside');
+    friend = await lab.addHost('friend');
+    [node, other] = lab.nodes as [LabNode, LabNode];
+    pod = await lab.pod(0, 'pod-1');
+    far = await lab.pod(1, 'pod-1');
+    for (const place of [outside, friend, other, far, await lab.pod(0, 'pod-2')]) {
+      const mirror = place.spawn([process.execPath, '-e', MIRROR], { stdio: ['ignore', 'pipe', 'inherit'] });
+      mirrors.push(mirror);
+      await new Promise((resolve) => mirror.stdout!.once('data', resolve));
+    }
+    // Who is asked without masquerading needs a route back.
+    await mustRun(friend, ['ip', 'route', 'add', '10.42.0.0/16', 'via', node.addresses.ipv4]);
+    await mustRun(friend, ['ip', 'route', 'add', 'fd42::/48', 'via', node.addresses.ipv6]);
+  });
+  afterAll(async () => {
+    for (const mirror of mirrors) mirror.kill('SIGKILL');
+    await Lab.remove(NAME);
+  });
+
+  const seenBy = async (target: string, from: LabPod | LabNode = pod, source?: string) =>
+    (
+      await from.exec([process.execPath, '-e', ASK, target, ...(source === undefined ? [] : [source])])
+    ).stdout.trim();
+  const pings = (from: LabPod, address: string) => from.exec(['ping', '-n', '-c1', '-W1', address]);
+  const ruleset = async (where: LabNode = node) => (await where.exec(['nft', 'list', 'ruleset'])).stdout;
+
+  test('a pod is seen outside under the address of its node, in both families', async () => {
+    expect(await seenBy(outside.addresses.ipv4)).toBe(node.addresses.ipv4);
+    expect(await seenBy(outside.addresses.ipv6)).toBe(node.addresses.ipv6);
+  });
+
+  test("another node's underlay addresses answer a pod", async () => {
+    for (const address of Object.values(other.addresses)) expect((await pings(pod, address)).code).toBe(0);
+    expect(await seenBy(other.addresses.ipv4)).toBe(node.addresses.ipv4);
+    expect(await seenBy(other.addresses.ipv6)).toBe(node.addresses.ipv6);
+  });
+
+  test('what is excepted sees the pod', async () => {
+    expect(await seenBy(friend.addresses.ipv4)).toBe(pod.address(4));
+    expect(await seenBy(friend.addresses.ipv6)).toBe(pod.address(6));
+  });
+
+  test('pods see each other, on one node and between two', async () => {
+    const near = await lab.pod(0, 'pod-2');
+    for (const target of [near, far]) {
+      expect(await seenBy(target.address(4))).toBe(pod.address(4));
+      expect(await seenBy(target.address(6))).toBe(pod.address(6));
+    }
+  });
+
+  test('what a node sends to a pod from its underlay address arrives from its overlay address', async () => {
+    const { subnets } = (await node.client().status()).lease;
+    const own = subnets.map((subnet) => subnet.replace(/0\/24$|\/64$/, '1'));
+    expect(own).toContain(await seenBy(far.address(4), node, node.addresses.ipv4));
+    expect(own).toContain(await seenBy(far.address(6), node, node.addresses.ipv6));
+  });
+
+  test.each([
+    ['the chain is flushed', ['flush', 'chain', 'inet', 'warren', 'egress_warren0']],
+    ['the table is deleted', ['delete', 'table', 'inet', 'warren']],
+    ['all rules are flushed', ['flush', 'ruleset']],
+    ['a rule comes first', ['insert', 'rule', 'inet', 'warren', 'egress_warren0', 'accept']],
+  ] as const)('when %s it is back within 2 s', async (_what, command) => {
+    const before = await ruleset();
+    const { rule } = (await node.client().status()).repairs;
+    await mustRun(node, ['nft', ...command]);
+    const startMs = performance.now();
+    const plain = (text: string) =>
+      text
+        .replaceAll(/packets \d+ bytes \d+/g, '')
+        .split('\n')
+        .toSorted();
+    const isBack = async () =>
+      plain(await ruleset()).join() === plain(before).join() &&
+      (await node.client().status()).repairs.rule! > rule!;
+    while (!(await isBack())) {
+      expect(performance.now() - startMs, await ruleset()).toBeLessThan(PROMISED_MS);
+      await delay(25);
+    }
+    expect(await seenBy(outside.addresses.ipv4)).toBe(node.addresses.ipv4);
+    expect(await seenBy(outside.addresses.ipv6)).toBe(node.addresses.ipv6);
+  });
+
+  test('without it nothing tracks connections, and --cleanup leaves no rules', async () => {
+    await other.stop();
+    const config = parse(readFileSync(other.configFile, 'utf8'));
+    other.writeConfig({ ...config, egress: { masquerade: false } });
+    other.start();
+    await other.waitFor('the overlay', ({ status }) => status.lease.status === 'active');
+    const startMs = performance.now();
+    while ((await ruleset(other)).includes('nat')) {
+      expect(performance.now() - startMs).toBeLessThan(PROMISED_MS);
+      await delay(25);
+    }
+    expect(await ruleset(other)).toContain('source_check');
+    // Its pods then hear nothing from another node's underlay address: no rule over there can help an answer.
+    expect((await pings(far, node.addresses.ipv4)).code).not.toBe(0);
+    for (const one of [other, node]) {
+      await one.stop();
+      await mustRun(one, [process.execPath, WARREN_PROGRAM, 'agent', '-c', one.configFile, '--cleanup']);
+      expect(await ruleset(one)).toBe('');
+    }
+  });
+});
