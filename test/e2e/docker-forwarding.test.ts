@@ -103,6 +103,9 @@ describeUnless(lacking(...needs), 'a host with Docker', () => {
         await mustRun(node, [program, '-X', 'DOCKER-USER']);
       }
       expect(await allPings()).toBe(false);
+      // What the legacy one does shows to its own programs alone.
+      const problems = async () => (await node.client().status()).cluster.problems.join();
+      if (variant === 'nft') expect(await problems()).toMatch(/iptables drops .*ip6tables drops /);
       for (const program of programs) {
         await mustRun(node, [program, '-N', 'DOCKER-USER']);
         await mustRun(node, [program, '-A', 'DOCKER-USER', '-j', 'RETURN']);

@@ -74,6 +74,9 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
   const pings = (from: LabPod, address: string) => from.exec(['ping', '-n', '-c1', '-W1', address]);
   const ruleset = async (where: LabNode = node) => (await where.exec(['nft', 'list', 'ruleset'])).stdout;
 
+  const cleanUp = (one: LabNode) =>
+    mustRun(one, [process.execPath, WARREN_PROGRAM, 'agent', '-c', one.configFile, '--cleanup']);
+
   test('a pod is seen outside under the address of its node, in both families', async () => {
     expect(await seenBy(outside.addresses.ipv4)).toBe(node.addresses.ipv4);
     expect(await seenBy(outside.addresses.ipv6)).toBe(node.addresses.ipv6);
@@ -131,6 +134,27 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     expect(await seenBy(outside.addresses.ipv6)).toBe(node.addresses.ipv6);
   });
 
+  test("--cleanup leaves another agent's way out, as long as that has its device", async () => {
+    const chain = 'inet warren egress_warren1';
+    await mustRun(other, ['ip', 'tuntap', 'add', 'warren1', 'mode', 'tun']);
+    await mustRun(other, ['nft', `add chain ${chain} { type nat hook postrouting priority 100; }`]);
+    await mustRun(other, ['nft', `add rule ${chain} oifname "warren1" masquerade`]);
+    await other.stop();
+    await cleanUp(other);
+    const left = await ruleset(other);
+    expect(left).toContain('oifname "warren1" masquerade');
+    expect(left).not.toContain('egress_warren0');
+    await mustRun(other, ['ip', 'link', 'delete', 'warren1']);
+    await cleanUp(other);
+    expect(await ruleset(other)).toBe('');
+    other.start();
+    await other.waitFor(
+      'its pods',
+      ({ pods }) => pods.length === 2 && pods.every((one) => one.status === 'ready'),
+    );
+    far = await lab.pod(1, 'pod-1');
+  });
+
   test('without it nothing tracks connections, and --cleanup leaves no rules', async () => {
     await other.stop();
     const config = parse(readFileSync(other.configFile, 'utf8'));
@@ -147,7 +171,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     expect((await pings(far, node.addresses.ipv4)).code).not.toBe(0);
     for (const one of [other, node]) {
       await one.stop();
-      await mustRun(one, [process.execPath, WARREN_PROGRAM, 'agent', '-c', one.configFile, '--cleanup']);
+      await cleanUp(one);
       expect(await ruleset(one)).toBe('');
     }
   });
