@@ -2,6 +2,7 @@
  * What the read model reads. Each source is as small as the reports need it, so that a test is a few lines, and says
  * by `on('change')` that its answers may be others now. Nothing here is stored: sources are asked when a report is.
  */
+import type { DataPlaneReport, TrafficTotals } from '../dataplane/dataplane.ts';
 import type { Holder } from '../inventory/inventory.ts';
 import type { IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
@@ -40,31 +41,9 @@ export interface DataPlaneReader {
   readonly vtep: Endpoint;
   readonly underlay: { readonly address: IpAddress; readonly interfaceName: string; readonly mtu: number };
   readonly mtu: number;
-  report(): PlaneReport;
+  report(): DataPlaneReport;
   /** Zeros for a peer that it does not know. */
   traffic(key: string): TrafficTotals;
-}
-
-export interface PlaneReport {
-  readonly type: 'userspace' | 'kernel';
-  readonly device: string;
-  /** Whether packets flow. */
-  readonly isActive: boolean;
-  readonly overheadBytes: number;
-  readonly workers: number;
-  /** Of those, the ones that do not answer any more. */
-  readonly stuckWorkers: number;
-  readonly offloads: Readonly<Record<string, boolean>>;
-  readonly totals: TrafficTotals;
-  readonly drops: Readonly<Record<string, number>>;
-}
-
-/** Inner packets and their bytes. */
-export interface TrafficTotals {
-  readonly outboundPackets: number;
-  readonly outboundBytes: number;
-  readonly inboundPackets: number;
-  readonly inboundBytes: number;
 }
 
 /** What this node has in the overlay just now: nothing before the data plane is active. */

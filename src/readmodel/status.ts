@@ -1,8 +1,9 @@
 /** This node at a glance: its subnets, its tunnel, what it forwarded and dropped, what is wrong. */
+import type { DataPlaneReport } from '../dataplane/dataplane.ts';
 import { formatAddress } from '../ip/address.ts';
 import { formatPrefix } from '../ip/prefix.ts';
 import { stuckText } from './health.ts';
-import type { PeerView, PlaneReport, ReadModelSources } from './ports.ts';
+import type { PeerView, ReadModelSources } from './ports.ts';
 import type { StatusReport } from './reports.ts';
 import { directionReports } from './traffic.ts';
 
@@ -60,7 +61,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
   };
 }
 
-function planeProblems({ workers, stuckWorkers }: PlaneReport): string[] {
+function planeProblems({ workers, stuckWorkers }: DataPlaneReport): string[] {
   return stuckWorkers === 0 ? [] : [stuckText(workers, stuckWorkers)];
 }
 

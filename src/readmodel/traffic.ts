@@ -1,5 +1,5 @@
 /** Traffic totals of the data plane as reports show them. */
-import type { TrafficTotals } from './ports.ts';
+import type { TrafficTotals } from '../dataplane/dataplane.ts';
 import type { DirectionReport } from './reports.ts';
 
 export function directionReports(totals: TrafficTotals): {

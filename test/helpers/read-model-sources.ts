@@ -1,4 +1,6 @@
 /** Sources for a read model, of which a test changes what it is about. */
+
+import type { TrafficTotals } from '../../src/dataplane/dataplane.ts';
 import type { Holder } from '../../src/inventory/inventory.ts';
 import { parseAddress } from '../../src/ip/address.ts';
 import { parseEndpoint } from '../../src/ip/endpoint.ts';
@@ -6,7 +8,7 @@ import { parsePrefix } from '../../src/ip/prefix.ts';
 import type { LeaseState } from '../../src/lease/lease-source.ts';
 import type { MemberStatus } from '../../src/membership/types.ts';
 import type { KnownPeer } from '../../src/peers/peer-view.ts';
-import type { ReadModelSources, TrafficTotals } from '../../src/readmodel/ports.ts';
+import type { ReadModelSources } from '../../src/readmodel/ports.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
 
 export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods' | 'inventory';

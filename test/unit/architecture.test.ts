@@ -54,7 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   attachment: { code: 'clock errors ip names state', types: 'log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'inventory keys lease membership peers rpc' },
+  readmodel: { code: 'ip', types: 'dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
   api: { code: 'clock errors error-codes ip metrics readmodel', types: 'log' },
 
