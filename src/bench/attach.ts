@@ -17,6 +17,7 @@ import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { runCommand } from '../host/command.ts';
 import { enableForwarding } from '../host/forwarding.ts';
+import { ipBatch } from '../host/ip.ts';
 import { namedNetnsPath } from '../host/netns.ts';
 import { setSysctls } from '../host/sysctl.ts';
 import { nthAddress, parsePrefix } from '../ip/prefix.ts';
@@ -70,8 +71,8 @@ export async function measureAttach(
 }
 
 async function becomeNode(netns: string): Promise<void> {
-  const addresses = RANGES.flatMap((range) => ['ip', 'address', 'add', host(range, 1n), 'dev', 'lo', ';']);
-  await runCommand(['sh', '-c', `ip link set dev lo up; ${addresses.join(' ')}`], { netns });
+  const addresses = RANGES.map((range) => ['address', 'add', host(range, 1n), 'dev', 'lo']);
+  await ipBatch([['link', 'set', 'dev', 'lo', 'up'], ...addresses], { netns });
   await enableForwarding(new Set([4, 6]), 'lo', { netns });
 }
 
