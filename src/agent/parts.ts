@@ -9,8 +9,7 @@ import type { MachineGeneration } from '../host/machine-generation.ts';
 import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import type { LeaseManagerOptions } from '../lease/lease-manager.ts';
-import type { LeaseSource } from '../lease/lease-source.ts';
+import type { LeaseSource, LeaseSourceOptions } from '../lease/lease-source.ts';
 import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Boot } from '../membership/downtime.ts';
@@ -35,7 +34,7 @@ export interface AgentParts {
   /** Serves model and commands; absent: nobody can ask this agent. */
   readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */
-  readonly leaseSource?: (options: LeaseManagerOptions) => LeaseSource;
+  readonly leaseSource?: (options: LeaseSourceOptions) => LeaseSource;
   readonly random?: Random;
   /** Log lines that nobody took; absent: none ever. */
   readonly droppedLogLines?: () => number;

@@ -14,11 +14,9 @@
  */
 import { EventEmitter } from 'node:events';
 import { type Clock, realClock, type Timer, TimerGroup } from '../clock.ts';
-import type { PodRange } from '../config/config.ts';
 import type { Prefix } from '../ip/prefix.ts';
-import type { Logger } from '../log/logger.ts';
 import type { Membership } from '../membership/membership.ts';
-import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
+import { timingPresets } from '../membership/timing.ts';
 import { ClusterClaims } from './cluster-claims.ts';
 import {
   formatSubnet,
@@ -28,24 +26,14 @@ import {
   misfitText,
   STORED_MISFIT_HINT,
 } from './lease-problems.ts';
-import type { LeaseSource, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
+import type { LeaseSource, LeaseSourceOptions, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
 import { LeaseSpace } from './lease-space.ts';
-import type { LeaseStore } from './lease-store.ts';
 import { LeaseWriter } from './lease-writer.ts';
 import { Settling } from './settling.ts';
 
-export interface AssignedLeaseOptions {
-  readonly membership: Membership;
-  readonly podCidrs: readonly PodRange[];
-  readonly store: LeaseStore;
-  /** Whether pods have addresses out of this node's lease. */
-  readonly hasPods: () => boolean;
-  readonly logger: Logger;
+export interface AssignedLeaseOptions extends LeaseSourceOptions {
   /** What is known at the start, one prefix of each pod range; absent: the stored subnet, or wait for `assign`. */
   readonly prefixes?: readonly Prefix[];
-  /** The same as membership's. */
-  readonly clock?: Clock;
-  readonly timing?: MembershipTiming;
 }
 
 /** A subnet's number, or that this node has none. */

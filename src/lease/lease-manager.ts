@@ -18,10 +18,8 @@
  */
 import { EventEmitter } from 'node:events';
 import { type Clock, realClock, TimerGroup } from '../clock.ts';
-import type { PodRange } from '../config/config.ts';
-import type { Logger } from '../log/logger.ts';
 import type { Membership } from '../membership/membership.ts';
-import { type MembershipTiming, timingPresets } from '../membership/timing.ts';
+import { timingPresets } from '../membership/timing.ts';
 import type { LeaseClaim } from '../membership/types.ts';
 import { ClusterClaims } from './cluster-claims.ts';
 import {
@@ -33,27 +31,14 @@ import {
   misfitText,
   STORED_MISFIT_HINT,
 } from './lease-problems.ts';
-import type { LeaseSource, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
+import type { LeaseSource, LeaseSourceOptions, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
 import { LeaseSpace } from './lease-space.ts';
-import type { LeaseStore } from './lease-store.ts';
 import { LeaseWriter } from './lease-writer.ts';
 import { preferredSubnet } from './preference.ts';
 import { Settling } from './settling.ts';
 
-export interface LeaseManagerOptions {
-  readonly membership: Membership;
-  readonly podCidrs: readonly PodRange[];
-  readonly store: LeaseStore;
-  /** Whether pods have addresses out of this node's lease. */
-  readonly hasPods: () => boolean;
-  readonly logger: Logger;
-  /** The same as membership's. */
-  readonly clock?: Clock;
-  readonly timing?: MembershipTiming;
-}
-
 export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseSource {
-  readonly #options: LeaseManagerOptions;
+  readonly #options: LeaseSourceOptions;
   readonly #membership: Membership;
   readonly #clock: Clock;
   readonly #timers: TimerGroup;
@@ -72,7 +57,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
   #isEvaluationDue = false;
   #isStopped = false;
 
-  constructor(options: LeaseManagerOptions) {
+  constructor(options: LeaseSourceOptions) {
     super();
     this.#options = options;
     this.#membership = options.membership;

@@ -2,7 +2,26 @@
  * Where this node's own pod subnet comes from, and who has which other. The lease manager settles it over gossip;
  * an orchestrator that hands out subnets itself can take its place.
  */
+import type { Clock } from '../clock.ts';
+import type { PodRange } from '../config/config.ts';
 import type { Prefix } from '../ip/prefix.ts';
+import type { Logger } from '../log/logger.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { MembershipTiming } from '../membership/timing.ts';
+import type { LeaseStore } from './lease-store.ts';
+
+/** What every lease source needs. */
+export interface LeaseSourceOptions {
+  readonly membership: Membership;
+  readonly podCidrs: readonly PodRange[];
+  readonly store: LeaseStore;
+  /** Whether pods have addresses out of this node's lease. */
+  readonly hasPods: () => boolean;
+  readonly logger: Logger;
+  /** The same as membership's. */
+  readonly clock?: Clock;
+  readonly timing?: MembershipTiming;
+}
 
 /**
  * joining: not known yet. claiming: asked for, not settled. active: pods may start. lost: another node has it too and
