@@ -63,18 +63,23 @@ function raw(
   });
 }
 
+/** All that can be read without asking other nodes. */
+async function expectReports(client: AgentClient): Promise<void> {
+  expect(await client.status()).toEqual(fakeStatus);
+  expect(await client.peers()).toEqual(fakePeers);
+  expect(await client.routes()).toEqual(agent.routes());
+  expect(await client.pods()).toEqual(agent.podReports);
+  expect(await client.inventory()).toEqual(agent.inventoryReports);
+  expect(await client.targets()).toEqual(agent.targets());
+}
+
 const NO_PACKETS = 'no packets flow: the data plane is not active\n';
 
 describe('the control API', () => {
   it('answers the client with what the agent reports', async () => {
     await start();
     const client = new AgentClient(path);
-    expect(await client.status()).toEqual(fakeStatus);
-    expect(await client.peers()).toEqual(fakePeers);
-    expect(await client.routes()).toEqual(agent.routes());
-    expect(await client.pods()).toEqual(agent.podReports);
-    expect(await client.inventory()).toEqual(agent.inventoryReports);
-    expect(await client.targets()).toEqual(agent.targets());
+    await expectReports(client);
     expect(await client.allTargets()).toEqual({ targets: [agent.targets()], unreachable: [] });
     expect(await client.addPod('db', { netns: '/run/netns/blue', labels: { app: 'db' } })).toMatchObject({
       name: 'db',
@@ -241,12 +246,7 @@ describe('the read-only socket', () => {
   it('shows what the agent knows', async () => {
     await startReadOnly();
     const client = new AgentClient(path);
-    expect(await client.status()).toEqual(fakeStatus);
-    expect(await client.peers()).toEqual(fakePeers);
-    expect(await client.routes()).toEqual(agent.routes());
-    expect(await client.pods()).toEqual(agent.podReports);
-    expect(await client.inventory()).toEqual(agent.inventoryReports);
-    expect(await client.targets()).toEqual(agent.targets());
+    await expectReports(client);
     for await (const pods of client.watch('pods', follow())) {
       expect(pods).toEqual(agent.podReports);
       break;
