@@ -4,7 +4,7 @@
  * repeats one; a machine that is put back to a snapshot, or a process to a checkpoint, does, since the numbers go back
  * with everything else. So a session is renewed now and then, before its numbers run out, and at once when something
  * shows that memory may be older than the world: the wall clock has jumped against the monotonic one (which does not
- * run while the machine is stopped, and goes back with it), or the machine says that it is another (host/generation.ts).
+ * run while the machine is stopped, and goes back with it), or the machine says that it is another (host/machine-generation.ts).
  * This is looked at before each number that is given out. A machine that is put back and has neither a clock that is set
  * right nor a generation id goes unnoticed until the next renewal.
  */

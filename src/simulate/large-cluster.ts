@@ -145,7 +145,7 @@ export class LargeCluster {
   }
 }
 
-/** Its first half is never zero (membership/seal.ts). */
+/** Its first half is never zero (link/seal.ts). */
 function sessionOf(number: number): string {
   return `${(number + 1).toString(16).padStart(8, '0')}${'0'.repeat(8)}`;
 }
