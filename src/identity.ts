@@ -14,9 +14,9 @@ import {
 } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { WarrenError } from './errors.ts';
 import { readStateFile, writeStateFile } from './state/state-file.ts';
+import { z } from './zod.ts';
 
 /** Beside the identity: what only the node that wrote it can use. */
 const OF_ONE_NODE = ['attachments.json', 'inventory.json', 'lease.json', 'membership.json', 'pods.json'];

@@ -13,11 +13,11 @@ import {
   type FastifyServerOptions,
   fastify,
 } from 'fastify';
-import type { z } from 'zod';
 import { httpStatusOf } from '../error-codes.ts';
 import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ErrorReport } from '../readmodel/reports.ts';
+import type { z } from '../zod.ts';
 
 /** The largest request is a pod's name and a path. */
 const MAX_BODY_BYTES = 64 * 1024;

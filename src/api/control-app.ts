@@ -19,12 +19,12 @@
  */
 import type { Server } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { z } from 'zod';
 import { realClock } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import { TOPICS } from '../readmodel/topics.ts';
+import { z } from '../zod.ts';
 import { newApp } from './app.ts';
 import type { Commands } from './commands.ts';
 import type { LoadedApp } from './late-server.ts';

@@ -5,9 +5,9 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
 import { readStateFile, removeStateFile, writeStateFileAsync } from '../state/state-file.ts';
+import { z } from '../zod.ts';
 import type { AttachmentRecord } from './attachment.ts';
 import { DEFAULT_INTERFACE, hostInterfaceName, isInterfaceName } from './interface-name.ts';
 

@@ -1,7 +1,8 @@
 /** FDB look-ups per second, from the micro-benchmark in a process of its own, where nothing else was compiled. */
-import { z } from 'zod';
+
 import { runCommand } from '../host/command.ts';
 import { builtFile } from '../package.ts';
+import { z } from '../zod.ts';
 
 const MICRO = builtFile('bench/micro/main');
 const TIMEOUT_MS = 120_000;

@@ -1,7 +1,8 @@
 /** Throughput of a path, by iperf3: what its receiver counted. */
-import { z } from 'zod';
+
 import { WarrenError } from '../errors.ts';
 import { runCommand } from '../lab/command.ts';
+import { z } from '../zod.ts';
 import { whileListening } from './listener.ts';
 import type { Path } from './system.ts';
 

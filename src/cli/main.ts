@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { VERSION } from '../package.ts';
+import { withSourcePlaces } from '../places.ts';
 import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from '../terminal/io.ts';
 import { painter } from '../terminal/table.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
@@ -96,5 +97,5 @@ function printError(error: unknown, io: CliIo): void {
 
 function traceOf(error: Error): string {
   const cause = error.cause instanceof Error ? `\ncaused by ${traceOf(error.cause)}` : '';
-  return `${error.stack ?? error.message}${cause}`;
+  return `${withSourcePlaces(error.stack ?? error.message)}${cause}`;
 }

@@ -1,12 +1,12 @@
 /** What one value of the configuration may be: each field's schema turns YAML's text into its typed form. */
 
 import { isAbsolute } from 'node:path';
-import { z } from 'zod';
 import { errorMessage } from '../errors.ts';
 import { type IpAddress, parseAddress } from '../ip/address.ts';
 import { type HostPort, parseEndpoint, parseHostPort } from '../ip/endpoint.ts';
 import { parsePrefix } from '../ip/prefix.ts';
 import { NODE_NAME, NODE_NAME_RULE, POD_NAME, POD_NAME_RULE } from '../names.ts';
+import { z } from '../zod.ts';
 import type { OffloadSwitches } from './config.ts';
 
 /** `sun_path` of a unix socket holds 108 bytes with the closing zero (`unix(7)`). */

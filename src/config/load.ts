@@ -6,9 +6,9 @@
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import { hostname } from 'node:os';
-import type { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { NODE_NAME } from '../names.ts';
+import type { z } from '../zod.ts';
 import {
   checkApi,
   checkEncapsulation,

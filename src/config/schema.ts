@@ -1,8 +1,8 @@
 /** The sections of the configuration file, one schema each; `checks.ts` holds what spans several keys. */
 
-import { z } from 'zod';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VXLAN_GPE_PORT } from '../wire/vxlan-gpe.ts';
+import { z } from '../zod.ts';
 import {
   absolutePath,
   addressOrAuto,

@@ -1,7 +1,8 @@
 /** iproute2 as typed calls: `ip -json` to look, `ip -batch -` to change. */
-import { z } from 'zod';
+
 import { WarrenError } from '../errors.ts';
 import type { Family } from '../ip/address.ts';
+import { z } from '../zod.ts';
 import { HostCommandError, type InNetns, runCommand } from './command.ts';
 
 const link = z.object({

@@ -3,8 +3,8 @@
  * been passed, so after a crash the node goes on above it, and not each change waits for the disk.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import { z } from '../zod.ts';
 
 export interface VersionStore {
   /** The highest version that may have been used; undefined: none was. */

@@ -3,8 +3,8 @@
  * another command finds the lab again, and the next `up` cleans up after one that was killed.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import { z } from '../zod.ts';
 import { labFolder } from './names.ts';
 import { isRunning } from './process.ts';
 

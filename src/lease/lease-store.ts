@@ -1,9 +1,9 @@
 /** The lease on disk: written before it is announced, so that a node never forgets what others know of it. */
 import { join } from 'node:path';
-import { z } from 'zod';
 import { formatPrefix, type Prefix, parsePrefix } from '../ip/prefix.ts';
 import { MAX_PREFIXES } from '../membership/record.ts';
 import { readStateFile, removeStateFile, writeStateFile } from '../state/state-file.ts';
+import { z } from '../zod.ts';
 
 export interface StoredLease {
   /** `claiming`: announced, and not settled when the agent ended. */

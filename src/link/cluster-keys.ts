@@ -3,9 +3,9 @@
  * have done since. The changes are kept in the state folder, since the key file is the administrator's.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import { z } from '../zod.ts';
 import type { KeyRing } from './key-ring.ts';
 import {
   fingerprintOf,

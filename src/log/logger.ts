@@ -3,6 +3,7 @@
  * lines for a log collector. Where they go never makes the agent wait (log-output.ts).
  */
 import pino from 'pino';
+import { withSourcePlaces } from '../places.ts';
 import { LogOutput, type Sink } from './log-output.ts';
 import { loggedError, textLine } from './text.ts';
 
@@ -30,8 +31,7 @@ export function createLog(
       level: options.level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      // JSON has the errors as pino writes them everywhere.
-      ...(isText && { serializers: { err: (error: unknown) => loggedError(error) } }),
+      serializers: { err: isText ? (error: unknown) => loggedError(error) : jsonError },
     },
     { write: (json: string) => output.write(shown(json)) },
   );
@@ -42,6 +42,12 @@ export function createLog(
     },
     flush: (limitMs) => output.flush(limitMs),
   };
+}
+
+/** As pino writes errors everywhere. */
+function jsonError(error: Error): unknown {
+  const written = pino.stdSerializers.err(error);
+  return written?.stack === undefined ? written : { ...written, stack: withSourcePlaces(written.stack) };
 }
 
 /** A logger that says nothing, for tests and for tools that have no log. */

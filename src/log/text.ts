@@ -10,6 +10,7 @@
  * Whatever others chose (names, messages) cannot begin a line of its own: control characters are written as escapes.
  */
 import pino from 'pino';
+import { withSourcePlaces } from '../places.ts';
 
 /** How an error is put into a line that `textLine` reads. */
 export interface LoggedError {
@@ -35,7 +36,8 @@ export function loggedError(error: unknown, depth = 0): LoggedError {
     message: error.message === '' ? error.name : error.message,
     ...(typeof code === 'string' && { code }),
     ...(typeof hint === 'string' && { hint }),
-    ...(places && places.length > 0 && { stack: places.map((line) => line.trim()).join('\n') }),
+    ...(places &&
+      places.length > 0 && { stack: withSourcePlaces(places.map((line) => line.trim()).join('\n')) }),
     ...(error.cause !== undefined && depth < MAX_CAUSES && { cause: loggedError(error.cause, depth + 1) }),
   };
 }

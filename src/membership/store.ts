@@ -5,9 +5,9 @@
  * incarnation or generation of its own that others know, and learns the rest from them.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
 import { type Endpoint, formatEndpoint, parseEndpoint } from '../ip/endpoint.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import { z } from '../zod.ts';
 import type { Written } from './downtime.ts';
 import { MAX_MEMBERS } from './member-table.ts';
 import { MAX_GENERATION, MAX_INCARNATION } from './record.ts';

@@ -26,8 +26,8 @@ import {
 } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { z } from 'zod';
 import { errorMessage, WarrenError } from '../errors.ts';
+import { z } from '../zod.ts';
 
 const FORMAT = 'warren-state';
 const VERSION = 2;

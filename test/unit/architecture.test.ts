@@ -20,12 +20,14 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   'error-codes': { code: '' },
   errors: { code: '', types: 'error-codes' },
   package: { code: '' },
-  log: { code: 'sys' },
+  log: { code: 'places sys' },
+  places: { code: '' },
+  zod: { code: '' },
   names: { code: '' },
   ip: { code: 'errors' },
   // Messages of the kernel's netlink families, as bytes.
   netlink: { code: 'errors ip' },
-  state: { code: 'errors' },
+  state: { code: 'errors zod' },
   sys: { code: 'errors' },
 
   // The packet path and the two things it talks to.
@@ -34,29 +36,29 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   datapath: { code: 'errors sys wire fdb' },
 
   // Control.
-  config: { code: 'errors ip names wire', types: 'log' },
-  host: { code: 'clock errors ip netlink package sys', types: 'attachment config log' },
+  config: { code: 'errors ip names wire zod', types: 'log' },
+  host: { code: 'clock errors ip netlink package sys zod', types: 'attachment config log' },
   clock: { code: '' },
-  identity: { code: 'errors state' },
+  identity: { code: 'errors state zod' },
   protobuf: { code: 'identity ip names package' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
-  link: { code: 'clock errors identity ip protobuf state', types: 'log' },
-  membership: { code: 'clock errors identity ip link package protobuf state', types: 'log' },
-  lease: { code: 'clock errors ip state membership', types: 'config log' },
+  link: { code: 'clock errors identity ip protobuf state zod', types: 'log' },
+  membership: { code: 'clock errors identity ip link package protobuf state zod', types: 'log' },
+  lease: { code: 'clock errors ip membership state zod', types: 'config log' },
   rpc: { code: 'clock errors identity ip link names package protobuf', types: 'error-codes log' },
   keys: { code: 'errors link rpc' },
-  inventory: { code: 'clock errors ip names package protobuf state', types: 'log membership rpc' },
+  inventory: { code: 'clock errors ip names package protobuf state zod', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
     types: 'clock log',
   },
-  attachment: { code: 'clock errors ip names state', types: 'log' },
+  attachment: { code: 'clock errors ip names state zod', types: 'log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
-  api: { code: 'clock errors error-codes ip metrics readmodel', types: 'log' },
+  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
@@ -71,15 +73,15 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'config protobuf',
   },
   lab: {
-    code: 'api check config errors host ip link membership package readmodel state terminal',
+    code: 'api check config errors host ip link membership package readmodel state terminal zod',
     types: 'error-codes',
   },
   bench: {
-    code: 'api attachment clock config datapath errors fdb host ip lab log package readmodel state sys terminal wire',
+    code: 'api attachment clock config datapath errors fdb host ip lab log package readmodel state sys terminal wire zod',
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check config errors host ip lab link package readmodel simulate terminal',
+    code: 'agent api bench check config errors host ip lab link package places readmodel simulate terminal',
     types: 'log',
   },
   bin: { code: 'cli terminal' },
@@ -92,7 +94,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   fastify: 'api',
   'fastest-levenshtein': 'config',
   'p-limit': 'bench check rpc',
-  zod: 'config host identity state attachment lease link membership api lab bench simulate inventory',
+  zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',
   'ipaddr.js': 'ip',
