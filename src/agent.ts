@@ -361,7 +361,6 @@ export class Agent {
       link: () =>
         `${formatAddress(dataPlane.underlay.address)} ${dataPlane.underlay.interfaceName} ${dataPlane.mtu}`,
       peers: () => this.#peers.peers(),
-      session: (id) => this.#membership.contact(id)?.session,
       traffic: (key) => dataPlane.traffic(key),
       onChange: () => this.#peers.refresh(),
     });

@@ -37,8 +37,6 @@ export interface GroupProbeOptions {
   /** Says which link this node sends by: another text, another link. */
   readonly link: () => string;
   readonly peers: () => readonly KnownPeer[];
-  /** The present run of a peer's agent; undefined: it is not known. */
-  readonly session: (memberId: string) => string | undefined;
   readonly traffic: (key: string) => TrafficTotals;
   /** Other peers than before are sent single datagrams. */
   readonly onChange: () => void;
@@ -52,6 +50,8 @@ interface Watched {
   readonly path: GroupPath;
   peer: KnownPeer;
   link: string;
+  /** It was not there for a while: it may be another kernel by now. */
+  wasAway: boolean;
 }
 
 export class GroupProbes {
@@ -140,23 +140,26 @@ export class GroupProbes {
   }
 
   #follow(): void {
-    const { clock, random, peers, session, link } = this.#options;
+    const { clock, random, peers, link } = this.#options;
     const present = new Map(peers().flatMap((peer) => (peer.kind === 'gossip' ? [[peer.key, peer]] : [])));
     for (const key of this.#watched.keys()) if (!present.has(key)) this.#watched.delete(key);
     const own = link();
     for (const [key, peer] of present) {
       const watched = this.#watched.get(key);
-      const text = `${own} ${formatEndpoint(peer.endpoint)} ${peer.mtu} ${session(peer.id)}`;
+      const text = `${own} ${formatEndpoint(peer.endpoint)} ${peer.mtu}`;
       if (!watched) {
         if (!canBeAsked(peer)) continue;
         const path = new GroupPath(clock.now(), random() * CONTACT_MS);
-        this.#watched.set(key, { key, path, peer, link: text });
+        this.#watched.set(key, { key, path, peer, link: text, wasAway: false });
         continue;
       }
       watched.peer = peer;
-      if (watched.link === text) continue;
-      watched.link = text;
-      watched.path.changed(clock.now());
+      if (!canBeAsked(peer)) watched.wasAway = true;
+      else if (watched.wasAway || watched.link !== text) {
+        watched.wasAway = false;
+        watched.link = text;
+        watched.path.changed(clock.now());
+      }
     }
   }
 
