@@ -21,6 +21,8 @@ import type { ProbeSender, ProbeSockets } from './sockets.ts';
 /** Probes that are under way, and that begin in one tick: some 3 % of a core while so many peers are sent groups. */
 const MAX_AT_ONCE = 8;
 const MAX_PER_TICK = 16;
+/** Problems of one kind that are told of: with one broken link it is all peers. */
+const MAX_PROBLEMS = 20;
 /** First contacts are spread over so long, for those that nothing is sent to yet. */
 const CONTACT_MS = 5000;
 
@@ -98,10 +100,11 @@ export class GroupProbes {
     return this.#watched.get(key)?.path.isSentSingly ?? false;
   }
 
-  /** One sentence for each peer that is sent single datagrams. */
+  /** One sentence for each peer that is sent single datagrams, up to a bound. */
   problems(): string[] {
     return [...this.#watched.values()]
       .filter(({ path }) => path.isSentSingly)
+      .slice(0, MAX_PROBLEMS)
       .map(
         ({ peer }) =>
           `groups of datagrams (udpSegment) do not arrive whole at ${peer.name}: it is sent single ones, and groups are tried again`,
