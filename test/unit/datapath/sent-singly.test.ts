@@ -91,9 +91,10 @@ it('no pod gets its packet into the group of a probe', () => {
   path.fromTun(
     superpacket({ ...probe, payload: bytesOf(2 * DATAGRAM_BYTES) }, DATAGRAM_BYTES),
     superpacket({ ...probe, source: '10.42.1.2', payload: bytesOf(DATAGRAM_BYTES) }, 0),
+    superpacket({ ...probe, payload: bytesOf(2 * DATAGRAM_BYTES) }, DATAGRAM_BYTES),
   );
-  expect(groups).toEqual([true, false]);
-  expect(path.counters.grouped(0)).toBe(2);
+  expect(groups).toEqual([true, false, true]);
+  expect(path.counters.grouped(0)).toBe(4);
 });
 
 it('is a matter of one VTEP', () => {
