@@ -14,8 +14,8 @@ import type { ProbeReceiver, ProbeSockets } from './sockets.ts';
 /** At a time; of one node, and of all. */
 const MAX_OF_ONE = 2;
 const MAX_OF_ALL = 32;
-/** A second, of all nodes: some 3 % of a core. */
-const MAX_PER_SECOND = 32;
+/** A second, of all nodes: 6 % of a core. Who is refused asks again later. */
+const MAX_PER_SECOND = 16;
 /** For the first datagram to come: it is sent when the asker has heard the port. */
 const FIRST_WAIT_MS = 1000;
 /** After the last one that came. */

@@ -18,7 +18,7 @@ import { type Answer, askAboutGroups } from './asker.ts';
 import { GroupPath, type Outcome, type Sent, type WantedProbe } from './path.ts';
 import type { ProbeSender, ProbeSockets } from './sockets.ts';
 
-/** Probes that are under way, and that begin in one tick: some 3 % of a core while so many peers are sent groups. */
+/** Probes that are under way, and that begin in one tick: 6 % of a core, while so many peers are sent groups. */
 const MAX_AT_ONCE = 8;
 const MAX_PER_TICK = 16;
 /** Problems of one kind that are told of: with one broken link it is all peers. */
