@@ -9,6 +9,8 @@ export const VTEP = { flags: 0, port: 1, mtu: 2, address: 3 } as const;
 export const VTEP_WORDS = 7;
 /** The peer takes partial transport checksums (remote checksum offload, wire/vxlan-gpe.ts), and sends them. */
 export const VTEP_PARTIAL_CHECKSUMS = 1;
+/** Groups of datagrams (UDP_SEGMENT) do not arrive there whole: it is sent single ones. */
+export const VTEP_SENT_SINGLY = 2;
 
 export interface ForwardingState {
   /**
@@ -21,6 +23,11 @@ export interface ForwardingState {
   /** This node's own overlay addresses. ICMP errors are sent in a family that has one (ICMPv6's come from it). */
   readonly ownIpv4: number | undefined;
   readonly ownIpv6: Int32Array | undefined;
+  /**
+   * UDP source port of this node's own datagrams that find out whether groups arrive: they leave in groups towards any
+   * VTEP. Undefined: there are none.
+   */
+  readonly groupProbePort?: number | undefined;
 }
 
 /** The second last word of an IPv4-mapped IPv6 address. */

@@ -188,6 +188,8 @@ export class SendQueue {
     if (!this.#segmentation || start < this.#singlesUntil || this.#fragment[start] === 1) return 1;
     const segmentBytes = this.#bytes[start]!;
     const vtep = this.#vtep[start]!;
+    const isSingle = this.#vteps.isSentSingly(vtep);
+    if (isSingle && !this.#isExempt(start)) return 1;
     const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
     let total = segmentBytes;
     let end = start + 1;
@@ -195,10 +197,16 @@ export class SendQueue {
       const bytes = this.#bytes[end]!;
       total += bytes;
       if (bytes > segmentBytes || total > MAX_SEND_BYTES) break;
+      if (isSingle && !this.#isExempt(end)) break;
       end++;
       if (bytes < segmentBytes) break;
     }
     return end - start;
+  }
+
+  /** Whether it leaves in groups also where single datagrams are sent. */
+  #isExempt(datagram: number): boolean {
+    return this.#vteps.groupExemption.has(this.#view, this.#origin[datagram]!);
   }
 
   #writeMessage(message: number, datagram: number, size: number): void {
@@ -222,7 +230,10 @@ export class SendQueue {
   #sentMessage(message: number): void {
     const first = this.#first[message]!;
     const size = this.#size[message]!;
-    if (size > 1) this.#unexplainedRefusals = 0;
+    if (size > 1) {
+      this.#unexplainedRefusals = 0;
+      this.#counters.group(this.#vtep[first]!, size);
+    }
     let bytes = 0;
     for (let i = first; i < first + size; i++) bytes += this.#bytes[i]!;
     this.#counters.outbound(this.#vtep[first]!, size, bytes - size * VXLAN_GPE_BYTES);

@@ -5,7 +5,15 @@
 import { Arena } from '../sys/arena.ts';
 import { SOCKADDR_STRIDE, writeSockaddr } from '../sys/sockaddr.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { type ForwardingState, MAPPED_WORD, VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
+import {
+  type ForwardingState,
+  MAPPED_WORD,
+  VTEP,
+  VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SENT_SINGLY,
+  VTEP_WORDS,
+} from './forwarding.ts';
+import { GroupExemption } from './group-exemption.ts';
 import { hashAddress } from './hash-address.ts';
 
 /** No known VTEP has that address. */
@@ -19,6 +27,7 @@ const PATH_MTU_LIFETIME_MS = 600_000;
 
 export class VtepTable {
   readonly sockaddrBytes: number;
+  readonly groupExemption = new GroupExemption();
   readonly #family: 4 | 6;
   #vteps: Int32Array = new Int32Array(0);
   #sockaddrs = new Arena(SOCKADDR_STRIDE);
@@ -45,6 +54,7 @@ export class VtepTable {
     const oldMtu = this.#mtu;
     const oldExpiresMs = this.#mtuExpiresMs;
     this.#vteps = state.vteps;
+    this.groupExemption.load(state);
     this.#sockaddrs = new Arena(Math.max(1, count) * SOCKADDR_STRIDE);
     this.#mtu = new Int32Array(count);
     this.#mtuExpiresMs = new Float64Array(count);
@@ -76,6 +86,10 @@ export class VtepTable {
 
   takesPartialChecksums(index: number): boolean {
     return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_PARTIAL_CHECKSUMS) !== 0;
+  }
+
+  isSentSingly(index: number): boolean {
+    return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_SENT_SINGLY) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */
@@ -147,8 +161,9 @@ export class VtepTable {
   }
 }
 
+/** The same path; what the peer is sent over it may be another. */
 function sameVtep(before: Int32Array, after: Int32Array, index: number): boolean {
-  for (let i = index * VTEP_WORDS; i < (index + 1) * VTEP_WORDS; i++) {
+  for (let i = index * VTEP_WORDS + VTEP.port; i < (index + 1) * VTEP_WORDS; i++) {
     if (before[i] !== after[i]) return false;
   }
   return true;

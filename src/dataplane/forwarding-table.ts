@@ -10,6 +10,7 @@ import {
   type ForwardingState,
   MAPPED_WORD,
   VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SENT_SINGLY,
   VTEP_WORDS,
 } from '../datapath/forwarding.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../fdb/snapshot.ts';
@@ -26,6 +27,8 @@ export interface Forwarding {
   readonly ownAddresses: readonly IpAddress[];
   /** Inner bytes that fit one outer datagram on this node's own link. */
   readonly linkMtu: number;
+  /** Of ForwardingState. */
+  readonly groupProbePort?: number | undefined;
 }
 
 export class ForwardingTable {
@@ -88,7 +91,7 @@ export class ForwardingTable {
 
   /** The table as the packet path takes it. */
   state(): ForwardingState {
-    const { peers, ownSubnets, ownAddresses, linkMtu } = this.#forwarding;
+    const { peers, ownSubnets, ownAddresses, linkMtu, groupProbePort } = this.#forwarding;
     const vteps = new Int32Array(this.#next * VTEP_WORDS);
     for (const peer of peers) vteps.set(vtepWords(peer, linkMtu), this.#indexes.get(peer.key)! * VTEP_WORDS);
     const peerEntries = peers.flatMap((peer) =>
@@ -103,15 +106,19 @@ export class ForwardingTable {
       fdb: buildFdbSnapshot([...peerEntries, ...ownEntries]),
       ownIpv4: ownIpv4 && addressWords(ownIpv4)[0],
       ownIpv6: ownIpv6 && addressWords(ownIpv6),
+      groupProbePort,
     };
   }
 }
 
 /** In the order of `VTEP`. */
-function vtepWords({ endpoint, partialChecksums, mtu }: ForwardingPeer, linkMtu: number): number[] {
+function vtepWords(
+  { endpoint, partialChecksums, sentSingly, mtu }: ForwardingPeer,
+  linkMtu: number,
+): number[] {
   const words = [...addressWords(endpoint.address)];
   const mapped = words.length === 1 ? [0, 0, MAPPED_WORD, words[0]!] : words;
-  const flags = partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0;
+  const flags = (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) | (sentSingly ? VTEP_SENT_SINGLY : 0);
   return [flags, endpoint.port, Math.min(mtu ?? linkMtu, linkMtu), ...mapped];
 }
 

@@ -23,6 +23,11 @@ export class Traffic {
     return addTraffic(index === undefined ? [] : this.workers.map((worker) => worker.vtep(index)));
   }
 
+  /** Datagrams that went in groups to the VTEP of this index, or to all; 0 for a peer without one. */
+  grouped(index?: number): number {
+    return this.workers.reduce((sum, worker) => sum + worker.grouped(index), 0);
+  }
+
   /** To be called when no worker counts under this index any more, and before another peer gets it. */
   clearVtep(index: number): void {
     for (const worker of this.workers) worker.clearVtep(index);

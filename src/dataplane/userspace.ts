@@ -21,6 +21,7 @@ import type {
   DataPlaneRepair,
   DataPlaneReport,
   ForwardingPeer,
+  GroupSending,
   TrafficTotals,
 } from './dataplane.ts';
 import { ForwardingTable } from './forwarding-table.ts';
@@ -59,6 +60,7 @@ export class UserspaceDataPlane implements DataPlane {
   /** Whether the device is to be kept as it should be, and the packet path to run. */
   #isActivated = false;
   #peers: readonly ForwardingPeer[] = [];
+  #groupProbePort: number | undefined;
   /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
   #extraPrefixes: readonly Prefix[] = [];
   /** The change that is under way or waits; each waits for the one before. */
@@ -247,6 +249,20 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#traffic.vtep(this.#table.index(key));
   }
 
+  readonly groups: GroupSending = {
+    isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,
+    count: (key) => {
+      if (key === undefined) return this.#traffic.grouped();
+      const index = this.#table.index(key);
+      return index === undefined ? 0 : this.#traffic.grouped(index);
+    },
+    exempt: (port) =>
+      this.#inTurn(async () => {
+        this.#groupProbePort = port;
+        if (this.#isActivated) await this.#loadTable();
+      }),
+  };
+
   get #overheadBytes(): number {
     return vxlanGpeOverheadBytes(this.#underlay.address.family);
   }
@@ -294,6 +310,7 @@ export class UserspaceDataPlane implements DataPlane {
       ownSubnets: this.#subnets,
       ownAddresses: this.#subnets.map(nodeAddress),
       linkMtu: this.#underlay.mtu - this.#overheadBytes,
+      groupProbePort: this.#groupProbePort,
     });
     return refused;
   }

@@ -29,9 +29,14 @@ export function peerReports({
   }));
 }
 
-function optional({ mtu, unreachable }: KnownPeer): Pick<PeerReport, 'mtu' | 'unreachable'> {
+function optional({
+  mtu,
+  sentSingly,
+  unreachable,
+}: KnownPeer): Pick<PeerReport, 'mtu' | 'sentSingly' | 'unreachable'> {
   return {
     ...(mtu !== undefined && { mtu }),
+    ...(sentSingly && { sentSingly }),
     ...(unreachable !== undefined && { unreachable }),
   };
 }

@@ -46,6 +46,8 @@ export class MemoryHost implements Host {
   tun: { network: TunNetwork | undefined } | undefined;
   /** Packets that reached the node's own overlay address. */
   readonly received: Uint8Array[] = [];
+  /** Told of those packets too. */
+  readonly listeners = new Set<(packet: Uint8Array) => void>();
   /** Of the packet path that was started last. */
   thread: MemoryThread | undefined;
   /** Where packets for its pods go; false if there is no such pod. */
@@ -116,6 +118,15 @@ export class MemoryHost implements Host {
     const to = destinationOf(packet);
     if (this.#isOwn(to)) this.received.push(packet);
     else if (!this.toPod(to, packet) && this.#leadsIntoTun(to)) this.#queue?.push(packet);
+  }
+
+  /** The same for a frame as the TUN hands it over: a superpacket. */
+  sendFrame(packet: Uint8Array, virtio: Uint8Array): void {
+    if (this.#leadsIntoTun(destinationOf(packet))) this.#queue?.push(packet, virtio);
+  }
+
+  hasOverlayAddress(address: IpAddress): boolean {
+    return this.#isOwn(address);
   }
 
   // Host
@@ -222,8 +233,11 @@ export class MemoryHost implements Host {
 
   #fromTun(packet: Uint8Array): void {
     const to = destinationOf(packet);
-    if (this.#isOwn(to)) this.received.push(packet);
-    else this.toPod(to, packet);
+    if (!this.#isOwn(to)) this.toPod(to, packet);
+    else {
+      this.received.push(packet);
+      for (const listener of this.listeners) listener(packet);
+    }
   }
 
   #isOwn(address: IpAddress): boolean {

@@ -43,7 +43,8 @@ function gather(iovecs: number, count: number): Buffer {
 export interface Carrier {
   /** Bytes of the largest outer IP packet from this address. */
   linkMtu(from: IpAddress): number;
-  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array): void;
+  /** `isGrouped`: it is one of several that were sent at once. */
+  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array, isGrouped: boolean): void;
 }
 
 /** Outer IP and UDP headers. */
@@ -87,7 +88,7 @@ export class MemorySocket implements UnderlaySocket {
     const outerBytes = OUTER_BYTES[to.address.family] + size;
     if (!this.#mayFragment && outerBytes > this.#carrier.linkMtu(this.endpoint.address)) return EMSGSIZE;
     for (let at = 0; at < bytes.length; at += size) {
-      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size));
+      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size), isGroup);
     }
     return 0;
   }
@@ -137,16 +138,15 @@ export class MemoryTun implements TunQueue {
   }
 
   /** The host routes a packet into the device. */
-  push(packet: Uint8Array): void {
-    this.#queue.push(packet);
+  push(packet: Uint8Array, virtio: Uint8Array = new Uint8Array(VIRTIO_NET_HEADER_BYTES)): void {
+    this.#queue.push(Buffer.concat([virtio, packet]));
     this.onReadable();
   }
 
   read(address: number, capacityBytes: number): number {
     if (this.errno !== 0) return -this.errno;
-    const packet = this.#queue.shift();
-    if (!packet) return -EAGAIN;
-    const framed = Buffer.concat([new Uint8Array(VIRTIO_NET_HEADER_BYTES), packet]);
+    const framed = this.#queue.shift();
+    if (!framed) return -EAGAIN;
     write(address, framed.subarray(0, capacityBytes));
     return Math.min(framed.length, capacityBytes);
   }

@@ -243,6 +243,7 @@ export class PacketPathHarness {
   load(
     vteps: readonly { address: string; port: number; flags?: number }[],
     owners: Record<string, number | 'local'>,
+    groupProbePort?: number,
   ): void {
     const words = vteps.flatMap(({ address, port, flags }) => {
       const parsed = [...addressWords(parseAddress(address))];
@@ -266,6 +267,7 @@ export class PacketPathHarness {
       fdb: buildFdbSnapshot(entries),
       ownIpv4: addressWords(parseAddress('10.42.1.1'))[0],
       ownIpv6: addressWords(parseAddress('fd42:0:0:1::1')),
+      groupProbePort,
     };
     this.#fdb.load(state.fdb);
     this.vteps.load(state);

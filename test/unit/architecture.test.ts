@@ -53,6 +53,11 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
     types: 'clock log',
   },
+  // Whether groups of datagrams arrive whole at peers.
+  'group-probe': {
+    code: 'attachment clock errors ip protobuf sys',
+    types: 'dataplane log peers rpc',
+  },
   attachment: { code: 'clock errors ip names state zod', types: 'log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
@@ -62,7 +67,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock config dataplane errors host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
+    code: 'api attachment clock config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
   },
 
   // What people run.
