@@ -22,14 +22,14 @@ export class WorkerCounters {
   readonly shared: SharedArrayBuffer;
   readonly #totals: Float64Array;
   readonly #vteps: Float64Array;
-  /** By VTEP, and behind them the sum. */
+  /** By VTEP. */
   readonly #grouped: Float64Array;
 
-  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 5 * MAX_VTEPS + 1))) {
+  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 5 * MAX_VTEPS))) {
     this.shared = shared;
     this.#totals = new Float64Array(shared, 0, WORKER_SLOTS);
     this.#vteps = new Float64Array(shared, 8 * WORKER_SLOTS, 4 * MAX_VTEPS);
-    this.#grouped = new Float64Array(shared, 8 * (WORKER_SLOTS + 4 * MAX_VTEPS), MAX_VTEPS + 1);
+    this.#grouped = new Float64Array(shared, 8 * (WORKER_SLOTS + 4 * MAX_VTEPS), MAX_VTEPS);
   }
 
   /** `packets` inner packets of `bytes` bytes in all went to a VTEP. */
@@ -43,7 +43,6 @@ export class WorkerCounters {
   /** `datagrams` went to a VTEP in one group. */
   group(vtep: number, datagrams: number): void {
     this.#grouped[vtep]! += datagrams;
-    this.#grouped[MAX_VTEPS]! += datagrams;
   }
 
   /** `packets` inner packets of `bytes` bytes in all came from a VTEP. */
@@ -75,8 +74,8 @@ export class WorkerCounters {
     return traffic(this.#vteps, 4 * index);
   }
 
-  /** Datagrams that went in groups to one VTEP, or to all. */
-  grouped(index = MAX_VTEPS): number {
+  /** Datagrams that went to a VTEP in groups. */
+  grouped(index: number): number {
     return this.#grouped[index]!;
   }
 

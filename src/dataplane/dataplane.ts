@@ -50,8 +50,8 @@ export interface DataPlane {
 export interface GroupSending {
   /** Whether it is done just now. */
   isUsed(): boolean;
-  /** Datagrams that left so to one peer, by `ForwardingPeer.key`, or to all. */
-  count(key?: string): number;
+  /** Datagrams that left so to one peer, by `ForwardingPeer.key`. */
+  count(key: string): number;
   /** What this node itself sends from UDP port `port` leaves in groups also to a peer that is sent single datagrams. */
   exempt(port: number): Promise<void>;
 }

@@ -23,8 +23,9 @@ export class Traffic {
     return addTraffic(index === undefined ? [] : this.workers.map((worker) => worker.vtep(index)));
   }
 
-  /** Datagrams that went in groups to the VTEP of this index, or to all; 0 for a peer without one. */
-  grouped(index?: number): number {
+  /** Datagrams that went in groups to the VTEP of this index; 0 for none. */
+  grouped(index: number | undefined): number {
+    if (index === undefined) return 0;
     return this.workers.reduce((sum, worker) => sum + worker.grouped(index), 0);
   }
 

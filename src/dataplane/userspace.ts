@@ -251,11 +251,7 @@ export class UserspaceDataPlane implements DataPlane {
 
   readonly groups: GroupSending = {
     isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,
-    count: (key) => {
-      if (key === undefined) return this.#traffic.grouped();
-      const index = this.#table.index(key);
-      return index === undefined ? 0 : this.#traffic.grouped(index);
-    },
+    count: (key) => this.#traffic.grouped(this.#table.index(key)),
     exempt: (port) =>
       this.#inTurn(async () => {
         this.#groupProbePort = port;
