@@ -13,7 +13,7 @@ import type { TunNetwork } from '../host/tun-network.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { sameAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
+import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
 import type {
@@ -24,6 +24,7 @@ import type {
   GroupSending,
   TrafficTotals,
 } from './dataplane.ts';
+import { prefixesBeside, samePrefixes } from './extra-prefixes.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
 import { PacketIo } from './packet-io.ts';
@@ -138,7 +139,7 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#inTurn(async () => {
       this.#peers = peers;
       const before = this.#extraPrefixes;
-      this.#extraPrefixes = this.#prefixesBesidePods(peers);
+      this.#extraPrefixes = prefixesBeside(this.#podRanges, peers);
       if (this.#isActivated && !samePrefixes(before, this.#extraPrefixes)) {
         await this.#options.parts.configureTun(this.#network());
       }
@@ -286,18 +287,14 @@ export class UserspaceDataPlane implements DataPlane {
       mtu: this.#mtu,
       gsoMaxSegments: this.gsoMaxSegments,
       addresses: this.#subnets.map(nodeAddress),
-      podRanges: config.cluster.podCidrs.map(({ range }) => range),
+      podRanges: this.#podRanges,
       ownSubnets: this.#subnets,
       extraPrefixes: this.#extraPrefixes,
     };
   }
 
-  #prefixesBesidePods(peers: readonly ForwardingPeer[]): Prefix[] {
-    const ranges = this.#options.config.cluster.podCidrs;
-    const beside = peers
-      .flatMap(({ subnets }) => subnets)
-      .filter((prefix) => !ranges.some(({ range }) => prefixCovers(range, prefix)));
-    return [...new Map(beside.map((prefix) => [formatPrefix(prefix), prefix])).values()];
+  get #podRanges(): readonly Prefix[] {
+    return this.#options.config.cluster.podCidrs.map(({ range }) => range);
   }
 
   #setTable(): readonly ForwardingPeer[] {
@@ -401,8 +398,4 @@ export class UserspaceDataPlane implements DataPlane {
 /** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */
 function automaticWorkers(): number {
   return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 4)));
-}
-
-function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
-  return a.map(formatPrefix).join() === b.map(formatPrefix).join();
 }
