@@ -14,12 +14,17 @@ export interface WorkerNodes {
 
 export async function workerNodes(name: string, workers: number): Promise<WorkerNodes> {
   const lab = await Lab.up({ name, nodes: 2, pods: 1, config: () => ({ datapath: { workers } }) });
-  const pods = await Promise.all(lab.nodes.map((node) => lab.pod(node.name, 'pod-1')));
-  const senders = pods.map((pod) => new Probe(pod));
-  const receivers = pods.map((pod) => new Probe(pod));
-  const down = async () => {
-    for (const probe of [...senders, ...receivers]) probe.stop();
+  try {
+    const pods = await Promise.all(lab.nodes.map((node) => lab.pod(node.name, 'pod-1')));
+    const senders = pods.map((pod) => new Probe(pod));
+    const receivers = pods.map((pod) => new Probe(pod));
+    const down = async () => {
+      for (const probe of [...senders, ...receivers]) probe.stop();
+      await lab.down();
+    };
+    return { lab, pods, senders, receivers, down };
+  } catch (error) {
     await lab.down();
-  };
-  return { lab, pods, senders, receivers, down };
+    throw error;
+  }
 }
