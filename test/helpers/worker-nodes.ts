@@ -1,6 +1,14 @@
-/** Two nodes whose agents have several workers, with a pod each, between which both ways are used in bulk. */
+/**
+ * Two nodes whose agents have several workers, with a pod each, between which both ways are used in bulk.
+ *
+ * What crosses a veth waits in the queue of the processor that sends it. A flow that is sent by a program on one of them
+ * and by acknowledgments that arrive on another may overtake itself there, before a packet path sees it. Receive packet
+ * steering (Documentation/networking/scaling.rst) gives each flow one processor, and so an order.
+ */
+import { cpus } from 'node:os';
 import type { LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import { mustRun } from './in-namespace.ts';
 import { Probe } from './probe.ts';
 
 export interface WorkerNodes {
@@ -16,6 +24,7 @@ export async function workerNodes(name: string, workers: number): Promise<Worker
   const lab = await Lab.up({ name, nodes: 2, pods: 1, config: () => ({ datapath: { workers } }) });
   try {
     const pods = await Promise.all(lab.nodes.map((node) => lab.pod(node.name, 'pod-1')));
+    await Promise.all([...lab.nodes, ...pods].map(steerFlows));
     const senders = pods.map((pod) => new Probe(pod));
     const receivers = pods.map((pod) => new Probe(pod));
     const down = async () => {
@@ -27,4 +36,14 @@ export async function workerNodes(name: string, workers: number): Promise<Worker
     await lab.down();
     throw error;
   }
+}
+
+/** /sys shows the interfaces of the namespace that mounted it. */
+async function steerFlows(host: Parameters<typeof mustRun>[0]): Promise<void> {
+  const mask = (2 ** Math.min(32, cpus().length) - 1).toString(16);
+  const script = `
+    mount -t sysfs none /sys
+    for queue in /sys/class/net/*/queues/rx-*; do echo ${mask} > $queue/rps_cpus; done
+  `;
+  await mustRun(host, ['unshare', '--mount', 'sh', '-ec', script]);
 }
