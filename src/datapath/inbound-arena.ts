@@ -6,7 +6,6 @@
 import { Arena } from '../sys/arena.ts';
 import { SOCKADDR_STRIDE } from '../sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
 
 export const RECEIVE_MESSAGES = 16;
 
@@ -28,7 +27,11 @@ export class InboundArena {
   readonly arena = new Arena(TOTAL_BYTES, 'wasm');
   readonly view: DataView = this.arena.view;
 
-  constructor(underlayFamily: 4 | 6) {
+  readonly #headerBytes: number;
+
+  /** `headerBytes`: before the inner packet in each datagram, at most 64. */
+  constructor(underlayFamily: 4 | 6, headerBytes: number) {
+    this.#headerBytes = headerBytes;
     const sockaddrBytes = underlayFamily === 4 ? SOCKADDR_IN.bytes : SOCKADDR_IN6.bytes;
     for (let i = 0; i < RECEIVE_MESSAGES; i++) {
       const iovec = IOVECS + i * IOVEC.bytes;
@@ -53,7 +56,7 @@ export class InboundArena {
 
   /** Where message `i`'s payload begins. */
   datagram(i: number): number {
-    return i * BUFFER_STRIDE + HEADROOM_BYTES - VXLAN_GPE_BYTES;
+    return i * BUFFER_STRIDE + HEADROOM_BYTES - this.#headerBytes;
   }
 
   message(i: number): number {

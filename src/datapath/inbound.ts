@@ -2,10 +2,10 @@
  * Inbound: from the underlay to the TUN. In packet order:
  *
  *   1. receive    a burst of messages; each is one datagram, or (UDP_GRO) many of one size from one sender
- *   2. source     the outer source is the address of a known VTEP
- *   3. open       the VXLAN-GPE header: flags, VNI, next protocol
+ *   2. source     the outer source may send at all
+ *   3. open       the encapsulation (encapsulation.ts): what is in it, and who sent it
  *   4. parse      the inner IP header: the version that was announced, and whole
- *   5. belong     the inner source is in the subnets of that VTEP, the inner destination in our own
+ *   5. belong     the inner source is in the subnets of that sender, the inner destination in our own
  *   6. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
  *
  * Nothing reaches a pod that has not passed every step, segment by segment. Step 5 is what keeps one node from
@@ -14,7 +14,7 @@
 import type { Fdb } from '../fdb/fdb.ts';
 import { FDB_LOCAL } from '../fdb/snapshot.ts';
 import { EAGAIN, EINTR, SOL_UDP, UDP_GRO } from '../sys/constants.ts';
-import { CMSGHDR, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
+import { CMSGHDR, MMSGHDR, MSGHDR } from '../sys/structs.ts';
 import {
   IPV4_PROTOCOL,
   ipVersion,
@@ -32,25 +32,14 @@ import {
 } from '../wire/ipv6.ts';
 import { PROTOCOL_TCP, TCP_CHECKSUM } from '../wire/tcp.ts';
 import { PROTOCOL_UDP, UDP_CHECKSUM } from '../wire/udp.ts';
-import {
-  CHECKSUM_OFFLOAD_FLAG,
-  checksumOffloadIsUdp,
-  checksumOffloadStart,
-  FIRST_WORD_IPV4,
-  FIRST_WORD_IPV6,
-  VXLAN_GPE_BYTES,
-  vniWord,
-  vxlanGpeFirstWord,
-  vxlanGpeFlagsAreValid,
-  vxlanGpeSecondWord,
-} from '../wire/vxlan-gpe.ts';
 import { Coalescer, type CoalescerParts } from './coalesce.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
+import type { Encapsulation, Opener } from './encapsulation.ts';
 import { InboundArena, RECEIVE_MESSAGES } from './inbound-arena.ts';
 import type { UnderlaySocket } from './ports.ts';
 import type { Turn } from './turn.ts';
-import { UNKNOWN_ADDRESS, type VtepTable } from './vtep-table.ts';
+import type { VtepTable } from './vtep-table.ts';
 
 /**
  * After a message of at least this many bytes the next receive asks for one alone: what is received is then
@@ -62,25 +51,27 @@ export interface InboundParts extends Omit<CoalescerParts, 'packets'> {
   readonly socket: UnderlaySocket;
   readonly fdb: Fdb;
   readonly vteps: VtepTable;
-  readonly vni: number;
+  readonly encapsulation: Encapsulation;
   readonly underlayFamily: 4 | 6;
 }
+
+/** No sender has this number. */
+const NOBODY = -1;
 
 export class Inbound {
   readonly #socket: UnderlaySocket;
   readonly #fdb: Fdb;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
-  readonly #vniWord: number;
-  readonly #isIpv4Underlay: boolean;
   readonly #arena: InboundArena;
+  readonly #opener: Opener;
   readonly #view: DataView;
   readonly #coalescer: Coalescer;
   readonly #turn: Turn;
   #batch = RECEIVE_MESSAGES;
 
   /** The IPv4 packet that passed step 5 last, within one turn: the next one is mostly of the same flow. */
-  #lastAddress = UNKNOWN_ADDRESS;
+  #lastSender = NOBODY;
   #lastSource = 0;
   #lastDestination = 0;
   #lastVtep = 0;
@@ -90,10 +81,9 @@ export class Inbound {
     this.#fdb = parts.fdb;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
-    this.#vniWord = vniWord(parts.vni);
-    this.#isIpv4Underlay = parts.underlayFamily === 4;
-    this.#arena = new InboundArena(parts.underlayFamily);
+    this.#arena = new InboundArena(parts.underlayFamily, parts.encapsulation.form.headerBytes);
     this.#view = this.#arena.view;
+    this.#opener = parts.encapsulation.opener(this.#view);
     this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
     this.#turn = parts.turn;
   }
@@ -101,7 +91,7 @@ export class Inbound {
   /** Steps 1 to 6 for one turn, or until the socket has no more. */
   drain(): void {
     // The forwarding state may have changed since the last turn.
-    this.#lastAddress = UNKNOWN_ADDRESS;
+    this.#lastSender = NOBODY;
     this.#turn.begin();
     while (this.#burst() && !this.#turn.isOver);
   }
@@ -128,14 +118,14 @@ export class Inbound {
 
   /** Step 2, then the message's datagrams one by one. An unknown source counts once per message. */
   #message(i: number, bytes: number): Verdict {
-    const address = this.#sourceAddress(this.#arena.sockaddr(i));
-    if (address === UNKNOWN_ADDRESS) return DROP.inboundUnknownSource;
+    const source = this.#opener.source(this.#arena.sockaddr(i));
+    if (source < 0) return ~source as Verdict;
     const start = this.#arena.datagram(i);
     const end = start + bytes;
     const datagramBytes = this.#datagramBytes(i, bytes);
     let datagram = start;
     do {
-      this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), address));
+      this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), source));
       datagram += datagramBytes;
     } while (datagram < end);
     return PASSED;
@@ -152,67 +142,28 @@ export class Inbound {
     return level === SOL_UDP && type === UDP_GRO && size > 0 ? size : bytes;
   }
 
-  /** The number of the outer source address, see VtepTable.findAddress. */
-  #sourceAddress(sockaddr: number): number {
-    const view = this.#view;
-    if (this.#isIpv4Underlay) return this.#vteps.findIpv4(view.getInt32(sockaddr + SOCKADDR_IN.address));
-    const at = sockaddr + SOCKADDR_IN6.address;
-    return this.#vteps.findAddress(
-      view.getInt32(at),
-      view.getInt32(at + 4),
-      view.getInt32(at + 8),
-      view.getInt32(at + 12),
-    );
-  }
-
   /** Step 3. */
-  #open(datagram: number, datagramBytes: number, address: number): Verdict {
-    if (datagramBytes < VXLAN_GPE_BYTES) return DROP.inboundTruncated;
-    const packet = datagram + VXLAN_GPE_BYTES;
-    const bytes = datagramBytes - VXLAN_GPE_BYTES;
-    const firstWord = vxlanGpeFirstWord(this.#view, datagram);
-    const secondWord = vxlanGpeSecondWord(this.#view, datagram);
-    const isPartial = (firstWord & CHECKSUM_OFFLOAD_FLAG) !== 0;
-    const plainFirstWord = firstWord & ~CHECKSUM_OFFLOAD_FLAG;
-    // The last byte describes a partial checksum; without one it is reserved.
-    const plainSecondWord = isPartial ? secondWord & ~0xff : secondWord;
-    if (!vxlanGpeFlagsAreValid(plainFirstWord)) return DROP.inboundBadHeader;
-    if (plainSecondWord !== this.#vniWord) {
-      return (plainSecondWord & 0xff) !== 0 ? DROP.inboundBadHeader : DROP.inboundWrongVni;
-    }
-    const partialStart = isPartial ? checksumOffloadStart(secondWord) : 0;
-    const partialIsUdp = isPartial && checksumOffloadIsUdp(secondWord);
-    if (isPartial && partialStart === 0) return DROP.inboundBadHeader;
-    if (plainFirstWord === FIRST_WORD_IPV4)
-      return this.#packet4(packet, bytes, address, partialStart, partialIsUdp);
-    if (plainFirstWord === FIRST_WORD_IPV6)
-      return this.#packet6(packet, bytes, address, partialStart, partialIsUdp);
-    return DROP.inboundUnknownProtocol;
+  #open(datagram: number, datagramBytes: number, source: number): Verdict {
+    const opener = this.#opener;
+    const verdict = opener.open(datagram, datagramBytes, source);
+    if (verdict !== PASSED) return verdict;
+    return opener.isIpv4 ? this.#packet4(opener) : this.#packet6(opener);
   }
 
   /** Steps 4 to 6, IPv4. */
-  #packet4(
-    packet: number,
-    availableBytes: number,
-    address: number,
-    partialStart: number,
-    partialIsUdp: boolean,
-  ): Verdict {
-    const bytes = ipv4PacketLength(this.#view, packet, availableBytes);
+  #packet4(opened: Opener): Verdict {
+    const { packet, partialStart, partialIsUdp, sender } = opened;
+    const bytes = ipv4PacketLength(this.#view, packet, opened.bytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 4) return DROP.inboundMalformed;
     const source = ipv4Source(this.#view, packet);
     const destination = ipv4Destination(this.#view, packet);
-    if (
-      source !== this.#lastSource ||
-      destination !== this.#lastDestination ||
-      address !== this.#lastAddress
-    ) {
+    if (source !== this.#lastSource || destination !== this.#lastDestination || sender !== this.#lastSender) {
       const found = this.#fdb.lookup4(source);
-      if (found < 0 || this.#vteps.addressOf(found) !== address) return DROP.inboundForeignSource;
+      if (found < 0 || !opened.isFrom(found, sender)) return DROP.inboundForeignSource;
       if (this.#fdb.lookup4(destination) !== FDB_LOCAL) return DROP.inboundNotLocal;
       this.#lastSource = source;
       this.#lastDestination = destination;
-      this.#lastAddress = address;
+      this.#lastSender = sender;
       this.#lastVtep = found;
     }
     const vtep = this.#lastVtep;
@@ -227,17 +178,12 @@ export class Inbound {
   }
 
   /** Steps 4 to 6, IPv6. */
-  #packet6(
-    packet: number,
-    availableBytes: number,
-    address: number,
-    partialStart: number,
-    partialIsUdp: boolean,
-  ): Verdict {
-    const bytes = ipv6PacketLength(this.#view, packet, availableBytes);
+  #packet6(opened: Opener): Verdict {
+    const { packet, partialStart, partialIsUdp } = opened;
+    const bytes = ipv6PacketLength(this.#view, packet, opened.bytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 6) return DROP.inboundMalformed;
     const vtep = this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE);
-    if (vtep < 0 || this.#vteps.addressOf(vtep) !== address) return DROP.inboundForeignSource;
+    if (vtep < 0 || !opened.isFrom(vtep, opened.sender)) return DROP.inboundForeignSource;
     if (this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL) return DROP.inboundNotLocal;
     if (partialStart !== 0) {
       const next = this.#view.getUint8(packet + IPV6_NEXT_HEADER);

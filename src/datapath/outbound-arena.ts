@@ -3,8 +3,8 @@
  *
  *     packets   inner packets as read from the TUN, one behind the other, aligned to 64 bytes, each with the
  *               TUN's virtio header right before it
- *     headers   one slot per datagram: the VXLAN-GPE header, and for a segment its own IP and transport headers
- *     iovecs    two per datagram: its header slot, then its payload where it was read
+ *     headers   one slot per datagram: the encapsulation's header, and for a segment its own IP and transport headers
+ *     iovecs    for datagrams that leave as slices, two each: the header slot, then the payload where it was read
  *     messages  a sendmmsg vector, with one control message each
  *
  * A superpacket is sent as soon as it is segmented and the next one is read into the same place, which is then
@@ -25,7 +25,7 @@ export const MAX_DATAGRAMS = 1024;
 /** Messages of one sendmmsg. */
 export const MAX_MESSAGES = 64;
 
-/** VXLAN-GPE, IP with options or extension headers, TCP with options. */
+/** Encapsulation, IP with options or extension headers, TCP with options. */
 const HEADER_STRIDE = 192;
 export const MAX_HEADER_BYTES = HEADER_STRIDE;
 const PIECES = 2;
@@ -51,7 +51,7 @@ export class OutboundArena {
       this.arena.setPointer(this.message(i) + MSGHDR.control, this.control(i));
     }
     for (let i = 0; i < MAX_DATAGRAMS; i++)
-      this.arena.setPointer(this.iovecs(i) + IOVEC.base, this.header(i));
+      this.arena.setPointer(this.#iovecs(i) + IOVEC.base, this.header(i));
   }
 
   /** Offset for the next inner packet; its virtio header goes right before. */
@@ -94,19 +94,17 @@ export class OutboundArena {
 
   /** A datagram is the first `headBytes` of its header slot and `tailBytes` at `tail`. */
   setPieces(datagram: number, headBytes: number, tail: number, tailBytes: number): void {
-    const iovec = this.iovecs(datagram);
+    const iovec = this.#iovecs(datagram);
     this.#words[(iovec + IOVEC.length) >> 2] = headBytes;
     this.arena.setPointer(iovec + IOVEC.bytes + IOVEC.base, tail);
     this.#words[(iovec + IOVEC.bytes + IOVEC.length) >> 2] = tailBytes;
   }
 
-  /** First iovec of a datagram; those of consecutive datagrams follow each other. */
-  iovecs(datagram: number): number {
-    return IOVECS + datagram * PIECES * IOVEC.bytes;
-  }
-
-  iovecCount(datagrams: number): number {
-    return datagrams * PIECES;
+  /** Makes `message` carry the pieces of `size` datagrams from `first` on. */
+  gatherPieces(message: number, first: number, size: number): void {
+    const at = this.message(message);
+    this.arena.setPointer(at + MSGHDR.iov, this.#iovecs(first));
+    this.view.setUint32(at + MSGHDR.iovCount, size * PIECES, true);
   }
 
   /** mmsghdr `i` of the send vector. */
@@ -116,6 +114,11 @@ export class OutboundArena {
 
   control(i: number): number {
     return CONTROLS + i * CONTROL_STRIDE;
+  }
+
+  /** First iovec of a datagram; those of consecutive datagrams follow each other. */
+  #iovecs(datagram: number): number {
+    return IOVECS + datagram * PIECES * IOVEC.bytes;
   }
 }
 

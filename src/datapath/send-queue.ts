@@ -9,9 +9,9 @@
  */
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, SOL_UDP, UDP_SEGMENT } from '../sys/constants.ts';
 import { CMSGHDR, MSGHDR } from '../sys/structs.ts';
-import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP } from './drops.ts';
+import type { Encloser } from './encapsulation.ts';
 import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena, SEGMENT_CONTROL_BYTES } from './outbound-arena.ts';
 import type { PathMtu } from './path-mtu.ts';
 import type { UnderlaySocket } from './ports.ts';
@@ -30,6 +30,7 @@ const MAX_UNEXPLAINED_REFUSALS = 8;
 
 export interface SendQueueParts {
   readonly arena: OutboundArena;
+  readonly encloser: Encloser;
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly counters: WorkerCounters;
@@ -45,6 +46,8 @@ export class SendQueue {
   readonly #parts: SendQueueParts;
   readonly #arena: OutboundArena;
   readonly #view: DataView;
+  readonly #encloser: Encloser;
+  readonly #headerBytes: number;
   readonly #socket: UnderlaySocket;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
@@ -56,8 +59,9 @@ export class SendQueue {
   /** What the socket was told last. */
   #allowsFragments = false;
 
-  // By datagram: bytes on the wire behind UDP, the VTEP, the inner packet it was made from.
+  // By datagram: bytes on the wire behind UDP, those of its inner packet, the VTEP, the inner packet it was made from.
   readonly #bytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #innerBytes = new Int32Array(MAX_DATAGRAMS);
   readonly #vtep = new Int32Array(MAX_DATAGRAMS);
   readonly #origin = new Int32Array(MAX_DATAGRAMS);
   /** 1: over the path MTU, and the inner packet allows outer fragments. */
@@ -77,6 +81,8 @@ export class SendQueue {
     this.#parts = parts;
     this.#arena = parts.arena;
     this.#view = parts.arena.view;
+    this.#encloser = parts.encloser;
+    this.#headerBytes = parts.encloser.form.headerBytes;
     this.#socket = parts.socket;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
@@ -118,8 +124,8 @@ export class SendQueue {
     fragment: boolean,
   ): void {
     const datagram = this.#count++;
-    this.#arena.setPieces(datagram, headBytes, tail, tailBytes);
-    this.#bytes[datagram] = headBytes + tailBytes;
+    this.#bytes[datagram] = this.#encloser.add(datagram, vtep, headBytes, tail, tailBytes);
+    this.#innerBytes[datagram] = headBytes + tailBytes - this.#headerBytes;
     this.#vtep[datagram] = vtep;
     this.#origin[datagram] = origin;
     this.#fragment[datagram] = fragment ? 1 : 0;
@@ -130,6 +136,7 @@ export class SendQueue {
   flush(): void {
     this.#singlesUntil = 0;
     this.#answeredOrigin = -1;
+    this.#encloser.seal(this.#count);
     let next = 0;
     while (next < this.#count) next = this.#sendFrom(next);
     this.#count = 0;
@@ -156,8 +163,9 @@ export class SendQueue {
 
   /** Its group was refused, and it is over what the path is known to carry: no need to have it refused again. */
   #isKnownTooBig(datagram: number): boolean {
-    const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
-    return this.#fragment[datagram] === 0 && innerBytes > this.#vteps.mtu(this.#vtep[datagram]!);
+    return (
+      this.#fragment[datagram] === 0 && this.#innerBytes[datagram]! > this.#vteps.mtu(this.#vtep[datagram]!)
+    );
   }
 
   /**
@@ -216,8 +224,7 @@ export class SendQueue {
     this.#size[message] = size;
     this.#arena.arena.setWord(at + MSGHDR.name, this.#vteps.sockaddr(this.#vtep[datagram]!));
     view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
-    this.#arena.arena.setPointer(at + MSGHDR.iov, this.#arena.iovecs(datagram));
-    view.setUint32(at + MSGHDR.iovCount, this.#arena.iovecCount(size), true);
+    this.#encloser.gather(message, datagram, size);
     view.setUint32(at + MSGHDR.controlLength, size > 1 ? SEGMENT_CONTROL_BYTES : 0, true);
     if (size === 1) return;
     const control = this.#arena.control(message);
@@ -234,9 +241,9 @@ export class SendQueue {
       this.#unexplainedRefusals = 0;
       this.#counters.group(this.#vtep[first]!, size);
     }
-    let bytes = 0;
-    for (let i = first; i < first + size; i++) bytes += this.#bytes[i]!;
-    this.#counters.outbound(this.#vtep[first]!, size, bytes - size * VXLAN_GPE_BYTES);
+    let innerBytes = 0;
+    for (let i = first; i < first + size; i++) innerBytes += this.#innerBytes[i]!;
+    this.#counters.outbound(this.#vtep[first]!, size, innerBytes);
   }
 
   /** The kernel did not take `message`; returns the datagram to go on with. */
@@ -269,7 +276,7 @@ export class SendQueue {
   #tooBig(datagram: number): number {
     const vtep = this.#vtep[datagram]!;
     const origin = this.#origin[datagram]!;
-    const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
+    const innerBytes = this.#innerBytes[datagram]!;
     if (innerBytes <= this.#vteps.mtu(vtep)) this.#pathMtu.learn(vtep, innerBytes);
     if (this.#pathMtu.mayFragment(origin, innerBytes)) {
       this.#fragment[datagram] = 1;

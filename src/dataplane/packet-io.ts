@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../clock.ts';
 import type { Config, OffloadSwitches } from '../config/config.ts';
+import { formOf } from '../encapsulation/choose.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { TunDevice } from '../tun/tun-device.ts';
 import { KernelLosses } from './kernel-losses.ts';
@@ -81,7 +82,8 @@ export class PacketIo {
   /** Sockets on another underlay address, for `useSockets`, or to be closed by who opened them. */
   openSockets(underlay: Underlay): TunnelSockets {
     const { config, parts, workers } = this.#options;
-    const sockets = openTunnelSockets(config, parts, underlay, workers, this.#switches);
+    const form = formOf(config.encapsulation);
+    const sockets = openTunnelSockets(config, parts, underlay, workers, this.#switches, form);
     this.losses.socketsOpened(sockets.receivers.descriptors);
     return sockets;
   }

@@ -6,12 +6,14 @@
 import koffi from 'koffi';
 import { WorkerCounters } from '../../src/datapath/counters.ts';
 import { DROP_NAMES, type DropReason } from '../../src/datapath/drops.ts';
+import type { Encapsulation } from '../../src/datapath/encapsulation.ts';
 import { MAPPED_WORD } from '../../src/datapath/forwarding.ts';
 import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
 import { Inbound } from '../../src/datapath/inbound.ts';
 import { Outbound } from '../../src/datapath/outbound.ts';
 import { Turn } from '../../src/datapath/turn.ts';
 import { VtepTable } from '../../src/datapath/vtep-table.ts';
+import { chooseEncapsulation } from '../../src/encapsulation/choose.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
@@ -33,6 +35,9 @@ const socketpair = koffi.load(null).func('int socketpair(int domain, int type, i
 export const VNI = 42;
 export const OVERHEAD_BYTES = 36;
 
+const vxlanGpe = (vteps: VtepTable, underlayFamily: 4 | 6) =>
+  chooseEncapsulation({ type: 'vxlan-gpe', vni: VNI }, vteps, underlayFamily);
+
 /** What is handed to the TUN; the default is a plain packet. */
 export interface TunFrame {
   readonly packet: Uint8Array;
@@ -46,6 +51,8 @@ export interface SentMessage {
   readonly bytes: number;
   /** Of each datagram; 0 if it is one alone. */
   readonly segmentBytes: number;
+  /** Pieces of memory that it is gathered from. */
+  readonly iovecs: number;
 }
 
 /** The underlay's kernel, as far as a test has another one in mind. */
@@ -91,11 +98,12 @@ function readMessage(message: number): SentMessage {
   const pointer = (at: number) => Number(koffi.decode(BigInt(at), 'uint64_t'));
   const networkPort = (uint32(pointer(message + MSGHDR.name)) >>> 16) & 0xffff;
   let bytes = 0;
-  for (let i = 0; i < uint32(message + MSGHDR.iovCount); i++)
+  const iovecs = uint32(message + MSGHDR.iovCount);
+  for (let i = 0; i < iovecs; i++)
     bytes += uint32(pointer(message + MSGHDR.iov) + i * IOVEC.bytes + IOVEC.length);
   const isGroup = uint32(message + MSGHDR.controlLength) > 0;
   const segmentBytes = isGroup ? uint32(pointer(message + MSGHDR.control) + CMSGHDR.data) & 0xffff : 0;
-  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes };
+  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes, iovecs };
 }
 
 class TunInTest extends LinuxTunQueue {
@@ -176,6 +184,8 @@ export class PacketPathHarness {
   constructor(
     options: {
       address?: string;
+      /** Default: vxlan-gpe. */
+      encapsulation?: (vteps: VtepTable, underlayFamily: 4 | 6) => Encapsulation;
       mtu?: number;
       segmentation?: boolean;
       coalesce?: boolean;
@@ -213,7 +223,7 @@ export class PacketPathHarness {
       fdb: this.#fdb,
       vteps: this.vteps,
       counters: this.counters,
-      vni: VNI,
+      encapsulation: (options.encapsulation ?? vxlanGpe)(this.vteps, family),
       underlayFamily: family,
       overheadBytes: OVERHEAD_BYTES,
     };
