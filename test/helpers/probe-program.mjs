@@ -279,10 +279,10 @@ const operations = {
   },
 
   /** Sends `datagrams` datagrams of 12 to 211 bytes to a sink as fast as it can, whatever becomes of them. */
-  async udpFlood({ localAddress, host, port, datagrams, seed }) {
+  async udpFlood({ localAddress, host, port, ...request }) {
     const socket = await udpSocket({ address: localAddress, port: 0 });
     await new Promise((resolve) => socket.connect(port, host, resolve));
-    floodDatagrams(socket, { datagrams, seed });
+    floodDatagrams(socket, request);
     socket.close();
     return {};
   },

@@ -186,14 +186,22 @@ export class Probe {
     return { host, port };
   }
 
-  /** Sends numbered datagrams to a `udpSink` as fast as the host takes them, whatever becomes of them. */
-  async udpFlood(from: string, to: Listener, datagrams: number): Promise<void> {
-    await this.#ask('udpFlood', { localAddress: from, ...to, datagrams, seed: FLOOD_SEED });
+  /** Sends datagrams, numbered from `first` on, to a `udpSink` as fast as the host takes them, whatever becomes of them. */
+  async udpFlood(from: string, to: Listener, first: number, datagrams: number): Promise<void> {
+    await this.#ask('udpFlood', { localAddress: from, ...to, first, datagrams, seed: FLOOD_SEED });
   }
 
   /** What came of a `udpFlood` to a `udpSink` of this probe; the sink is closed. */
   async udpFlooded({ port }: Listener, datagrams: number): Promise<FlowReport> {
-    const request = { port, flows: 1, datagrams, idleMs: FLOOD_IDLE_MS, seed: FLOOD_SEED, isSilent: true };
+    const request = {
+      port,
+      flows: 1,
+      // One more than there are: the last one may be overtaken, and does not end it.
+      datagrams: datagrams + 1,
+      idleMs: FLOOD_IDLE_MS,
+      seed: FLOOD_SEED,
+      isSilent: true,
+    };
     const { flows } = await this.#ask<Omit<BulkReport, 'lostPatience'>>('udpCollect', request);
     return flows[0]!;
   }

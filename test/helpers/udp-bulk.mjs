@@ -100,12 +100,12 @@ export function streamDatagrams(sockets, options) {
   return { lostPatience };
 }
 
-/** Sends `datagrams` datagrams of one flow, all sizes from 12 to 211 in turn, and waits for no acknowledgment. */
-export function floodDatagrams(socket, { datagrams, seed }) {
+/** Sends `datagrams` datagrams of one flow, numbered from `first` on, of 12 to 211 bytes; waits for no acknowledgment. */
+export function floodDatagrams(socket, { first, datagrams, seed }) {
   const pool = poolOf(seed);
   const { fd } = datagramHandle(socket);
   const buffer = Buffer.alloc(LONGEST_BYTES);
-  for (let number = 0; number < datagrams; number++) {
+  for (let number = first; number < first + datagrams; number++) {
     const bytes = HEADER_BYTES + (number % 200);
     writeDatagram(buffer, 0, pool, 0, number, bytes);
     sendWhole(fd, buffer, bytes);
