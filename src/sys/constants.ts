@@ -81,11 +81,17 @@ export const SKF_NET_OFF = -0x100000;
 // linux/in.h, linux/in6.h
 export const IPPROTO_IP = 0;
 export const IPPROTO_IPV6 = 41;
+/** Type of service, ECN included; 4.13 takes it as a control message. */
+export const IP_TOS = 1;
 export const IP_MTU_DISCOVER = 10;
+/** Whether IP_TOS comes with each datagram. */
+export const IP_RECVTOS = 13;
 export const IP_MTU = 14;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_MTU = 24;
 export const IPV6_V6ONLY = 26;
+export const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
 /** Never fragment on our own; a datagram over the path MTU is refused with EMSGSIZE. */
 export const IP_PMTUDISC_DO = 2;
 /** Fragment as needed. */

@@ -8,7 +8,7 @@ import type { LabNode } from '../../src/lab/node.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { type Listener, Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
-import { FrozenThread, NO_FREEZER, packetThreads } from '../helpers/thread-freezer.ts';
+import { FrozenThread, NO_FREEZER, packetThread } from '../helpers/thread-freezer.ts';
 
 /** What a node itself sends into the overlay, be it multicast or probes, would be in the counters too. */
 const QUIET = `table inet quiet {
@@ -66,8 +66,7 @@ describeUnless(LACKING, 'what queue and socket do not take', () => {
     const held = lab.node(1);
     const sinks = await Promise.all(probes.map((probe, i) => probe.udpSink(addresses[i]!)));
     const before = await Promise.all(lab.nodes.map(drops));
-    const [thread] = packetThreads(held.pid!);
-    const frozen = new FrozenThread(thread!);
+    const frozen = new FrozenThread(await packetThread(held.pid!));
     onTestFinished(() => frozen.thaw());
 
     const flood = (from: number, to: Listener, first = 0) =>
