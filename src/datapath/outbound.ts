@@ -113,8 +113,8 @@ export class Outbound {
 
   /**
    * Steps 1 to 6 for one turn. The first packet after one that was alone leaves before another is looked for, which would
-   * hold it up by a read that fails; in a burst all that is there leaves at once. Returns the errno that ended it: 0 if it was full, EAGAIN if the TUN is empty,
-   * anything else if the TUN is broken.
+   * hold it up by a read that fails; in a burst all that is there leaves at once. Returns the errno that ended it: 0 if it
+   * was full, EAGAIN if the TUN is empty, anything else if the TUN is broken.
    */
   drain(): number {
     let errno = 0;
