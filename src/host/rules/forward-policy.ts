@@ -21,10 +21,18 @@ export interface ForwardSources {
   readonly docker: Pick<DockerForwarding, 'leads'>;
 }
 
-export function readForwardPolicy(
-  family: Family,
-  { view, docker, tunName }: ForwardSources,
-): ForwardPolicy {
+export function readForwardPolicy(family: Family, { view, docker, tunName }: ForwardSources): ForwardPolicy {
+  if (!view.dropsByDefault(family, 'filter', 'FORWARD')) {
+    // Nothing else matters, and on most hosts there is nothing else to ask.
+    return {
+      family,
+      drops: false,
+      hasDocker: false,
+      isLedPastDocker: false,
+      hasUfw: false,
+      isLetThrough: true,
+    };
+  }
   const interfaces = [tunName, ATTACHMENT_INTERFACES.slice(0, -1)];
   const [userChain, forwardChain] =
     family === 4 ? ['ufw-user-forward', 'ufw-before-forward'] : ['ufw6-user-forward', 'ufw6-before-forward'];
@@ -32,7 +40,7 @@ export function readForwardPolicy(
   const hasUfw = view.has(family, 'filter', forwardChain);
   return {
     family,
-    drops: view.dropsByDefault(family, 'filter', 'FORWARD'),
+    drops: true,
     hasDocker,
     isLedPastDocker: hasDocker && docker.leads(family),
     hasUfw,
