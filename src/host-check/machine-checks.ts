@@ -3,7 +3,7 @@ import { toolMissing } from '../host/command.ts';
 import type { CheckedConfig, HostFacts, ModuleName, ProgramName } from './facts.ts';
 import type { Finding, Severity } from './finding.ts';
 
-/** SO_REUSEPORT, UDP_SEGMENT and what the pods' interfaces need are there from 4.18 on (Debian 10, RHEL 8). */
+/** The first with UDP_SEGMENT. */
 const LEAST_KERNEL = [4, 18] as const;
 
 interface Need {
@@ -64,7 +64,7 @@ function kernel(release: string): Finding[] {
       {
         check: 'kernel',
         severity: 'warning',
-        problem: `Linux ${release} is older than ${LEAST_KERNEL.join('.')}: offloads are missing, and nobody has tried it`,
+        problem: `Linux ${release} is older than ${LEAST_KERNEL.join('.')}: it has no UDP_SEGMENT, so that each packet is a system call of its own, and warren is not tested there`,
         commands: [],
       },
     ];
