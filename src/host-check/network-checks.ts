@@ -37,13 +37,14 @@ interface Taken {
   readonly text: string;
 }
 
-export function checkUnderlayAddress({ underlay }: HostFacts): Finding[] {
+export function checkUnderlayAddress({ underlay }: HostFacts, config: CheckedConfig): Finding[] {
   if (underlay === undefined || !('problem' in underlay)) return [];
   const { problem, hint } = underlay;
   return [
     {
       check: 'underlay',
-      severity: 'error',
+      // Without a configuration there are neither seeds nor an address, which may tell.
+      severity: config.cluster.podCidrs.length === 0 ? 'warning' : 'error',
       problem: hint === undefined ? problem : `${problem}. ${hint}`,
       commands: ['ip -brief address', 'ip route'],
     },

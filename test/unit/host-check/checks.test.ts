@@ -335,8 +335,11 @@ describe('pod ranges', () => {
 
 describe('the underlay', () => {
   it('has no address', () => {
-    const { problem } = only({ underlay: { problem: 'no address', hint: 'Set one.' } });
-    expect(problem).toBe('no address. Set one.');
+    const underlay = { problem: 'no address', hint: 'Set one.' };
+    expect(only({ underlay })).toMatchObject({ severity: 'error', problem: 'no address. Set one.' });
+    // Seeds or an address of a configuration that is yet to be written may tell.
+    const none = { ...hostConfig(), cluster: { ...hostConfig().cluster, podCidrs: [] } };
+    expect(only({ underlay }, none).severity).toBe('warning');
   });
 
   it('is too small for IPv6 pods, or for tun.mtu', () => {
