@@ -103,6 +103,9 @@ export class Agent {
       onHealthChange: () => {
         if (agent) agent.#model.changed('status');
       },
+      onPathChange: () => {
+        if (agent) agent.#model.changed('peers');
+      },
     });
     try {
       agent = new Agent(config, parts, events, dataPlane);

@@ -74,12 +74,13 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
 export function renderPeers(peers: readonly PeerReport[], paint: Paint): string {
   if (peers.length === 0) return 'No peers.\n';
   return renderTable(
-    ['NAME', 'STATUS', 'ENDPOINT', 'SUBNETS', right('OUTBOUND'), right('INBOUND')],
+    ['NAME', 'STATUS', 'ENDPOINT', 'SUBNETS', right('MTU'), right('OUTBOUND'), right('INBOUND')],
     peers.map((peer) => [
       peer.name,
       { text: peer.status, colour: PEER_COLOURS[peer.status] },
       peer.endpoint,
       peer.subnets.join(' ') || '-',
+      right(peer.mtu === undefined ? '-' : String(peer.mtu)),
       right(sizeText(peer.outbound.bytes)),
       right(sizeText(peer.inbound.bytes)),
     ]),

@@ -42,6 +42,8 @@ export interface DataPlane {
   report(): DataPlaneReport;
   /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
   traffic(key: string): TrafficTotals;
+  /** Bytes of an inner packet that the path to one peer carries, as far as is known; undefined if the peer is not. */
+  pathMtu(key: string): number | undefined;
 }
 
 export type DataPlaneRepair = 'device' | 'link' | 'address' | 'route';

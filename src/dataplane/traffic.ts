@@ -23,6 +23,13 @@ export class Traffic {
     return addTraffic(index === undefined ? [] : this.workers.map((worker) => worker.vtep(index)));
   }
 
+  /** To the VTEP of this index, or to all. */
+  outboundPackets(index?: number): number {
+    let packets = 0;
+    for (const worker of this.workers) packets += worker.outboundPackets(index);
+    return packets;
+  }
+
   /** To be called when no worker counts under this index any more, and before another peer gets it. */
   clearVtep(index: number): void {
     for (const worker of this.workers) worker.clearVtep(index);

@@ -24,12 +24,15 @@ export function peerReports({
     endpoint: formatEndpoint(peer.endpoint),
     subnets: peer.subnets.map(formatPrefix),
     partialChecksums: peer.partialChecksums,
-    ...optional(peer),
+    ...optional(peer, dataPlane.pathMtu(peer.key) ?? peer.mtu),
     ...directionReports(dataPlane.traffic(peer.key)),
   }));
 }
 
-function optional({ mtu, unreachable }: KnownPeer): Pick<PeerReport, 'mtu' | 'unreachable'> {
+function optional(
+  { unreachable }: KnownPeer,
+  mtu: number | undefined,
+): Pick<PeerReport, 'mtu' | 'unreachable'> {
   return {
     ...(mtu !== undefined && { mtu }),
     ...(unreachable !== undefined && { unreachable }),

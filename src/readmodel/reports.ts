@@ -78,7 +78,7 @@ export interface PeerReport {
   readonly subnets: readonly string[];
   /** Whether inner checksums are left partial towards it: both nodes want that. Else they are computed. */
   readonly partialChecksums: boolean;
-  /** Bytes of an inner packet that its end takes; absent: it does not say. */
+  /** Bytes of an inner packet that the path to it carries, as far as is known; absent: nothing is. */
   readonly mtu?: number;
   /** Why nothing can be sent to it although it is there; absent: all is well. */
   readonly unreachable?: string;

@@ -54,7 +54,6 @@ export class InProcessPath implements PacketPath {
       ...shared,
       replies: this.#replies,
       turn: turn(),
-      nowMs,
       segmentation: options.offloads.udpSegment,
       onSegmentationOff: () => options.onOffloadOff('udpSegment'),
     });

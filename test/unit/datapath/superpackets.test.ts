@@ -100,7 +100,7 @@ describe('outbound superpackets', () => {
 
   it('answers a superpacket whose segments are over the path MTU, once', () => {
     setUp(0);
-    path.vteps.lowerMtu(0, 1000, 0);
+    path.vteps.lowerMtu(0, 1000);
     const segment = { ...baseSegment, payload: bytesOf(20_000) };
     path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
     const replies = path.toPods();
@@ -178,10 +178,10 @@ describe('outbound superpackets', () => {
       singles++;
       return bytes > 1300 ? EMSGSIZE : 0;
     };
-    setUp(0, { underlay: { refuse, pathMtu: () => 1300 + 36 } });
+    setUp(0, { underlay: { refuse, linkMtu: () => 1300 + 36 } });
     const segment = { ...baseSegment, payload: bytesOf(30_000) };
     path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
-    expect(path.socketCalls.pathMtu).toBe(1);
+    expect(path.socketCalls.linkMtu).toBe(1);
     // One that finds out, and the last, which is short.
     expect(singles).toBe(2);
     expect(peerB.receiveAll()).toHaveLength(1);
@@ -209,12 +209,12 @@ describe('outbound superpackets', () => {
     it('keeps it where the path turns out to be too narrow for them', () => {
       const refuse = ({ segmentBytes, bytes }: SentMessage) =>
         segmentBytes > 1300 ? EINVAL : bytes > 1300 && segmentBytes === 0 ? EMSGSIZE : 0;
-      setUp(0, { underlay: { refuse, pathMtu: () => 0 } });
+      setUp(0, { underlay: { refuse, linkMtu: () => 0 } });
       for (let i = 0; i < 20; i++) {
         path.fromTun(superpacket());
         path.nowMs += 600_000;
       }
-      expect(path.socketCalls.pathMtu).toBe(20);
+      expect(path.socketCalls.linkMtu).toBe(20);
       expect(path.offloadsOff).toEqual([]);
     });
 
