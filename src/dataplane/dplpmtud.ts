@@ -256,8 +256,7 @@ export class Dplpmtud {
   #complete(search: Search, nowMs: number): void {
     const found = Math.max(search.low, this.#min);
     const isMore = found > this.#mtu;
-    if (search.lowerAtMs !== undefined || found < this.#mtu)
-      this.#raiseTimerMs = DPLPMTUD.firstRaiseTimerMs;
+    if (search.lowerAtMs !== undefined || found < this.#mtu) this.#raiseTimerMs = DPLPMTUD.firstRaiseTimerMs;
     else if (!isMore) this.#raiseTimerMs = Math.min(2 * this.#raiseTimerMs, DPLPMTUD.raiseTimerMs);
     this.#mtu = found;
     this.#search = undefined;

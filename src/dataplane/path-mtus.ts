@@ -339,7 +339,8 @@ export class PathMtus {
       this.#routes ??= parts.openRouteMtus(ownUnderlay);
       this.#echoes = parts.openEchoes(ownAddresses.map(addressWords), this.identifier);
     } catch (error) {
-      if (this.#openAtMs === 0) log.warn({ err: error }, 'paths cannot be measured: what ICMP says of them is believed');
+      if (this.#openAtMs === 0)
+        log.warn({ err: error }, 'paths cannot be measured: what ICMP says of them is believed');
       this.#openAtMs = nowMs + OPEN_AGAIN_MS;
     }
   }

@@ -121,7 +121,8 @@ export class EchoSockets {
     }
     const scratch = new Arena(32);
     // What the kernel thinks of the inner path comes from our own "too big", and must not divide a probe.
-    const [level, discover] = family === 4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
+    const [level, discover] =
+      family === 4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
     scratch.view.setInt32(0, IP_PMTUDISC_PROBE, true);
     checked(libc.setsockopt(fd, level, discover, scratch.base, 4), {
       call: 'setsockopt(MTU_DISCOVER)',

@@ -35,6 +35,7 @@ import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
+import { OUTER_BYTES } from '../helpers/memory-sockets.ts';
 import { ipv4Packet, ipv6Packet } from '../helpers/packets.ts';
 
 const LINK_MTU = 1500;
@@ -100,14 +101,19 @@ export class World {
       this.#areTogether(this.#nodeAt(from.endpoint.address), this.#nodeAt(to.endpoint.address));
   }
 
+  /** Bytes of the longest outer packet that passes from one node to another; longer ones are lost without a word. */
+  pathMtu: (from: WorldNode, to: WorldNode) => number = () => Number.POSITIVE_INFINITY;
+
   readonly carrier = {
     linkMtu: (from: IpAddress) => this.#nodeAt(from)?.linkMtu ?? LINK_MTU,
-    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array) => {
+    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array, mayFragment: boolean) => {
       const copy = Uint8Array.from(bytes);
       this.carried.push({ from, to, bytes: copy });
       this.clock.after(DELAY_MS, () => {
-        const target = this.#nodeAt(to.address);
-        if (target && this.#areTogether(this.#nodeAt(from.address), target)) {
+        const [source, target] = [this.#nodeAt(from.address), this.#nodeAt(to.address)];
+        if (source && target && this.#areTogether(source, target)) {
+          const outerBytes = OUTER_BYTES[to.address.family] + copy.length;
+          if (!mayFragment && outerBytes > this.pathMtu(source, target)) return;
           target.host.deliver(from, to, copy);
         }
       });

@@ -43,11 +43,12 @@ function gather(iovecs: number, count: number): Buffer {
 export interface Carrier {
   /** Bytes of the largest outer IP packet from this address. */
   linkMtu(from: IpAddress): number;
-  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array): void;
+  /** `mayFragment`: a router on the way may divide it. */
+  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array, mayFragment: boolean): void;
 }
 
 /** Outer IP and UDP headers. */
-const OUTER_BYTES = { 4: 28, 6: 48 } as const;
+export const OUTER_BYTES = { 4: 28, 6: 48 } as const;
 
 export class MemorySocket implements UnderlaySocket {
   readonly fd: number;
@@ -87,7 +88,7 @@ export class MemorySocket implements UnderlaySocket {
     const outerBytes = OUTER_BYTES[to.address.family] + size;
     if (!this.#mayFragment && outerBytes > this.#carrier.linkMtu(this.endpoint.address)) return EMSGSIZE;
     for (let at = 0; at < bytes.length; at += size) {
-      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size));
+      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size), this.#mayFragment);
     }
     return 0;
   }
@@ -116,7 +117,7 @@ export class MemorySocket implements UnderlaySocket {
     return true;
   }
 
-  pathMtu(): number {
+  linkMtu(): number {
     return this.#carrier.linkMtu(this.endpoint.address);
   }
 }

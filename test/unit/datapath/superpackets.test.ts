@@ -35,6 +35,10 @@ let peerB: PeerSocket;
 function setUp(flags: number, options: ConstructorParameters<typeof PacketPathHarness>[0] = {}): void {
   path = new PacketPathHarness({ mtu: 9000, ...options });
   peerB = new PeerSocket('127.0.0.2', path.node);
+  load(flags);
+}
+
+function load(flags = 0): void {
   path.load([{ address: '127.0.0.2', port: peerB.port, flags }], {
     '10.42.1.0/24': 'local',
     'fd42:0:0:1::/64': 'local',
@@ -212,7 +216,7 @@ describe('outbound superpackets', () => {
       setUp(0, { underlay: { refuse, linkMtu: () => 0 } });
       for (let i = 0; i < 20; i++) {
         path.fromTun(superpacket());
-        path.nowMs += 600_000;
+        load();
       }
       expect(path.socketCalls.linkMtu).toBe(20);
       expect(path.offloadsOff).toEqual([]);

@@ -55,6 +55,7 @@ async function node(address: string, subnets: readonly Prefix[]): Promise<Node> 
     onFailure,
     onDeviceLost,
     onHealthChange,
+    onPathChange: () => {},
   });
   const pods: Uint8Array[] = [];
   host.toPod = (to, packet) => {
@@ -347,6 +348,7 @@ describe('closing', () => {
         onFailure,
         onDeviceLost,
         onHealthChange,
+        onPathChange: () => {},
       });
     expect(open).toThrow('no /dev/net/tun');
     expect(host.openDescriptors).toBe(0);
