@@ -1,16 +1,21 @@
 /*
- * The roofline of `warren bench`: what the packet path could do if its own work cost nothing.
+ * The roofline of `warren bench`: the best that was found for a packet path in user space, and the program to beat.
+ * It is written for speed and not to resemble src/datapath: where another order of system calls is faster, it has that
+ * one. Buffers are of the same shape, and what goes over the wire is the same.
  *
- * It makes the system calls of src/datapath, on buffers of the same shape and in the same order, and between them
- * only what TCP at the far side cannot do without: per-segment headers, the VXLAN-GPE header, and the header of the
- * superpacket that consecutive segments become again. No FDB, no check of any kind, no counter, no fallback, one
- * peer, inner IPv4 over outer IPv4. Never use it for traffic that matters.
+ * Between the system calls it does only what TCP at the far side cannot do without: per-segment headers, the
+ * VXLAN-GPE header, and the header of the superpacket that consecutive segments become again. No FDB, no check of
+ * any kind, no counter, no fallback, one peer, inner IPv4 over outer IPv4. Never use it for traffic that matters.
  *
- *     cc -O2 -o roofline roofline.c
+ *     cc -O2 -pthread -o roofline roofline.c
  *     ./roofline DEVICE LOCAL_IPV4 REMOTE_IPV4 PORT      (root; prints "ready", ends with SIGTERM)
+ *
+ * One thread per direction, each blocked in the call that brings its next packets; they share nothing.
  *
  * Outbound: read of a (super)packet from the TUN -> one sendmmsg of UDP_SEGMENT messages, header and payload iovecs.
  * Inbound:  recvmmsg with UDP_GRO -> writev of virtio header, headers and payload slices.
+ *
+ * What else was tried is in docs/benchmarks.md, "The roofline".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,12 +27,12 @@
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
-#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -56,12 +61,11 @@ enum { VIRTIO_BYTES = 10, NEEDS_CHECKSUM = 1, GSO_NONE = 0, GSO_TCPV4 = 1, GSO_U
 enum { GPE_BYTES = 8, GPE_PARTIAL = 0x00200000, GPE_UDP = 0x80 };
 static const uint32_t GPE_IPV4 = 0x0c000001, GPE_VNI = 42 << 8;
 
-/* src/datapath/turn.ts, outbound.ts, outbound-arena.ts, send-queue.ts */
+/* Outbound. A turn is what is read before it is sent. */
 enum {
   TURN_PACKETS = 64,
-  TURN_BYTES = 256 * 1024,
-  FULL_WAIT_MS = 200,
-  RETRY_MS = 2,
+  LARGE_PACKET = 8192, /* sent at once: a superpacket fills a send by itself */
+  YIELD_PACKETS = 4,   /* as many waiting small packets are a burst, of which more may be to come */
   FLUSH_BYTES = 60 * 1024,
   MAX_PACKET = 65535,
   HEADROOM = 64,
@@ -73,12 +77,12 @@ enum {
   MAX_SEND_BYTES = 65507
 };
 
-/* src/datapath/inbound.ts, inbound-arena.ts, coalesce.ts */
+/* Inbound. */
 enum {
   RECEIVE_MESSAGES = 16,
   RECEIVE_BYTES = 65535,
   RECEIVE_STRIDE = 65536 + 4 * 64,
-  LARGE_MESSAGE = 8192,
+  LARGE_MESSAGE = 8192, /* after one the next is received alone, so that it is written while still in the cache */
   MAX_MERGED = 128,
   MAX_MERGED_UDP = 64,
   BUFFER_BYTES = 4 * 1024 * 1024
@@ -120,17 +124,6 @@ static uint16_t pseudo_sum(const struct iphdr *ip, uint16_t transport_bytes) {
   return fold(sum16(&ip->saddr, 8) + htons(ip->protocol) + htons(transport_bytes));
 }
 
-/* After EAGAIN; 0 once this turn has waited long enough. A turn that waits is its direction's last before the other's. */
-static int waited_ms;
-
-static int wait_for(int fd) {
-  struct pollfd one = {.fd = fd, .events = POLLOUT};
-  if (waited_ms >= FULL_WAIT_MS) return 0;
-  poll(&one, 1, RETRY_MS);
-  waited_ms += RETRY_MS;
-  return 1;
-}
-
 static void flush(void) {
   int next = 0;
   while (next < queued) {
@@ -153,9 +146,9 @@ static void flush(void) {
       messages++;
     }
     for (int sent = 0; sent < messages;) {
-      int n = sendmmsg(sock, out + sent, messages - sent, MSG_DONTWAIT);
+      int n = sendmmsg(sock, out + sent, messages - sent, 0);
       if (n > 0) sent += n;
-      else if (errno != EINTR && !(errno == EAGAIN && wait_for(sock))) sent++;
+      else if (errno != EINTR) sent++;
     }
   }
   queued = 0;
@@ -214,32 +207,59 @@ static void segment(uint8_t *packet, unsigned bytes, const struct virtio *virtio
   }
 }
 
-static void drain_tun(void) {
-  size_t turn_bytes = 0;
-  waited_ms = 0;
-  for (int reads = 0; reads < TURN_PACKETS && turn_bytes < TURN_BYTES && waited_ms == 0; reads++) {
-    uint8_t *packet = packets + cursor;
-    ssize_t n = read(tun, packet - VIRTIO_BYTES, VIRTIO_BYTES + MAX_PACKET);
-    if (n < 0) {
-      if (errno == EINTR) continue;
+/* Reads a packet and queues what it becomes; returns its bytes, 0 if there is none. */
+static size_t take_packet(int flags) {
+  uint8_t *packet = packets + cursor;
+  struct iovec whole = {packet - VIRTIO_BYTES, VIRTIO_BYTES + MAX_PACKET};
+  ssize_t n = preadv2(tun, &whole, 1, -1, flags);
+  if (n < 0) {
+    if (errno != EAGAIN && errno != EINTR) die("TUN");
+    return 0;
+  }
+  if (packet[0] >> 4 != 4) return n;
+  struct virtio virtio;
+  memcpy(&virtio, packet - VIRTIO_BYTES, VIRTIO_BYTES);
+  unsigned bytes = n - VIRTIO_BYTES;
+  if (virtio.gso_type == GSO_NONE) {
+    int partial = virtio.flags & NEEDS_CHECKSUM;
+    write_gpe(headers[queued], partial, virtio.checksum_start, virtio.checksum_offset == 6);
+    add(GPE_BYTES, packet, bytes);
+  } else {
+    segment(packet, bytes, &virtio);
+  }
+  cursor = (cursor + n + 2 * HEADROOM - 1) & -HEADROOM;
+  if (queued_bytes >= FLUSH_BYTES || queued == MAX_DATAGRAMS || cursor + MAX_PACKET > PACKETS_BYTES) flush();
+  return n;
+}
+
+/*
+ * One turn. A superpacket is sent at once, and so is a small packet where the turn before had no more than one. In a
+ * burst all that is there is sent together, and a sender that waits for this core may first add to it: the fewer and
+ * larger the messages are, the more of both cores is left to those at the two ends.
+ */
+static void outbound_turn(void) {
+  static int was_lone = 1;
+  int count = 1, may_yield = 1;
+  size_t bytes = take_packet(0);
+  if (was_lone) flush();
+  while (bytes < LARGE_PACKET && count < TURN_PACKETS) {
+    bytes = take_packet(RWF_NOWAIT);
+    if (bytes > 0) {
+      count++;
+    } else if (may_yield && count >= YIELD_PACKETS) {
+      may_yield = 0;
+      sched_yield();
+    } else {
       break;
     }
-    turn_bytes += n;
-    if (packet[0] >> 4 != 4) continue;
-    struct virtio virtio;
-    memcpy(&virtio, packet - VIRTIO_BYTES, VIRTIO_BYTES);
-    unsigned bytes = n - VIRTIO_BYTES;
-    if (virtio.gso_type == GSO_NONE) {
-      int partial = virtio.flags & NEEDS_CHECKSUM;
-      write_gpe(headers[queued], partial, virtio.checksum_start, virtio.checksum_offset == 6);
-      add(GPE_BYTES, packet, bytes);
-    } else {
-      segment(packet, bytes, &virtio);
-    }
-    cursor = (cursor + n + 2 * HEADROOM - 1) & -HEADROOM;
-    if (queued_bytes >= FLUSH_BYTES || queued == MAX_DATAGRAMS || cursor + MAX_PACKET > PACKETS_BYTES) flush();
   }
   flush();
+  was_lone = count == 1 && bytes < LARGE_PACKET;
+}
+
+static void *outbound(void *unused) {
+  for (;;) outbound_turn();
+  return unused;
 }
 
 /* ---- inbound ---- */
@@ -260,9 +280,7 @@ static struct iovec slices[MAX_MERGED + 1];
 static struct virtio super;
 
 static void write_slices(int count) {
-  while (writev(tun, slices, count) < 0) {
-    if (errno != EINTR && !(errno == EAGAIN && wait_for(tun))) return;
-  }
+  while (writev(tun, slices, count) < 0 && errno == EINTR);
 }
 
 static void write_merged(void) {
@@ -336,12 +354,10 @@ static void take(uint8_t *packet, unsigned bytes, int partial) {
   if (payload == 0 || flags != 0) write_merged();
 }
 
-/* Receives once and writes what came; returns 0 if that was all there is. */
-static int burst(size_t *turn_bytes) {
-  int asked = batch;
-  for (int i = 0; i < asked; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
-  int n = recvmmsg(sock, in, asked, MSG_DONTWAIT, NULL);
-  if (n < 0) return 0;
+/* Blocks until something comes, and writes it and what came with it. */
+static void inbound_turn(void) {
+  for (int i = 0; i < batch; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
+  int n = recvmmsg(sock, in, batch, MSG_WAITFORONE, NULL);
   for (int i = 0; i < n; i++) {
     unsigned bytes = in[i].msg_len, size = bytes;
     struct cmsghdr *control = CMSG_FIRSTHDR(&in[i].msg_hdr);
@@ -353,27 +369,15 @@ static int burst(size_t *turn_bytes) {
       memcpy(&first_word, start + at, 4);
       take(start + at + GPE_BYTES, datagram - GPE_BYTES, ntohl(first_word) & GPE_PARTIAL);
     }
-    *turn_bytes += bytes;
     batch = bytes >= LARGE_MESSAGE ? 1 : RECEIVE_MESSAGES;
   }
   write_merged();
-  return n == asked ? n : 0;
-}
-
-static void drain_socket(void) {
-  size_t turn_bytes = 0;
-  int messages = 0, more;
-  waited_ms = 0;
-  do {
-    more = burst(&turn_bytes);
-    messages += more;
-  } while (more && messages < TURN_PACKETS && turn_bytes < TURN_BYTES && waited_ms == 0);
 }
 
 /* ---- set-up ---- */
 
 static void open_tun(const char *name) {
-  tun = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  tun = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
   if (tun < 0) die("/dev/net/tun");
   struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_MULTI_QUEUE | IFF_VNET_HDR};
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
@@ -396,7 +400,7 @@ static void open_socket(const char *local, const char *remote, int port) {
     fprintf(stderr, "not an IPv4 address: %s or %s\n", local, remote);
     exit(2);
   }
-  sock = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (sock < 0) die("socket");
   set(SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES);
   set(SOL_SOCKET, SO_SNDBUFFORCE, BUFFER_BYTES);
@@ -437,13 +441,8 @@ int main(int argc, char **argv) {
   prepare_messages();
   puts("ready");
   fflush(stdout);
-  /* The third stands for the eventfd that wakes a worker: poll has as many to look at. */
-  struct pollfd watched[3] = {{.fd = tun, .events = POLLIN},
-                              {.fd = sock, .events = POLLIN},
-                              {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = POLLIN}};
-  for (;;) {
-    if (poll(watched, 3, -1) < 0 && errno != EINTR) die("poll");
-    if (watched[0].revents) drain_tun();
-    if (watched[1].revents) drain_socket();
-  }
+  pthread_t thread;
+  errno = pthread_create(&thread, NULL, outbound, NULL);
+  if (errno != 0) die("pthread_create");
+  for (;;) inbound_turn();
 }

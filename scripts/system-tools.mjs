@@ -78,6 +78,7 @@ export const SYSTEM_TOOLS = {
     { program: 'docker', packages: ['docker-cli', 'docker.io'], needed: false },
     { program: 'docker-compose', packages: ['docker-compose'], needed: false, instead: dockerHasCompose },
     { program: 'debootstrap', packages: ['debootstrap'], needed: false },
+    { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
   ],
 };
 

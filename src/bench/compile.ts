@@ -36,7 +36,7 @@ async function compile(name: string, folder: string): Promise<CompiledProgram> {
   if (compiler === undefined) return { missing: 'no C compiler (Debian: apt-get install gcc libc6-dev)' };
   const path = join(folder, name);
   try {
-    await runCommand([compiler, '-O2', '-o', path, source], { timeoutMs: TIMEOUT_MS });
+    await runCommand([compiler, '-O2', '-pthread', '-o', path, source], { timeoutMs: TIMEOUT_MS });
     return { path };
   } catch (error) {
     return { missing: `bench/${name}.c does not compile: ${errorMessage(error)}` };

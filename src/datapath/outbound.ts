@@ -25,6 +25,7 @@ import {
 import {
   IPV6_DESTINATION,
   IPV6_HEADER_BYTES,
+  IPV6_NEXT_HEADER,
   IPV6_SOURCE,
   ipv6IsRoutable,
   ipv6PacketLength,
@@ -257,13 +258,16 @@ export class Outbound {
   #isTransportOf(packet: number, isIpv4: boolean, start: number, field: number): boolean {
     if ((start & 3) !== 0 || start > CHECKSUM_OFFLOAD_MAX_START) return false;
     if (field !== TCP_CHECKSUM && field !== UDP_CHECKSUM) return false;
+    const wanted = field === TCP_CHECKSUM ? PROTOCOL_TCP : PROTOCOL_UDP;
+    if (isIpv4) {
+      const protocol = this.#view.getUint8(packet + IPV4_PROTOCOL);
+      return start === ipv4HeaderBytes(this.#view, packet) && protocol === wanted;
+    }
+    const next = this.#view.getUint8(packet + IPV6_NEXT_HEADER);
+    // What is partial may lie in a tunnel of the pod's own, behind this UDP header: the receiver would not look there.
+    if (next === PROTOCOL_TCP || next === PROTOCOL_UDP) return start === IPV6_HEADER_BYTES && next === wanted;
     // Behind IPv6 extension headers the kernel's word is taken: it wrote them, and csum start points past them.
-    if (!isIpv4) return start >= IPV6_HEADER_BYTES;
-    const protocol = this.#view.getUint8(packet + IPV4_PROTOCOL);
-    return (
-      start === ipv4HeaderBytes(this.#view, packet) &&
-      protocol === (field === TCP_CHECKSUM ? PROTOCOL_TCP : PROTOCOL_UDP)
-    );
+    return start > IPV6_HEADER_BYTES;
   }
 
   /** Step 4. */

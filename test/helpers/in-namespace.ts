@@ -1,4 +1,5 @@
 /** Commands in a network namespace of a lab, and what the kernel has counted there. */
+import type { CommandOptions } from '../../src/lab/command.ts';
 import type { LabNamespace } from '../../src/lab/host.ts';
 
 /** Counters of the namespace's network stack, by the names of nstat(8), such as `IpFragCreates`. */
@@ -33,7 +34,7 @@ async function linkCounters(
 export async function mustRun(
   namespace: LabNamespace,
   argv: readonly string[],
-  options: { readonly input?: string } = {},
+  options: CommandOptions = {},
 ): Promise<string> {
   const { code, stdout, stderr } = await namespace.exec(argv, options);
   if (code !== 0) throw new Error(`\`${argv.join(' ')}\` ended with code ${code}:\n${stdout}\n${stderr}`);

@@ -1,4 +1,4 @@
-/** bench/roofline.c: warren's system calls in C, with nothing between them but what TCP needs. */
+/** bench/roofline.c: the best that was found in C, with nothing between the system calls but what TCP needs. */
 import type { System } from '../system.ts';
 
 const DEVICE = 'roof0';

@@ -92,6 +92,29 @@ describe('outbound superpackets', () => {
     expect(peerB.receive()).toEqual(expectedDatagram(segment, true));
   });
 
+  it('completes what is partial within a tunnel of the pod, and sends the rest as it is', () => {
+    setUp(PARTIAL);
+    for (const family of [4, 6] as const) {
+      const segment = (fields: Partial<Segment>): Segment => {
+        const base: Segment = { ...baseSegment, ...fields };
+        return family === 4 ? base : overIpv6(base);
+      };
+      const inner = segment({ payload: bytesOf(333) });
+      // An IP header, a UDP header and VXLAN-GPE's, all of them multiples of four bytes.
+      const headerBytes = (family === 4 ? 20 : 40) + 8 + 8;
+      const virtio = virtioOf(inner, 0);
+      const start = headerBytes + virtio.checksumStart;
+      // The outer sum is one of the complete packet: the kernel knows it beforehand (local checksum offload).
+      const payload = vxlanGpe(buildPacket(inner));
+      const complete = buildPacket(segment({ protocol: 'udp', flags: 0, payload }));
+      const packet = Buffer.from(complete);
+      packet.set(buildPacket(inner, 'partial'), headerBytes);
+      path.fromTun({ packet, virtio: { ...virtio, checksumStart: start } });
+      expect(peerB.receive()?.toString('hex')).toBe(Buffer.from(vxlanGpe(complete)).toString('hex'));
+    }
+    expect(path.drops()).toEqual({});
+  });
+
   it('never sends a UDP checksum of zero, which would mean none', () => {
     setUp(0);
     // The payload that makes the sum come out as zero.
