@@ -58,6 +58,7 @@ const { output } = await build({
   cwd: ROOT,
   input: Object.fromEntries(ENTRIES.map((entry) => [entry, `src/${entry}.ts`])),
   platform: 'node',
+  // An entry may share a chunk, which then has more to export than the entry.
   preserveEntrySignatures: 'allow-extension',
   external: ['koffi'],
   plugins: [withParsedProtos(), withoutUnused()],

@@ -13,6 +13,7 @@
  */
 import { agentCommands } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
+import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
@@ -25,6 +26,7 @@ import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Inventories } from './inventory/inventories.ts';
+import { formatAddress } from './ip/address.ts';
 import { prefixContains } from './ip/prefix.ts';
 import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
@@ -69,6 +71,7 @@ export class Agent {
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
   readonly #followers: Followers;
+  readonly #groupProbing: GroupProbing | undefined;
   readonly #model: LiveReadModel;
   /** The last reload; each waits for the one before. */
   #reloading: Promise<unknown> = Promise.resolve();
@@ -200,7 +203,10 @@ export class Agent {
       family: () => dataPlane.underlay.address.family,
     });
     // A lease wins over a static peer's subnet.
-    this.#peers = new PeerView([this.#staticPeers, this.#gossipPeers]);
+    this.#peers = new PeerView(
+      [this.#staticPeers, this.#gossipPeers],
+      (key) => this.#groupProbing?.isSentSingly(key) ?? false,
+    );
     this.#followers = new Followers({
       ...{ config, clock, log, host, hostRules, dataPlane, transport: this.#transport, membership },
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
@@ -208,6 +214,7 @@ export class Agent {
       onFailure: events.onFailure,
       onUp: (what) => events.onUp?.(what),
     });
+    this.#groupProbing = this.#probingOfGroups();
     this.#model = agentModel({
       config,
       sealed: state.keys !== undefined,
@@ -220,6 +227,7 @@ export class Agent {
       subnets: () => this.#followers.subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
+      groupProbes: () => this.#groupProbing?.counts ?? {},
       droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
     const keys = new KeyCommands({
@@ -273,6 +281,8 @@ export class Agent {
     this.#push('peers', () => this.#peers.close());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
+    this.#groupProbing?.start();
+    this.#push('group probes', () => this.#groupProbing?.stop());
     // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
     this.#push('attachments', () => this.#attachments.close());
   }
@@ -342,6 +352,23 @@ export class Agent {
     this.#model.changed('status');
   }
 
+  #probingOfGroups(): GroupProbing | undefined {
+    const { clock, log, groupProbes, random } = this.#parts;
+    const dataPlane = this.#dataPlane;
+    const { groups } = dataPlane;
+    if (!groupProbes || !groups) return undefined;
+    return new GroupProbing(this.#rpc, groupProbes, {
+      ...{ clock, log, groups, rpc: this.#rpc, random: random ?? Math.random },
+      mtu: (key) => dataPlane.pathMtu(key) ?? dataPlane.mtu,
+      subnets: () => this.#followers.subnets,
+      link: () =>
+        `${formatAddress(dataPlane.underlay.address)} ${dataPlane.underlay.interfaceName} ${dataPlane.mtu}`,
+      peers: () => this.#peers.peers(),
+      traffic: (key) => dataPlane.traffic(key),
+      onChange: () => this.#peers.refresh(),
+    });
+  }
+
   #push(what: string, stop: () => Promise<void> | void): void {
     this.#started.push({ what, stop });
   }
@@ -351,6 +378,7 @@ export class Agent {
     return [
       ...this.#membership.problems(),
       ...this.#followers.problems(),
+      ...(this.#groupProbing?.problems() ?? []),
       ...this.inventory.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];

@@ -17,6 +17,7 @@ import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
 
@@ -33,9 +34,16 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     transport: (bind, { streamTimeoutMs }) => new UdpTcpTransport({ bind, logger: log, streamTimeoutMs }),
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
+    groupProbes: loadGroupProbes,
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }
+
+const loadGroupProbes: LoadGroupProbes = async (options) => {
+  const { GroupProbes } = await import('../group-probe/group-probes.ts');
+  const { linuxProbeSockets } = await import('../group-probe/linux-sockets.ts');
+  return new GroupProbes(options, linuxProbeSockets);
+};
 
 /** Throws AGENT_RUNNING if another agent answers on this one's control socket. */
 export async function refuseSecondAgent({ node }: Config): Promise<void> {

@@ -26,6 +26,8 @@ export interface ModelParts {
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** How many group probes came out how. */
+  readonly groupProbes: () => Readonly<Record<string, number>>;
   readonly droppedLogLines: () => number;
 }
 
@@ -42,6 +44,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     subnets,
     problems,
     repairs,
+    groupProbes,
     droppedLogLines,
   } = parts;
   return new LiveReadModel({
@@ -73,6 +76,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     pods,
     inventory,
     repairs,
+    groupProbes,
     droppedLogLines,
   });
 }

@@ -16,6 +16,7 @@ import type { Boot } from '../membership/downtime.ts';
 import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
 
 export interface AgentParts {
@@ -35,6 +36,8 @@ export interface AgentParts {
   readonly serve?: (model: ReadModel, commands: Commands) => Promise<{ close(): Promise<void> }>;
   /** Where this node's own subnet comes from; absent: it is settled over gossip. */
   readonly leaseSource?: (options: LeaseSourceOptions) => LeaseSource;
+  /** Find out whether groups of datagrams arrive whole at peers; absent: that is taken for granted. */
+  readonly groupProbes?: LoadGroupProbes;
   readonly random?: Random;
   /** Log lines that nobody took; absent: none ever. */
   readonly droppedLogLines?: () => number;

@@ -1,5 +1,4 @@
 /** FDB look-ups per second, from the micro-benchmark in a process of its own, where nothing else was compiled. */
-
 import { runCommand } from '../host/command.ts';
 import { builtFile } from '../package.ts';
 import { z } from '../zod.ts';

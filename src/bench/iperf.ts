@@ -1,5 +1,4 @@
 /** Throughput of a path, by iperf3: what its receiver counted. */
-
 import { WarrenError } from '../errors.ts';
 import { runCommand } from '../lab/command.ts';
 import { z } from '../zod.ts';

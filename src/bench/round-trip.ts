@@ -2,7 +2,6 @@
  * How long a small packet takes there and back. By bench/round-trip.c, request and response over UDP, where a
  * compiler is; else by ping, whose echoes are answered by the far kernel itself, which wakes no process.
  */
-
 import { WarrenError } from '../errors.ts';
 import { z } from '../zod.ts';
 import type { CompiledProgram } from './compile.ts';

@@ -73,11 +73,25 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
 
 export function renderPeers(peers: readonly PeerReport[], paint: Paint): string {
   if (peers.length === 0) return 'No peers.\n';
+  // For most clusters it would say nothing.
+  const hasSingly = peers.some(({ sentSingly }) => sentSingly);
+  const sending = ({ sentSingly }: PeerReport): Cell =>
+    sentSingly ? { text: 'singly', colour: 'yellow' } : { text: 'in groups' };
   return renderTable(
-    ['NAME', 'STATUS', 'ENDPOINT', 'SUBNETS', right('MTU'), right('OUTBOUND'), right('INBOUND')],
+    [
+      'NAME',
+      'STATUS',
+      ...(hasSingly ? ['SENT'] : []),
+      'ENDPOINT',
+      'SUBNETS',
+      right('MTU'),
+      right('OUTBOUND'),
+      right('INBOUND'),
+    ],
     peers.map((peer) => [
       peer.name,
       { text: peer.status, colour: PEER_COLOURS[peer.status] },
+      ...(hasSingly ? [sending(peer)] : []),
       peer.endpoint,
       peer.subnets.join(' ') || '-',
       right(peer.mtu === undefined ? '-' : String(peer.mtu)),

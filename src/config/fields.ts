@@ -1,5 +1,4 @@
 /** What one value of the configuration may be: each field's schema turns YAML's text into its typed form. */
-
 import { isAbsolute } from 'node:path';
 import { errorMessage } from '../errors.ts';
 import { type IpAddress, parseAddress } from '../ip/address.ts';

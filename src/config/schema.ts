@@ -1,5 +1,4 @@
 /** The sections of the configuration file, one schema each; `checks.ts` holds what spans several keys. */
-
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { VXLAN_GPE_PORT } from '../wire/vxlan-gpe.ts';
 import { z } from '../zod.ts';

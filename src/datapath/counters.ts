@@ -22,11 +22,14 @@ export class WorkerCounters {
   readonly shared: SharedArrayBuffer;
   readonly #totals: Float64Array;
   readonly #vteps: Float64Array;
+  /** By VTEP. */
+  readonly #grouped: Float64Array;
 
-  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 4 * MAX_VTEPS))) {
+  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 5 * MAX_VTEPS))) {
     this.shared = shared;
     this.#totals = new Float64Array(shared, 0, WORKER_SLOTS);
     this.#vteps = new Float64Array(shared, 8 * WORKER_SLOTS, 4 * MAX_VTEPS);
+    this.#grouped = new Float64Array(shared, 8 * (WORKER_SLOTS + 4 * MAX_VTEPS), MAX_VTEPS);
   }
 
   /** `packets` inner packets of `bytes` bytes in all went to a VTEP. */
@@ -35,6 +38,11 @@ export class WorkerCounters {
     this.#totals[COUNTER.outboundBytes]! += bytes;
     this.#vteps[4 * vtep + COUNTER.outboundPackets]! += packets;
     this.#vteps[4 * vtep + COUNTER.outboundBytes]! += bytes;
+  }
+
+  /** `datagrams` went to a VTEP in one group. */
+  group(vtep: number, datagrams: number): void {
+    this.#grouped[vtep]! += datagrams;
   }
 
   /** `packets` inner packets of `bytes` bytes in all came from a VTEP. */
@@ -73,9 +81,15 @@ export class WorkerCounters {
     return traffic(this.#vteps, 4 * index);
   }
 
+  /** Datagrams that went to a VTEP in groups. */
+  grouped(index: number): number {
+    return this.#grouped[index]!;
+  }
+
   /** Before an index is given to another peer. */
   clearVtep(index: number): void {
     this.#vteps.fill(0, 4 * index, 4 * index + 4);
+    this.#grouped[index] = 0;
   }
 }
 

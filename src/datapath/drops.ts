@@ -35,6 +35,8 @@ export const DROP = {
   inboundReceiveFailed: 14,
   /** The TUN device refused the packet. */
   inboundWriteFailed: 15,
+  /** Congestion was met on the way (outer CE), and the inner packet's sender does not understand ECN (RFC 6040). */
+  inboundCongestion: 16,
 } as const;
 
 /** The packet was not dropped. */

@@ -9,6 +9,8 @@ export const VTEP = { flags: 0, port: 1, mtu: 2, address: 3 } as const;
 export const VTEP_WORDS = 7;
 /** The peer takes partial transport checksums (remote checksum offload, wire/vxlan-gpe.ts), and sends them. */
 export const VTEP_PARTIAL_CHECKSUMS = 1;
+/** Groups of datagrams (UDP_SEGMENT) do not arrive there whole: it is sent single ones. */
+export const VTEP_SENT_SINGLY = 2;
 
 export interface ForwardingState {
   /**
@@ -23,6 +25,11 @@ export interface ForwardingState {
   readonly ownIpv6: Int32Array | undefined;
   /** Of the echoes by which this agent measures paths. */
   readonly probeIdentifier: number;
+  /**
+   * UDP source port of this node's own datagrams that find out whether groups arrive: they leave in groups towards any
+   * VTEP. Undefined: there are none.
+   */
+  readonly groupProbePort?: number | undefined;
 }
 
 /** The second last word of an IPv4-mapped IPv6 address. */

@@ -17,7 +17,7 @@ export interface PathMtuParts {
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly replies: IcmpReplies;
-  /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
+  /** Outer IP and UDP headers and what the encapsulation adds, in bytes. */
   readonly overheadBytes: number;
 }
 

@@ -5,7 +5,15 @@
 import { Arena } from '../sys/arena.ts';
 import { SOCKADDR_STRIDE, writeSockaddr } from '../sys/sockaddr.ts';
 import { SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { type ForwardingState, MAPPED_WORD, VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from './forwarding.ts';
+import {
+  type ForwardingState,
+  MAPPED_WORD,
+  VTEP,
+  VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SENT_SINGLY,
+  VTEP_WORDS,
+} from './forwarding.ts';
+import { GroupExemption } from './group-exemption.ts';
 import { hashAddress } from './hash-address.ts';
 import { OwnProbes } from './own-probes.ts';
 
@@ -15,6 +23,7 @@ export const UNKNOWN_ADDRESS = -1;
 export class VtepTable {
   readonly sockaddrBytes: number;
   readonly ownProbes = new OwnProbes();
+  readonly groupExemption = new GroupExemption();
   readonly #family: 4 | 6;
   #vteps: Int32Array = new Int32Array(0);
   #sockaddrs = new Arena(SOCKADDR_STRIDE);
@@ -38,6 +47,7 @@ export class VtepTable {
     this.ownProbes.load(state);
     const count = state.vteps.length / VTEP_WORDS;
     this.#vteps = state.vteps;
+    this.groupExemption.load(state);
     this.#sockaddrs = new Arena(Math.max(1, count) * SOCKADDR_STRIDE);
     this.#mtu = new Int32Array(count);
     this.#addressOf = new Int32Array(count).fill(UNKNOWN_ADDRESS);
@@ -64,6 +74,10 @@ export class VtepTable {
 
   takesPartialChecksums(index: number): boolean {
     return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_PARTIAL_CHECKSUMS) !== 0;
+  }
+
+  isSentSingly(index: number): boolean {
+    return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_SENT_SINGLY) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */

@@ -40,10 +40,22 @@ export interface DataPlane {
   /** Stops; devices stay, with their addresses and routes. */
   close(): Promise<void>;
   report(): DataPlaneReport;
+  /** Absent: every datagram is sent by itself. */
+  readonly groups?: GroupSending;
   /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
   traffic(key: string): TrafficTotals;
   /** Bytes of an inner packet that the path to one peer carries, as far as is known; undefined if the peer is not. */
   pathMtu(key: string): number | undefined;
+}
+
+/** Datagrams that leave in groups: one send for many. */
+export interface GroupSending {
+  /** Whether it is done just now. */
+  isUsed(): boolean;
+  /** Datagrams that left so to one peer, by `ForwardingPeer.key`. */
+  count(key: string): number;
+  /** What this node itself sends from UDP port `port` leaves in groups also to a peer that is sent single datagrams. */
+  exempt(port: number): Promise<void>;
 }
 
 export type DataPlaneRepair = 'device' | 'link' | 'address' | 'route';
@@ -58,6 +70,8 @@ export interface ForwardingPeer {
   readonly subnets: readonly Prefix[];
   /** Bytes of an inner packet that the peer's end of the path takes; undefined: it does not say. */
   readonly mtu?: number | undefined;
+  /** Groups of datagrams do not arrive there whole. */
+  readonly sentSingly?: boolean | undefined;
 }
 
 export interface DataPlaneReport {

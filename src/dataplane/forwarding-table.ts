@@ -10,6 +10,7 @@ import {
   type ForwardingState,
   MAPPED_WORD,
   VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SENT_SINGLY,
   VTEP_WORDS,
 } from '../datapath/forwarding.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../fdb/snapshot.ts';
@@ -28,6 +29,8 @@ export interface Forwarding {
   readonly pathMtu: (key: string) => number;
   /** Of the echoes by which paths are measured. */
   readonly probeIdentifier: number;
+  /** Of ForwardingState. */
+  readonly groupProbePort?: number | undefined;
 }
 
 export class ForwardingTable {
@@ -96,7 +99,7 @@ export class ForwardingTable {
 
   /** The table as the packet path takes it. */
   state(): ForwardingState {
-    const { peers, ownSubnets, ownAddresses, pathMtu, probeIdentifier } = this.#forwarding;
+    const { peers, ownSubnets, ownAddresses, pathMtu, probeIdentifier, groupProbePort } = this.#forwarding;
     const vteps = new Int32Array(this.#next * VTEP_WORDS);
     for (const peer of peers) {
       vteps.set(vtepWords(peer, pathMtu(peer.key)), this.#indexes.get(peer.key)! * VTEP_WORDS);
@@ -114,15 +117,16 @@ export class ForwardingTable {
       ownIpv4: ownIpv4 && addressWords(ownIpv4)[0],
       ownIpv6: ownIpv6 && addressWords(ownIpv6),
       probeIdentifier,
+      groupProbePort,
     };
   }
 }
 
 /** In the order of `VTEP`. */
-function vtepWords({ endpoint, partialChecksums }: ForwardingPeer, mtu: number): number[] {
+function vtepWords({ endpoint, partialChecksums, sentSingly }: ForwardingPeer, mtu: number): number[] {
   const words = [...addressWords(endpoint.address)];
   const mapped = words.length === 1 ? [0, 0, MAPPED_WORD, words[0]!] : words;
-  const flags = partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0;
+  const flags = (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) | (sentSingly ? VTEP_SENT_SINGLY : 0);
   return [flags, endpoint.port, mtu, ...mapped];
 }
 

@@ -3,6 +3,7 @@
  * device or other sockets are for the next packet path; the one that runs keeps the descriptors that it was started with.
  */
 import type { Config, OffloadSwitches } from '../config/config.ts';
+import { formOf } from '../encapsulation/choose.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { TunDevice } from '../tun/tun-device.ts';
 import {
@@ -73,7 +74,8 @@ export class PacketIo {
   /** Sockets on another underlay address, for `useSockets`, or to be closed by who opened them. */
   openSockets(underlay: Underlay): TunnelSockets {
     const { config, parts, workers } = this.#options;
-    return openTunnelSockets(config, parts, underlay, workers, this.#switches);
+    const form = formOf(config.encapsulation);
+    return openTunnelSockets(config, parts, underlay, workers, this.#switches, form);
   }
 
   /** From now on these; those of before are to be closed by the caller. */

@@ -30,6 +30,12 @@ export class Traffic {
     return packets;
   }
 
+  /** Datagrams that went in groups to the VTEP of this index; 0 for none. */
+  grouped(index: number | undefined): number {
+    if (index === undefined) return 0;
+    return this.workers.reduce((sum, worker) => sum + worker.grouped(index), 0);
+  }
+
   /** To be called when no worker counts under this index any more, and before another peer gets it. */
   clearVtep(index: number): void {
     for (const worker of this.workers) worker.clearVtep(index);

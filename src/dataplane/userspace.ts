@@ -7,13 +7,14 @@ import { availableParallelism } from 'node:os';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Clock } from '../clock.ts';
 import type { Config, OffloadSwitches } from '../config/config.ts';
-import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
+import { overheadBytes } from '../datapath/overhead.ts';
+import { formOf } from '../encapsulation/choose.ts';
 import { WarrenError } from '../errors.ts';
 import type { TunNetwork } from '../host/tun-network.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { sameAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
+import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import type { TunLock } from '../tun/tun-lock.ts';
 import type {
@@ -21,8 +22,10 @@ import type {
   DataPlaneRepair,
   DataPlaneReport,
   ForwardingPeer,
+  GroupSending,
   TrafficTotals,
 } from './dataplane.ts';
+import { prefixesBeside, samePrefixes } from './extra-prefixes.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
 import { PacketIo } from './packet-io.ts';
@@ -63,6 +66,7 @@ export class UserspaceDataPlane implements DataPlane {
   /** Whether the device is to be kept as it should be, and the packet path to run. */
   #isActivated = false;
   #peers: readonly ForwardingPeer[] = [];
+  #groupProbePort: number | undefined;
   /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
   #extraPrefixes: readonly Prefix[] = [];
   /** The change that is under way or waits; each waits for the one before. */
@@ -115,7 +119,7 @@ export class UserspaceDataPlane implements DataPlane {
   }
 
   get gsoMaxSegments(): number {
-    return segmentsPerSend(this.#mtu);
+    return segmentsPerSend(this.#mtu, formOf(this.#options.config.encapsulation).addedBytes);
   }
 
   get isBusy(): boolean {
@@ -146,7 +150,7 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#inTurn(async () => {
       this.#peers = peers;
       const before = this.#extraPrefixes;
-      this.#extraPrefixes = this.#prefixesBesidePods(peers);
+      this.#extraPrefixes = prefixesBeside(this.#podRanges, peers);
       if (this.#isActivated && !samePrefixes(before, this.#extraPrefixes)) {
         await this.#options.parts.configureTun(this.#network());
       }
@@ -262,8 +266,22 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#pathMtus.mtu(key);
   }
 
+  readonly groups: GroupSending = {
+    isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,
+    count: (key) => this.#traffic.grouped(this.#table.index(key)),
+    exempt: (port) =>
+      this.#inTurn(async () => {
+        this.#groupProbePort = port;
+        if (this.#isActivated) await this.#loadTable();
+      }),
+  };
+
   get #overheadBytes(): number {
-    return vxlanGpeOverheadBytes(this.#underlay.address.family);
+    return this.#overheadOn(this.#underlay);
+  }
+
+  #overheadOn({ address }: Underlay): number {
+    return overheadBytes(address.family, formOf(this.#options.config.encapsulation));
   }
 
   /** One after the other, whatever became of the one before. */
@@ -279,7 +297,7 @@ export class UserspaceDataPlane implements DataPlane {
 
   #mtuOn(underlay: Underlay): number {
     const { config, log } = this.#options;
-    return overlayMtu(config, underlay, vxlanGpeOverheadBytes(underlay.address.family), log);
+    return overlayMtu(config, underlay, this.#overheadOn(underlay), log);
   }
 
   #network(): TunNetwork {
@@ -289,18 +307,14 @@ export class UserspaceDataPlane implements DataPlane {
       mtu: this.#mtu,
       gsoMaxSegments: this.gsoMaxSegments,
       addresses: this.#subnets.map(nodeAddress),
-      podRanges: config.cluster.podCidrs.map(({ range }) => range),
+      podRanges: this.#podRanges,
       ownSubnets: this.#subnets,
       extraPrefixes: this.#extraPrefixes,
     };
   }
 
-  #prefixesBesidePods(peers: readonly ForwardingPeer[]): Prefix[] {
-    const ranges = this.#options.config.cluster.podCidrs;
-    const beside = peers
-      .flatMap(({ subnets }) => subnets)
-      .filter((prefix) => !ranges.some(({ range }) => prefixCovers(range, prefix)));
-    return [...new Map(beside.map((prefix) => [formatPrefix(prefix), prefix])).values()];
+  get #podRanges(): readonly Prefix[] {
+    return this.#options.config.cluster.podCidrs.map(({ range }) => range);
   }
 
   #setTable(): readonly ForwardingPeer[] {
@@ -313,6 +327,7 @@ export class UserspaceDataPlane implements DataPlane {
       ownAddresses,
       pathMtu: (key) => this.#pathMtus.mtu(key) ?? mtu,
       probeIdentifier: this.#pathMtus.identifier,
+      groupProbePort: this.#groupProbePort,
     });
     const { peers } = this.#table.forwarding;
     this.#pathMtus.update({
@@ -386,7 +401,7 @@ export class UserspaceDataPlane implements DataPlane {
       socketFds: receivers.descriptors,
       sendFds: senders.descriptors,
       underlayFamily: this.#underlay.address.family,
-      vni: config.encapsulation.vni,
+      encapsulation: config.encapsulation,
       overheadBytes: this.#overheadBytes,
       offloads: { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp },
       counters: this.#traffic.workers,
@@ -423,8 +438,4 @@ export class UserspaceDataPlane implements DataPlane {
 /** One worker fills about two cores together with the kernel's part; more cores are worth more workers. */
 function automaticWorkers(): number {
   return Math.min(4, Math.max(1, Math.floor(availableParallelism() / 4)));
-}
-
-function samePrefixes(a: readonly Prefix[], b: readonly Prefix[]): boolean {
-  return a.map(formatPrefix).join() === b.map(formatPrefix).join();
 }

@@ -1,5 +1,4 @@
 /** iproute2 as typed calls: `ip -json` to look, `ip -batch -` to change. */
-
 import { WarrenError } from '../errors.ts';
 import type { Family } from '../ip/address.ts';
 import { z } from '../zod.ts';

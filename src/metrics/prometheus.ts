@@ -59,6 +59,12 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       Object.entries(datapath.drops).map(([reason, count]): Sample => [{ reason }, count]),
     ),
     metric(
+      'warren_group_probes_total',
+      'counter',
+      'Probes whether groups of datagrams arrive whole at a peer, by what came out.',
+      Object.entries(datapath.groupProbes).map(([result, count]): Sample => [{ result }, count]),
+    ),
+    metric(
       'warren_repairs_total',
       'counter',
       'What others changed on this host and the agent put back, by kind.',
@@ -85,6 +91,12 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'gauge',
       '1 for the status that a peer has.',
       peers.map((peer): Sample => [{ peer: peer.name, id: peer.id, status: peer.status }, 1]),
+    ),
+    metric(
+      'warren_peer_sent_singly',
+      'gauge',
+      '1 if groups of datagrams do not arrive whole at a peer, so that it is sent single ones.',
+      peers.map((peer): Sample => [{ peer: peer.name, id: peer.id }, peer.sentSingly ? 1 : 0]),
     ),
     ...Object.entries(status.gossip).map(([name, value]) =>
       metric(`warren_gossip_${snakeCase(name)}_total`, 'counter', `Gossip: ${words(name)}.`, [[{}, value]]),

@@ -22,6 +22,8 @@ export interface KnownPeer {
   readonly partialChecksums: boolean;
   /** Bytes of an inner packet that its end of the path takes; undefined: it does not say. */
   readonly mtu: number | undefined;
+  /** Groups of datagrams do not arrive there whole: it is sent single ones. */
+  readonly sentSingly?: true;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
   readonly unreachable: string | undefined;
 }
@@ -40,24 +42,32 @@ interface PeerViewEvents {
 
 export class PeerView extends EventEmitter<PeerViewEvents> {
   readonly #sources: readonly PeerSource[];
+  readonly #isSentSingly: (key: string) => boolean;
   /** Undefined once a source has changed. */
   #peers: readonly KnownPeer[] | undefined;
 
-  /** `sources` in order of growing precedence: of two that name an owner of the same prefix the later one counts. */
-  constructor(sources: readonly PeerSource[]) {
+  /**
+   * `sources` in order of growing precedence: of two that name an owner of the same prefix the later one counts.
+   * `isSentSingly`: by key, whom groups of datagrams do not reach whole.
+   */
+  constructor(sources: readonly PeerSource[], isSentSingly: (key: string) => boolean = () => false) {
     super();
     this.#sources = sources;
-    for (const source of sources) {
-      source.onChange(() => {
-        this.#peers = undefined;
-        this.emit('change');
-      });
-    }
+    this.#isSentSingly = isSentSingly;
+    for (const source of sources) source.onChange(() => this.refresh());
+  }
+
+  /** To be called when other peers than before are sent single datagrams. */
+  refresh(): void {
+    this.#peers = undefined;
+    this.emit('change');
   }
 
   /** All of them, those too that cannot be sent to. */
   peers(): readonly KnownPeer[] {
-    this.#peers ??= this.#sources.flatMap((source) => source.peers());
+    this.#peers ??= this.#sources
+      .flatMap((source) => source.peers())
+      .map((peer) => (this.#isSentSingly(peer.key) ? { ...peer, sentSingly: true } : peer));
     return this.#peers;
   }
 
@@ -65,13 +75,14 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
   forwarding(): ForwardingPeer[] {
     return this.peers()
       .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
-      .map(({ key, name, endpoint, partialChecksums, subnets, mtu }) => ({
+      .map(({ key, name, endpoint, partialChecksums, subnets, mtu, sentSingly }) => ({
         key,
         name,
         endpoint,
         partialChecksums,
         subnets,
         mtu,
+        ...(sentSingly && { sentSingly }),
       }));
   }
 

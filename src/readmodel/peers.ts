@@ -30,11 +30,12 @@ export function peerReports({
 }
 
 function optional(
-  { unreachable }: KnownPeer,
+  { sentSingly, unreachable }: KnownPeer,
   mtu: number | undefined,
-): Pick<PeerReport, 'mtu' | 'unreachable'> {
+): Pick<PeerReport, 'mtu' | 'sentSingly' | 'unreachable'> {
   return {
     ...(mtu !== undefined && { mtu }),
+    ...(sentSingly && { sentSingly }),
     ...(unreachable !== undefined && { unreachable }),
   };
 }

@@ -89,6 +89,8 @@ export interface ReadModelSources {
   readonly inventory: InventoryReader;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** How many group probes came out how; empty before there was any. */
+  readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Log lines that nobody took. */
   readonly droppedLogLines: () => number;
 }

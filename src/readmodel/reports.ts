@@ -62,6 +62,11 @@ export interface DatapathReport {
   readonly inbound: DirectionReport;
   /** Drop reason -> packets. Every reason is listed, also at 0. */
   readonly drops: Readonly<Record<string, number>>;
+  /**
+   * How often it was looked whether groups of datagrams (`udpSegment`) arrive whole at a peer, by what came out: `whole`,
+   * `broken`, `unclear`, `unanswered`, `unsupported`. Empty before the first time.
+   */
+  readonly groupProbes: Readonly<Record<string, number>>;
 }
 
 export interface DirectionReport {
@@ -80,6 +85,8 @@ export interface PeerReport {
   readonly partialChecksums: boolean;
   /** Bytes of an inner packet that the path to it carries, as far as is known; absent: nothing is. */
   readonly mtu?: number;
+  /** Present if groups of datagrams do not arrive there whole, so that it is sent single ones. */
+  readonly sentSingly?: true;
   /** Why nothing can be sent to it although it is there; absent: all is well. */
   readonly unreachable?: string;
   readonly outbound: DirectionReport;

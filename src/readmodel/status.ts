@@ -11,7 +11,8 @@ import { directionReports } from './traffic.ts';
 const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
-  const { facts, members, leases, peers, dataPlane, own, pods, repairs, droppedLogLines } = sources;
+  const { facts, members, leases, peers, dataPlane, own, pods, repairs, groupProbes, droppedLogLines } =
+    sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
   for (const { status } of members.members()) counts[status]++;
   const lease = leases.state();
@@ -54,6 +55,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
       offloads: { ...plane.offloads },
       ...directionReports(plane.totals),
       drops: { ...plane.drops },
+      groupProbes: { ...groupProbes() },
     },
     gossip: { ...members.counters() },
     repairs: { ...repairs() },

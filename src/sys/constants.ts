@@ -59,6 +59,8 @@ export const MSG_TRUNC = 0x20;
 export const MSG_ERRQUEUE = 0x2000;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
+/** The datagram goes on with the next send, and is not sent before. */
+export const MSG_MORE = 0x8000;
 
 // linux/bpf_common.h, linux/filter.h
 export const BPF_LD = 0x00;
@@ -86,14 +88,22 @@ export const IPPROTO_IP = 0;
 export const IPPROTO_ICMP = 1;
 export const IPPROTO_ICMPV6 = 58;
 export const IPPROTO_IPV6 = 41;
+/** Type of service, ECN included; 4.13 takes it as a control message. */
+export const IP_TOS = 1;
 export const IP_MTU_DISCOVER = 10;
 /** What goes wrong with what was sent is queued, with the reason (MSG_ERRQUEUE). */
 export const IP_RECVERR = 11;
+/** Whether IP_TOS comes with each datagram. */
+export const IP_RECVTOS = 13;
 export const IP_MTU = 14;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_MTU = 24;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
+export const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
+/** Never fragment on our own; a datagram over the path MTU is refused with EMSGSIZE. */
+export const IP_PMTUDISC_DO = 2;
 /** Never fragment; a datagram over the link's MTU is refused with EMSGSIZE, whatever the path's is thought to be. */
 export const IP_PMTUDISC_PROBE = 3;
 /** Fragment as needed. */

@@ -16,13 +16,14 @@ import {
   IPV6_RECVERR,
   MSG_DONTWAIT,
   MSG_ERRQUEUE,
+  MSG_MORE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
 } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
 import { CMSGHDR, MMSGHDR, MSGHDR, SOCK_EXTENDED_ERR } from '../sys/structs.ts';
 
-/** The longest UDP payload in IPv4. Only a loopback device takes it. */
+/** The longest UDP payload in IPv4. Only a loopback device takes it, and even there it never leaves (MSG_MORE). */
 const TOO_LONG_BYTES = 65_507;
 const CONTROL = MMSGHDR.bytes;
 const CONTROL_BYTES = 256;
@@ -41,7 +42,8 @@ export function linkMtu(family: 4 | 6, sockaddr: number, sockaddrBytes: number):
   try {
     if (!set(isV4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, IP_PMTUDISC_PROBE)) return 0;
     if (!set(isV4 ? IP_RECVERR : IPV6_RECVERR, 1)) return 0;
-    if (libc.sendto(fd, scratch.base, TOO_LONG_BYTES, MSG_DONTWAIT, sockaddr, sockaddrBytes) >= 0) return 0;
+    const flags = MSG_DONTWAIT | MSG_MORE;
+    if (libc.sendto(fd, scratch.base, TOO_LONG_BYTES, flags, sockaddr, sockaddrBytes) >= 0) return 0;
     return refusedMtu(fd, scratch);
   } finally {
     libc.close(fd);

@@ -19,6 +19,7 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
+import { GroupProbes } from '../../src/group-probe/group-probes.ts';
 import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
@@ -35,12 +36,21 @@ import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
-import { OUTER_BYTES } from '../helpers/memory-sockets.ts';
+import { MemoryProbeSockets } from '../helpers/memory-probe-sockets.ts';
+import { OUTER_BYTES, type SentDatagram } from '../helpers/memory-sockets.ts';
 import { ipv4Packet, ipv6Packet } from '../helpers/packets.ts';
 
 const LINK_MTU = 1500;
 /** Of a tunnel datagram. */
 const DELAY_MS = 0.3;
+
+/** A tunnel datagram. */
+export interface Carried {
+  readonly from: Endpoint;
+  readonly to: Endpoint;
+  readonly bytes: Uint8Array;
+  readonly isGrouped: boolean;
+}
 
 export class World {
   readonly clock = new VirtualClock();
@@ -48,7 +58,9 @@ export class World {
   readonly random: Random;
   readonly nodes: WorldNode[] = [];
   /** Tunnel datagrams in order, as an eavesdropper on the underlay sees them. Bounded by what a test sends. */
-  readonly carried: { readonly from: Endpoint; readonly to: Endpoint; readonly bytes: Uint8Array }[] = [];
+  readonly carried: Carried[] = [];
+  /** What becomes of a tunnel datagram on the way; undefined: it is lost. */
+  onTheWay: (datagram: Carried) => Uint8Array | undefined = ({ bytes }) => bytes;
   readonly seed: number;
   readonly keys = { keys: [Buffer.alloc(32, 7)] };
   #groups: readonly (readonly WorldNode[])[] | undefined;
@@ -106,14 +118,16 @@ export class World {
 
   readonly carrier = {
     linkMtu: (from: IpAddress) => this.#nodeAt(from)?.linkMtu ?? LINK_MTU,
-    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array, mayFragment: boolean) => {
-      const copy = Uint8Array.from(bytes);
-      this.carried.push({ from, to, bytes: copy });
+    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array, sent: SentDatagram) => {
+      const datagram = { from, to, bytes: Uint8Array.from(bytes), isGrouped: sent.isGrouped };
+      this.carried.push(datagram);
+      const copy = this.onTheWay(datagram);
+      if (!copy) return;
       this.clock.after(DELAY_MS, () => {
         const [source, target] = [this.#nodeAt(from.address), this.#nodeAt(to.address)];
         if (source && target && this.#areTogether(source, target)) {
           const outerBytes = OUTER_BYTES[to.address.family] + copy.length;
-          if (!mayFragment && outerBytes > this.pathMtu(source, target)) return;
+          if (!sent.mayFragment && outerBytes > this.pathMtu(source, target)) return;
           target.host.deliver(from, to, copy);
         }
       });
@@ -149,6 +163,8 @@ export interface NodeOptions {
   readonly hostRules?: HostRules;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
+  /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
+  readonly withoutGroupProbes?: boolean;
 }
 
 /** What is on a node's disk: it outlives the agent. */
@@ -251,6 +267,9 @@ ${yaml}`;
         openDataPlane: (options) => new UserspaceDataPlane({ ...options, parts: this.host.parts }),
         transport: (bind) => world.network.host(bind).transport(),
         attachmentNetwork: this.attachmentNetwork,
+        ...(!this.#options.withoutGroupProbes && {
+          groupProbes: async (options) => new GroupProbes(options, new MemoryProbeSockets(this.host)),
+        }),
         ...(hostRules && { hostRules }),
         ...(assigned && {
           leaseSource: (options) => {

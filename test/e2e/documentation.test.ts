@@ -137,13 +137,14 @@ describeUnless(
       for (const { line, output } of shown) {
         const added = (await keys()).keys.find(({ fingerprint }) => fingerprint !== old)?.fingerprint ?? '';
         await run(a, line, output, line.replace('NEW-FINGERPRINT', added).replace('OLD-FINGERPRINT', old));
-        // As the manual says: not before every node has it, and seals with it.
+        // As the manual says: not before every node has it, and seals with it. What is removed goes from node to node too.
         const isSpread = async () => {
           const listed = (await keys()).keys;
           if (line.includes('key add')) return listed.every(({ nodes }) => nodes === 2);
+          if (line.includes('key remove')) return listed.length === 1;
           return listed.some(({ fingerprint, primaryOn }) => fingerprint === added && primaryOn === 2);
         };
-        if (!/key (add|use)/.test(line)) continue;
+        if (!/key (add|use|remove)/.test(line)) continue;
         const deadline = performance.now() + LIMIT_MS;
         while (!(await isSpread())) {
           expect(performance.now()).toBeLessThan(deadline);

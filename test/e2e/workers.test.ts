@@ -4,10 +4,9 @@
  * that it reads the same flow from, most of all when the flow is young. So there are long flows and many short ones.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { LabPod } from '../../src/lab/host.ts';
-import { Lab } from '../../src/lab/lab.ts';
-import { type Bulk, type FlowReport, Probe } from '../helpers/probe.ts';
+import type { Bulk, FlowReport } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
+import { type WorkerNodes, workerNodes } from '../helpers/worker-nodes.ts';
 
 const WORKERS = 2;
 /** All flows together have so few on the way that hardly any queue (a TUN's holds 500 packets) is ever full. */
@@ -21,31 +20,20 @@ const SINGLE: Bulk = {
 };
 const SUPER: Bulk = { ...SINGLE, segments: 44, datagrams: 2000, window: 200 };
 
-describeUnless(lacking('root', 'ip', 'nsenter'), `between nodes of ${WORKERS} workers each`, () => {
-  let lab: Lab;
-  let pods: LabPod[];
-  /** By node; a process that sends or receives does nothing else meanwhile. */
-  let senders: Probe[] = [];
-  let receivers: Probe[] = [];
+describeUnless(lacking('root', 'ip', 'nsenter', 'ping'), `between nodes of ${WORKERS} workers each`, () => {
+  let nodes: WorkerNodes;
 
   beforeAll(async () => {
-    const config = () => ({ datapath: { workers: WORKERS } });
-    lab = await Lab.up({ name: 'workers', nodes: 2, pods: 1, config });
-    pods = await Promise.all(lab.nodes.map(({ name }) => lab.pod(name, 'pod-1')));
-    senders = pods.map((pod) => new Probe(pod));
-    receivers = pods.map((pod) => new Probe(pod));
+    nodes = await workerNodes('workers', WORKERS);
   });
-  afterAll(async () => {
-    for (const probe of [...senders, ...receivers]) probe.stop();
-    await lab?.down();
-  });
+  afterAll(() => nodes?.down());
 
   /** Both nodes send at the same time; what came of each flow. */
   async function exchange(family: 4 | 6, bulk: Bulk): Promise<FlowReport[]> {
     const reports = await Promise.all(
       [0, 1].map((from) => {
-        const [source, target] = [pods[from]!.address(family), pods[1 - from]!.address(family)];
-        return senders[from]!.udpBulk(source, receivers[1 - from]!, target, bulk);
+        const [source, target] = [nodes.pods[from]!.address(family), nodes.pods[1 - from]!.address(family)];
+        return nodes.senders[from]!.udpBulk(source, nodes.receivers[1 - from]!, target, bulk);
       }),
     );
     expect(reports.map(({ stray }) => stray)).toEqual([0, 0]);
@@ -53,7 +41,7 @@ describeUnless(lacking('root', 'ip', 'nsenter'), `between nodes of ${WORKERS} wo
   }
 
   test('they have as many', async () => {
-    for (const node of lab.nodes) {
+    for (const node of nodes.lab.nodes) {
       expect((await node.view()).status.datapath.workers).toBe(WORKERS);
     }
   });

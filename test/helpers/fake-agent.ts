@@ -33,6 +33,7 @@ export const fakeStatus: StatusReport = {
     outbound: { packets: 1200, bytes: 1_500_000 },
     inbound: { packets: 7, bytes: 588 },
     drops: { 'inbound-unknown-source': 3, 'outbound-no-route': 0 },
+    groupProbes: { whole: 3, broken: 0 },
   },
   gossip: { probesSent: 42 },
   repairs: { device: 0, route: 2 },

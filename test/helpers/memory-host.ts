@@ -53,6 +53,8 @@ export class MemoryHost implements Host {
   /** What its routing tables say of ways to other hosts, and what its kernel has learned from ICMP; by address. */
   readonly configuredMtus = new Map<string, number>();
   readonly learnedMtus = new Map<string, number>();
+  /** Told of those packets too. */
+  readonly listeners = new Set<(packet: Uint8Array) => void>();
   /** Of the packet path that was started last. */
   thread: MemoryThread | undefined;
   /** Where packets for its pods go; false if there is no such pod. */
@@ -124,6 +126,15 @@ export class MemoryHost implements Host {
     const to = destinationOf(packet);
     if (this.#isOwn(to)) this.#toOwn(packet);
     else if (!this.toPod(to, packet) && this.#leadsIntoTun(to)) this.#queue?.push(packet);
+  }
+
+  /** The same for a frame as the TUN hands it over: a superpacket. */
+  sendFrame(packet: Uint8Array, virtio: Uint8Array): void {
+    if (this.#leadsIntoTun(destinationOf(packet))) this.#queue?.push(packet, virtio);
+  }
+
+  hasOverlayAddress(address: IpAddress): boolean {
+    return this.#isOwn(address);
   }
 
   // Host
@@ -256,6 +267,7 @@ export class MemoryHost implements Host {
     const echo = pathProbe(packet);
     if (!echo) {
       this.received.push(packet);
+      for (const listener of this.listeners) listener(packet);
       return;
     }
     this.#echoes?.take(packet);

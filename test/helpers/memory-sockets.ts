@@ -7,7 +7,7 @@ import type { TunQueue, UnderlaySocket } from '../../src/datapath/ports.ts';
 import { addressFromBytes, addressWords, type IpAddress } from '../../src/ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../../src/ip/endpoint.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { EAGAIN, EMSGSIZE } from '../../src/sys/constants.ts';
+import { EAGAIN, EMSGSIZE, SOL_UDP } from '../../src/sys/constants.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../../src/wire/virtio-net.ts';
@@ -39,12 +39,26 @@ function gather(iovecs: number, count: number): Buffer {
   );
 }
 
+/** What UDP_SEGMENT says among control messages, if it is there. */
+function segmentBytes(controls: Buffer): number | undefined {
+  for (let at = 0; at < controls.length; at += (controls.readUInt32LE(at + CMSGHDR.length) + 7) & ~7) {
+    if (controls.readInt32LE(at + CMSGHDR.level) === SOL_UDP) return controls.readUInt16LE(at + CMSGHDR.data);
+  }
+  return undefined;
+}
+
+export interface SentDatagram {
+  /** It is one of several that were sent at once. */
+  readonly isGrouped: boolean;
+  /** A router on the way may divide it. */
+  readonly mayFragment: boolean;
+}
+
 /** Carries datagrams between sockets; the borrower decides when, and whether at all. */
 export interface Carrier {
   /** Bytes of the largest outer IP packet from this address. */
   linkMtu(from: IpAddress): number;
-  /** `mayFragment`: a router on the way may divide it. */
-  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array, mayFragment: boolean): void;
+  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array, sent: SentDatagram): void;
 }
 
 /** Outer IP and UDP headers. */
@@ -82,13 +96,16 @@ export class MemorySocket implements UnderlaySocket {
   #sendOne(message: number): number {
     const to = readSockaddr(read(pointer(message + MSGHDR.name), 28));
     const bytes = gather(pointer(message + MSGHDR.iov), pointer(message + MSGHDR.iovCount));
-    const isGroup = pointer(message + MSGHDR.controlLength) > 0;
-    const control = pointer(message + MSGHDR.control);
-    const size = isGroup ? read(control + CMSGHDR.data, 2).readUInt16LE() : bytes.length;
+    const controlBytes = pointer(message + MSGHDR.controlLength);
+    const size = segmentBytes(read(pointer(message + MSGHDR.control), controlBytes)) ?? bytes.length;
+    const isGroup = size < bytes.length;
     const outerBytes = OUTER_BYTES[to.address.family] + size;
     if (!this.#mayFragment && outerBytes > this.#carrier.linkMtu(this.endpoint.address)) return EMSGSIZE;
     for (let at = 0; at < bytes.length; at += size) {
-      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size), this.#mayFragment);
+      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size), {
+        isGrouped: isGroup,
+        mayFragment: this.#mayFragment,
+      });
     }
     return 0;
   }
@@ -138,16 +155,15 @@ export class MemoryTun implements TunQueue {
   }
 
   /** The host routes a packet into the device. */
-  push(packet: Uint8Array): void {
-    this.#queue.push(packet);
+  push(packet: Uint8Array, virtio: Uint8Array = new Uint8Array(VIRTIO_NET_HEADER_BYTES)): void {
+    this.#queue.push(Buffer.concat([virtio, packet]));
     this.onReadable();
   }
 
   read(address: number, capacityBytes: number): number {
     if (this.errno !== 0) return -this.errno;
-    const packet = this.#queue.shift();
-    if (!packet) return -EAGAIN;
-    const framed = Buffer.concat([new Uint8Array(VIRTIO_NET_HEADER_BYTES), packet]);
+    const framed = this.#queue.shift();
+    if (!framed) return -EAGAIN;
     write(address, framed.subarray(0, capacityBytes));
     return Math.min(framed.length, capacityBytes);
   }

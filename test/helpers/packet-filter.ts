@@ -50,6 +50,31 @@ export async function loseUdp(
   };
 }
 
+/**
+ * What happens from now on to groups of datagrams (UDP_SEGMENT) to `port` that reach the namespace, which a link between
+ * namespaces carries as one: `verdict` is the end of an nft rule, such as `drop`. Single datagrams pass.
+ */
+export async function onGroups(
+  namespace: LabNamespace,
+  port: number,
+  verdict: string,
+): Promise<{ stop(): Promise<number> }> {
+  const table = `table inet groups {
+    chain arrivals {
+      type filter hook prerouting priority raw;
+      udp dport ${port} meta length > 1600 counter ${verdict}
+    }
+  }`;
+  await mustRun(namespace, ['nft', '-f', '-'], { input: table });
+  return {
+    stop: async () => {
+      const hit = counterOf(await mustRun(namespace, ['nft', '-j', 'list', 'table', 'inet', 'groups']));
+      await mustRun(namespace, ['nft', 'delete', 'table', 'inet', 'groups']);
+      return hit;
+    },
+  };
+}
+
 /** The packets of the one counter in a table, as `nft -j` lists it. */
 function counterOf(json: string): number {
   const { nftables } = JSON.parse(json) as {

@@ -144,8 +144,9 @@ export class Probe {
     segments: number,
     segmentBytes: number,
     seed = `${from} ${to.host} ${to.port}`,
+    timeoutMs = 3_000,
   ): Promise<number> {
-    const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs: 3_000 };
+    const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs };
     return (await this.#ask<{ returned: number }>('udpSegments', request)).returned;
   }
 

@@ -148,5 +148,7 @@ export class FakeSources implements ReadModelSources {
 
   readonly repairs = () => ({ route: 5 });
 
+  readonly groupProbes = () => ({ whole: 4 });
+
   readonly droppedLogLines = () => 11;
 }

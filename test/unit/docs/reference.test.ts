@@ -118,6 +118,17 @@ describe('the table of drop reasons', () => {
   });
 });
 
+describe('the table of methods in proto/wire.md', () => {
+  it('has every method that nodes ask each other for, and no other', () => {
+    const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => readFileSync(join(ROOT, 'src', path), 'utf8'));
+    const methods = sources.flatMap((text) => /METHOD = '([^']+)';/.exec(text)?.[1] ?? []);
+    const rows = table(section(readDocument('proto/wire.md'), 'Calls'), 'method');
+    expect(rows.map(([method]) => codeSpans(method!)[0]).sort()).toEqual(methods.sort());
+  });
+});
+
 describe('the tables of metrics', () => {
   const text = section(operations, 'Metrics');
   const gossip = Object.fromEntries(GOSSIP_COUNTERS.map((name) => [name, 0]));

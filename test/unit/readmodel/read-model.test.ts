@@ -44,6 +44,7 @@ describe('status', () => {
         outbound: { packets: 1, bytes: 100 },
         inbound: { packets: 2, bytes: 200 },
         drops: { 'outbound-no-route': 3 },
+        groupProbes: { whole: 4 },
       },
       gossip: { probes: 7 },
       repairs: { route: 5 },
