@@ -17,7 +17,9 @@ import {
   type TunDevice,
   type TunOffloads,
 } from '../tun/tun-device.ts';
+import { tunDrops } from '../tun/tun-drops.ts';
 import { lockTun, type TunLock } from '../tun/tun-lock.ts';
+import { socketDrops } from '../underlay/socket-drops.ts';
 import {
   closeUnderlaySockets,
   openUnderlaySockets,
@@ -27,11 +29,12 @@ import {
   type UnderlaySockets,
 } from '../underlay/underlay-socket.ts';
 import type { Beating } from './heartbeat.ts';
+import type { LossCounts } from './kernel-losses.ts';
 import { Datapath, type DatapathOptions } from './packet-threads.ts';
 import type { PathMtuParts } from './path-mtus.ts';
 import type { WorkerOffloads } from './worker-messages.ts';
 
-export interface UserspaceParts extends PathMtuParts {
+export interface UserspaceParts extends PathMtuParts, LossCounts {
   /** One agent per TUN device. Throws TUN_TAKEN. */
   lockTun(name: string): TunLock;
   /** Creates the device or takes it over. Throws what is missing on this host. */
@@ -74,6 +77,8 @@ export function linuxParts(where: InNetns = {}): UserspaceParts {
     openSockets: openUnderlaySockets,
     closeSockets: ({ descriptors }) => closeUnderlaySockets(descriptors),
     switchSocketOffloads: switchUnderlayOffloads,
+    socketDrops,
+    tunDrops,
     startPath: (options) => Datapath.start(options),
     enableForwarding: (families, underlayInterface) => enableForwarding(families, underlayInterface, where),
     configureTun: (network) => configureTun(network, where),

@@ -53,6 +53,10 @@ export const SO_ATTACH_FILTER = 26;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_ATTACH_REUSEPORT_CBPF = 51;
+/** Linux 4.12. An array of int32, linux/sock_diag.h. */
+export const SO_MEMINFO = 55;
+export const SK_MEMINFO_DROPS = 8;
+export const SK_MEMINFO_VARS = 9;
 /** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
 export const MSG_TRUNC = 0x20;
 /** Reads from the socket's queue of errors. */

@@ -190,6 +190,7 @@ const HEADERS = [
   'time.h',
   'linux/errqueue.h',
   'linux/filter.h',
+  'linux/sock_diag.h',
   'linux/if_tun.h',
   'linux/netlink.h',
   'linux/rtnetlink.h',
