@@ -164,16 +164,17 @@ describe('outbound', () => {
     expect(peerB.receive()?.length).toBe(1009);
   });
 
+  const probe = (source: string, identifier = PROBE_IDENTIFIER, isRequest = true, bytes = 1400) => {
+    const packet = ipv4Packet(source, '10.42.2.1', { bytes, dontFragment: false });
+    packet[9] = 1;
+    writePathProbe(new DataView(packet.buffer), 20, 4, bytes - 20, identifier, 1n);
+    if (!isRequest) packet[20] = 0;
+    packet[6] = 0x40;
+    return packet;
+  };
+
   it('lets probes of the path through whole, and nothing that only looks like one', () => {
     path.vteps.lowerMtu(0, 1000);
-    const probe = (source: string, identifier = PROBE_IDENTIFIER, isRequest = true) => {
-      const packet = ipv4Packet(source, '10.42.2.1', { bytes: 1400, dontFragment: false });
-      packet[9] = 1;
-      writePathProbe(new DataView(packet.buffer), 20, 4, 1380, identifier, 1n);
-      if (!isRequest) packet[20] = 0;
-      packet[6] = 0x40;
-      return packet;
-    };
     path.fromPods(probe('10.42.1.1'));
     expect(peerB.receive()?.length).toBe(1408);
     // A pod's, another program's, an answer; and what is no echo at all.
@@ -182,6 +183,17 @@ describe('outbound', () => {
     path.fromPods(ipv4Packet('10.42.1.1', '10.42.2.1', { bytes: 1400 }));
     expect(peerB.receive()).toBeUndefined();
     expect(path.drops()).toEqual({ 'outbound-too-big': 4 });
+  });
+
+  it('sends probes of the path in no group, which links between virtual machines drop as a whole', () => {
+    const small = probe('10.42.1.1', PROBE_IDENTIFIER, true, 100);
+    path.fromPods(probe('10.42.1.1'), small, probe('10.42.1.1'), TO_B);
+    path.fromPods(ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400 }), small);
+    expect(path.counters.grouped(0)).toBe(0);
+    // What only looks like one may.
+    path.fromPods(probe('10.42.1.2'), probe('10.42.1.2', PROBE_IDENTIFIER, true, 100));
+    expect(path.counters.grouped(0)).toBe(2);
+    expect(peerB.receiveAll().length).toBe(8);
   });
 
   it('lets a packet without DF through whatever the path MTU, and IPv6 up to 1280 bytes', () => {
