@@ -32,6 +32,8 @@ export const DPLPMTUD = {
   firstRaiseTimerMs: 10_000,
   /** CONFIRMATION_TIMER: between confirmations while traffic flows. */
   confirmationTimerMs: 1000,
+  /** ICMP begins nothing for so long after it began something, or a search ended. */
+  standsMs: 1000,
   /** A confirmation that is not answered by then is repeated, with a small probe behind it. */
   repeatMs: 300,
   /** How much later than the small probe the one before it may come back, on a network that reorders. */
@@ -89,6 +91,8 @@ export class Dplpmtud {
   /** What ICMP said last of this path, if it is less than packets go by. */
   #hint: number | undefined;
   #confirmAtMs = 0;
+  /** What was found out last counts until then, whatever ICMP says: the confirmation that goes on asks again. */
+  #notBeforeMs = 0;
   /** Undefined while packets go by the most there can be. */
   #raiseAtMs: number | undefined;
   #raiseTimerMs: number = DPLPMTUD.firstRaiseTimerMs;
@@ -142,19 +146,28 @@ export class Dplpmtud {
     }
   }
 
-  /** ICMP says of the path that `bytes` fit, or says nothing (any more). Whether that is true a probe tells. */
+  /**
+   * ICMP says of the path that `bytes` fit, or says nothing (any more). Whether that is true a probe tells. Anybody can
+   * send ICMP, as often as they like: it begins a trial where there is none, once a second at most, and never anew one that is
+   * under way.
+   */
   hint(bytes: number | undefined, nowMs: number): readonly number[] {
-    const before = this.#hint;
     const isLess = bytes !== undefined && bytes < this.#mtu;
+    const isNew = isLess && bytes !== this.#hint;
     this.#hint = isLess ? bytes : undefined;
     if (this.#isMute) return this.#believe(bytes);
     if (!isLess) {
       // What the kernel had learned is forgotten, which is as good a moment as any to look for more.
-      if (bytes === undefined && this.#raiseAtMs !== undefined) this.#raiseAtMs = nowMs;
+      if (bytes === undefined && this.#raiseAtMs !== undefined) {
+        this.#raiseAtMs = Math.min(this.#raiseAtMs, Math.max(nowMs, this.#notBeforeMs));
+      }
       return NO_PROBES;
     }
-    if (this.#hint === before || this.#search) return NO_PROBES;
-    return send(this.#begin(this.#mtu, nowMs, true), nowMs, true);
+    const trial = this.#trial;
+    const isVerified = trial !== undefined && (trial.hasSmall || !trial.isConfirmation);
+    if (!isNew || isVerified || nowMs < this.#notBeforeMs) return NO_PROBES;
+    this.#notBeforeMs = nowMs + DPLPMTUD.standsMs;
+    return send(trial ?? this.#begin(this.#mtu, nowMs, true), nowMs, true);
   }
 
   /** The ends of the path take another size at most from now on. */
@@ -217,8 +230,10 @@ export class Dplpmtud {
     }
     const search = this.#search!;
     search.low = Math.max(search.low, trial.bytes);
-    // What ICMP said and a probe has shown is told to senders before it is known whether one byte more passes, too.
-    if (trial.bytes === this.#hint && search.lowerAtMs !== undefined) this.#lower(search);
+    // What ICMP said and a probe has shown is told to senders before it is known whether one byte more passes, too. Less
+    // than BASE_PLPMTU passes on most paths whatever was said, and senders would keep to it for ten minutes.
+    const isHint = trial.bytes === this.#hint && trial.bytes >= this.#base;
+    if (isHint && search.lowerAtMs !== undefined) this.#lower(search);
     this.#state = 'SEARCHING';
     this.#confirmAtMs = nowMs;
     this.#next(search, nowMs);
@@ -260,6 +275,7 @@ export class Dplpmtud {
     else if (!isMore) this.#raiseTimerMs = Math.min(2 * this.#raiseTimerMs, DPLPMTUD.raiseTimerMs);
     this.#mtu = found;
     this.#search = undefined;
+    this.#notBeforeMs = nowMs + DPLPMTUD.standsMs;
     this.#settle();
     this.#raiseAtMs = found < this.#maxBytes ? nowMs + this.#raiseTimerMs : undefined;
   }

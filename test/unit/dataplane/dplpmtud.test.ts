@@ -176,6 +176,41 @@ describe('a black hole', () => {
   });
 });
 
+describe('a stream of ICMP', () => {
+  /** One that says another size each time, every 10 ms. */
+  const stream = (path: SimulatedPath, durationMs: number) => {
+    for (let ms = 0, bytes = 0; ms < durationMs; ms += STEP_MS, bytes += 97)
+      path.hint(600 + (bytes % 700)).run(STEP_MS);
+  };
+
+  it('changes nothing where it lies, and brings few probes', () => {
+    const path = new SimulatedPath({ limit: 1464 }).run(1500);
+    const before = path.sent.length;
+    stream(path, 60_000);
+    expect(path.mtus).toEqual([1464]);
+    // One a second of its own, of two packets, beside the confirmation that goes on.
+    expect(path.sent.length - before).toBeLessThanOrEqual(3 * 61);
+  });
+
+  it('does not restart a trial, over a round trip that is longer than its pauses too', () => {
+    const path = new SimulatedPath({ limit: 1464, rttMs: 300 }).run(1500);
+    stream(path, 10_000);
+    expect(path.mtus).toEqual([1464]);
+    expect(path.machine.state).toBe('SEARCH_COMPLETE');
+  });
+
+  it.each([1, 300])('hides no black hole over a round trip of %i ms', (rttMs) => {
+    const path = new SimulatedPath({ limit: 1464, rttMs }).run(1500);
+    path.options.limit = 1314;
+    stream(path, 5000);
+    expect(path.machine.mtu).toBeLessThanOrEqual(1314);
+    stream(path, 10_000);
+    expect(path.machine.mtu).toBe(1314);
+    // Senders are never told what was only said.
+    expect(Math.min(...path.mtus)).toBeGreaterThanOrEqual(1280);
+  });
+});
+
 describe('a path that carries more again', () => {
   const lowered = () => {
     const path = new SimulatedPath({ limit: 1314 });
