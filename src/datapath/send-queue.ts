@@ -10,7 +10,7 @@
  */
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from '../sys/constants.ts';
 import { MSGHDR } from '../sys/structs.ts';
-import { ecnOf } from '../wire/ecn.ts';
+import { ecnOf, NOT_ECT } from '../wire/ecn.ts';
 import { SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP } from './drops.ts';
@@ -71,7 +71,7 @@ export class SendQueue {
   readonly #origin = new Int32Array(MAX_DATAGRAMS);
   /** 1: over the path MTU, and the inner packet allows outer fragments. */
   readonly #fragment = new Uint8Array(MAX_DATAGRAMS);
-  /** The inner packet's codepoint, which becomes the outer one (RFC 6040, section 4.1). */
+  /** The outer codepoint: the inner packet's, unless the peer would lose a mark (RFC 6040, section 4.1). */
   readonly #ecn = new Uint8Array(MAX_DATAGRAMS);
   #count = 0;
   #queuedBytes = 0;
@@ -137,7 +137,7 @@ export class SendQueue {
     this.#vtep[datagram] = vtep;
     this.#origin[datagram] = origin;
     this.#fragment[datagram] = fragment ? 1 : 0;
-    this.#ecn[datagram] = ecnOf(this.#view, origin);
+    this.#ecn[datagram] = this.#vteps.losesMarks(vtep) ? NOT_ECT : ecnOf(this.#view, origin);
     this.#queuedBytes += headBytes + tailBytes;
   }
 

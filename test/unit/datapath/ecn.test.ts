@@ -1,5 +1,6 @@
 /** ECN through the tunnel (RFC 6040), between real UDP sockets: the kernel writes and reads the outer header. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { VTEP_LOSES_MARKS } from '../../../src/datapath/forwarding.ts';
 import {
   CE,
   decapsulatedEcn,
@@ -25,7 +26,7 @@ let path: PacketPathHarness;
 let peer: PeerSocket;
 let sent: SentMessage[];
 
-function setUp(nodeAddress: string, peerAddress: string): void {
+function setUp(nodeAddress: string, peerAddress: string, flags = 0): void {
   sent = [];
   const refuse = (message: SentMessage) => {
     sent.push(message);
@@ -33,7 +34,7 @@ function setUp(nodeAddress: string, peerAddress: string): void {
   };
   path = new PacketPathHarness({ address: nodeAddress, underlay: { refuse } });
   peer = new PeerSocket(peerAddress, path.node);
-  path.load([{ address: peerAddress, port: peer.port }], {
+  path.load([{ address: peerAddress, port: peer.port, flags }], {
     '10.42.1.0/24': 'local',
     'fd42:0:0:1::/64': 'local',
     '10.42.2.0/24': 0,
@@ -72,6 +73,16 @@ describe.each(UNDERLAYS)('over an %s underlay', (_name, nodeAddress, peerAddress
           tos: ecn,
         });
       }
+    }
+  });
+
+  it('the outer one is Not-ECT towards a peer that would lose a mark', () => {
+    setUp(nodeAddress, peerAddress, VTEP_LOSES_MARKS);
+    peer.receiveTos();
+    for (const ecn of ALL) {
+      path.fromPods(packet(4, ecn));
+      const datagram = Buffer.from(vxlanGpe(packet(4, ecn)));
+      expect(peer.receiveWithTos()).toEqual({ datagram, tos: NOT_ECT });
     }
   });
 

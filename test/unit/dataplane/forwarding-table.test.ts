@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from '../../../src/datapath/forwarding.ts';
+import {
+  VTEP,
+  VTEP_LOSES_MARKS,
+  VTEP_PARTIAL_CHECKSUMS,
+  VTEP_WORDS,
+} from '../../../src/datapath/forwarding.ts';
 import type { ForwardingPeer } from '../../../src/dataplane/dataplane.ts';
 import { ForwardingTable } from '../../../src/dataplane/forwarding-table.ts';
 import { Fdb } from '../../../src/fdb/fdb.ts';
@@ -93,12 +98,14 @@ describe('the forwarding table', () => {
   it('says of each path what it carries, and how probes are known', () => {
     const table = new ForwardingTable();
     set(table, [
+      peer('silent', ['10.42.1.0/24'], { losesMarks: true }),
       peer('small', ['10.42.2.0/24']),
       peer('large', ['10.42.3.0/24'], { partialChecksums: true }),
     ]);
     expect(words(table, 'small')[VTEP.mtu]).toBe(1300);
     expect(words(table, 'large')[VTEP.mtu]).toBe(1464);
     expect(words(table, 'large')[VTEP.flags]).toBe(VTEP_PARTIAL_CHECKSUMS);
+    expect(words(table, 'silent')[VTEP.flags]).toBe(VTEP_LOSES_MARKS);
     expect(words(table, 'small')[VTEP.port]).toBe(4790);
     expect(table.state().probeIdentifier).toBe(4711);
   });
