@@ -14,6 +14,7 @@
  *     once told less keeps to that for ten minutes.
  *   - A probe counts as lost only if a small one that was sent right behind it came back. So a peer that is away for a
  *     while changes nothing, and a loss shows within a round trip, without PROBE_TIMER.
+ *   - It takes more losses than MAX_PROBES to doubt the size that packets go by, so that congestion does not.
  *   - Packets go on by the old size while a search runs, two seconds at most, so that senders hear the right size at
  *     once and not BASE_PLPMTU first. They were in the black hole before, too.
  *   - PMTU_RAISE_TIMER starts with 10 s and doubles: a detour that is over is seen soon.
@@ -23,8 +24,14 @@ export type ProbingState = 'DISABLED' | 'BASE' | 'SEARCHING' | 'SEARCH_COMPLETE'
 
 /** The RFC's constants, and ours. */
 export const DPLPMTUD = {
-  /** MAX_PROBES: so many losses of one size say that it does not pass. */
+  /** MAX_PROBES: so many losses of one size say in a search that it does not pass. */
   maxProbes: 3,
+  /**
+   * So many, and two more for each small one that was lost meanwhile, say it of the size that packets go by: a network
+   * that drops a tenth of what it carries makes for three in a row every 20 minutes, and is no black hole.
+   */
+  confirmationLosses: 7,
+  maxConfirmationLosses: 15,
   /** PROBE_TIMER: without an answer to a probe or the small one behind it. The RFC's least value. */
   probeTimerMs: 1000,
   /** PMTU_RAISE_TIMER: the longest, and the first time after a black hole. */
@@ -38,8 +45,9 @@ export const DPLPMTUD = {
   repeatMs: 300,
   /** How much later than the small probe the one before it may come back, on a network that reorders. */
   reorderingMs: 50,
-  /** How long packets go by a size that does not pass, while the one that does is searched. */
+  /** How long packets go by a size that does not pass, while the one that does is searched; and since the first loss. */
   searchBeforeLoweringMs: 2000,
+  lossBeforeLoweringMs: 3000,
   /** A path that does not answer is asked again after this. */
   silentMs: 5000,
   /** BASE_PLPMTU without IPv6: what RFC 8899 recommends (5.1.2). */
@@ -65,6 +73,8 @@ interface Trial {
   /** When the small one of the latest probe came back. */
   smallBackMs: number | undefined;
   losses: number;
+  /** Small ones that were lost. */
+  smallLosses: number;
   /** Probes in a row that brought nothing back, not even the small one. */
   silences: number;
 }
@@ -200,6 +210,7 @@ export class Dplpmtud {
       hasSmall: false,
       smallBackMs: undefined,
       losses: 0,
+      smallLosses: 0,
       silences: 0,
     };
     return this.#trial;
@@ -210,9 +221,10 @@ export class Dplpmtud {
     if (trial.smallBackMs !== undefined) {
       if (nowMs < trial.smallBackMs + reorderingMs) return NO_PROBES;
       trial.silences = 0;
-      if (++trial.losses >= maxProbes) return this.#failed(trial, nowMs);
+      if (++trial.losses >= lossesThatTell(trial)) return this.#failed(trial, nowMs);
     } else if (trial.hasSmall) {
       if (nowMs < trial.sentMs + probeTimerMs) return NO_PROBES;
+      trial.smallLosses++;
       if (++trial.silences >= maxProbes) return this.#silent(nowMs);
     } else if (nowMs < trial.sentMs + repeatMs) {
       return NO_PROBES;
@@ -244,7 +256,10 @@ export class Dplpmtud {
     if (trial.isConfirmation) {
       this.#state = 'BASE';
       this.#raiseAtMs = undefined;
-      const lowerAtMs = nowMs + DPLPMTUD.searchBeforeLoweringMs;
+      const lowerAtMs = Math.min(
+        nowMs + DPLPMTUD.searchBeforeLoweringMs,
+        trial.startedMs + DPLPMTUD.lossBeforeLoweringMs,
+      );
       this.#search = { low: 0, high: trial.bytes, first: this.#firstSizes(trial.bytes), lowerAtMs };
     } else this.#search!.high = Math.min(this.#search!.high, trial.bytes);
     const search = this.#search!;
@@ -290,11 +305,12 @@ export class Dplpmtud {
     return send(this.#begin(first.shift()!, nowMs, false), nowMs, true);
   }
 
-  /** Packets go by the best size so far. */
+  /** Packets go by the best size so far: BASE_PLPMTU, unless that is known to fail, or more to pass. */
   #lower(search: Search): void {
     search.lowerAtMs = undefined;
     this.#raiseTimerMs = DPLPMTUD.firstRaiseTimerMs;
-    this.#mtu = Math.min(this.#mtu, search.low === 0 ? this.#base : search.low);
+    const least = search.high > this.#base ? this.#base : this.#min;
+    this.#mtu = Math.min(this.#mtu, Math.max(search.low, least));
   }
 
   /** Not even small probes come back: nothing can be said of the path, and packets go on by the size of before. */
@@ -334,6 +350,11 @@ function send(trial: Trial, nowMs: number, withSmall: boolean): readonly number[
   trial.hasSmall = withSmall;
   trial.smallBackMs = undefined;
   return withSmall ? [trial.bytes, DPLPMTUD.smallBytes] : [trial.bytes];
+}
+
+function lossesThatTell({ isConfirmation, smallLosses }: Trial): number {
+  if (!isConfirmation) return DPLPMTUD.maxProbes;
+  return Math.min(DPLPMTUD.confirmationLosses + 2 * smallLosses, DPLPMTUD.maxConfirmationLosses);
 }
 
 /** Undefined once the size is known to the byte. */

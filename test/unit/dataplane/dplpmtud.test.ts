@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DPLPMTUD, Dplpmtud } from '../../../src/dataplane/dplpmtud.ts';
+import { seededRandom } from '../../../src/membership/random.ts';
 
 const STEP_MS = 10;
 
@@ -105,6 +106,13 @@ describe('a path that carries what its ends take', () => {
     expect(path.machine.state).toBe('SEARCH_COMPLETE');
   });
 
+  it.each([2, 5, 10, 100])('is not lowered because the network loses one of %i packets', (one) => {
+    const random = seededRandom(one);
+    const path = new SimulatedPath({ limit: 1464, loses: () => one * random() < 1 }).run(1_800_000);
+    expect(path.mtus).toEqual([1464]);
+    expect(path.sent.length).toBeGreaterThan(1800);
+  });
+
   it('is confirmed over round trips of a second', () => {
     const path = new SimulatedPath({ limit: 1464, rttMs: 1000 }).run(60_000);
     expect(path.mtus).toEqual([1464]);
@@ -160,7 +168,7 @@ describe('a black hole', () => {
     const path = new SimulatedPath({ limit: 1464 }).run(1500);
     path.options.limit = 1314;
     path.hint(1314);
-    expect(path.until(1314, 400)).toBeDefined();
+    expect(path.until(1314, 600)).toBeDefined();
     path.run(5000);
     expect(path.mtus).toEqual([1464, 1314]);
   });
