@@ -106,6 +106,9 @@ export class Agent {
       onHealthChange: () => {
         if (agent) agent.#model.changed('status');
       },
+      onPathChange: () => {
+        if (agent) agent.#model.changed('peers');
+      },
     });
     try {
       agent = new Agent(config, parts, events, dataPlane);
@@ -356,7 +359,7 @@ export class Agent {
     if (!groupProbes || !groups) return undefined;
     return new GroupProbing(this.#rpc, groupProbes, {
       ...{ clock, log, groups, rpc: this.#rpc, random: random ?? Math.random },
-      mtu: () => dataPlane.mtu,
+      mtu: (key) => dataPlane.pathMtu(key) ?? dataPlane.mtu,
       subnets: () => this.#followers.subnets,
       link: () =>
         `${formatAddress(dataPlane.underlay.address)} ${dataPlane.underlay.interfaceName} ${dataPlane.mtu}`,

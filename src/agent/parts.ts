@@ -60,4 +60,6 @@ export interface DataPlaneOptions {
   readonly onDeviceLost: () => void;
   /** Its report says otherwise than before whether packets flow. */
   readonly onHealthChange: () => void;
+  /** The path to a peer carries another size than before. */
+  readonly onPathChange: () => void;
 }

@@ -70,6 +70,13 @@ export class WorkerCounters {
     return traffic(this.#totals, 0);
   }
 
+  /** To a VTEP, or to all. */
+  outboundPackets(vtep?: number): number {
+    return vtep === undefined
+      ? this.#totals[COUNTER.outboundPackets]!
+      : this.#vteps[4 * vtep + COUNTER.outboundPackets]!;
+  }
+
   vtep(index: number): TrafficTotals {
     return traffic(this.#vteps, 4 * index);
   }

@@ -16,8 +16,8 @@ export const VTEP_LOSES_MARKS = 4;
 
 export interface ForwardingState {
   /**
-   * VTEP_WORDS per index; port 0 marks an index that is not in use. `mtu` is the inner bytes that the path starts
-   * with: the smaller MTU of its two ends. IPv4 addresses are IPv4-mapped (RFC 4291, section 2.5.5.2), so that one
+   * VTEP_WORDS per index; port 0 marks an index that is not in use. `mtu` is the inner bytes that the path carries, as
+   * far as control knows (src/dataplane/path-mtus.ts). IPv4 addresses are IPv4-mapped (RFC 4291, section 2.5.5.2), so that one
    * table serves both families.
    */
   readonly vteps: Int32Array;
@@ -25,6 +25,8 @@ export interface ForwardingState {
   /** This node's own overlay addresses. ICMP errors are sent in a family that has one (ICMPv6's come from it). */
   readonly ownIpv4: number | undefined;
   readonly ownIpv6: Int32Array | undefined;
+  /** Of the echoes by which this agent measures paths. */
+  readonly probeIdentifier: number;
   /**
    * UDP source port of this node's own datagrams that find out whether groups arrive: they leave in groups towards any
    * VTEP. Undefined: there are none.

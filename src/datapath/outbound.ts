@@ -194,7 +194,7 @@ export class Outbound {
 
   /** Steps 4 and 5 for a packet that is one datagram. */
   #plain(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
-    const tooBig = this.#pathMtu.isOver(vtep, bytes);
+    const tooBig = this.#pathMtu.isOver(vtep, packet, bytes);
     if (tooBig && !this.#pathMtu.mayFragment(packet, bytes)) return this.#answerTooBig(packet, vtep);
     const virtio = packet - VIRTIO_NET_HEADER_BYTES;
     let partialStart = 0;
@@ -220,7 +220,7 @@ export class Outbound {
     const from = this.#super;
     if (!this.#parseSuperpacket(packet, bytes, isIpv4, gsoType)) return DROP.outboundMalformed;
     const largest = from.headerBytes + from.segmentBytes;
-    const tooBig = this.#pathMtu.isOver(vtep, largest);
+    const tooBig = this.#pathMtu.isOver(vtep, packet, largest);
     if (tooBig && !this.#pathMtu.mayFragment(packet, largest)) return this.#answerTooBig(packet, vtep);
     this.#segmenter.segment(from, vtep, this.#mayBePartial(vtep, from.transportOffset), tooBig);
     return PASSED;

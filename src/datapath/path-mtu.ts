@@ -1,6 +1,9 @@
 /**
  * What becomes of an inner packet that is longer than the path to its VTEP carries: outer fragments if it may be
- * fragmented, else an ICMP error that says what fits. And how that is found out.
+ * fragmented, else an ICMP error that says what fits.
+ *
+ * How much a path carries the control thread finds out, by probes. The kernel refuses only what is over the link's own
+ * MTU (IP_PMTUDISC_PROBE), whatever it was told by ICMP: so a refusal is no lie, and counts at once.
  */
 import { IPV4_DONT_FRAGMENT, IPV4_FRAGMENT, IPV4_TOTAL_LENGTH, ipVersion } from '../wire/ipv4.ts';
 import { IPV6_HEADER_BYTES, IPV6_MIN_MTU, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
@@ -14,8 +17,6 @@ export interface PathMtuParts {
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly replies: IcmpReplies;
-  /** A clock that never jumps. */
-  readonly nowMs: () => number;
   /** Outer IP and UDP headers and what the encapsulation adds, in bytes. */
   readonly overheadBytes: number;
 }
@@ -31,15 +32,18 @@ export class PathMtu {
     this.#vteps = parts.vteps;
   }
 
-  /** Whether an inner packet is over the path MTU; one that was lowered is forgotten once its time is over. */
-  isOver(vtep: number, innerBytes: number): boolean {
-    return innerBytes > this.#vteps.mtu(vtep) && !this.#vteps.expireMtu(vtep, this.#parts.nowMs());
+  /** Whether the inner packet at `origin` is over the path MTU; a probe of the path never is. */
+  isOver(vtep: number, origin: number, innerBytes: number): boolean {
+    return innerBytes > this.#vteps.mtu(vtep) && !this.#vteps.ownProbes.has(this.#view, origin, innerBytes);
   }
 
   /** Whether the inner packet at `origin` may leave in outer fragments (RFC 8200, section 5: up to 1280). */
   mayFragment(origin: number, innerBytes: number): boolean {
-    if (ipVersion(this.#view, origin) !== 4) return innerBytes <= IPV6_MIN_MTU;
-    return (this.#view.getUint16(origin + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) === 0;
+    const isV4 = ipVersion(this.#view, origin) === 4;
+    const mayIt = isV4
+      ? (this.#view.getUint16(origin + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) === 0
+      : innerBytes <= IPV6_MIN_MTU;
+    return mayIt && !this.#vteps.ownProbes.has(this.#view, origin, innerBytes);
   }
 
   /** Answers the inner packet at `origin` with the MTU of the path. */
@@ -52,13 +56,13 @@ export class PathMtu {
   }
 
   /**
-   * The kernel refused an inner packet of `refusedBytes` bytes: ask it how much the path carries. It may know
-   * nothing, or a figure that would have let the packet through: then only the refusal itself counts.
+   * The kernel refused an inner packet of `refusedBytes` bytes: ask it how much the link carries. It may know nothing,
+   * or a figure that would have let the packet through: then only the refusal itself counts.
    */
   learn(vtep: number, refusedBytes: number): void {
-    const { socket, overheadBytes, nowMs } = this.#parts;
-    const pathMtu = socket.pathMtu(this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
-    const told = pathMtu > overheadBytes ? pathMtu - overheadBytes : refusedBytes;
-    this.#vteps.lowerMtu(vtep, Math.min(told, refusedBytes - 1), nowMs());
+    const { socket, overheadBytes } = this.#parts;
+    const linkMtu = socket.linkMtu(this.#vteps.sockaddr(vtep), this.#vteps.sockaddrBytes);
+    const told = linkMtu > overheadBytes ? linkMtu - overheadBytes : refusedBytes;
+    this.#vteps.lowerMtu(vtep, Math.min(told, refusedBytes - 1));
   }
 }

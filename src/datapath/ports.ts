@@ -26,6 +26,6 @@ export interface UnderlaySocket {
    * kernel would not have it.
    */
   allowFragmentation(allowed: boolean): boolean;
-  /** The path MTU that the kernel knows towards a socket address, in bytes; 0 if it knows none. */
-  pathMtu(sockaddr: number, sockaddrBytes: number): number;
+  /** Bytes of the longest packet that the link towards a socket address takes; 0 if that cannot be told. */
+  linkMtu(sockaddr: number, sockaddrBytes: number): number;
 }

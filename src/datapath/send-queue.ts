@@ -207,7 +207,7 @@ export class SendQueue {
     const vtep = this.#vtep[start]!;
     const ecn = this.#ecn[start]!;
     const isSingle = this.#vteps.isSentSingly(vtep);
-    if (isSingle && !this.#isExempt(start)) return 1;
+    if ((isSingle && !this.#isExempt(start)) || this.#isOwnProbe(start)) return 1;
     const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
     let total = segmentBytes;
     let end = start + 1;
@@ -216,6 +216,7 @@ export class SendQueue {
       total += bytes;
       if (bytes > segmentBytes || total > MAX_SEND_BYTES) break;
       if (isSingle && !this.#isExempt(end)) break;
+      if (this.#origin[end] !== this.#origin[end - 1] && this.#isOwnProbe(end)) break;
       end++;
       if (bytes < segmentBytes) break;
     }
@@ -225,6 +226,14 @@ export class SendQueue {
   /** Whether it leaves in groups also where single datagrams are sent. */
   #isExempt(datagram: number): boolean {
     return this.#vteps.groupExemption.has(this.#view, this.#origin[datagram]!);
+  }
+
+  /**
+   * Probes of the path leave alone: a link between virtual machines or containers drops a group as a whole if one of its
+   * datagrams is too long.
+   */
+  #isOwnProbe(datagram: number): boolean {
+    return this.#vteps.ownProbes.has(this.#view, this.#origin[datagram]!, this.#innerBytes[datagram]!);
   }
 
   #writeMessage(message: number, datagram: number, size: number): void {

@@ -16,25 +16,20 @@ import {
 } from './forwarding.ts';
 import { GroupExemption } from './group-exemption.ts';
 import { hashAddress } from './hash-address.ts';
+import { OwnProbes } from './own-probes.ts';
 
 /** No known VTEP has that address. */
 export const UNKNOWN_ADDRESS = -1;
 
-/**
- * The kernel forgets a path MTU it learned after ten minutes (net.ipv4.route.mtu_expires), and so do we: then
- * a full-size packet finds out anew.
- */
-const PATH_MTU_LIFETIME_MS = 600_000;
-
 export class VtepTable {
   readonly sockaddrBytes: number;
+  readonly ownProbes = new OwnProbes();
   readonly groupExemption = new GroupExemption();
   readonly #family: 4 | 6;
   #vteps: Int32Array = new Int32Array(0);
   #sockaddrs = new Arena(SOCKADDR_STRIDE);
-  /** Inner bytes that fit the path to each VTEP, and until when (ms) a smaller one than usual holds. */
+  /** Inner bytes that fit the path to each VTEP. */
   #mtu = new Int32Array(0);
-  #mtuExpiresMs = new Float64Array(0);
   /** Number of each VTEP's address: VTEPs on one address (ports differ) share it. */
   #addressOf = new Int32Array(0);
   /** Open addressing, at most half full: the number of an address plus one, or 0 for an empty slot. */
@@ -50,15 +45,12 @@ export class VtepTable {
 
   /** Between bursts only: socket addresses move. */
   load(state: ForwardingState): void {
+    this.ownProbes.load(state);
     const count = state.vteps.length / VTEP_WORDS;
-    const oldVteps = this.#vteps;
-    const oldMtu = this.#mtu;
-    const oldExpiresMs = this.#mtuExpiresMs;
     this.#vteps = state.vteps;
     this.groupExemption.load(state);
     this.#sockaddrs = new Arena(Math.max(1, count) * SOCKADDR_STRIDE);
     this.#mtu = new Int32Array(count);
-    this.#mtuExpiresMs = new Float64Array(count);
     this.#addressOf = new Int32Array(count).fill(UNKNOWN_ADDRESS);
     let slotCount = 2;
     while (slotCount < 2 * count) slotCount *= 2;
@@ -74,10 +66,6 @@ export class VtepTable {
       writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
       addressCount = this.#number(index, address, addressCount);
       this.#mtu[index] = vtep[VTEP.mtu]!;
-      if (sameVtep(oldVteps, state.vteps, index)) {
-        this.#mtu[index] = oldMtu[index]!;
-        this.#mtuExpiresMs[index] = oldExpiresMs[index]!;
-      }
     }
   }
 
@@ -102,18 +90,9 @@ export class VtepTable {
     return this.#mtu[index]!;
   }
 
-  /** A path turned out to carry less than it started with. */
-  lowerMtu(index: number, mtu: number, nowMs: number): void {
-    this.#mtu[index] = Math.min(mtu, this.#firstMtu(index));
-    this.#mtuExpiresMs[index] = nowMs + PATH_MTU_LIFETIME_MS;
-  }
-
-  /** Lets a lowered MTU go once its time is over; true if it did, so that the packet is tried again. */
-  expireMtu(index: number, nowMs: number): boolean {
-    const first = this.#firstMtu(index);
-    if (this.#mtu[index] === first || nowMs < this.#mtuExpiresMs[index]!) return false;
-    this.#mtu[index] = first;
-    return true;
+  /** The link towards a VTEP carries less than control knew; what control says next counts again. */
+  lowerMtu(index: number, mtu: number): void {
+    this.#mtu[index] = Math.min(mtu, this.#mtu[index]!);
   }
 
   /** The number of a VTEP's address, to compare with `findAddress`. */
@@ -145,10 +124,6 @@ export class VtepTable {
     return this.findAddress(0, 0, MAPPED_WORD, address);
   }
 
-  #firstMtu(index: number): number {
-    return this.#vteps[index * VTEP_WORDS + VTEP.mtu]!;
-  }
-
   /** Numbers a VTEP's address, which may have a number already; returns how many addresses there are now. */
   #number(index: number, words: Int32Array, addressCount: number): number {
     const known = this.findAddress(words[0]!, words[1]!, words[2]!, words[3]!);
@@ -164,12 +139,4 @@ export class VtepTable {
     this.#addressOf[index] = addressCount;
     return addressCount + 1;
   }
-}
-
-/** The same path; what the peer is sent over it may be another. */
-function sameVtep(before: Int32Array, after: Int32Array, index: number): boolean {
-  for (let i = index * VTEP_WORDS + VTEP.port; i < (index + 1) * VTEP_WORDS; i++) {
-    if (before[i] !== after[i]) return false;
-  }
-  return true;
 }

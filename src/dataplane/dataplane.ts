@@ -44,6 +44,8 @@ export interface DataPlane {
   readonly groups?: GroupSending;
   /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
   traffic(key: string): TrafficTotals;
+  /** Bytes of an inner packet that the path to one peer carries, as far as is known; undefined if the peer is not. */
+  pathMtu(key: string): number | undefined;
 }
 
 /** Datagrams that leave in groups: one send for many. */

@@ -26,15 +26,23 @@ export interface Forwarding {
   readonly ownSubnets: readonly Prefix[];
   /** This node's own overlay addresses. */
   readonly ownAddresses: readonly IpAddress[];
-  /** Inner bytes that fit one outer datagram on this node's own link. */
-  readonly linkMtu: number;
+  /** Inner bytes that the path to a peer carries, by its key. */
+  readonly pathMtu: (key: string) => number;
+  /** Of the echoes by which paths are measured. */
+  readonly probeIdentifier: number;
   /** Of ForwardingState. */
   readonly groupProbePort?: number | undefined;
 }
 
 export class ForwardingTable {
   readonly #maxPeers: number;
-  #forwarding: Forwarding = { peers: [], ownSubnets: [], ownAddresses: [], linkMtu: 0 };
+  #forwarding: Forwarding = {
+    peers: [],
+    ownSubnets: [],
+    ownAddresses: [],
+    pathMtu: () => 0,
+    probeIdentifier: 0,
+  };
   readonly #indexes = new Map<string, number>();
   /** Indexes below `#next` that can be given out again; bounded by `maxPeers`, as is the next one. */
   readonly #free: number[] = [];
@@ -92,9 +100,11 @@ export class ForwardingTable {
 
   /** The table as the packet path takes it. */
   state(): ForwardingState {
-    const { peers, ownSubnets, ownAddresses, linkMtu, groupProbePort } = this.#forwarding;
+    const { peers, ownSubnets, ownAddresses, pathMtu, probeIdentifier, groupProbePort } = this.#forwarding;
     const vteps = new Int32Array(this.#next * VTEP_WORDS);
-    for (const peer of peers) vteps.set(vtepWords(peer, linkMtu), this.#indexes.get(peer.key)! * VTEP_WORDS);
+    for (const peer of peers) {
+      vteps.set(vtepWords(peer, pathMtu(peer.key)), this.#indexes.get(peer.key)! * VTEP_WORDS);
+    }
     const peerEntries = peers.flatMap((peer) =>
       peer.subnets.map((prefix) => entry(prefix, this.#indexes.get(peer.key)!)),
     );
@@ -107,6 +117,7 @@ export class ForwardingTable {
       fdb: buildFdbSnapshot([...peerEntries, ...ownEntries]),
       ownIpv4: ownIpv4 && addressWords(ownIpv4)[0],
       ownIpv6: ownIpv6 && addressWords(ownIpv6),
+      probeIdentifier,
       groupProbePort,
     };
   }
@@ -114,8 +125,8 @@ export class ForwardingTable {
 
 /** In the order of `VTEP`. */
 function vtepWords(
-  { endpoint, partialChecksums, sentSingly, losesMarks, mtu }: ForwardingPeer,
-  linkMtu: number,
+  { endpoint, partialChecksums, sentSingly, losesMarks }: ForwardingPeer,
+  mtu: number,
 ): number[] {
   const words = [...addressWords(endpoint.address)];
   const mapped = words.length === 1 ? [0, 0, MAPPED_WORD, words[0]!] : words;
@@ -123,7 +134,7 @@ function vtepWords(
     (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) |
     (sentSingly ? VTEP_SENT_SINGLY : 0) |
     (losesMarks ? VTEP_LOSES_MARKS : 0);
-  return [flags, endpoint.port, Math.min(mtu ?? linkMtu, linkMtu), ...mapped];
+  return [flags, endpoint.port, mtu, ...mapped];
 }
 
 function entry(prefix: Prefix, value: number) {

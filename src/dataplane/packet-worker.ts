@@ -63,7 +63,6 @@ class PacketPath {
       socket: sender,
       replies: this.#replies,
       turn: new Turn({ blockForRoom: this.#blockForSendRoom, nowMs }),
-      nowMs,
       segmentation: offloads.udpSegment,
       onSegmentationOff: () => post({ kind: 'offload-off', offload: 'udpSegment' }),
     });

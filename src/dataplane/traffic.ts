@@ -23,6 +23,13 @@ export class Traffic {
     return addTraffic(index === undefined ? [] : this.workers.map((worker) => worker.vtep(index)));
   }
 
+  /** To the VTEP of this index, or to all. */
+  outboundPackets(index?: number): number {
+    let packets = 0;
+    for (const worker of this.workers) packets += worker.outboundPackets(index);
+    return packets;
+  }
+
   /** Datagrams that went in groups to the VTEP of this index; 0 for none. */
   grouped(index: number | undefined): number {
     if (index === undefined) return 0;

@@ -6,8 +6,10 @@
 import type { ForwardingState } from '../datapath/forwarding.ts';
 import type { InNetns } from '../host/command.ts';
 import { enableForwarding } from '../host/forwarding.ts';
+import { LinuxRouteMtus } from '../host/route-mtu.ts';
 import { configureTun, inspectTun, type TunFault, type TunNetwork } from '../host/tun-network.ts';
 import type { Family } from '../ip/address.ts';
+import { EchoSockets } from '../tun/echo-sockets.ts';
 import {
   closeTunDevice,
   openTunDevice,
@@ -29,9 +31,10 @@ import {
 import type { Beating } from './heartbeat.ts';
 import type { LossCounts } from './kernel-losses.ts';
 import { Datapath, type DatapathOptions } from './packet-threads.ts';
+import type { PathMtuParts } from './path-mtus.ts';
 import type { WorkerOffloads } from './worker-messages.ts';
 
-export interface UserspaceParts extends LossCounts {
+export interface UserspaceParts extends PathMtuParts, LossCounts {
   /** One agent per TUN device. Throws TUN_TAKEN. */
   lockTun(name: string): TunLock;
   /** Creates the device or takes it over. Throws what is missing on this host. */
@@ -80,5 +83,7 @@ export function linuxParts(where: InNetns = {}): UserspaceParts {
     enableForwarding: (families, underlayInterface) => enableForwarding(families, underlayInterface, where),
     configureTun: (network) => configureTun(network, where),
     inspectTun: (network) => inspectTun(network, where),
+    openEchoes: (own, identifier) => new EchoSockets(own, identifier),
+    openRouteMtus: (own) => new LinuxRouteMtus(own),
   };
 }

@@ -29,6 +29,7 @@ import { prefixesBeside, samePrefixes } from './extra-prefixes.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
 import { PacketIo } from './packet-io.ts';
+import { PathMtus } from './path-mtus.ts';
 import { RunningPath } from './running-path.ts';
 import { Traffic } from './traffic.ts';
 import { type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
@@ -46,6 +47,8 @@ export interface UserspaceOptions {
   readonly onDeviceLost: () => void;
   /** The report says otherwise than before whether packets flow. */
   readonly onHealthChange: () => void;
+  /** The path to a peer carries another size than before. */
+  readonly onPathChange: () => void;
 }
 
 export class UserspaceDataPlane implements DataPlane {
@@ -56,6 +59,7 @@ export class UserspaceDataPlane implements DataPlane {
   readonly #lock: TunLock;
   readonly #io: PacketIo;
   readonly #path: RunningPath;
+  readonly #pathMtus: PathMtus;
   #underlay: Underlay;
   #mtu: number;
   #subnets: readonly Prefix[] = [];
@@ -84,6 +88,12 @@ export class UserspaceDataPlane implements DataPlane {
       this.#lock.release();
       throw error;
     }
+    this.#pathMtus = new PathMtus({
+      ...{ parts, clock, log: options.log },
+      outboundPackets: (key) =>
+        this.#traffic.outboundPackets(key === undefined ? undefined : this.#table.index(key)),
+      onChange: () => this.#takePathMtus(),
+    });
     this.#path = new RunningPath({
       clock,
       start: () => this.#startPath(),
@@ -213,6 +223,7 @@ export class UserspaceDataPlane implements DataPlane {
   }
 
   async close(): Promise<void> {
+    this.#pathMtus.close();
     await this.#turn;
     try {
       await this.#path.stop();
@@ -249,6 +260,10 @@ export class UserspaceDataPlane implements DataPlane {
 
   traffic(key: string): TrafficTotals {
     return this.#traffic.vtep(this.#table.index(key));
+  }
+
+  pathMtu(key: string): number | undefined {
+    return this.#pathMtus.mtu(key);
   }
 
   readonly groups: GroupSending = {
@@ -303,14 +318,34 @@ export class UserspaceDataPlane implements DataPlane {
   }
 
   #setTable(): readonly ForwardingPeer[] {
+    const overheadBytes = this.#overheadBytes;
+    const mtu = Math.min(this.#underlay.mtu - overheadBytes, this.#mtu);
+    const ownAddresses = this.#subnets.map(nodeAddress);
     const { refused } = this.#table.set({
       peers: this.#peers,
       ownSubnets: this.#subnets,
-      ownAddresses: this.#subnets.map(nodeAddress),
-      linkMtu: this.#underlay.mtu - this.#overheadBytes,
+      ownAddresses,
+      pathMtu: (key) => this.#pathMtus.mtu(key) ?? mtu,
+      probeIdentifier: this.#pathMtus.identifier,
       groupProbePort: this.#groupProbePort,
     });
+    const { peers } = this.#table.forwarding;
+    this.#pathMtus.update({
+      peers,
+      ownAddresses,
+      ownUnderlay: this.#underlay.address,
+      overheadBytes,
+      mtu,
+    });
     return refused;
+  }
+
+  /** A path carries another size than the packet path works by. */
+  #takePathMtus(): void {
+    this.#options.onPathChange();
+    this.#inTurn(async () => {
+      if (this.#path.isRunning) await this.#path.update(() => this.#table.state());
+    }).catch((error) => this.#options.log.warn({ err: error }, 'the packet path does not take a path MTU'));
   }
 
   /** Lets the packet path, started if there is none, work by the present peers and subnets. */

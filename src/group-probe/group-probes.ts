@@ -32,8 +32,8 @@ export interface GroupProbeOptions {
   readonly random: () => number;
   readonly rpc: Rpc;
   readonly groups: GroupSending;
-  /** Of the overlay. */
-  readonly mtu: () => number;
+  /** Inner bytes that the path to a peer carries. */
+  readonly mtu: (key: string) => number;
   /** This node's subnets that are in use. */
   readonly subnets: () => readonly Prefix[];
   /** Says which link this node sends by: another text, another link. */
@@ -200,7 +200,7 @@ export class GroupProbes {
         {
           memberId: peer.id,
           ...way,
-          mtu: Math.min(mtu(), peer.mtu ?? mtu()),
+          mtu: mtu(key),
           wanted,
           needsProof: path.isSentSingly,
         },

@@ -81,6 +81,12 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       ofPeers('bytes'),
     ),
     metric(
+      'warren_peer_mtu_bytes',
+      'gauge',
+      'Bytes of an inner packet that the path to a peer carries.',
+      peers.flatMap(({ name, id, mtu }): Sample[] => (mtu === undefined ? [] : [[{ peer: name, id }, mtu]])),
+    ),
+    metric(
       'warren_peer_status',
       'gauge',
       '1 for the status that a peer has.',

@@ -44,11 +44,15 @@ export const RT_TABLE_MAIN = 254;
 export const RTNH_F_ONLINK = 4;
 /** A route that the kernel keeps beside the table, such as a learned path MTU. */
 export const RTM_F_CLONED = 0x200;
+/** Linux 4.13: of a question, to be answered with the table's entry and not with what was learned beside it. */
+export const RTM_F_FIB_MATCH = 0x2000;
 export const RTA_DST = 1;
 export const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
 export const RTA_PREFSRC = 7;
+export const RTA_METRICS = 8;
 export const RTA_TABLE = 15;
+export const RTAX_MTU = 2;
 /** A link without its counters, which are half of its message. */
 export const RTEXT_FILTER_SKIP_STATS = 8;
 

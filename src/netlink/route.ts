@@ -60,6 +60,23 @@ export function getRoutes(family: Family, protocol: number, index?: number): Req
   return { type: nl.RTM_GETROUTE, flags: 0, body: concat([header, ...interfaces]) };
 }
 
+/** The entry of the tables that leads to `to`. */
+export function getRouteTo(to: IpAddress): Request {
+  const bytes = addressBytes(to);
+  const header = new Uint8Array(RTMSG_BYTES);
+  header[0] = FAMILIES[to.family];
+  header[1] = 8 * bytes.length;
+  viewOf(header).setUint32(8, nl.RTM_F_FIB_MATCH, true);
+  return { type: nl.RTM_GETROUTE, flags: 0, body: concat([header, attribute(nl.RTA_DST, bytes)]) };
+}
+
+/** The MTU that a route was given when it was made; undefined if none. Throws NETLINK_MALFORMED. */
+export function decodeRouteMtu({ type, body }: Message): number | undefined {
+  if (type !== nl.RTM_NEWROUTE || body.length < RTMSG_BYTES) throw malformed('no route');
+  const metrics = attributes(body.subarray(RTMSG_BYTES)).get(nl.RTA_METRICS);
+  return metrics && readU32(attributes(metrics).get(nl.RTAX_MTU));
+}
+
 /** Undefined if it is of another table or kind than `replaceRoute` makes. Throws NETLINK_MALFORMED. */
 export function decodeRoute({ type, body }: Message): Route | undefined {
   if (type !== nl.RTM_NEWROUTE || body.length < RTMSG_BYTES) throw malformed('no route');

@@ -24,16 +24,15 @@ export function peerReports({
     endpoint: formatEndpoint(peer.endpoint),
     subnets: peer.subnets.map(formatPrefix),
     partialChecksums: peer.partialChecksums,
-    ...optional(peer),
+    ...optional(peer, dataPlane.pathMtu(peer.key) ?? peer.mtu),
     ...directionReports(dataPlane.traffic(peer.key)),
   }));
 }
 
-function optional({
-  mtu,
-  sentSingly,
-  unreachable,
-}: KnownPeer): Pick<PeerReport, 'mtu' | 'sentSingly' | 'unreachable'> {
+function optional(
+  { sentSingly, unreachable }: KnownPeer,
+  mtu: number | undefined,
+): Pick<PeerReport, 'mtu' | 'sentSingly' | 'unreachable'> {
   return {
     ...(mtu !== undefined && { mtu }),
     ...(sentSingly && { sentSingly }),

@@ -44,6 +44,8 @@ export interface DataPlaneReader {
   report(): DataPlaneReport;
   /** Zeros for a peer that it does not know. */
   traffic(key: string): TrafficTotals;
+  /** Inner bytes that the path to a peer carries; undefined for a peer that it does not know. */
+  pathMtu(key: string): number | undefined;
 }
 
 /** What this node has in the overlay just now: nothing before the data plane is active. */

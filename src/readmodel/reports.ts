@@ -83,7 +83,7 @@ export interface PeerReport {
   readonly subnets: readonly string[];
   /** Whether inner checksums are left partial towards it: both nodes want that. Else they are computed. */
   readonly partialChecksums: boolean;
-  /** Bytes of an inner packet that its end takes; absent: it does not say. */
+  /** Bytes of an inner packet that the path to it carries, as far as is known; absent: nothing is. */
   readonly mtu?: number;
   /** Present if groups of datagrams do not arrive there whole, so that it is sent single ones. */
   readonly sentSingly?: true;

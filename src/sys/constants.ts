@@ -49,6 +49,7 @@ export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_DOMAIN = 39;
 export const SO_RCVTIMEO = 20;
+export const SO_ATTACH_FILTER = 26;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_ATTACH_REUSEPORT_CBPF = 51;
@@ -58,21 +59,29 @@ export const SK_MEMINFO_DROPS = 8;
 export const SK_MEMINFO_VARS = 9;
 /** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
 export const MSG_TRUNC = 0x20;
+/** Reads from the socket's queue of errors. */
+export const MSG_ERRQUEUE = 0x2000;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
+/** The datagram goes on with the next send, and is not sent before. */
+export const MSG_MORE = 0x8000;
 
 // linux/bpf_common.h, linux/filter.h
 export const BPF_LD = 0x00;
 export const BPF_LDX = 0x01;
 export const BPF_ALU = 0x04;
+export const BPF_JMP = 0x05;
 export const BPF_RET = 0x06;
+export const BPF_W = 0x00;
 export const BPF_H = 0x08;
 export const BPF_B = 0x10;
+export const BPF_IMM = 0x00;
 export const BPF_ABS = 0x20;
 export const BPF_IND = 0x40;
 /** Four times the lower half of a byte: the length of an IPv4 header. */
 export const BPF_MSH = 0xa0;
 export const BPF_MOD = 0x90;
+export const BPF_JEQ = 0x10;
 export const BPF_K = 0x00;
 export const BPF_A = 0x10;
 /** Offsets from here on count from the network header. */
@@ -80,20 +89,27 @@ export const SKF_NET_OFF = -0x100000;
 
 // linux/in.h, linux/in6.h
 export const IPPROTO_IP = 0;
+export const IPPROTO_ICMP = 1;
+export const IPPROTO_ICMPV6 = 58;
 export const IPPROTO_IPV6 = 41;
 /** Type of service, ECN included; 4.13 takes it as a control message. */
 export const IP_TOS = 1;
 export const IP_MTU_DISCOVER = 10;
+/** What goes wrong with what was sent is queued, with the reason (MSG_ERRQUEUE). */
+export const IP_RECVERR = 11;
 /** Whether IP_TOS comes with each datagram. */
 export const IP_RECVTOS = 13;
 export const IP_MTU = 14;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_MTU = 24;
+export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 /** Never fragment on our own; a datagram over the path MTU is refused with EMSGSIZE. */
 export const IP_PMTUDISC_DO = 2;
+/** Never fragment; a datagram over the link's MTU is refused with EMSGSIZE, whatever the path's is thought to be. */
+export const IP_PMTUDISC_PROBE = 3;
 /** Fragment as needed. */
 export const IP_PMTUDISC_DONT = 0;
 

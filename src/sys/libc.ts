@@ -61,6 +61,16 @@ export const recvmmsg: Call5 = library.func(
 );
 export const poll: Call3 = library.func('int poll(uintptr_t fds, unsigned long count, int timeoutMs)');
 export const eventfd: Call2 = library.func('int eventfd(uint initial, int flags)');
+export const sendto: (
+  fd: number,
+  buffer: number,
+  length: number,
+  flags: number,
+  address: number,
+  addressLength: number,
+) => number = library.func(
+  'long sendto(int fd, uintptr_t buffer, size_t length, int flags, uintptr_t address, uint32_t addressLength)',
+);
 export const send: Call4 = library.func('long send(int fd, uintptr_t buffer, size_t length, int flags)');
 export const recv: Call4 = library.func('long recv(int fd, uintptr_t buffer, size_t length, int flags)');
 export const flock: Call2 = library.func('int flock(int fd, int operation)');

@@ -44,7 +44,7 @@ export const POLLFD = { bytes: 8, fd: 0, events: 4, revents: 6 } as const;
 export const IFREQ = { bytes: 40, name: 0, flags: 16, nameBytes: 16 } as const;
 
 /** linux/filter.h, struct sock_filter: one instruction of classic BPF */
-export const SOCK_FILTER = { bytes: 8, code: 0, operand: 4 } as const;
+export const SOCK_FILTER = { bytes: 8, code: 0, ifTrue: 2, ifFalse: 3, operand: 4 } as const;
 
 /** linux/filter.h, struct sock_fprog: how many instructions, and where they are */
 export const SOCK_FPROG = { bytes: 16, length: 0, filter: 8 } as const;
@@ -54,3 +54,6 @@ export const SOCKADDR_NL = { bytes: 12, family: 0, port: 4, groups: 8 } as const
 
 /** linux/time_types.h and bits/types/struct_timeval.h, struct timeval */
 export const TIMEVAL = { bytes: 16, seconds: 0, microseconds: 8 } as const;
+
+/** linux/errqueue.h, struct sock_extended_err: why something sent did not go out; `info` is an MTU for EMSGSIZE */
+export const SOCK_EXTENDED_ERR = { bytes: 16, errno: 0, info: 8 } as const;

@@ -6,7 +6,6 @@
  * The program is classic BPF (linux/filter.h, Documentation/networking/filter.rst) and returns the socket's
  * number, in the order in which they were bound. It takes no privilege, and Linux 4.5.
  */
-import { Arena } from '../sys/arena.ts';
 import {
   BPF_A,
   BPF_ABS,
@@ -22,30 +21,16 @@ import {
   BPF_RET,
   SKF_NET_OFF,
   SO_ATTACH_REUSEPORT_CBPF,
-  SOL_SOCKET,
 } from '../sys/constants.ts';
-import * as libc from '../sys/libc.ts';
-import { SOCK_FILTER, SOCK_FPROG } from '../sys/structs.ts';
+import { attachProgram, type Instruction } from '../sys/socket-filter.ts';
 import { IPV6_HEADER_BYTES } from '../wire/ipv6.ts';
-
-type Instruction = readonly [code: number, operand: number];
 
 /**
  * `fd` is any of the `count` sockets, all of them bound. False where the kernel or a sandbox refuses: then its
  * own choice stays, which orders packets as well, and only spreads them less evenly.
  */
 export function steerBySourcePort(fd: number, family: 4 | 6, count: number): boolean {
-  const program = sourcePortModulo(family, count);
-  const arena = new Arena(SOCK_FPROG.bytes + program.length * SOCK_FILTER.bytes);
-  const { view } = arena;
-  view.setUint16(SOCK_FPROG.length, program.length, true);
-  arena.setPointer(SOCK_FPROG.filter, SOCK_FPROG.bytes);
-  for (const [i, [code, operand]] of program.entries()) {
-    const at = SOCK_FPROG.bytes + i * SOCK_FILTER.bytes;
-    view.setUint16(at + SOCK_FILTER.code, code, true);
-    view.setInt32(at + SOCK_FILTER.operand, operand, true);
-  }
-  return libc.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, arena.address(0), SOCK_FPROG.bytes) === 0;
+  return attachProgram(fd, SO_ATTACH_REUSEPORT_CBPF, sourcePortModulo(family, count));
 }
 
 /**

@@ -1,14 +1,13 @@
 /** The UDP socket between nodes: opened by the control thread, used by one packet path thread. */
 import type { UnderlaySocket } from '../datapath/ports.ts';
 import { Arena } from '../sys/arena.ts';
-import { type CallContext, checked, getIntOption, setIntOption } from '../sys/calls.ts';
+import { type CallContext, checked, setIntOption } from '../sys/calls.ts';
 import {
   AF_INET,
   AF_INET6,
-  IP_MTU,
   IP_MTU_DISCOVER,
-  IP_PMTUDISC_DO,
   IP_PMTUDISC_DONT,
+  IP_PMTUDISC_PROBE,
   IP_RECVTOS,
   IPPROTO_IP,
   IPPROTO_IPV6,
@@ -33,6 +32,8 @@ import {
 import { SysError } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
 import { sockaddrPort, writeSockaddr } from '../sys/sockaddr.ts';
+import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
+import { linkMtu } from './link-mtu.ts';
 import { steerBySourcePort } from './port-steering.ts';
 
 /** A burst of superpackets in each direction; the default of 208 KiB holds three. */
@@ -200,7 +201,7 @@ function openSocket(options: UnderlaySocketOptions, port: number, sharePort: boo
     }
     growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, scratch);
     const [level, discover] = isV4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
-    set(level, discover, IP_PMTUDISC_DO, 'MTU_DISCOVER');
+    set(level, discover, IP_PMTUDISC_PROBE, 'MTU_DISCOVER');
     const sockaddrBytes = writeSockaddr(scratch.view, 0, options.words, port);
     checked(libc.bind(fd, scratch.address(0), sockaddrBytes), context('bind'));
     return fd;
@@ -238,24 +239,19 @@ export class LinuxUnderlaySocket implements UnderlaySocket {
   }
 
   allowFragmentation(allowed: boolean): boolean {
-    const level = this.#isV4 ? IPPROTO_IP : IPPROTO_IPV6;
-    const name = this.#isV4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER;
-    this.#scratch.view.setInt32(0, allowed ? IP_PMTUDISC_DONT : IP_PMTUDISC_DO, true);
-    return libc.setsockopt(this.fd, level, name, this.#scratch.address(0), 4) === 0;
+    const mode = allowed ? IP_PMTUDISC_DONT : IP_PMTUDISC_PROBE;
+    if (this.#isV4) return this.#set(IPPROTO_IP, IP_MTU_DISCOVER, mode);
+    // No router divides what is too big for it: the pieces have to fit the least that a link takes.
+    const pieceBytes = allowed ? IPV6_MIN_MTU : 0;
+    return this.#set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, mode) && this.#set(IPPROTO_IPV6, IPV6_MTU, pieceBytes);
   }
 
-  /** IP_MTU answers for connected sockets alone, so ask one that exists only for the question (ip(7)). */
-  pathMtu(sockaddr: number, sockaddrBytes: number): number {
-    const fd = libc.socket(this.#isV4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return 0;
-    try {
-      if (libc.connect(fd, sockaddr, sockaddrBytes) < 0) return 0;
-      const context = { call: 'getsockopt(IP_MTU)', doing: 'reading the path MTU' };
-      return this.#isV4
-        ? getIntOption(fd, IPPROTO_IP, IP_MTU, this.#scratch, context)
-        : getIntOption(fd, IPPROTO_IPV6, IPV6_MTU, this.#scratch, context);
-    } finally {
-      libc.close(fd);
-    }
+  linkMtu(sockaddr: number, sockaddrBytes: number): number {
+    return linkMtu(this.#isV4 ? 4 : 6, sockaddr, sockaddrBytes);
+  }
+
+  #set(level: number, name: number, value: number): boolean {
+    this.#scratch.view.setInt32(0, value, true);
+    return libc.setsockopt(this.fd, level, name, this.#scratch.address(0), 4) === 0;
   }
 }

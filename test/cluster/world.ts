@@ -37,6 +37,7 @@ import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
 import { MemoryProbeSockets } from '../helpers/memory-probe-sockets.ts';
+import { OUTER_BYTES, type SentDatagram } from '../helpers/memory-sockets.ts';
 import { ipv4Packet, ipv6Packet } from '../helpers/packets.ts';
 
 const LINK_MTU = 1500;
@@ -112,16 +113,21 @@ export class World {
       this.#areTogether(this.#nodeAt(from.endpoint.address), this.#nodeAt(to.endpoint.address));
   }
 
+  /** Bytes of the longest outer packet that passes from one node to another; longer ones are lost without a word. */
+  pathMtu: (from: WorldNode, to: WorldNode) => number = () => Number.POSITIVE_INFINITY;
+
   readonly carrier = {
     linkMtu: (from: IpAddress) => this.#nodeAt(from)?.linkMtu ?? LINK_MTU,
-    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array, isGrouped: boolean) => {
-      const datagram = { from, to, bytes: Uint8Array.from(bytes), isGrouped };
+    carry: (from: Endpoint, to: Endpoint, bytes: Uint8Array, sent: SentDatagram) => {
+      const datagram = { from, to, bytes: Uint8Array.from(bytes), isGrouped: sent.isGrouped };
       this.carried.push(datagram);
       const copy = this.onTheWay(datagram);
       if (!copy) return;
       this.clock.after(DELAY_MS, () => {
-        const target = this.#nodeAt(to.address);
-        if (target && this.#areTogether(this.#nodeAt(from.address), target)) {
+        const [source, target] = [this.#nodeAt(from.address), this.#nodeAt(to.address)];
+        if (source && target && this.#areTogether(source, target)) {
+          const outerBytes = OUTER_BYTES[to.address.family] + copy.length;
+          if (!sent.mayFragment && outerBytes > this.pathMtu(source, target)) return;
           target.host.deliver(from, to, copy);
         }
       });

@@ -21,7 +21,7 @@ const KERNEL_SUBNETS = ['10.43.0.0/24', 'fd43::/64'];
 const FAMILIES = [4, 6] as const;
 const TRANSFER_BYTES = 4_000_000;
 
-describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), "the kernel's VXLAN-GPE", () => {
+describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), "the kernel's VXLAN-GPE", () => {
   describe.each(['ipv4', 'ipv6'] as const)('over an %s underlay', (underlay) => {
     const probes: Probe[] = [];
     let lab: Lab;
@@ -121,6 +121,21 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), "the kernel's 
           expect(await checksumErrors(pod)).toEqual(before);
         });
       });
+    });
+
+    // The last one: what comes in superpackets does not get through any more.
+    test('the path to it is measured, where what is too big is dropped without a word', async () => {
+      const outerMtu = 1400;
+      const drop = `type filter hook input priority 0; udp dport ${PORT} meta length > ${outerMtu} drop;`;
+      await mustRun(kernel, ['nft', `table inet narrow { chain input { ${drop} }; }`]);
+      const pod = await lab.pod(1, 'pod-1');
+      const node = lab.node(1);
+      const mtu = async () => (await node.client().peers()).find(({ name }) => name === 'kernel')?.mtu;
+      const startMs = performance.now();
+      const inner = outerMtu - (underlay === 'ipv4' ? 36 : 56);
+      // Each ping is traffic, which a path without any would not be measured for.
+      while ((await mtu()) !== inner && performance.now() - startMs < 5000) await ping(pod, KERNEL[4]);
+      expect(await mtu()).toBe(inner);
     });
   });
 });

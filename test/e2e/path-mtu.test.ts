@@ -1,7 +1,9 @@
 /**
  * Packets as long as a path carries, and one byte longer: at the overlay's own MTU the node's kernel answers, on
- * a path that carries less the agent does.
+ * a path that carries less the agent does, once its probes have shown how much that is.
  */
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setSysctls } from '../../src/host/sysctl.ts';
 import type { CommandResult } from '../../src/lab/command.ts';
@@ -18,6 +20,7 @@ const OVERHEAD = { ipv4: 20 + 8 + 8, ipv6: 40 + 8 + 8 } as const;
 /** What ping(8) does not count: the IP and the ICMP header. */
 const ECHO_HEADERS = { 4: 20 + 8, 6: 40 + 8 } as const;
 const INNER_FAMILIES = [4, 6] as const;
+const FORGED_ICMP = fileURLToPath(new URL('../helpers/forged-icmp.mjs', import.meta.url));
 
 /** An echo request of `bytes` bytes in all that must not be fragmented. */
 function pingWhole(
@@ -48,7 +51,7 @@ function tooBig(family: 4 | 6, from: string, mtu: number): RegExp {
   return new RegExp(`^From ${from} icmp_seq=\\d+ ${text}$`, 'm');
 }
 
-describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU', () => {
+describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the path MTU', () => {
   describe.each(['ipv4', 'ipv6'] as const)('over an %s underlay', (underlay) => {
     const overlayMtu = UNDERLAY_MTU - OVERHEAD[underlay];
     const probes: Probe[] = [];
@@ -85,9 +88,32 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
       await mustRun(lab.node(0), ['ip', 'route', 'replace', host, ...words]);
     }
 
+    /** What the kernels of node a's pods and of node a itself were told of paths before is forgotten. */
+    async function forgetPaths(): Promise<void> {
+      for (const namespace of [...pods[0]!, lab.node(0)]) {
+        for (const family of ['-4', '-6'])
+          await mustRun(namespace, ['ip', family, 'route', 'flush', 'cache']);
+      }
+    }
+
     /** Where an error of node a's agent comes from: over IPv4 it speaks in the name of the destination. */
     function agentAddress(family: 4 | 6, to: LabPod): string {
       return family === 4 ? to.address(4) : ownAddress[6];
+    }
+
+    /** Packets go from node a to `to` until its agent says that the path to node `node` carries `mtu`; the time it took. */
+    async function found(node: number, to: LabPod, mtu: number, timeoutMs = 5000): Promise<number> {
+      const startMs = performance.now();
+      for (;;) {
+        await ping(pods[0]![0]!, to.address(4), ['-c', '1', '-W', '1']);
+        const peers = await lab.node(0).client().peers();
+        if (peers.find(({ name }) => name === lab.node(node).name)?.mtu === mtu)
+          return performance.now() - startMs;
+        if (performance.now() - startMs > timeoutMs) {
+          throw new Error(`no path MTU of ${mtu} within ${timeoutMs} ms: ${JSON.stringify(peers)}`);
+        }
+        await delay(20);
+      }
     }
 
     async function drops(reason: string): Promise<number> {
@@ -129,7 +155,10 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
       const pathMtu = 1400;
       const fits = pathMtu - OVERHEAD[underlay];
 
-      beforeAll(() => route(1, 'dev', 'eth0', 'mtu', String(pathMtu)));
+      beforeAll(async () => {
+        await route(1, 'dev', 'eth0', 'mtu', String(pathMtu));
+        await found(1, pods[1]![0]!, fits);
+      });
 
       test.each(INNER_FAMILIES)('the agent answers IPv%i with what fits', async (family) => {
         const [from, to] = [pods[0]![0]!, pods[1]![0]!];
@@ -164,7 +193,10 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
       const pathMtu = 1300;
       const fits = pathMtu - OVERHEAD[underlay];
 
-      beforeAll(() => route(1, 'dev', 'eth0', 'mtu', String(pathMtu)));
+      beforeAll(async () => {
+        await route(1, 'dev', 'eth0', 'mtu', String(pathMtu));
+        await found(1, pods[1]![0]!, fits);
+      });
 
       test('IPv6 has its 1280 bytes all the same', async () => {
         const [from, to] = [pods[0]![0]!, pods[1]![1]!];
@@ -214,7 +246,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
 
       test.each(INNER_FAMILIES)('the agent answers IPv%i once the router has told', async (family) => {
         const [from, to] = [pods[0]![0]!, pods[2]![0]!];
-        const longer = await pingWhole(from, to, family, fits + 1, 4);
+        const longer = await pingWhole(from, to, family, fits + 1, 8);
         expect(longer.stdout).toMatch(tooBig(family, agentAddress(family, to), fits));
         expect(longer.stdout).not.toContain('bytes from');
         const fitting = await pingWhole(from, to, family, fits);
@@ -223,6 +255,77 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat'), 'the path MTU'
 
       test.each(INNER_FAMILIES)('TCP over IPv%i finds out', async (family) => {
         await expectTransfer(pods[0]![1]!, pods[2]![1]!, family, 2_000_000);
+      });
+    });
+
+    describe('where anybody forges ICMP', () => {
+      const forged = underlay === 'ipv4' ? 552 : 1280;
+
+      test('the kernel believes it, and nothing changes for traffic', async () => {
+        const [from, to] = [pods[0]![0]!, pods[1]![0]!];
+        const target = lab.node(1).underlayAddress;
+        await route(1, 'dev', 'eth0');
+        await forgetPaths();
+        await found(1, to, overlayMtu, 15_000);
+        const before = await drops('outbound-too-big');
+        const argv = [
+          process.execPath,
+          FORGED_ICMP,
+          underlay === 'ipv4' ? '4' : '6',
+          router.addresses[underlay],
+          lab.node(0).underlayAddress,
+          target,
+          '4790',
+          String(forged),
+        ];
+        // One ping and one lie after the other: none of them may be refused or lost.
+        for (let i = 0; i < 10; i++) {
+          await mustRun(router, argv);
+          const { code, stdout } = await pingWhole(from, to, 4, overlayMtu, 3);
+          expect(code, stdout).toBe(0);
+          expect(stdout).toContain(' 0% packet loss');
+        }
+        expect(await mustRun(lab.node(0), ['ip', 'route', 'get', target])).toContain(`mtu ${forged}`);
+        await found(1, to, overlayMtu, 0);
+        expect(await drops('outbound-too-big')).toBe(before);
+        await expectTransfer(pods[0]![1]!, to, 6, 8_000_000);
+      });
+    });
+
+    describe('where a router on the way drops what is too big without a word', () => {
+      const pathMtu = 1350;
+      const fits = pathMtu - OVERHEAD[underlay];
+      const prefix = (node: number) => `${lab.node(node).underlayAddress}/${underlay === 'ipv4' ? 32 : 128}`;
+      const limit = (...mtu: string[]) =>
+        mustRun(router, ['ip', 'route', 'replace', prefix(1), 'dev', 'eth0', ...mtu]);
+
+      beforeAll(async () => {
+        const silence = 'type filter hook output priority 0; policy accept;';
+        const rules = `table inet silent { chain output { ${silence} icmp type destination-unreachable drop; icmpv6 type packet-too-big drop; }; }`;
+        await mustRun(router, ['nft', rules]);
+        await limit();
+        await route(1, 'via', router.addresses[underlay]);
+        await forgetPaths();
+        await found(1, pods[1]![0]!, overlayMtu, 15_000);
+      });
+
+      test('it is found within 5 s, and TCP goes on', async () => {
+        const to = pods[1]![0]!;
+        const listener = await startProbe(to).receiver(to.address(4));
+        await limit('mtu', 'lock', String(pathMtu));
+        const transfer = startProbe(pods[0]![1]!).transfer(listener, 2_000_000, underlay, 60_000);
+        expect(await found(1, to, fits)).toBeLessThan(5000);
+        const { sha256, receipt } = await transfer;
+        expect(receipt).toMatchObject({ bytes: 2_000_000, sha256 });
+        const longer = await pingWhole(pods[0]![0]!, to, 4, fits + 1);
+        expect(longer.stdout).toMatch(tooBig(4, to.address(4), fits));
+        const fitting = await pingWhole(pods[0]![0]!, to, 6, Math.max(fits, 1280));
+        expect(fitting.code, fitting.stdout).toBe(0);
+      });
+
+      test('that it carries more again is found, too', async () => {
+        await limit();
+        await found(1, pods[1]![0]!, overlayMtu, 40_000);
       });
     });
   });

@@ -49,6 +49,7 @@ export const fakePeers: PeerReport[] = [
     endpoint: '198.51.100.2:4790',
     subnets: ['10.42.7.0/24', 'fd42:0:0:7::/64'],
     partialChecksums: true,
+    mtu: 1464,
     outbound: { packets: 5, bytes: 500 },
     inbound: { packets: 6, bytes: 600 },
   },

@@ -55,7 +55,6 @@ export class InProcessPath implements PacketPath {
       ...shared,
       replies: this.#replies,
       turn: turn(),
-      nowMs,
       segmentation: options.offloads.udpSegment,
       onSegmentationOff: () => options.onOffloadOff('udpSegment'),
     });

@@ -15,6 +15,7 @@ import { prefixContains } from '../../src/ip/prefix.ts';
 import type { TunDevice } from '../../src/tun/tun-device.ts';
 import type { UnderlaySockets } from '../../src/underlay/underlay-socket.ts';
 import { InProcessPath } from './in-process-path.ts';
+import { answerTo, MemoryEchoes, pathProbe } from './memory-echoes.ts';
 import { type Carrier, endpointKey, MemorySocket, MemoryTun } from './memory-sockets.ts';
 import type { MemoryThread } from './memory-thread.ts';
 
@@ -30,6 +31,7 @@ export type FailingStep =
   | 'switchTunOffloads'
   | 'switchSocketOffloads'
   | 'startPath'
+  | 'openEchoes'
   | 'configureTun'
   | 'enableForwarding'
   | 'resolveUnderlay';
@@ -46,6 +48,11 @@ export class MemoryHost implements Host {
   tun: { network: TunNetwork | undefined } | undefined;
   /** Packets that reached the node's own overlay address. */
   readonly received: Uint8Array[] = [];
+  /** Whether its kernel answers echo requests. */
+  answersEchoes = true;
+  /** What its routing tables say of ways to other hosts, and what its kernel has learned from ICMP; by address. */
+  readonly configuredMtus = new Map<string, number>();
+  readonly learnedMtus = new Map<string, number>();
   /** What its kernel has dropped: of the TUN device, and of each socket by its descriptor. Bounded by the sockets of a test. */
   tunDrops = 0;
   readonly socketDrops = new Map<number, number>();
@@ -66,6 +73,7 @@ export class MemoryHost implements Host {
   readonly #watchers = new Set<() => void>();
   readonly #locks = new Set<string>();
   #queue: MemoryTun | undefined;
+  #echoes: MemoryEchoes | undefined;
 
   constructor(carrier: Carrier, nowMs: () => number) {
     this.#carrier = carrier;
@@ -125,7 +133,7 @@ export class MemoryHost implements Host {
   /** A program of this host, or one of its pods, sends an IP packet. */
   send(packet: Uint8Array): void {
     const to = destinationOf(packet);
-    if (this.#isOwn(to)) this.received.push(packet);
+    if (this.#isOwn(to)) this.#toOwn(packet);
     else if (!this.toPod(to, packet) && this.#leadsIntoTun(to)) this.#queue?.push(packet);
   }
 
@@ -240,15 +248,41 @@ export class MemoryHost implements Host {
       if (!this.tun) return undefined;
       return faultsOf(this.tun.network, network);
     },
+    openEchoes: (_own, identifier) => {
+      this.#step('openEchoes');
+      this.#echoes = new MemoryEchoes(identifier, (to, packet) => {
+        const source = this.tun?.network?.addresses.find(({ family }) => family === to.family);
+        if (source) this.send(packet(source));
+        return source !== undefined;
+      });
+      return this.#echoes;
+    },
+    openRouteMtus: () => ({
+      path: (to) => {
+        const text = formatAddress(to);
+        const mtus = [...this.interfaces.values()].map(({ mtu }) => mtu);
+        return this.learnedMtus.get(text) ?? this.configuredMtus.get(text) ?? mtus[0];
+      },
+      configured: (to) => this.configuredMtus.get(formatAddress(to)),
+      close: () => {},
+    }),
   };
 
   #fromTun(packet: Uint8Array): void {
     const to = destinationOf(packet);
-    if (!this.#isOwn(to)) this.toPod(to, packet);
-    else {
+    if (this.#isOwn(to)) this.#toOwn(packet);
+    else this.toPod(to, packet);
+  }
+
+  #toOwn(packet: Uint8Array): void {
+    const echo = pathProbe(packet);
+    if (!echo) {
       this.received.push(packet);
       for (const listener of this.listeners) listener(packet);
+      return;
     }
+    this.#echoes?.take(packet);
+    if (echo.isRequest && this.answersEchoes) this.send(answerTo(packet));
   }
 
   #isOwn(address: IpAddress): boolean {

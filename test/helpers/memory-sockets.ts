@@ -47,16 +47,22 @@ function segmentBytes(controls: Buffer): number | undefined {
   return undefined;
 }
 
+export interface SentDatagram {
+  /** It is one of several that were sent at once. */
+  readonly isGrouped: boolean;
+  /** A router on the way may divide it. */
+  readonly mayFragment: boolean;
+}
+
 /** Carries datagrams between sockets; the borrower decides when, and whether at all. */
 export interface Carrier {
   /** Bytes of the largest outer IP packet from this address. */
   linkMtu(from: IpAddress): number;
-  /** `isGrouped`: it is one of several that were sent at once. */
-  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array, isGrouped: boolean): void;
+  carry(from: Endpoint, to: Endpoint, datagram: Uint8Array, sent: SentDatagram): void;
 }
 
 /** Outer IP and UDP headers. */
-const OUTER_BYTES = { 4: 28, 6: 48 } as const;
+export const OUTER_BYTES = { 4: 28, 6: 48 } as const;
 
 export class MemorySocket implements UnderlaySocket {
   readonly fd: number;
@@ -96,7 +102,10 @@ export class MemorySocket implements UnderlaySocket {
     const outerBytes = OUTER_BYTES[to.address.family] + size;
     if (!this.#mayFragment && outerBytes > this.#carrier.linkMtu(this.endpoint.address)) return EMSGSIZE;
     for (let at = 0; at < bytes.length; at += size) {
-      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size), isGroup);
+      this.#carrier.carry(this.endpoint, to, bytes.subarray(at, at + size), {
+        isGrouped: isGroup,
+        mayFragment: this.#mayFragment,
+      });
     }
     return 0;
   }
@@ -125,7 +134,7 @@ export class MemorySocket implements UnderlaySocket {
     return true;
   }
 
-  pathMtu(): number {
+  linkMtu(): number {
     return this.#carrier.linkMtu(this.endpoint.address);
   }
 }

@@ -44,6 +44,7 @@ const socketpair = koffi.load(null).func('int socketpair(int domain, int type, i
 
 export const VNI = 42;
 export const OVERHEAD_BYTES = 36;
+export const PROBE_IDENTIFIER = 4711;
 
 const vxlanGpe = (vteps: VtepTable, underlayFamily: 4 | 6) =>
   chooseEncapsulation({ type: 'vxlan-gpe', vni: VNI }, vteps, underlayFamily);
@@ -71,15 +72,15 @@ export interface SentMessage {
 export interface KernelOptions {
   /** The errno that a message meets; 0: it is sent. */
   readonly refuse?: (message: SentMessage) => number;
-  /** What the kernel knows of each path. */
-  readonly pathMtu?: () => number;
+  /** What the kernel says of the link. */
+  readonly linkMtu?: () => number;
   /** Whether it lets the socket fragment. */
   readonly allowsFragmentation?: boolean;
 }
 
 class UnderlaySocketInTest extends LinuxUnderlaySocket {
   readonly #kernel: KernelOptions;
-  readonly calls = { pathMtu: 0, allowFragmentation: 0 };
+  readonly calls = { linkMtu: 0, allowFragmentation: 0 };
 
   constructor(fd: number, family: 4 | 6, kernel: KernelOptions) {
     super(fd, family);
@@ -99,9 +100,9 @@ class UnderlaySocketInTest extends LinuxUnderlaySocket {
     return (this.#kernel.allowsFragmentation ?? true) && super.allowFragmentation(allowed);
   }
 
-  override pathMtu(sockaddr: number, sockaddrBytes: number): number {
-    this.calls.pathMtu++;
-    return this.#kernel.pathMtu?.() ?? super.pathMtu(sockaddr, sockaddrBytes);
+  override linkMtu(sockaddr: number, sockaddrBytes: number): number {
+    this.calls.linkMtu++;
+    return this.#kernel.linkMtu?.() ?? super.linkMtu(sockaddr, sockaddrBytes);
   }
 }
 
@@ -290,7 +291,6 @@ export class PacketPathHarness {
       ...shared,
       replies: this.#replies,
       turn: new Turn({ blockForRoom, nowMs }),
-      nowMs,
       segmentation: options.segmentation ?? true,
       onSegmentationOff: () => this.offloadsOff.push('udpSegment'),
     });
@@ -331,6 +331,7 @@ export class PacketPathHarness {
       fdb: buildFdbSnapshot(entries),
       ownIpv4: addressWords(parseAddress('10.42.1.1'))[0],
       ownIpv6: addressWords(parseAddress('fd42:0:0:1::1')),
+      probeIdentifier: PROBE_IDENTIFIER,
       groupProbePort,
     };
     this.#fdb.load(state.fdb);

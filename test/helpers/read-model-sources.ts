@@ -48,6 +48,7 @@ export class FakeSources implements ReadModelSources {
   isActive = true;
   stuckWorkers = 0;
   traffic = new Map<string, TrafficTotals>();
+  readonly pathMtus = new Map<string, number>();
   /** How often each source was asked. */
   readonly asked = { members: 0, state: 0, peers: 0, report: 0, traffic: 0, pods: 0 };
   readonly #listeners: Record<FakeSourceName, (() => void)[]> = {
@@ -124,6 +125,7 @@ export class FakeSources implements ReadModelSources {
       this.asked.traffic++;
       return this.traffic.get(key) ?? noTraffic;
     },
+    pathMtu: (key: string) => this.pathMtus.get(key),
   };
 
   readonly own = {

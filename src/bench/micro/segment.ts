@@ -40,7 +40,7 @@ class Sink implements UnderlaySocket {
     return true;
   }
 
-  pathMtu(): number {
+  linkMtu(): number {
     return 0;
   }
 }
@@ -63,6 +63,7 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
     fdb: buildFdbSnapshot([]),
     ownIpv4: undefined,
     ownIpv6: undefined,
+    probeIdentifier: 0,
   });
   const nowMs = () => 0;
   const replies = new IcmpReplies(noTun, nowMs);
@@ -73,7 +74,7 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
     socket,
     vteps,
     counters: new WorkerCounters(),
-    pathMtu: new PathMtu({ arena, socket, vteps, replies, nowMs, overheadBytes: 36 }),
+    pathMtu: new PathMtu({ arena, socket, vteps, replies, overheadBytes: 36 }),
     turn: new Turn({ blockForRoom: () => false, nowMs }),
     underlayFamily: 4,
     segmentation: true,

@@ -80,9 +80,9 @@ drops     inbound-unknown-source 3
 
   it('line up their tables', async () => {
     expect((await cli(['peers', '-s', socket])).stdout).toBe(
-      `NAME     STATUS  ENDPOINT           SUBNETS                       OUTBOUND  INBOUND
-node-b   alive   198.51.100.2:4790  10.42.7.0/24 fd42:0:0:7::/64     500 B    600 B
-leg"acy  static  198.51.100.9:4790  10.43.9.0/24                       0 B      0 B
+      `NAME     STATUS  ENDPOINT           SUBNETS                        MTU  OUTBOUND  INBOUND
+node-b   alive   198.51.100.2:4790  10.42.7.0/24 fd42:0:0:7::/64  1464     500 B    600 B
+leg"acy  static  198.51.100.9:4790  10.43.9.0/24                     -       0 B      0 B
 `,
     );
     expect((await cli(['routes', '-s', socket])).stdout).toBe(

@@ -2,10 +2,12 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FULL_WAIT_MS, WAKE_GRACE_MS } from '../../../src/datapath/turn.ts';
 import { EAGAIN, EINTR, EMSGSIZE } from '../../../src/sys/constants.ts';
+import { writePathProbe } from '../../../src/wire/icmp-echo.ts';
 import {
   OVERHEAD_BYTES,
   PacketPathHarness,
   PeerSocket,
+  PROBE_IDENTIFIER,
   type SentMessage,
 } from '../../helpers/packet-path.ts';
 import { ipv4Packet, ipv6Packet, vxlanGpe } from '../../helpers/packets.ts';
@@ -26,6 +28,10 @@ beforeEach(() => {
   peerB = new PeerSocket('127.0.0.2', path.node);
   peerC = new PeerSocket('127.0.0.3', path.node);
   stranger = new PeerSocket('127.0.0.4', path.node);
+  load();
+});
+
+function load(): void {
   path.load(
     [
       { address: '127.0.0.2', port: peerB.port },
@@ -40,7 +46,7 @@ beforeEach(() => {
       'fd42:0:0:3::/64': 1,
     },
   );
-});
+}
 
 afterEach(() => {
   for (const one of [path, peerB, peerC, stranger]) one.close();
@@ -110,7 +116,7 @@ describe('outbound', () => {
   });
 
   it('limits them for each source and each kind apart: a pod that floods silences no other', () => {
-    path.vteps.lowerMtu(0, 1000, path.nowMs);
+    path.vteps.lowerMtu(0, 1000);
     const flood = (packet: Uint8Array) => {
       let answers = 0;
       for (let i = 0; i < 50; i++) {
@@ -137,8 +143,8 @@ describe('outbound', () => {
     expect(replyType(ipv4Packet('10.42.1.4', '10.42.2.2', bigTo))).toBe(0x0304);
   });
 
-  it('answers DF packets over the path MTU, until the MTU it learned expires', () => {
-    path.vteps.lowerMtu(0, 1000, path.nowMs);
+  it('answers DF packets over the path MTU, until control says another', () => {
+    path.vteps.lowerMtu(0, 1000);
     const big = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1001 });
     path.fromPods(
       big,
@@ -153,13 +159,45 @@ describe('outbound', () => {
     expect(path.drops()).toEqual({ 'outbound-too-big': 2 });
     expect(peerB.receive()?.length).toBe(1008);
     expect(peerB.receive()).toBeUndefined();
-    path.nowMs += 600_000;
+    load();
     path.fromPods(big);
     expect(peerB.receive()?.length).toBe(1009);
   });
 
+  const probe = (source: string, identifier = PROBE_IDENTIFIER, isRequest = true, bytes = 1400) => {
+    const packet = ipv4Packet(source, '10.42.2.1', { bytes, dontFragment: false });
+    packet[9] = 1;
+    writePathProbe(new DataView(packet.buffer), 20, 4, bytes - 20, identifier, 1n);
+    if (!isRequest) packet[20] = 0;
+    packet[6] = 0x40;
+    return packet;
+  };
+
+  it('lets probes of the path through whole, and nothing that only looks like one', () => {
+    path.vteps.lowerMtu(0, 1000);
+    path.fromPods(probe('10.42.1.1'));
+    expect(peerB.receive()?.length).toBe(1408);
+    // A pod's, another program's, an answer; and what is no echo at all.
+    path.fromPods(probe('10.42.1.2'), probe('10.42.1.1', PROBE_IDENTIFIER + 1));
+    path.fromPods(probe('10.42.1.1', PROBE_IDENTIFIER, false));
+    path.fromPods(ipv4Packet('10.42.1.1', '10.42.2.1', { bytes: 1400 }));
+    expect(peerB.receive()).toBeUndefined();
+    expect(path.drops()).toEqual({ 'outbound-too-big': 4 });
+  });
+
+  it('sends probes of the path in no group, which links between virtual machines drop as a whole', () => {
+    const small = probe('10.42.1.1', PROBE_IDENTIFIER, true, 100);
+    path.fromPods(probe('10.42.1.1'), small, probe('10.42.1.1'), TO_B);
+    path.fromPods(ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400 }), small);
+    expect(path.counters.grouped(0)).toBe(0);
+    // What only looks like one may.
+    path.fromPods(probe('10.42.1.2'), probe('10.42.1.2', PROBE_IDENTIFIER, true, 100));
+    expect(path.counters.grouped(0)).toBe(2);
+    expect(peerB.receiveAll().length).toBe(8);
+  });
+
   it('lets a packet without DF through whatever the path MTU, and IPv6 up to 1280 bytes', () => {
-    path.vteps.lowerMtu(0, 1000, path.nowMs);
+    path.vteps.lowerMtu(0, 1000);
     path.fromPods(
       ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400, dontFragment: false }),
       ipv6Packet('fd42:0:0:1::2', 'fd42:0:0:2::2', { bytes: 1280 }),
@@ -565,7 +603,7 @@ describe('datagrams over the path MTU', () => {
   it('wait for a full socket too where they may be fragmented, in one run for all', () => {
     const errnos = [EAGAIN, EINTR, EAGAIN];
     withKernel({ underlay: { refuse: () => errnos.shift() ?? 0 } }, (own, peer) => {
-      own.vteps.lowerMtu(0, 1000, own.nowMs);
+      own.vteps.lowerMtu(0, 1000);
       const before = own.socketCalls.allowFragmentation;
       own.fromPods(MAY_FRAGMENT, MAY_FRAGMENT, MAY_FRAGMENT, TO_B);
       expect(peer.receiveAll().map(({ length }) => length)).toEqual([1408, 1408, 1408, 68]);
@@ -578,7 +616,7 @@ describe('datagrams over the path MTU', () => {
   it('are counted where the kernel will not fragment, and nothing is thrown', () => {
     const underlay = { allowsFragmentation: false, refuse: () => EMSGSIZE };
     withKernel({ underlay }, (own) => {
-      own.vteps.lowerMtu(0, 1000, own.nowMs);
+      own.vteps.lowerMtu(0, 1000);
       own.fromPods(MAY_FRAGMENT, MAY_FRAGMENT);
       expect(own.drops()).toEqual({ 'outbound-send-failed': 2 });
     });
@@ -588,9 +626,9 @@ describe('datagrams over the path MTU', () => {
     ['nothing', 0, 1399],
     ['what would have let them through', 9000, 1399],
     ['what fits', 1200 + OVERHEAD_BYTES, 1200],
-  ])('lower the MTU when the kernel tells %s', (_what, pathMtu, learned) => {
+  ])('lower the MTU when the kernel tells %s', (_what, linkMtu, learned) => {
     const refuse = ({ bytes }: SentMessage) => (bytes > 1308 ? EMSGSIZE : 0);
-    withKernel({ underlay: { refuse, pathMtu: () => pathMtu } }, (own, peer) => {
+    withKernel({ underlay: { refuse, linkMtu: () => linkMtu } }, (own, peer) => {
       own.fromPods(WHOLE);
       expect(own.vteps.mtu(0)).toBe(learned);
       expect(own.toPods()[0]?.readUInt16BE(26)).toBe(learned);

@@ -103,11 +103,3 @@ it('is a matter of one VTEP', () => {
   expect(path.counters.grouped(1)).toBe(4);
   expect(path.counters.grouped(0)).toBe(0);
 });
-
-it('does not forget the MTU that the path was found to have', () => {
-  path.vteps.lowerMtu(0, 1400, path.nowMs);
-  load(0);
-  expect(path.vteps.mtu(0)).toBe(1400);
-  send({});
-  expect(groups).toEqual([true]);
-});

@@ -35,6 +35,10 @@ let peerB: PeerSocket;
 function setUp(flags: number, options: ConstructorParameters<typeof PacketPathHarness>[0] = {}): void {
   path = new PacketPathHarness({ mtu: 9000, ...options });
   peerB = new PeerSocket('127.0.0.2', path.node);
+  load(flags);
+}
+
+function load(flags = 0): void {
   path.load([{ address: '127.0.0.2', port: peerB.port, flags }], {
     '10.42.1.0/24': 'local',
     'fd42:0:0:1::/64': 'local',
@@ -123,7 +127,7 @@ describe('outbound superpackets', () => {
 
   it('answers a superpacket whose segments are over the path MTU, once', () => {
     setUp(0);
-    path.vteps.lowerMtu(0, 1000, 0);
+    path.vteps.lowerMtu(0, 1000);
     const segment = { ...baseSegment, payload: bytesOf(20_000) };
     path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
     const replies = path.toPods();
@@ -201,10 +205,10 @@ describe('outbound superpackets', () => {
       singles++;
       return bytes > 1300 ? EMSGSIZE : 0;
     };
-    setUp(0, { underlay: { refuse, pathMtu: () => 1300 + 36 } });
+    setUp(0, { underlay: { refuse, linkMtu: () => 1300 + 36 } });
     const segment = { ...baseSegment, payload: bytesOf(30_000) };
     path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 1400) });
-    expect(path.socketCalls.pathMtu).toBe(1);
+    expect(path.socketCalls.linkMtu).toBe(1);
     // One that finds out, and the last, which is short.
     expect(singles).toBe(2);
     expect(peerB.receiveAll()).toHaveLength(1);
@@ -232,12 +236,12 @@ describe('outbound superpackets', () => {
     it('keeps it where the path turns out to be too narrow for them', () => {
       const refuse = ({ segmentBytes, bytes }: SentMessage) =>
         segmentBytes > 1300 ? EINVAL : bytes > 1300 && segmentBytes === 0 ? EMSGSIZE : 0;
-      setUp(0, { underlay: { refuse, pathMtu: () => 0 } });
+      setUp(0, { underlay: { refuse, linkMtu: () => 0 } });
       for (let i = 0; i < 20; i++) {
         path.fromTun(superpacket());
-        path.nowMs += 600_000;
+        load();
       }
-      expect(path.socketCalls.pathMtu).toBe(20);
+      expect(path.socketCalls.linkMtu).toBe(20);
       expect(path.offloadsOff).toEqual([]);
     });
 

@@ -25,7 +25,13 @@ function peer(key: string, subnets: readonly string[], more: Partial<ForwardingP
 }
 
 function set(table: ForwardingTable, peers: readonly ForwardingPeer[], ownSubnets: readonly string[] = []) {
-  return table.set({ peers, ownSubnets: ownSubnets.map(parsePrefix), ownAddresses: [], linkMtu: 1464 });
+  return table.set({
+    peers,
+    ownSubnets: ownSubnets.map(parsePrefix),
+    ownAddresses: [],
+    pathMtu: (key) => (key === 'small' ? 1300 : 1464),
+    probeIdentifier: 4711,
+  });
 }
 
 function owner(table: ForwardingTable, address: string): number {
@@ -89,18 +95,18 @@ describe('the forwarding table', () => {
     expect(owner(table, '10.42.2.1')).toBe(table.index('c'));
   });
 
-  it('starts a path at the smaller MTU of its ends', () => {
+  it('says of each path what it carries, and how probes are known', () => {
     const table = new ForwardingTable();
     set(table, [
       peer('silent', ['10.42.1.0/24'], { losesMarks: true }),
-      peer('small', ['10.42.2.0/24'], { mtu: 1300 }),
-      peer('large', ['10.42.3.0/24'], { mtu: 8964, partialChecksums: true }),
+      peer('small', ['10.42.2.0/24']),
+      peer('large', ['10.42.3.0/24'], { partialChecksums: true }),
     ]);
-    expect(words(table, 'silent')[VTEP.mtu]).toBe(1464);
     expect(words(table, 'small')[VTEP.mtu]).toBe(1300);
     expect(words(table, 'large')[VTEP.mtu]).toBe(1464);
     expect(words(table, 'large')[VTEP.flags]).toBe(VTEP_PARTIAL_CHECKSUMS);
     expect(words(table, 'silent')[VTEP.flags]).toBe(VTEP_LOSES_MARKS);
     expect(words(table, 'small')[VTEP.port]).toBe(4790);
+    expect(table.state().probeIdentifier).toBe(4711);
   });
 });

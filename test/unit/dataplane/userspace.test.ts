@@ -57,6 +57,7 @@ async function node(address: string, subnets: readonly Prefix[]): Promise<Node> 
     onFailure,
     onDeviceLost,
     onHealthChange,
+    onPathChange: () => {},
   });
   const pods: Uint8Array[] = [];
   host.toPod = (to, packet) => {
@@ -349,6 +350,7 @@ describe('closing', () => {
         onFailure,
         onDeviceLost,
         onHealthChange,
+        onPathChange: () => {},
       });
     expect(open).toThrow('no /dev/net/tun');
     expect(host.openDescriptors).toBe(0);
@@ -396,6 +398,7 @@ describe('what the kernel loses', () => {
       config,
       underlay,
       parts,
+      onPathChange: () => {},
       log: silentLogger,
       clock,
       onFailure,

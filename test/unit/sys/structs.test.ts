@@ -12,6 +12,7 @@ import {
   MMSGHDR,
   MSGHDR,
   POLLFD,
+  SOCK_EXTENDED_ERR,
   SOCK_FILTER,
   SOCK_FPROG,
   SOCKADDR_IN,
@@ -124,7 +125,18 @@ const LAYOUTS: readonly [string, object, Record<string, string>][] = [
     {
       bytes: 'sizeof(struct sock_filter)',
       code: 'offsetof(struct sock_filter, code)',
+      ifTrue: 'offsetof(struct sock_filter, jt)',
+      ifFalse: 'offsetof(struct sock_filter, jf)',
       operand: 'offsetof(struct sock_filter, k)',
+    },
+  ],
+  [
+    'SOCK_EXTENDED_ERR',
+    SOCK_EXTENDED_ERR,
+    {
+      bytes: 'sizeof(struct sock_extended_err)',
+      errno: 'offsetof(struct sock_extended_err, ee_errno)',
+      info: 'offsetof(struct sock_extended_err, ee_info)',
     },
   ],
   [
@@ -175,6 +187,8 @@ const HEADERS = [
   'netinet/in.h',
   'net/if.h',
   'netinet/udp.h',
+  'time.h',
+  'linux/errqueue.h',
   'linux/filter.h',
   'linux/sock_diag.h',
   'linux/if_tun.h',
