@@ -11,6 +11,7 @@
  * here runs on the namespace thread and blocks it, one operation after the other.
  */
 import { closeSync } from 'node:fs';
+import { hardwareAddress } from '../../attachment/interface-name.ts';
 import type { AttachmentLink } from '../../attachment/link.ts';
 import { errorMessage, WarrenError } from '../../errors.ts';
 import type { IpAddress } from '../../ip/address.ts';
@@ -190,10 +191,15 @@ export class AttachmentHost {
     this.#deleteLink(link.hostInterface);
     this.#journal.begin(request);
     const { hostInterface, interfaceName, mtu, gsoMaxSegments } = link;
-    const peer = { name: interfaceName, mtu, gsoMaxSegments, namespaceFd: inner?.fd };
+    const hardware = (end: 'host' | 'inner') =>
+      Uint8Array.from(hardwareAddress(hostInterface, end).split(':'), (byte) => Number.parseInt(byte, 16));
+    const peer = {
+      ...{ name: interfaceName, mtu, gsoMaxSegments, namespaceFd: inner?.fd },
+      hardwareAddress: hardware('inner'),
+    };
     this.#node.change([
       {
-        request: nl.newVeth({ name: hostInterface, mtu }, peer),
+        request: nl.newVeth({ name: hostInterface, mtu, hardwareAddress: hardware('host') }, peer),
         doing: `making the interfaces ${hostInterface} and ${interfaceName}`,
       },
     ]);
