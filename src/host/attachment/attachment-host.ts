@@ -20,7 +20,7 @@ import { isRefusal } from '../../netlink/error.ts';
 import * as nl from '../../netlink/link.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../sys/constants.ts';
 import { NetlinkSocket } from '../../sys/netlink-socket.ts';
-import { findDamage } from './damage.ts';
+import { findDamage, missingAddresses } from './damage.ts';
 import { configureInnerEnd, configureNodeEnd, type InnerNamespace } from './ends.ts';
 import type { Journal } from './journal.ts';
 import { addNamedNetns, removeNamedNetns } from './named-namespaces.ts';
@@ -120,6 +120,24 @@ export class AttachmentHost {
     return links.flatMap((link, i) =>
       isDamaged(link) || lacks(link.hostInterface, link.addresses) ? [i] : [],
     );
+  }
+
+  /** Routes are not looked at: whoever is in the namespace may have others. */
+  findInnerDamage({ netns, hostInterface, interfaceName, addresses }: AttachmentLink): string | undefined {
+    if (netns === undefined) return undefined;
+    const inner = this.#openInner(netns);
+    try {
+      const outside = findLink(this.#node, hostInterface);
+      const inside = findLink(inner.route, interfaceName);
+      if (inside === undefined || outside === undefined || !this.#isPair(outside, inside, inner)) {
+        return `${netns} has no interface ${interfaceName} that ends at ${hostInterface}`;
+      }
+      if (!inside.isUp) return `${interfaceName} in ${netns} is down`;
+      const missing = missingAddresses(inner.route, inside.index, addresses);
+      return missing.length === 0 ? undefined : `${interfaceName} in ${netns} lacks ${missing.join(' and ')}`;
+    } finally {
+      inner.close();
+    }
   }
 
   addNamespace(name: string, request: number): void {
