@@ -61,6 +61,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   attachment: { code: 'clock errors ip names state zod', types: 'log' },
   // The CNI plugin: it is loaded for every container, and loads nothing but itself.
   cni: { code: '' },
+  // Where runtimes look for it.
+  'cni-install': { code: 'errors package' },
   // Its counterpart in the agent.
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
@@ -90,7 +92,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check config errors host ip lab link package places readmodel simulate terminal',
+    code: 'agent api bench check cni-install config errors host ip lab link package places readmodel simulate terminal',
     types: 'log',
   },
   bin: { code: 'cli cni terminal' },
