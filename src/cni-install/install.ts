@@ -40,7 +40,7 @@ export interface PluginPlaces {
   readonly portmap: boolean;
 }
 
-/** `root` is an absolute path. */
+/** Paths as they are here; `root` is an absolute one. */
 export function placesBelow(root: string): PluginPlaces {
   return {
     plugin: join(root, BIN, PLUGIN),
@@ -74,6 +74,7 @@ export function placePlugin(root: string): void {
     renameSync(script, plugin);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
+    if (existsSync(all) && readdirSync(all).length === 0) rmSync(all, { recursive: true });
     throw error instanceof WarrenError ? error : unwritable(root, error);
   }
 }

@@ -93,9 +93,11 @@ export class CniService implements CniCommands {
     }
     this.#options.refuseWithoutSubnet();
     this.#spool.open();
+    const id = attachmentId(key);
     await this.#spool.settle(key);
+    await this.#removeFormer(id);
     const attachment = await this.#attachments.add({
-      id: attachmentId(key),
+      id,
       client: CNI_CLIENT,
       name: name ?? key.containerId,
       network: key.network,
@@ -153,6 +155,13 @@ export class CniService implements CniCommands {
     } catch (error) {
       this.#options.log.error({ err: error }, 'runtimes cannot be told of the CNI plugin');
     }
+  }
+
+  /** A container of before that had the same id and was never deleted, as `ctr run -d` leaves it. */
+  async #removeFormer(id: string): Promise<void> {
+    if (this.#attachments.get(id)?.status !== 'missing') return;
+    const problems = await this.#attachments.check(id);
+    if (problems.some(({ code }) => code === 'namespace')) await this.#attachments.delete(id);
   }
 
   /** Works off what was left; then again after a while, for as long as it runs. */

@@ -870,6 +870,20 @@ describe('what no runtime says', () => {
     expect(host.left()).toHaveLength(2);
   });
 
+  it('a container that was never deleted makes room for another one with its id', async () => {
+    const first = await added();
+    host.memory.network.loseNamespace(NETNS);
+    host.memory.network.makeNamespace('/proc/42/ns/net');
+    const second = await added({
+      env: { CNI_NETNS: '/proc/42/ns/net', CNI_ARGS: 'K8S_POD_NAME=again' },
+    });
+    expect(second.ips[0].address).not.toBe(first.ips[0].address);
+    expect(host.left()).toHaveLength(2);
+    // But not one that is alive.
+    host.memory.network.makeNamespace('/proc/43/ns/net');
+    await refused('ADD', { env: { CNI_NETNS: '/proc/43/ns/net' } }, 100, /attached already/);
+  });
+
   it('a namespace that comes back in time keeps its container', async () => {
     await added();
     host.memory.network.loseNamespace(NETNS);
