@@ -50,7 +50,7 @@ export class GroupProbing {
     this.#timer = this.#clock.after(TICK_MS, () => {
       this.start();
       if (this.#probes) this.#probes.tick();
-      else if (this.#hasPeer()) this.#loaded().catch((err) => this.#log.error({ err }, 'no group probes'));
+      else if (this.#hasPeer()) void this.#loaded().catch(() => {});
     });
   }
 
@@ -66,11 +66,14 @@ export class GroupProbing {
   }
 
   #loaded(): Promise<GroupProbes> {
-    this.#loading ??= this.#load(this.#options).then((probes) => {
+    if (this.#loading) return this.#loading;
+    this.#loading = this.#load(this.#options).then((probes) => {
       this.#probes = probes;
       if (this.#isStopped) probes.close();
       return probes;
     });
+    // What cannot be loaded once never can: everybody who asks is refused, and the log says it one time.
+    this.#loading.catch((err) => this.#log.error({ err }, 'no group probes'));
     return this.#loading;
   }
 }

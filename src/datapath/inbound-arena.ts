@@ -5,8 +5,8 @@
 
 import { Arena } from '../sys/arena.ts';
 import { SOCKADDR_STRIDE } from '../sys/sockaddr.ts';
-import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
+import { IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
+import { CONTROL_BYTES } from './control-messages.ts';
 
 export const RECEIVE_MESSAGES = 16;
 
@@ -14,9 +14,7 @@ const HEADROOM_BYTES = 64;
 export const RECEIVE_BYTES = 65_535;
 /** Not a power of two, so that the messages' first lines do not all fall into one cache set. */
 const BUFFER_STRIDE = 65_536 + 4 * 64;
-/** CMSG_SPACE(sizeof(int)), what UDP_GRO adds to a message. */
-const CONTROL_BYTES = CMSGHDR.data + 8;
-const CONTROL_STRIDE = 32;
+const CONTROL_STRIDE = 64;
 
 const MESSAGES = RECEIVE_MESSAGES * BUFFER_STRIDE;
 const IOVECS = MESSAGES + RECEIVE_MESSAGES * MMSGHDR.bytes;
@@ -28,7 +26,11 @@ export class InboundArena {
   readonly arena = new Arena(TOTAL_BYTES, 'wasm');
   readonly view: DataView = this.arena.view;
 
-  constructor(underlayFamily: 4 | 6) {
+  readonly #headerBytes: number;
+
+  /** `headerBytes`: before the inner packet in each datagram, at most 64. */
+  constructor(underlayFamily: 4 | 6, headerBytes: number) {
+    this.#headerBytes = headerBytes;
     const sockaddrBytes = underlayFamily === 4 ? SOCKADDR_IN.bytes : SOCKADDR_IN6.bytes;
     for (let i = 0; i < RECEIVE_MESSAGES; i++) {
       const iovec = IOVECS + i * IOVEC.bytes;
@@ -53,7 +55,7 @@ export class InboundArena {
 
   /** Where message `i`'s payload begins. */
   datagram(i: number): number {
-    return i * BUFFER_STRIDE + HEADROOM_BYTES - VXLAN_GPE_BYTES;
+    return i * BUFFER_STRIDE + HEADROOM_BYTES - this.#headerBytes;
   }
 
   message(i: number): number {

@@ -2,19 +2,21 @@
  * Inbound: from the underlay to the TUN. In packet order:
  *
  *   1. receive    a burst of messages; each is one datagram, or (UDP_GRO) many of one size from one sender
- *   2. source     the outer source is the address of a known VTEP
- *   3. open       the VXLAN-GPE header: flags, VNI, next protocol
+ *   2. source     the outer source may send at all
+ *   3. open       the encapsulation (encapsulation.ts): what is in it, and who sent it
  *   4. parse      the inner IP header: the version that was announced, and whole
- *   5. belong     the inner source is in the subnets of that VTEP, the inner destination in our own
- *   6. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
+ *   5. belong     the inner source is in the subnets of that sender, the inner destination in our own
+ *   6. mark       congestion that the outer header tells of goes on in the inner one (RFC 6040)
+ *   7. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
  *
  * Nothing reaches a pod that has not passed every step, segment by segment. Step 5 is what keeps one node from
  * speaking for the pods of another (Nebula's GO-2025-4068; Flannel's `udp` backend had none of it).
  */
 import type { Fdb } from '../fdb/fdb.ts';
 import { FDB_LOCAL } from '../fdb/snapshot.ts';
-import { EAGAIN, EINTR, SOL_UDP, UDP_GRO } from '../sys/constants.ts';
-import { CMSGHDR, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
+import { EAGAIN, EINTR } from '../sys/constants.ts';
+import { MMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { decapsulatedEcn, ipv4Ecn, ipv6Ecn, NOT_ECT, setIpv4Ecn, setIpv6Ecn } from '../wire/ecn.ts';
 import {
   IPV4_PROTOCOL,
   ipVersion,
@@ -32,25 +34,15 @@ import {
 } from '../wire/ipv6.ts';
 import { PROTOCOL_TCP, TCP_CHECKSUM } from '../wire/tcp.ts';
 import { PROTOCOL_UDP, UDP_CHECKSUM } from '../wire/udp.ts';
-import {
-  CHECKSUM_OFFLOAD_FLAG,
-  checksumOffloadIsUdp,
-  checksumOffloadStart,
-  FIRST_WORD_IPV4,
-  FIRST_WORD_IPV6,
-  VXLAN_GPE_BYTES,
-  vniWord,
-  vxlanGpeFirstWord,
-  vxlanGpeFlagsAreValid,
-  vxlanGpeSecondWord,
-} from '../wire/vxlan-gpe.ts';
 import { Coalescer, type CoalescerParts } from './coalesce.ts';
+import { ReceivedControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
+import type { Encapsulation, Opener } from './encapsulation.ts';
 import { InboundArena, RECEIVE_MESSAGES } from './inbound-arena.ts';
 import type { UnderlaySocket } from './ports.ts';
 import type { Turn } from './turn.ts';
-import { UNKNOWN_ADDRESS, type VtepTable } from './vtep-table.ts';
+import type { VtepTable } from './vtep-table.ts';
 
 /**
  * After a message of at least this many bytes the next receive asks for one alone: what is received is then
@@ -62,25 +54,28 @@ export interface InboundParts extends Omit<CoalescerParts, 'packets'> {
   readonly socket: UnderlaySocket;
   readonly fdb: Fdb;
   readonly vteps: VtepTable;
-  readonly vni: number;
+  readonly encapsulation: Encapsulation;
   readonly underlayFamily: 4 | 6;
 }
+
+/** No sender has this number. */
+const NOBODY = -1;
 
 export class Inbound {
   readonly #socket: UnderlaySocket;
   readonly #fdb: Fdb;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
-  readonly #vniWord: number;
-  readonly #isIpv4Underlay: boolean;
   readonly #arena: InboundArena;
+  readonly #opener: Opener;
+  readonly #controls: ReceivedControls;
   readonly #view: DataView;
   readonly #coalescer: Coalescer;
   readonly #turn: Turn;
   #batch = RECEIVE_MESSAGES;
 
   /** The IPv4 packet that passed step 5 last, within one turn: the next one is mostly of the same flow. */
-  #lastAddress = UNKNOWN_ADDRESS;
+  #lastSender = NOBODY;
   #lastSource = 0;
   #lastDestination = 0;
   #lastVtep = 0;
@@ -90,18 +85,18 @@ export class Inbound {
     this.#fdb = parts.fdb;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
-    this.#vniWord = vniWord(parts.vni);
-    this.#isIpv4Underlay = parts.underlayFamily === 4;
-    this.#arena = new InboundArena(parts.underlayFamily);
+    this.#arena = new InboundArena(parts.underlayFamily, parts.encapsulation.form.headerBytes);
     this.#view = this.#arena.view;
+    this.#opener = parts.encapsulation.opener(this.#view);
+    this.#controls = new ReceivedControls(this.#view);
     this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
     this.#turn = parts.turn;
   }
 
-  /** Steps 1 to 6 for one turn, or until the socket has no more. */
+  /** Steps 1 to 7 for one turn, or until the socket has no more. */
   drain(): void {
     // The forwarding state may have changed since the last turn.
-    this.#lastAddress = UNKNOWN_ADDRESS;
+    this.#lastSender = NOBODY;
     this.#turn.begin();
     while (this.#burst() && !this.#turn.isOver);
   }
@@ -128,91 +123,46 @@ export class Inbound {
 
   /** Step 2, then the message's datagrams one by one. An unknown source counts once per message. */
   #message(i: number, bytes: number): Verdict {
-    const address = this.#sourceAddress(this.#arena.sockaddr(i));
-    if (address === UNKNOWN_ADDRESS) return DROP.inboundUnknownSource;
+    const source = this.#opener.source(this.#arena.sockaddr(i));
+    if (source < 0) return ~source as Verdict;
     const start = this.#arena.datagram(i);
     const end = start + bytes;
-    const datagramBytes = this.#datagramBytes(i, bytes);
+    const controls = this.#controls;
+    controls.read(
+      this.#arena.control(i),
+      this.#view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true),
+    );
+    const datagramBytes = controls.segmentBytes === 0 ? bytes : controls.segmentBytes;
     let datagram = start;
     do {
-      this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), address));
+      this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), source));
       datagram += datagramBytes;
     } while (datagram < end);
     return PASSED;
   }
 
-  /** The size of each datagram in the message but the last, as UDP_GRO's control message tells (udp(7)). */
-  #datagramBytes(i: number, bytes: number): number {
-    const view = this.#view;
-    const control = this.#arena.control(i);
-    if (view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true) < CMSGHDR.data + 4) return bytes;
-    const level = view.getInt32(control + CMSGHDR.level, true);
-    const type = view.getInt32(control + CMSGHDR.type, true);
-    const size = view.getInt32(control + CMSGHDR.data, true);
-    return level === SOL_UDP && type === UDP_GRO && size > 0 ? size : bytes;
-  }
-
-  /** The number of the outer source address, see VtepTable.findAddress. */
-  #sourceAddress(sockaddr: number): number {
-    const view = this.#view;
-    if (this.#isIpv4Underlay) return this.#vteps.findIpv4(view.getInt32(sockaddr + SOCKADDR_IN.address));
-    const at = sockaddr + SOCKADDR_IN6.address;
-    return this.#vteps.findAddress(
-      view.getInt32(at),
-      view.getInt32(at + 4),
-      view.getInt32(at + 8),
-      view.getInt32(at + 12),
-    );
-  }
-
   /** Step 3. */
-  #open(datagram: number, datagramBytes: number, address: number): Verdict {
-    if (datagramBytes < VXLAN_GPE_BYTES) return DROP.inboundTruncated;
-    const packet = datagram + VXLAN_GPE_BYTES;
-    const bytes = datagramBytes - VXLAN_GPE_BYTES;
-    const firstWord = vxlanGpeFirstWord(this.#view, datagram);
-    const secondWord = vxlanGpeSecondWord(this.#view, datagram);
-    const isPartial = (firstWord & CHECKSUM_OFFLOAD_FLAG) !== 0;
-    const plainFirstWord = firstWord & ~CHECKSUM_OFFLOAD_FLAG;
-    // The last byte describes a partial checksum; without one it is reserved.
-    const plainSecondWord = isPartial ? secondWord & ~0xff : secondWord;
-    if (!vxlanGpeFlagsAreValid(plainFirstWord)) return DROP.inboundBadHeader;
-    if (plainSecondWord !== this.#vniWord) {
-      return (plainSecondWord & 0xff) !== 0 ? DROP.inboundBadHeader : DROP.inboundWrongVni;
-    }
-    const partialStart = isPartial ? checksumOffloadStart(secondWord) : 0;
-    const partialIsUdp = isPartial && checksumOffloadIsUdp(secondWord);
-    if (isPartial && partialStart === 0) return DROP.inboundBadHeader;
-    if (plainFirstWord === FIRST_WORD_IPV4)
-      return this.#packet4(packet, bytes, address, partialStart, partialIsUdp);
-    if (plainFirstWord === FIRST_WORD_IPV6)
-      return this.#packet6(packet, bytes, address, partialStart, partialIsUdp);
-    return DROP.inboundUnknownProtocol;
+  #open(datagram: number, datagramBytes: number, source: number): Verdict {
+    const opener = this.#opener;
+    const verdict = opener.open(datagram, datagramBytes, source);
+    if (verdict !== PASSED) return verdict;
+    return opener.isIpv4 ? this.#packet4(opener) : this.#packet6(opener);
   }
 
-  /** Steps 4 to 6, IPv4. */
-  #packet4(
-    packet: number,
-    availableBytes: number,
-    address: number,
-    partialStart: number,
-    partialIsUdp: boolean,
-  ): Verdict {
-    const bytes = ipv4PacketLength(this.#view, packet, availableBytes);
+  /** Steps 4 to 7, IPv4. */
+  #packet4(opened: Opener): Verdict {
+    const { packet, partialStart, partialIsUdp, sender } = opened;
+    const bytes = ipv4PacketLength(this.#view, packet, opened.bytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 4) return DROP.inboundMalformed;
     const source = ipv4Source(this.#view, packet);
     const destination = ipv4Destination(this.#view, packet);
-    if (
-      source !== this.#lastSource ||
-      destination !== this.#lastDestination ||
-      address !== this.#lastAddress
-    ) {
+    if (source !== this.#lastSource || destination !== this.#lastDestination || sender !== this.#lastSender) {
       const found = this.#fdb.lookup4(source);
-      if (found < 0 || this.#vteps.addressOf(found) !== address) return DROP.inboundForeignSource;
+      if (found < 0 || !opened.isFrom(found, sender)) return DROP.inboundForeignSource;
       if (this.#fdb.lookup4(destination) !== FDB_LOCAL) return DROP.inboundNotLocal;
       this.#lastSource = source;
       this.#lastDestination = destination;
-      this.#lastAddress = address;
+      this.#lastSender = sender;
       this.#lastVtep = found;
     }
     const vtep = this.#lastVtep;
@@ -222,22 +172,18 @@ export class Inbound {
       if (protocol !== (partialIsUdp ? PROTOCOL_UDP : PROTOCOL_TCP)) return DROP.inboundBadHeader;
       if (!this.#mayBePartial(vtep, partialStart, partialIsUdp, bytes)) return DROP.inboundBadHeader;
     }
+    if (this.#controls.ecn !== NOT_ECT && !this.#mark4(packet)) return DROP.inboundCongestion;
     this.#coalescer.take(packet, bytes, true, partialStart, partialIsUdp, vtep);
     return PASSED;
   }
 
-  /** Steps 4 to 6, IPv6. */
-  #packet6(
-    packet: number,
-    availableBytes: number,
-    address: number,
-    partialStart: number,
-    partialIsUdp: boolean,
-  ): Verdict {
-    const bytes = ipv6PacketLength(this.#view, packet, availableBytes);
+  /** Steps 4 to 7, IPv6. */
+  #packet6(opened: Opener): Verdict {
+    const { packet, partialStart, partialIsUdp } = opened;
+    const bytes = ipv6PacketLength(this.#view, packet, opened.bytes);
     if (bytes === 0 || ipVersion(this.#view, packet) !== 6) return DROP.inboundMalformed;
     const vtep = this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE);
-    if (vtep < 0 || this.#vteps.addressOf(vtep) !== address) return DROP.inboundForeignSource;
+    if (vtep < 0 || !opened.isFrom(vtep, opened.sender)) return DROP.inboundForeignSource;
     if (this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL) return DROP.inboundNotLocal;
     if (partialStart !== 0) {
       const next = this.#view.getUint8(packet + IPV6_NEXT_HEADER);
@@ -250,8 +196,25 @@ export class Inbound {
       if (isTransport && (next === PROTOCOL_UDP) !== partialIsUdp) return DROP.inboundBadHeader;
       if (!this.#mayBePartial(vtep, partialStart, partialIsUdp, bytes)) return DROP.inboundBadHeader;
     }
+    if (this.#controls.ecn !== NOT_ECT && !this.#mark6(packet)) return DROP.inboundCongestion;
     this.#coalescer.take(packet, bytes, false, partialStart, partialIsUdp, vtep);
     return PASSED;
+  }
+
+  /** Step 6, IPv4; false if the packet is to be dropped. */
+  #mark4(packet: number): boolean {
+    const before = ipv4Ecn(this.#view, packet);
+    const after = decapsulatedEcn(before, this.#controls.ecn);
+    if (after >= 0 && after !== before) setIpv4Ecn(this.#view, packet, after);
+    return after >= 0;
+  }
+
+  /** Step 6, IPv6. */
+  #mark6(packet: number): boolean {
+    const before = ipv6Ecn(this.#view, packet);
+    const after = decapsulatedEcn(before, this.#controls.ecn);
+    if (after >= 0 && after !== before) setIpv6Ecn(this.#view, packet, after);
+    return after >= 0;
   }
 
   /** A partial checksum comes from peers alone that announced it, and its field lies within the packet. */

@@ -3,15 +3,15 @@
  *
  *     packets   inner packets as read from the TUN, one behind the other, aligned to 64 bytes, each with the
  *               TUN's virtio header right before it
- *     headers   one slot per datagram: the VXLAN-GPE header, and for a segment its own IP and transport headers
- *     iovecs    two per datagram: its header slot, then its payload where it was read
- *     messages  a sendmmsg vector, with one control message each
+ *     headers   one slot per datagram: the encapsulation's header, and for a segment its own IP and transport headers
+ *     iovecs    for datagrams that leave as slices, two each: the header slot, then the payload where it was read
+ *     messages  a sendmmsg vector, with control messages each
  *
  * A superpacket is sent as soon as it is segmented and the next one is read into the same place, which is then
  * still in the cache; small packets gather until there are many.
  */
 import { Arena } from '../sys/arena.ts';
-import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { IOVEC, MMSGHDR, MSGHDR } from '../sys/structs.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../wire/virtio-net.ts';
 
 /** The longest inner packet, superpackets included. */
@@ -25,11 +25,12 @@ export const MAX_DATAGRAMS = 1024;
 /** Messages of one sendmmsg. */
 export const MAX_MESSAGES = 64;
 
-/** VXLAN-GPE, IP with options or extension headers, TCP with options. */
+/** Encapsulation, IP with options or extension headers, TCP with options. */
 const HEADER_STRIDE = 192;
 export const MAX_HEADER_BYTES = HEADER_STRIDE;
 const PIECES = 2;
-const CONTROL_STRIDE = 32;
+/** Not less than CONTROL_BYTES of control-messages.ts. */
+const CONTROL_STRIDE = 64;
 
 const HEADERS = PACKETS_BYTES;
 /** One slot more: the headers that the segments of a superpacket have in common. */
@@ -51,7 +52,7 @@ export class OutboundArena {
       this.arena.setPointer(this.message(i) + MSGHDR.control, this.control(i));
     }
     for (let i = 0; i < MAX_DATAGRAMS; i++)
-      this.arena.setPointer(this.iovecs(i) + IOVEC.base, this.header(i));
+      this.arena.setPointer(this.#iovecs(i) + IOVEC.base, this.header(i));
   }
 
   /** Offset for the next inner packet; its virtio header goes right before. */
@@ -94,19 +95,17 @@ export class OutboundArena {
 
   /** A datagram is the first `headBytes` of its header slot and `tailBytes` at `tail`. */
   setPieces(datagram: number, headBytes: number, tail: number, tailBytes: number): void {
-    const iovec = this.iovecs(datagram);
+    const iovec = this.#iovecs(datagram);
     this.#words[(iovec + IOVEC.length) >> 2] = headBytes;
     this.arena.setPointer(iovec + IOVEC.bytes + IOVEC.base, tail);
     this.#words[(iovec + IOVEC.bytes + IOVEC.length) >> 2] = tailBytes;
   }
 
-  /** First iovec of a datagram; those of consecutive datagrams follow each other. */
-  iovecs(datagram: number): number {
-    return IOVECS + datagram * PIECES * IOVEC.bytes;
-  }
-
-  iovecCount(datagrams: number): number {
-    return datagrams * PIECES;
+  /** Makes `message` carry the pieces of `size` datagrams from `first` on. */
+  gatherPieces(message: number, first: number, size: number): void {
+    const at = this.message(message);
+    this.arena.setPointer(at + MSGHDR.iov, this.#iovecs(first));
+    this.view.setUint32(at + MSGHDR.iovCount, size * PIECES, true);
   }
 
   /** mmsghdr `i` of the send vector. */
@@ -117,7 +116,9 @@ export class OutboundArena {
   control(i: number): number {
     return CONTROLS + i * CONTROL_STRIDE;
   }
-}
 
-/** A control message with a 16-bit value (CMSG_SPACE(2)), as UDP_SEGMENT's. */
-export const SEGMENT_CONTROL_BYTES = CMSGHDR.data + 8;
+  /** First iovec of a datagram; those of consecutive datagrams follow each other. */
+  #iovecs(datagram: number): number {
+    return IOVECS + datagram * PIECES * IOVEC.bytes;
+  }
+}

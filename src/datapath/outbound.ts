@@ -5,7 +5,7 @@
  *   2. parse     the IP header; what is not a whole unicast packet from our own subnets is dropped
  *   3. look up   the destination in the FDB: which VTEP owns it
  *   4. measure   against the path MTU to that VTEP
- *   5. enclose   write the VXLAN-GPE header; a superpacket is segmented (segment.ts)
+ *   5. enclose   write the encapsulation's header (encapsulation.ts); a superpacket is segmented (segment.ts)
  *   6. send      in as few system calls as there can be (send-queue.ts)
  *
  * A packet is an offset into the arena. What the TUN gave belongs to this file until the queue is flushed.
@@ -44,18 +44,9 @@ import {
   virtioGsoType,
   virtioNeedsChecksum,
 } from '../wire/virtio-net.ts';
-import {
-  CHECKSUM_OFFLOAD_FLAG,
-  CHECKSUM_OFFLOAD_MAX_START,
-  checksumOffloadByte,
-  FIRST_WORD_IPV4,
-  FIRST_WORD_IPV6,
-  VXLAN_GPE_BYTES,
-  vniWord,
-  writeVxlanGpe,
-} from '../wire/vxlan-gpe.ts';
 import type { WorkerCounters } from './counters.ts';
 import { ANSWERED, DROP, PASSED, type Verdict } from './drops.ts';
+import type { Encapsulation, Encloser } from './encapsulation.ts';
 import type { IcmpReplies } from './icmp-replies.ts';
 import { MAX_HEADER_BYTES, OutboundArena } from './outbound-arena.ts';
 import { PathMtu, type PathMtuParts } from './path-mtu.ts';
@@ -69,11 +60,11 @@ import type { VtepTable } from './vtep-table.ts';
 const FLUSH_BYTES = 60 * 1024;
 
 export interface OutboundParts
-  extends Omit<SendQueueParts, 'arena' | 'pathMtu'>,
+  extends Omit<SendQueueParts, 'arena' | 'encloser' | 'pathMtu'>,
     Omit<PathMtuParts, 'arena'> {
   readonly tun: TunQueue;
   readonly fdb: Fdb;
-  readonly vni: number;
+  readonly encapsulation: Encapsulation;
 }
 
 export class Outbound {
@@ -83,11 +74,12 @@ export class Outbound {
   readonly #counters: WorkerCounters;
   readonly #replies: IcmpReplies;
   readonly #turn: Turn;
-  readonly #vniWord: number;
 
   readonly #arena = new OutboundArena();
   readonly #view = this.#arena.view;
   readonly #pathMtu: PathMtu;
+  readonly #encloser: Encloser;
+  readonly #headerBytes: number;
   readonly #queue: SendQueue;
   readonly #segmenter: Segmenter;
   /** The superpacket in hand; one object for all of them. */
@@ -108,10 +100,12 @@ export class Outbound {
     this.#counters = parts.counters;
     this.#replies = parts.replies;
     this.#turn = parts.turn;
-    this.#vniWord = vniWord(parts.vni);
     this.#pathMtu = new PathMtu({ ...parts, arena: this.#arena });
-    this.#queue = new SendQueue({ ...parts, arena: this.#arena, pathMtu: this.#pathMtu });
-    this.#segmenter = new Segmenter(this.#arena, this.#queue);
+    this.#encloser = parts.encapsulation.encloser(this.#arena);
+    this.#headerBytes = parts.encapsulation.form.headerBytes;
+    const queueParts = { ...parts, arena: this.#arena, encloser: this.#encloser, pathMtu: this.#pathMtu };
+    this.#queue = new SendQueue(queueParts);
+    this.#segmenter = new Segmenter(this.#arena, this.#queue, this.#encloser);
   }
 
   /**
@@ -194,21 +188,21 @@ export class Outbound {
     const tooBig = this.#pathMtu.isOver(vtep, bytes);
     if (tooBig && !this.#pathMtu.mayFragment(packet, bytes)) return this.#answerTooBig(packet, vtep);
     const virtio = packet - VIRTIO_NET_HEADER_BYTES;
-    let firstWord = isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6;
-    let secondWord = this.#vniWord;
+    let partialStart = 0;
+    let partialIsUdp = false;
     if (virtioNeedsChecksum(this.#view, virtio)) {
       const start = virtioChecksumStart(this.#view, virtio);
       const field = virtioChecksumOffset(this.#view, virtio);
       if (start + field + 2 > bytes) return DROP.outboundMalformed;
-      if (this.#vteps.takesPartialChecksums(vtep) && this.#isTransportOf(packet, isIpv4, start, field)) {
-        firstWord |= CHECKSUM_OFFLOAD_FLAG;
-        secondWord |= checksumOffloadByte(start, field === UDP_CHECKSUM);
+      if (this.#mayBePartial(vtep, start) && this.#isTransportOf(packet, isIpv4, start, field)) {
+        partialStart = start;
+        partialIsUdp = field === UDP_CHECKSUM;
       } else {
         this.#segmenter.completeChecksum(packet, bytes, start, field);
       }
     }
-    writeVxlanGpe(this.#view, this.#queue.headerSlot, firstWord, secondWord);
-    this.#queue.add(vtep, packet, VXLAN_GPE_BYTES, packet, bytes, tooBig);
+    this.#encloser.writeHeader(this.#queue.headerSlot, vtep, isIpv4, partialStart, partialIsUdp);
+    this.#queue.add(vtep, packet, this.#headerBytes, packet, bytes, tooBig);
     return PASSED;
   }
 
@@ -219,14 +213,7 @@ export class Outbound {
     const largest = from.headerBytes + from.segmentBytes;
     const tooBig = this.#pathMtu.isOver(vtep, largest);
     if (tooBig && !this.#pathMtu.mayFragment(packet, largest)) return this.#answerTooBig(packet, vtep);
-    let firstWord = isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6;
-    let secondWord = this.#vniWord;
-    const partial = this.#vteps.takesPartialChecksums(vtep);
-    if (partial) {
-      firstWord |= CHECKSUM_OFFLOAD_FLAG;
-      secondWord |= checksumOffloadByte(from.transportOffset, from.isUdp);
-    }
-    this.#segmenter.segment(from, vtep, firstWord, secondWord, partial, tooBig);
+    this.#segmenter.segment(from, vtep, this.#mayBePartial(vtep, from.transportOffset), tooBig);
     return PASSED;
   }
 
@@ -250,13 +237,18 @@ export class Outbound {
     return (
       from.headerBytes >= minimum &&
       from.headerBytes < bytes &&
-      from.headerBytes <= MAX_HEADER_BYTES - VXLAN_GPE_BYTES
+      from.headerBytes <= MAX_HEADER_BYTES - this.#headerBytes
     );
+  }
+
+  /** Whether the peer takes a partial checksum, and its header can describe one of a transport header at `start`. */
+  #mayBePartial(vtep: number, start: number): boolean {
+    return start <= this.#encloser.maxPartialStart && this.#vteps.takesPartialChecksums(vtep);
   }
 
   /** Whether TCP or UDP, as `field` says, begins at `start`: what a partial checksum can be described for. */
   #isTransportOf(packet: number, isIpv4: boolean, start: number, field: number): boolean {
-    if ((start & 3) !== 0 || start > CHECKSUM_OFFLOAD_MAX_START) return false;
+    if ((start & 3) !== 0) return false;
     if (field !== TCP_CHECKSUM && field !== UDP_CHECKSUM) return false;
     const wanted = field === TCP_CHECKSUM ? PROTOCOL_TCP : PROTOCOL_UDP;
     if (isIpv4) {

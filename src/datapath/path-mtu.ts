@@ -16,7 +16,7 @@ export interface PathMtuParts {
   readonly replies: IcmpReplies;
   /** A clock that never jumps. */
   readonly nowMs: () => number;
-  /** Outer IP, UDP and VXLAN-GPE headers, in bytes. */
+  /** Outer IP and UDP headers and what the encapsulation adds, in bytes. */
   readonly overheadBytes: number;
 }
 

@@ -18,7 +18,7 @@ import { IPV6_HEADER_BYTES, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.ts';
 import { type PayloadChecksum, payloadChecksum } from '../wire/payload-checksum.ts';
 import { TCP_CHECKSUM, TCP_CWR, TCP_FIN, TCP_FLAGS, TCP_PSH, TCP_SEQUENCE } from '../wire/tcp.ts';
 import { UDP_CHECKSUM, UDP_LENGTH } from '../wire/udp.ts';
-import { VXLAN_GPE_BYTES, writeVxlanGpe } from '../wire/vxlan-gpe.ts';
+import type { Encloser } from './encapsulation.ts';
 import type { OutboundArena } from './outbound-arena.ts';
 import type { SendQueue } from './send-queue.ts';
 
@@ -42,28 +42,22 @@ export class Segmenter {
   readonly #words: Int32Array;
   readonly #sums: PayloadChecksum;
   readonly #queue: SendQueue;
+  readonly #encloser: Encloser;
+  readonly #encapsulationBytes: number;
   readonly #model: number;
 
-  constructor(arena: OutboundArena, queue: SendQueue) {
+  constructor(arena: OutboundArena, queue: SendQueue, encloser: Encloser) {
     this.#view = arena.view;
     this.#words = new Int32Array(arena.arena.buffer);
     this.#sums = payloadChecksum(arena.arena.summable);
     this.#queue = queue;
+    this.#encloser = encloser;
+    this.#encapsulationBytes = encloser.form.headerBytes;
     this.#model = arena.headerModel;
   }
 
-  /**
-   * Queues the segments of `from` to `vtep`. `partial`: the peer takes partial checksums, and `firstWord` and
-   * `secondWord`, the encapsulation header, say so.
-   */
-  segment(
-    from: Superpacket,
-    vtep: number,
-    firstWord: number,
-    secondWord: number,
-    partial: boolean,
-    fragment: boolean,
-  ): void {
+  /** Queues the segments of `from` to `vtep`. `partial`: the peer takes partial checksums, and each header says so. */
+  segment(from: Superpacket, vtep: number, partial: boolean, fragment: boolean): void {
     const { packet, headerBytes, segmentBytes, isUdp, isIpv4, transportOffset } = from;
     const view = this.#view;
     const queue = this.#queue;
@@ -77,8 +71,9 @@ export class Segmenter {
     const pseudoSum = this.#pseudoHeaderSum(packet + checksumField, from.bytes - transportOffset);
     // What every segment but the first and the last is: its headers are copied from here.
     const model = this.#model;
-    const modelIp = model + VXLAN_GPE_BYTES;
-    writeVxlanGpe(view, model, firstWord, secondWord);
+    const encapsulationBytes = this.#encapsulationBytes;
+    const modelIp = model + encapsulationBytes;
+    this.#encloser.writeHeader(model, vtep, isIpv4, partial ? transportOffset : 0, isUdp);
     this.#copyWords(packet, modelIp, headerBytes);
     if (!isUdp) view.setUint8(modelIp + transportOffset + TCP_FLAGS, flags & ~(TCP_CWR | TCP_FIN | TCP_PSH));
     this.#writeLengths(modelIp, from, segmentBytes, pseudoSum);
@@ -87,8 +82,8 @@ export class Segmenter {
     for (let payload = packet + headerBytes; payload < end; payload += segmentBytes) {
       if (queue.isFull) queue.flush();
       const slot = queue.headerSlot;
-      const ip = slot + VXLAN_GPE_BYTES;
-      this.#copyWords(model, slot, VXLAN_GPE_BYTES + headerBytes);
+      const ip = slot + encapsulationBytes;
+      this.#copyWords(model, slot, encapsulationBytes + headerBytes);
       let payloadBytes = segmentBytes;
       const isLast = payload + segmentBytes >= end;
       if (isLast) {
@@ -119,7 +114,7 @@ export class Segmenter {
           isUdp,
         );
       }
-      queue.add(vtep, packet, VXLAN_GPE_BYTES + headerBytes, payload, payloadBytes, fragment);
+      queue.add(vtep, packet, encapsulationBytes + headerBytes, payload, payloadBytes, fragment);
       index++;
     }
   }

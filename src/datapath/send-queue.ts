@@ -1,18 +1,21 @@
 /**
  * The datagrams of a burst on their way to the underlay. Consecutive datagrams of one size to one peer leave
- * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them;
+ * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them: they have one
+ * outer header, and so one ECN codepoint;
  * the rest shares one sendmmsg.
  *
  * Nothing that waits here is lost without a count: a socket that is full is waited for (turn.ts), a kernel, device
  * or path that cannot segment makes segmentation stop for good, and a datagram over the path MTU is answered or
  * fragmented (path-mtu.ts).
  */
-import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, SOL_UDP, UDP_SEGMENT } from '../sys/constants.ts';
-import { CMSGHDR, MSGHDR } from '../sys/structs.ts';
-import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
+import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from '../sys/constants.ts';
+import { MSGHDR } from '../sys/structs.ts';
+import { ecnOf, NOT_ECT } from '../wire/ecn.ts';
+import { SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP } from './drops.ts';
-import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena, SEGMENT_CONTROL_BYTES } from './outbound-arena.ts';
+import type { Encloser } from './encapsulation.ts';
+import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena } from './outbound-arena.ts';
 import type { PathMtu } from './path-mtu.ts';
 import type { UnderlaySocket } from './ports.ts';
 import type { Turn } from './turn.ts';
@@ -30,11 +33,13 @@ const MAX_UNEXPLAINED_REFUSALS = 8;
 
 export interface SendQueueParts {
   readonly arena: OutboundArena;
+  readonly encloser: Encloser;
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly counters: WorkerCounters;
   readonly pathMtu: PathMtu;
   readonly turn: Turn;
+  readonly underlayFamily: 4 | 6;
   /** Whether to use UDP_SEGMENT. */
   readonly segmentation: boolean;
   /** UDP_SEGMENT turned out not to work here and is off from now on. */
@@ -45,23 +50,29 @@ export class SendQueue {
   readonly #parts: SendQueueParts;
   readonly #arena: OutboundArena;
   readonly #view: DataView;
+  readonly #encloser: Encloser;
+  readonly #headerBytes: number;
   readonly #socket: UnderlaySocket;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
   readonly #pathMtu: PathMtu;
   readonly #turn: Turn;
+  readonly #controls: SentControls;
   #segmentation: boolean;
   /** Groups in a row that were refused with no reason that showed. */
   #unexplainedRefusals = 0;
   /** What the socket was told last. */
   #allowsFragments = false;
 
-  // By datagram: bytes on the wire behind UDP, the VTEP, the inner packet it was made from.
+  // By datagram: bytes on the wire behind UDP, those of its inner packet, the VTEP, the inner packet it was made from.
   readonly #bytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #innerBytes = new Int32Array(MAX_DATAGRAMS);
   readonly #vtep = new Int32Array(MAX_DATAGRAMS);
   readonly #origin = new Int32Array(MAX_DATAGRAMS);
   /** 1: over the path MTU, and the inner packet allows outer fragments. */
   readonly #fragment = new Uint8Array(MAX_DATAGRAMS);
+  /** The outer codepoint: the inner packet's, unless the peer would lose a mark (RFC 6040, section 4.1). */
+  readonly #ecn = new Uint8Array(MAX_DATAGRAMS);
   #count = 0;
   #queuedBytes = 0;
   /** Datagrams before this one go out one by one: the kernel refused them as a group. */
@@ -77,11 +88,14 @@ export class SendQueue {
     this.#parts = parts;
     this.#arena = parts.arena;
     this.#view = parts.arena.view;
+    this.#encloser = parts.encloser;
+    this.#headerBytes = parts.encloser.form.headerBytes;
     this.#socket = parts.socket;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
     this.#pathMtu = parts.pathMtu;
     this.#turn = parts.turn;
+    this.#controls = new SentControls(parts.arena.view, parts.underlayFamily);
     this.#segmentation = parts.segmentation;
     // A packet path before this one may have left it otherwise.
     this.#socket.allowFragmentation(false);
@@ -118,11 +132,12 @@ export class SendQueue {
     fragment: boolean,
   ): void {
     const datagram = this.#count++;
-    this.#arena.setPieces(datagram, headBytes, tail, tailBytes);
-    this.#bytes[datagram] = headBytes + tailBytes;
+    this.#bytes[datagram] = this.#encloser.add(datagram, vtep, headBytes, tail, tailBytes);
+    this.#innerBytes[datagram] = headBytes + tailBytes - this.#headerBytes;
     this.#vtep[datagram] = vtep;
     this.#origin[datagram] = origin;
     this.#fragment[datagram] = fragment ? 1 : 0;
+    this.#ecn[datagram] = this.#vteps.losesMarks(vtep) ? NOT_ECT : ecnOf(this.#view, origin);
     this.#queuedBytes += headBytes + tailBytes;
   }
 
@@ -130,6 +145,7 @@ export class SendQueue {
   flush(): void {
     this.#singlesUntil = 0;
     this.#answeredOrigin = -1;
+    this.#encloser.seal(this.#count);
     let next = 0;
     while (next < this.#count) next = this.#sendFrom(next);
     this.#count = 0;
@@ -156,8 +172,9 @@ export class SendQueue {
 
   /** Its group was refused, and it is over what the path is known to carry: no need to have it refused again. */
   #isKnownTooBig(datagram: number): boolean {
-    const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
-    return this.#fragment[datagram] === 0 && innerBytes > this.#vteps.mtu(this.#vtep[datagram]!);
+    return (
+      this.#fragment[datagram] === 0 && this.#innerBytes[datagram]! > this.#vteps.mtu(this.#vtep[datagram]!)
+    );
   }
 
   /**
@@ -188,12 +205,13 @@ export class SendQueue {
     if (!this.#segmentation || start < this.#singlesUntil || this.#fragment[start] === 1) return 1;
     const segmentBytes = this.#bytes[start]!;
     const vtep = this.#vtep[start]!;
+    const ecn = this.#ecn[start]!;
     const isSingle = this.#vteps.isSentSingly(vtep);
     if (isSingle && !this.#isExempt(start)) return 1;
     const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
     let total = segmentBytes;
     let end = start + 1;
-    while (end < limit && this.#vtep[end] === vtep && this.#fragment[end] === 0) {
+    while (end < limit && this.#vtep[end] === vtep && this.#ecn[end] === ecn && this.#fragment[end] === 0) {
       const bytes = this.#bytes[end]!;
       total += bytes;
       if (bytes > segmentBytes || total > MAX_SEND_BYTES) break;
@@ -216,15 +234,10 @@ export class SendQueue {
     this.#size[message] = size;
     this.#arena.arena.setWord(at + MSGHDR.name, this.#vteps.sockaddr(this.#vtep[datagram]!));
     view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
-    this.#arena.arena.setPointer(at + MSGHDR.iov, this.#arena.iovecs(datagram));
-    view.setUint32(at + MSGHDR.iovCount, this.#arena.iovecCount(size), true);
-    view.setUint32(at + MSGHDR.controlLength, size > 1 ? SEGMENT_CONTROL_BYTES : 0, true);
-    if (size === 1) return;
-    const control = this.#arena.control(message);
-    view.setUint32(control + CMSGHDR.length, CMSGHDR.data + 2, true);
-    view.setInt32(control + CMSGHDR.level, SOL_UDP, true);
-    view.setInt32(control + CMSGHDR.type, UDP_SEGMENT, true);
-    view.setUint16(control + CMSGHDR.data, this.#bytes[datagram]!, true);
+    this.#encloser.gather(message, datagram, size);
+    const segmentBytes = size > 1 ? this.#bytes[datagram]! : 0;
+    const controls = this.#controls.write(this.#arena.control(message), segmentBytes, this.#ecn[datagram]!);
+    view.setUint32(at + MSGHDR.controlLength, controls, true);
   }
 
   #sentMessage(message: number): void {
@@ -234,9 +247,9 @@ export class SendQueue {
       this.#unexplainedRefusals = 0;
       this.#counters.group(this.#vtep[first]!, size);
     }
-    let bytes = 0;
-    for (let i = first; i < first + size; i++) bytes += this.#bytes[i]!;
-    this.#counters.outbound(this.#vtep[first]!, size, bytes - size * VXLAN_GPE_BYTES);
+    let innerBytes = 0;
+    for (let i = first; i < first + size; i++) innerBytes += this.#innerBytes[i]!;
+    this.#counters.outbound(this.#vtep[first]!, size, innerBytes);
   }
 
   /** The kernel did not take `message`; returns the datagram to go on with. */
@@ -269,7 +282,7 @@ export class SendQueue {
   #tooBig(datagram: number): number {
     const vtep = this.#vtep[datagram]!;
     const origin = this.#origin[datagram]!;
-    const innerBytes = this.#bytes[datagram]! - VXLAN_GPE_BYTES;
+    const innerBytes = this.#innerBytes[datagram]!;
     if (innerBytes <= this.#vteps.mtu(vtep)) this.#pathMtu.learn(vtep, innerBytes);
     if (this.#pathMtu.mayFragment(origin, innerBytes)) {
       this.#fragment[datagram] = 1;

@@ -7,7 +7,6 @@ import type { Underlay } from '../host/underlay-route.ts';
 import { MAX_MTU } from '../ip/mtu.ts';
 import type { Logger } from '../log/logger.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
-import { VXLAN_GPE_BYTES } from '../wire/vxlan-gpe.ts';
 
 /** Bytes of an inner packet. Throws MTU_TOO_SMALL where IPv6 pods would have less than IPv6 needs. */
 export function overlayMtu(config: Config, underlay: Underlay, overheadBytes: number, log: Logger): number {
@@ -31,9 +30,10 @@ export function overlayMtu(config: Config, underlay: Underlay, overheadBytes: nu
  * Segments in a superpacket that just fills one send: what TCP of pods and node is told to make. A limit in bytes
  * (`gso_max_size`) would let a run of more but shorter UDP datagrams through whole, and would be wrong for TCP:
  * how many of its segments fill a send depends on their headers, which grow with the address family and options,
- * and the kernel takes a room for headers off such a limit that is not the same in every kernel.
+ * and the kernel takes a room for headers off such a limit that is not the same in every kernel. `addedBytes`: by the
+ * encapsulation.
  */
-export function segmentsPerSend(mtu: number): number {
-  const segments = Math.floor(MAX_SEND_BYTES / (mtu + VXLAN_GPE_BYTES));
+export function segmentsPerSend(mtu: number, addedBytes: number): number {
+  const segments = Math.floor(MAX_SEND_BYTES / (mtu + addedBytes));
   return Math.min(MAX_SEGMENTS_PER_SEND, Math.max(1, segments));
 }

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { WorkerCounters } from '../datapath/counters.ts';
 import type { ForwardingState } from '../datapath/forwarding.ts';
+import type { EncapsulationSettings } from '../encapsulation/choose.ts';
 import { WarrenError } from '../errors.ts';
 import { builtFile } from '../package.ts';
 import { Arena } from '../sys/arena.ts';
@@ -25,7 +26,7 @@ export interface DatapathOptions {
   readonly tunWriteFds: readonly number[];
   readonly sendFds: readonly number[];
   readonly underlayFamily: 4 | 6;
-  readonly vni: number;
+  readonly encapsulation: EncapsulationSettings;
   readonly overheadBytes: number;
   readonly offloads: WorkerOffloads;
   /** One per worker. They are the caller's, and go on where an earlier packet path stopped. */
@@ -140,7 +141,7 @@ export class Datapath {
       turns,
       wakeFd,
       underlayFamily: options.underlayFamily,
-      vni: options.vni,
+      encapsulation: options.encapsulation,
       overheadBytes: options.overheadBytes,
       offloads: this.#offloads,
     };

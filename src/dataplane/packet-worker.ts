@@ -12,6 +12,7 @@ import { Outbound } from '../datapath/outbound.ts';
 import { PollSet } from '../datapath/poll-set.ts';
 import { Turn } from '../datapath/turn.ts';
 import { VtepTable } from '../datapath/vtep-table.ts';
+import { chooseEncapsulation } from '../encapsulation/choose.ts';
 import { Fdb } from '../fdb/fdb.ts';
 import { Arena } from '../sys/arena.ts';
 import { EAGAIN, POLLIN, POLLOUT } from '../sys/constants.ts';
@@ -54,7 +55,8 @@ class PacketPath {
     const counters = new WorkerCounters(settings.counters);
     this.#vteps = new VtepTable(settings.underlayFamily);
     this.#replies = new IcmpReplies(tun, nowMs);
-    const shared = { ...settings, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
+    const encapsulation = chooseEncapsulation(settings.encapsulation, this.#vteps, settings.underlayFamily);
+    const shared = { ...settings, encapsulation, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
     const { offloads } = settings;
     this.#outbound = new Outbound({
       ...shared,

@@ -1,5 +1,6 @@
 /** The UDP sockets of the tunnel at one underlay address, opened and closed as one. */
 import type { Config } from '../config/config.ts';
+import type { EncapsulationForm } from '../datapath/encapsulation.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import { addressWords } from '../ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
@@ -8,7 +9,7 @@ import type { UserspaceParts } from './userspace-parts.ts';
 
 export interface TunnelSockets {
   readonly receivers: UnderlaySockets;
-  /** With several workers each sends from a port of its own (RFC 7348, section 4.1: source ports vary). */
+  /** With several workers each sends from a port of its own, if the encapsulation lets it. */
   readonly senders: UnderlaySockets;
 }
 
@@ -24,6 +25,7 @@ export function openTunnelSockets(
   underlay: Underlay,
   workers: number,
   { udpSegment, udpGro }: UnderlayOffloads,
+  { sendsFromOnePort }: EncapsulationForm,
 ): TunnelSockets {
   const vtep = vtepOn(underlay, config);
   const options = {
@@ -33,7 +35,7 @@ export function openTunnelSockets(
     count: workers,
   };
   const receivers = parts.openSockets({ ...options, port: vtep.port });
-  if (workers === 1) return { receivers, senders: receivers };
+  if (workers === 1 || sendsFromOnePort) return { receivers, senders: receivers };
   try {
     const wanted = { udpSegment, udpGro: false };
     return { receivers, senders: parts.openSockets({ ...options, port: 0, sendsOnly: true, wanted }) };

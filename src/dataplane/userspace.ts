@@ -7,7 +7,8 @@ import { availableParallelism } from 'node:os';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Clock } from '../clock.ts';
 import type { Config, OffloadSwitches } from '../config/config.ts';
-import { vxlanGpeOverheadBytes } from '../datapath/overhead.ts';
+import { overheadBytes } from '../datapath/overhead.ts';
+import { formOf } from '../encapsulation/choose.ts';
 import { WarrenError } from '../errors.ts';
 import type { TunNetwork } from '../host/tun-network.ts';
 import type { Underlay } from '../host/underlay-route.ts';
@@ -78,7 +79,7 @@ export class UserspaceDataPlane implements DataPlane {
     this.#mtu = this.#mtuOn(underlay);
     this.#lock = parts.lockTun(config.tun.name);
     try {
-      this.#io = new PacketIo({ config, underlay, parts, workers: this.#workers });
+      this.#io = new PacketIo({ config, underlay, parts, workers: this.#workers, clock });
     } catch (error) {
       this.#lock.release();
       throw error;
@@ -108,7 +109,7 @@ export class UserspaceDataPlane implements DataPlane {
   }
 
   get gsoMaxSegments(): number {
-    return segmentsPerSend(this.#mtu);
+    return segmentsPerSend(this.#mtu, formOf(this.#options.config.encapsulation).addedBytes);
   }
 
   get isBusy(): boolean {
@@ -242,7 +243,7 @@ export class UserspaceDataPlane implements DataPlane {
         checksum,
       },
       totals: this.#traffic.totals(),
-      drops: this.#traffic.drops(),
+      drops: { ...this.#traffic.drops(), ...this.#io.losses.drops() },
     };
   }
 
@@ -261,7 +262,11 @@ export class UserspaceDataPlane implements DataPlane {
   };
 
   get #overheadBytes(): number {
-    return vxlanGpeOverheadBytes(this.#underlay.address.family);
+    return this.#overheadOn(this.#underlay);
+  }
+
+  #overheadOn({ address }: Underlay): number {
+    return overheadBytes(address.family, formOf(this.#options.config.encapsulation));
   }
 
   /** One after the other, whatever became of the one before. */
@@ -277,7 +282,7 @@ export class UserspaceDataPlane implements DataPlane {
 
   #mtuOn(underlay: Underlay): number {
     const { config, log } = this.#options;
-    return overlayMtu(config, underlay, vxlanGpeOverheadBytes(underlay.address.family), log);
+    return overlayMtu(config, underlay, this.#overheadOn(underlay), log);
   }
 
   #network(): TunNetwork {
@@ -361,7 +366,7 @@ export class UserspaceDataPlane implements DataPlane {
       socketFds: receivers.descriptors,
       sendFds: senders.descriptors,
       underlayFamily: this.#underlay.address.family,
-      vni: config.encapsulation.vni,
+      encapsulation: config.encapsulation,
       overheadBytes: this.#overheadBytes,
       offloads: { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp },
       counters: this.#traffic.workers,

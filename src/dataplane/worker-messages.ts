@@ -1,5 +1,6 @@
 /** What the control thread and a packet path thread say to each other. */
 import type { ForwardingState } from '../datapath/forwarding.ts';
+import type { EncapsulationSettings } from '../encapsulation/choose.ts';
 
 export interface WorkerSettings {
   /** A queue of the TUN device; from here the kernel's packets come. */
@@ -13,8 +14,8 @@ export interface WorkerSettings {
   /** Written to by the control thread after each message, so that the worker's poll returns. */
   readonly wakeFd: number;
   readonly underlayFamily: 4 | 6;
-  readonly vni: number;
-  /** Outer IP, UDP and encapsulation headers, in bytes. */
+  readonly encapsulation: EncapsulationSettings;
+  /** Outer IP and UDP headers and what the encapsulation adds, in bytes. */
   readonly overheadBytes: number;
   readonly counters: SharedArrayBuffer;
   /** One int32 that the worker raises at each turn (heartbeat.ts). */

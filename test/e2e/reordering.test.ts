@@ -37,7 +37,7 @@ const DATAGRAMS: Bulk = {
 };
 
 describeUnless(
-  lacking('root', 'ip', 'nsenter', 'nstat', 'iperf3'),
+  lacking('root', 'ip', 'nsenter', 'ping', 'nstat', 'iperf3'),
   `${FLOWS} flows between nodes of ${WORKERS} workers each`,
   () => {
     let nodes: WorkerNodes;

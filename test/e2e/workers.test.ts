@@ -20,7 +20,7 @@ const SINGLE: Bulk = {
 };
 const SUPER: Bulk = { ...SINGLE, segments: 44, datagrams: 2000, window: 200 };
 
-describeUnless(lacking('root', 'ip', 'nsenter'), `between nodes of ${WORKERS} workers each`, () => {
+describeUnless(lacking('root', 'ip', 'nsenter', 'ping'), `between nodes of ${WORKERS} workers each`, () => {
   let nodes: WorkerNodes;
 
   beforeAll(async () => {

@@ -12,6 +12,7 @@ import { VtepTable } from '../../src/datapath/vtep-table.ts';
 import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { PacketPath } from '../../src/dataplane/userspace-parts.ts';
 import type { WorkerOffloads } from '../../src/dataplane/worker-messages.ts';
+import { chooseEncapsulation } from '../../src/encapsulation/choose.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { EAGAIN } from '../../src/sys/constants.ts';
@@ -44,7 +45,7 @@ export class InProcessPath implements PacketPath {
       fdb: this.#fdb,
       vteps: this.#vteps,
       counters: options.counters[0]!,
-      vni: options.vni,
+      encapsulation: chooseEncapsulation(options.encapsulation, this.#vteps, options.underlayFamily),
       underlayFamily: options.underlayFamily,
       overheadBytes: options.overheadBytes,
     };

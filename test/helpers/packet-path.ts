@@ -6,18 +6,30 @@
 import koffi from 'koffi';
 import { WorkerCounters } from '../../src/datapath/counters.ts';
 import { DROP_NAMES, type DropReason } from '../../src/datapath/drops.ts';
+import type { Encapsulation } from '../../src/datapath/encapsulation.ts';
 import { MAPPED_WORD } from '../../src/datapath/forwarding.ts';
 import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
 import { Inbound } from '../../src/datapath/inbound.ts';
 import { Outbound } from '../../src/datapath/outbound.ts';
 import { Turn } from '../../src/datapath/turn.ts';
 import { VtepTable } from '../../src/datapath/vtep-table.ts';
+import { chooseEncapsulation } from '../../src/encapsulation/choose.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
+import {
+  IP_RECVTOS,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_RECVTCLASS,
+  IPV6_TCLASS,
+  SOCK_NONBLOCK,
+  SOL_UDP,
+  UDP_SEGMENT,
+} from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
@@ -33,6 +45,9 @@ const socketpair = koffi.load(null).func('int socketpair(int domain, int type, i
 export const VNI = 42;
 export const OVERHEAD_BYTES = 36;
 
+const vxlanGpe = (vteps: VtepTable, underlayFamily: 4 | 6) =>
+  chooseEncapsulation({ type: 'vxlan-gpe', vni: VNI }, vteps, underlayFamily);
+
 /** What is handed to the TUN; the default is a plain packet. */
 export interface TunFrame {
   readonly packet: Uint8Array;
@@ -46,6 +61,10 @@ export interface SentMessage {
   readonly bytes: number;
   /** Of each datagram; 0 if it is one alone. */
   readonly segmentBytes: number;
+  /** Pieces of memory that it is gathered from. */
+  readonly iovecs: number;
+  /** Outer type of service or traffic class. */
+  readonly ecn: number;
 }
 
 /** The underlay's kernel, as far as a test has another one in mind. */
@@ -91,11 +110,25 @@ function readMessage(message: number): SentMessage {
   const pointer = (at: number) => Number(koffi.decode(BigInt(at), 'uint64_t'));
   const networkPort = (uint32(pointer(message + MSGHDR.name)) >>> 16) & 0xffff;
   let bytes = 0;
-  for (let i = 0; i < uint32(message + MSGHDR.iovCount); i++)
+  const iovecs = uint32(message + MSGHDR.iovCount);
+  for (let i = 0; i < iovecs; i++)
     bytes += uint32(pointer(message + MSGHDR.iov) + i * IOVEC.bytes + IOVEC.length);
-  const isGroup = uint32(message + MSGHDR.controlLength) > 0;
-  const segmentBytes = isGroup ? uint32(pointer(message + MSGHDR.control) + CMSGHDR.data) & 0xffff : 0;
-  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes };
+  const controls = controlsOf(
+    pointer(message + MSGHDR.control),
+    uint32(message + MSGHDR.controlLength),
+    uint32,
+  );
+  const segmentBytes = (controls[SOL_UDP] ?? 0) & 0xffff;
+  const ecn = controls[IPPROTO_IP] ?? controls[IPPROTO_IPV6] ?? 0;
+  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes, iovecs, ecn };
+}
+
+/** The values of control messages by their level, of which each has one kind here. */
+function controlsOf(at: number, bytes: number, uint32: (at: number) => number): Record<number, number> {
+  const values: Record<number, number> = {};
+  for (let next = at; next < at + bytes; next += (uint32(next + CMSGHDR.length) + 7) & ~7)
+    values[uint32(next + CMSGHDR.level)] = uint32(next + CMSGHDR.data);
+  return values;
 }
 
 class TunInTest extends LinuxTunQueue {
@@ -115,12 +148,14 @@ class TunInTest extends LinuxTunQueue {
 /** A UDP socket of a (pretended) peer. */
 export class PeerSocket {
   readonly #socket: LinuxUnderlaySocket;
+  readonly #isIpv4: boolean;
   readonly port: number;
   readonly #node: { address: string; port: number };
 
   constructor(address: string, node: { address: string; port: number }) {
     const fd = bind(address, 0);
-    this.#socket = new LinuxUnderlaySocket(fd, address.includes(':') ? 6 : 4);
+    this.#isIpv4 = !address.includes(':');
+    this.#socket = new LinuxUnderlaySocket(fd, this.#isIpv4 ? 4 : 6);
     this.port = boundPort(fd);
     this.#node = node;
   }
@@ -139,6 +174,23 @@ export class PeerSocket {
       Buffer.concat(datagrams),
       datagrams[0]!.length,
     );
+  }
+
+  /** Type of service or traffic class of what is sent from now on. */
+  setTos(tos: number): void {
+    const [level, name] = this.#isIpv4 ? [IPPROTO_IP, IP_TOS] : [IPPROTO_IPV6, IPV6_TCLASS];
+    setOption(this.#socket.fd, level, name, tos);
+  }
+
+  /** `receiveWithTos` works from now on. */
+  receiveTos(): void {
+    const [level, name] = this.#isIpv4 ? [IPPROTO_IP, IP_RECVTOS] : [IPPROTO_IPV6, IPV6_RECVTCLASS];
+    setOption(this.#socket.fd, level, name, 1);
+  }
+
+  /** The next datagram that waits, with the outer type of service or traffic class. */
+  receiveWithTos(): { readonly datagram: Buffer; readonly tos: number } {
+    return receiveWithControl(this.#socket.fd);
   }
 
   /** The next datagram that waits, or undefined. */
@@ -176,6 +228,8 @@ export class PacketPathHarness {
   constructor(
     options: {
       address?: string;
+      /** Default: vxlan-gpe. */
+      encapsulation?: (vteps: VtepTable, underlayFamily: 4 | 6) => Encapsulation;
       mtu?: number;
       segmentation?: boolean;
       coalesce?: boolean;
@@ -213,7 +267,7 @@ export class PacketPathHarness {
       fdb: this.#fdb,
       vteps: this.vteps,
       counters: this.counters,
-      vni: VNI,
+      encapsulation: (options.encapsulation ?? vxlanGpe)(this.vteps, family),
       underlayFamily: family,
       overheadBytes: OVERHEAD_BYTES,
     };
@@ -346,6 +400,30 @@ const received = new Arena(70_000);
 function receive(fd: number): Buffer | undefined {
   const bytes = libc.read(fd, received.address(0), received.bytes.length);
   return bytes < 0 ? undefined : Buffer.from(received.bytes.subarray(0, bytes));
+}
+
+function setOption(fd: number, level: number, name: number, value: number): void {
+  const scratch = new Arena(4);
+  scratch.view.setInt32(0, value, true);
+  if (libc.setsockopt(fd, level, name, scratch.address(0), 4) !== 0) throw new Error(`setsockopt(${name})`);
+}
+
+function receiveWithControl(fd: number): { datagram: Buffer; tos: number } {
+  const [iovec, message, control, payload] = [0, 16, 80, 128];
+  const arena = new Arena(payload + 70_000);
+  arena.setPointer(iovec + IOVEC.base, payload);
+  arena.setWord(iovec + IOVEC.length, 70_000);
+  arena.setPointer(message + MSGHDR.iov, iovec);
+  arena.setWord(message + MSGHDR.iovCount, 1);
+  arena.setPointer(message + MSGHDR.control, control);
+  arena.setWord(message + MSGHDR.controlLength, 48);
+  if (libc.recvmmsg(fd, arena.address(message), 1, 0, 0) !== 1)
+    throw new Error(`recvmmsg: errno ${libc.errno()}`);
+  const bytes = arena.view.getUint32(message + MMSGHDR.length, true);
+  const uint32 = (at: number) => arena.view.getUint32(at, true);
+  const controls = controlsOf(control, uint32(message + MSGHDR.controlLength), uint32);
+  const tos = (controls[IPPROTO_IP] ?? controls[IPPROTO_IPV6] ?? 0) & 0xff;
+  return { datagram: Buffer.from(arena.bytes.subarray(payload, payload + bytes)), tos };
 }
 
 function sendTo(fd: number, address: string, port: number, bytes: Uint8Array, segmentBytes = 0): void {

@@ -1,13 +1,18 @@
 /**
  * Two nodes whose agents have several workers, with a pod each, between which both ways are used in bulk.
  *
- * What crosses a veth waits in the queue of the processor that sends it. A flow that is sent by a program on one of them
- * and by acknowledgments that arrive on another may overtake itself there, before a packet path sees it. Receive packet
- * steering (Documentation/networking/scaling.rst) gives each flow one processor, and so an order.
+ * The host's own stack can change the order of a flow, so it is kept from that. What crosses a veth waits in the queue of
+ * the processor that sends it: a flow that is sent by a program on one of them and by acknowledgments that arrive on another
+ * may overtake itself there, before a packet path sees it. Receive packet steering (Documentation/networking/scaling.rst)
+ * gives each flow one processor, and so an order: at every veth on the way, those of the bridge between the nodes among
+ * them. And what waits for a neighbour to be resolved can be overtaken by what is sent just then, so the pods' neighbours
+ * are known before.
  */
 import { cpus } from 'node:os';
-import type { LabPod } from '../../src/lab/host.ts';
+import { namedNetnsPath } from '../../src/host/netns.ts';
+import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import { bridgeNamespace } from '../../src/lab/names.ts';
 import { mustRun } from './in-namespace.ts';
 import { Probe } from './probe.ts';
 
@@ -24,7 +29,9 @@ export async function workerNodes(name: string, workers: number): Promise<Worker
   const lab = await Lab.up({ name, nodes: 2, pods: 1, config: () => ({ datapath: { workers } }) });
   try {
     const pods = await Promise.all(lab.nodes.map((node) => lab.pod(node.name, 'pod-1')));
-    await Promise.all([...lab.nodes, ...pods].map(steerFlows));
+    const bridge = new LabNamespace(namedNetnsPath(bridgeNamespace(name)));
+    await Promise.all([bridge, ...lab.nodes, ...pods].map(steerFlows));
+    await resolveNeighbours(pods);
     const senders = pods.map((pod) => new Probe(pod));
     const receivers = pods.map((pod) => new Probe(pod));
     const down = async () => {
@@ -36,6 +43,11 @@ export async function workerNodes(name: string, workers: number): Promise<Worker
     await lab.down();
     throw error;
   }
+}
+
+/** A question and its answer make each pod known to its node and the other way round. */
+async function resolveNeighbours([from, to]: readonly LabPod[]): Promise<void> {
+  for (const address of to!.addresses) await mustRun(from!, ['ping', '-n', '-c', '1', '-W', '10', address]);
 }
 
 /** /sys shows the interfaces of the namespace that mounted it. */

@@ -34,6 +34,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   tun: { code: 'errors sys wire', types: 'datapath' },
   underlay: { code: 'errors sys wire', types: 'datapath' },
   datapath: { code: 'errors sys wire fdb' },
+  // Enclosing and opening, which the packet path knows by its ports alone.
+  encapsulation: { code: 'datapath sys wire' },
 
   // Control.
   config: { code: 'errors ip names wire zod', types: 'log' },
@@ -50,7 +52,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   inventory: { code: 'clock errors ip names package protobuf state zod', types: 'log membership rpc' },
   peers: { code: 'ip', types: 'config dataplane lease membership' },
   dataplane: {
-    code: 'attachment config datapath errors fdb host ip package sys tun underlay wire',
+    code: 'attachment config datapath encapsulation errors fdb host ip package sys tun underlay wire',
     types: 'clock log',
   },
   // Whether groups of datagrams arrive whole at peers.
@@ -88,7 +90,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'error-codes',
   },
   bench: {
-    code: 'api attachment clock config datapath errors fdb host ip lab log package readmodel state sys terminal wire zod',
+    code: 'api attachment clock config datapath encapsulation errors fdb host ip lab log package readmodel state sys terminal wire zod',
     types: 'attachment',
   },
   cli: {
@@ -252,10 +254,11 @@ describe('the import lines of src/', () => {
     expect(targets('membership').has('lease')).toBe(false);
   });
 
-  it('let the packet path know its TUN queue and socket by their ports alone', () => {
-    const targets = internal.filter(({ from }) => partOf(from) === 'datapath').map(({ to }) => partOf(to));
-    expect(targets).not.toContain('tun');
-    expect(targets).not.toContain('underlay');
+  it('let the packet path know its TUN queue, socket and encapsulation by their ports alone', () => {
+    const imports = internal.filter(({ from }) => partOf(from) === 'datapath').map(({ to }) => to);
+    const targets = imports.map(partOf);
+    for (const part of ['tun', 'underlay', 'encapsulation']) expect(targets).not.toContain(part);
+    expect(imports).not.toContain('wire/vxlan-gpe.ts');
     const ports = internal.filter(
       ({ from, to }) => /^(tun|underlay)\//.test(from) && partOf(to) === 'datapath',
     );

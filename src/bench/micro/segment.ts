@@ -12,9 +12,9 @@ import { Segmenter, type Superpacket } from '../../datapath/segment.ts';
 import { SendQueue } from '../../datapath/send-queue.ts';
 import { Turn } from '../../datapath/turn.ts';
 import { VtepTable } from '../../datapath/vtep-table.ts';
+import { chooseEncapsulation } from '../../encapsulation/choose.ts';
 import { buildFdbSnapshot } from '../../fdb/snapshot.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../../wire/virtio-net.ts';
-import { FIRST_WORD_IPV4, vniWord } from '../../wire/vxlan-gpe.ts';
 import type { MicroBenchmark } from './harness.ts';
 import { headerBytes, SHAPES, type Shape, transportOffset, writePacket } from './packets.ts';
 
@@ -66,17 +66,20 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
   });
   const nowMs = () => 0;
   const replies = new IcmpReplies(noTun, nowMs);
+  const encloser = chooseEncapsulation({ type: 'vxlan-gpe', vni: 42 }, vteps, 4).encloser(arena);
   const queue = new SendQueue({
     arena,
+    encloser,
     socket,
     vteps,
     counters: new WorkerCounters(),
     pathMtu: new PathMtu({ arena, socket, vteps, replies, nowMs, overheadBytes: 36 }),
     turn: new Turn({ blockForRoom: () => false, nowMs }),
+    underlayFamily: 4,
     segmentation: true,
     onSegmentationOff: () => {},
   });
-  const segmenter = new Segmenter(arena, queue);
+  const segmenter = new Segmenter(arena, queue, encloser);
   const segmentBytes = MTU_BYTES - headerBytes(shape);
   const superpacket: Superpacket = {
     packet: arena.packet,
@@ -88,14 +91,13 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
   };
   writePacket(arena.view, superpacket.packet, shape, 0, SEGMENTS * segmentBytes, false);
   arena.keep(VIRTIO_NET_HEADER_BYTES + superpacket.bytes);
-  const secondWord = vniWord(42);
   return {
     name,
     unit: 'segment',
     operations: SEGMENTS,
     run(iterations) {
       for (let n = 0; n < iterations; n++) {
-        segmenter.segment(superpacket, VTEP, FIRST_WORD_IPV4, secondWord, partial, false);
+        segmenter.segment(superpacket, VTEP, partial, false);
         queue.flush();
       }
       return socket.messages;

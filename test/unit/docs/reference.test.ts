@@ -8,7 +8,7 @@ import { allOffloads } from '../../../src/config/fields.ts';
 import { loadConfig, parseConfig } from '../../../src/config/load.ts';
 import { plainConfig } from '../../../src/config/render.ts';
 import { sectionNames, sections } from '../../../src/config/schema.ts';
-import { DROP_NAMES } from '../../../src/datapath/drops.ts';
+import { DROP_NAMES, KERNEL_DROP_NAMES } from '../../../src/datapath/drops.ts';
 import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { VERSION } from '../../../src/package.ts';
@@ -113,8 +113,19 @@ describe('configurations that are shown', () => {
 describe('the table of drop reasons', () => {
   it('has every reason, in their order', () => {
     const rows = table(section(operations, 'Drop reasons'), 'reason');
-    expect(rows.map(([name]) => unquoted(name))).toEqual([...DROP_NAMES]);
+    expect(rows.map(([name]) => unquoted(name))).toEqual([...DROP_NAMES, ...KERNEL_DROP_NAMES]);
     for (const row of rows) expect(row.every((cell) => cell !== '')).toBe(true);
+  });
+});
+
+describe('the table of methods in proto/wire.md', () => {
+  it('has every method that nodes ask each other for, and no other', () => {
+    const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => readFileSync(join(ROOT, 'src', path), 'utf8'));
+    const methods = sources.flatMap((text) => /METHOD = '([^']+)';/.exec(text)?.[1] ?? []);
+    const rows = table(section(readDocument('proto/wire.md'), 'Calls'), 'method');
+    expect(rows.map(([method]) => codeSpans(method!)[0]).sort()).toEqual(methods.sort());
   });
 });
 
