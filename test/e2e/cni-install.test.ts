@@ -15,6 +15,7 @@ import { Lab } from '../../src/lab/lab.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { debianArchive } from '../helpers/base-image.ts';
 import { callPlugin } from '../helpers/cni-plugin.ts';
+import { blocks, commands, readDocument } from '../helpers/markdown.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { throwawayNetns } from '../helpers/throwaway-netns.ts';
 
@@ -104,6 +105,33 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'debootstrap'), 'installing the 
     expect(existsSync(conflist)).toBe(true);
     expect(warren('uninstall', '--root', root).status).toBe(0);
     expect([readdirSync(bin()), existsSync(conflist)]).toEqual([[], false]);
+  });
+
+  test('its documentation shows no command that is not run here', () => {
+    const shown = blocks(readDocument('docs/cni.md')).filter(({ language }) => language === 'console');
+    expect(shown.flatMap(commands).map(({ line }) => line)).toEqual([
+      'warren cni install',
+      'warren cni uninstall',
+    ]);
+  });
+
+  test('what an agent leaves on a host goes with --cleanup, the network configuration too', async () => {
+    const node = lab.node(0);
+    expect(warren('install', '--root', root).status).toBe(0);
+    await node.stop();
+    const cleanup = await node.exec([
+      process.execPath,
+      WARREN_PROGRAM,
+      'agent',
+      '-c',
+      node.configFile,
+      '--cleanup',
+    ]);
+    expect(cleanup, cleanup.stderr).toMatchObject({ code: 0 });
+    expect(existsSync(conflist)).toBe(false);
+    node.start();
+    await lab.ready();
+    expect(warren('uninstall', '--root', root).status).toBe(0);
   });
 
   test('a host with musl is told so, and nothing is left there', () => {
