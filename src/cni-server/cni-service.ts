@@ -31,7 +31,7 @@ import { Orphans } from './orphans.ts';
 /** The `client` of containers. */
 export const CNI_CLIENT = 'cni';
 /** Between looks at what was left behind. */
-const LOOK_EVERY_MS = 30_000;
+const LOOK_EVERY_MS = 10_000;
 /** The node's end's address on each link (src/host/attachment/ends.ts). */
 const IPV6_GATEWAY = 'fe80::1';
 

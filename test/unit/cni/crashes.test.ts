@@ -60,7 +60,7 @@ const AFTERWARDS: Readonly<Record<string, (host: CniHost) => Promise<void>>> = {
     host.memory.network.loseNamespace(NETNS);
     await host.start();
     await host.attachments.restore();
-    await host.clock.run(65_000);
+    await host.clock.run(25_000);
   },
   'the runtime tries again, and deletes then': async (host) => {
     await host.start();

@@ -811,7 +811,7 @@ const queue: readonly Clause[] = [
       writeFileSync(join(host.queue, 'warren+c1+eth0'), '');
       mkdirSync(join(host.queue, 'nonsense'));
       writeFileSync(join(host.queue, 'warren+..+eth0'), '');
-      await host.clock.run(31_000);
+      await host.clock.run(11_000);
       expect([host.left(), readdirSync(host.queue)]).toEqual([[], []]);
     },
   ],
@@ -861,9 +861,9 @@ describe('what no runtime says', () => {
     await added({ env: { CNI_CONTAINERID: 'c2', CNI_NETNS: '/run/netns/db' } });
     host.memory.network.loseNamespace(NETNS);
     // Gone at one look only: it may be mounted again.
-    await host.clock.run(31_000);
+    await host.clock.run(11_000);
     expect(host.attachments.size).toBe(2);
-    await host.clock.run(31_000);
+    await host.clock.run(11_000);
     expect(host.attachments.list().map(({ id, addresses }) => [id, addresses.map(formatAddress)])).toEqual([
       ['cni/warren/c2/eth0', ['10.42.3.3', 'fd42:0:0:3::3']],
     ]);
@@ -887,9 +887,9 @@ describe('what no runtime says', () => {
   it('a namespace that comes back in time keeps its container', async () => {
     await added();
     host.memory.network.loseNamespace(NETNS);
-    await host.clock.run(31_000);
+    await host.clock.run(11_000);
     host.memory.network.makeNamespace(NETNS);
-    await host.clock.run(20_000);
+    await host.clock.run(8_000);
     expect(host.attachments.size).toBe(1);
   });
 });
