@@ -12,6 +12,7 @@ import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from 
 import { registerCheckCommand } from './commands/check.ts';
 import { registerCniCommands } from './commands/cni.ts';
 import { registerForgetCommand } from './commands/forget.ts';
+import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
 import { registerPodCommands } from './commands/pod.ts';
@@ -56,6 +57,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerCniCommands(program, context);
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);
+  registerHostCommands(program, context);
   registerLeaveCommand(program, context);
   registerReloadCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
