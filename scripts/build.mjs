@@ -74,6 +74,18 @@ const { output } = await build({
     chunkFileNames: 'chunks/[name].js',
   },
 });
+// One file, which `warren cni install` copies to where nothing else of ours is.
+await build({
+  cwd: ROOT,
+  input: 'src/bin/warren-cni.ts',
+  platform: 'node',
+  output: {
+    file: 'dist/bin/warren-cni.cjs',
+    format: 'cjs',
+    minify: { compress: true, mangle: { keepNames: true }, codegen: true },
+  },
+});
+chmodSync(join(ROOT, 'dist/bin/warren-cni.cjs'), 0o755);
 chmodSync(join(ROOT, 'dist/bin/warren.js'), 0o755);
 writeFileSync(join(ROOT, 'dist/LICENSES.txt'), licencesOf(bundledPackages(output)));
 

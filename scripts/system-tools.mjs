@@ -79,6 +79,11 @@ export const SYSTEM_TOOLS = {
     { program: 'docker-compose', packages: ['docker-compose'], needed: false, instead: dockerHasCompose },
     { program: 'debootstrap', packages: ['debootstrap'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
+    // One for all of its plugins.
+    { program: 'portmap', packages: ['containernetworking-plugins'], needed: false },
+    { program: 'ctr', packages: ['containerd'], needed: false },
+    { program: 'runc', packages: ['runc'], needed: false },
+    { program: 'podman', packages: ['podman'], needed: false },
   ],
 };
 

@@ -11,7 +11,8 @@
  * whole agent without root: agent/linux-parts.ts has the real ones, test/cluster/world.ts some in memory. It is the one
  * place where events of members, leases, attachments and the host meet what follows them.
  */
-import { agentCommands } from './agent/commands.ts';
+import { Cni } from './agent/cni.ts';
+import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
@@ -70,6 +71,7 @@ export class Agent {
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
+  readonly #cni: Cni;
   readonly #followers: Followers;
   readonly #groupProbing: GroupProbing | undefined;
   readonly #model: LiveReadModel;
@@ -212,7 +214,10 @@ export class Agent {
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
       changed: (...topics) => this.#model.changed(...topics),
       onFailure: events.onFailure,
-      onUp: (what) => events.onUp?.(what),
+      onUp: (what) => {
+        events.onUp?.(what);
+        this.#cni.overlayIsUp();
+      },
     });
     this.#groupProbing = this.#probingOfGroups();
     this.#model = agentModel({
@@ -229,6 +234,12 @@ export class Agent {
       repairs: () => this.#followers.repairs,
       groupProbes: () => this.#groupProbing?.counts ?? {},
       droppedLogLines: parts.droppedLogLines ?? (() => 0),
+    });
+    const subnets = () => this.#followers.subnets;
+    this.#cni = new Cni(parts.cni, {
+      ...{ clock, log, subnets, attachments: this.#attachments, nodeId: state.identity.id },
+      refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
+      isForwarding: () => subnets().length > 0 && this.#model.status().datapath.active,
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,
@@ -247,7 +258,8 @@ export class Agent {
       keys,
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
-      subnets: () => this.#followers.subnets,
+      subnets,
+      cni: () => this.#cni.commands(),
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });
@@ -271,6 +283,7 @@ export class Agent {
       const api = await serve(this.#model, this.commands);
       this.#push('control socket', () => api.close());
     }
+    await this.#cni.start();
     this.#leases.start();
     this.#push('leases', () => this.#leases.stop());
     this.inventory.start();
@@ -285,6 +298,7 @@ export class Agent {
     this.#push('group probes', () => this.#groupProbing?.stop());
     // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
     this.#push('attachments', () => this.#attachments.close());
+    this.#push('cni', () => this.#cni.stop());
   }
 
   /** `leave`: the others are told that this node goes. */

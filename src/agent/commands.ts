@@ -1,6 +1,7 @@
 /** What the running agent can be told to do, and what it asks other nodes. */
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
+import type { CniCommands } from '../cni/messages.ts';
 import { WarrenError } from '../errors.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import type { KeyCommands } from '../keys/key-commands.ts';
@@ -23,6 +24,7 @@ export interface CommandParts {
   readonly ownTargets: () => NodeTargets;
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
+  readonly cni: () => Promise<CniCommands>;
   readonly reload: () => Promise<ReloadReport>;
   /** This node has left for good. */
   readonly onLeave: () => void;
@@ -53,13 +55,14 @@ export function agentCommands(parts: CommandParts): Commands {
     },
     leave: ({ force }) => leave(parts, force),
     reload: parts.reload,
+    cni: parts.cni,
     listKeys: () => keys.list(),
     changeKeys: (change) => changeKeys(keys, change),
   };
 }
 
 /** Right after a change of lease the old subnet is still in use: a pod would get an address from there. */
-function refuseWithoutSubnet({ leases, subnets }: CommandParts): void {
+export function refuseWithoutSubnet({ leases, subnets }: Pick<CommandParts, 'leases' | 'subnets'>): void {
   const { status, prefixes } = leases.state();
   const text = (some: readonly Prefix[]) => some.map(formatPrefix).join(' ');
   if (status === 'active' && text(prefixes) === text(subnets())) return;

@@ -35,6 +35,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
+    cni: { stateDir: config.node.stateDir, socket: config.node.socket },
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

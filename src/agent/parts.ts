@@ -16,6 +16,7 @@ import type { Boot } from '../membership/downtime.ts';
 import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { CniParts } from './cni.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
 
@@ -38,6 +39,8 @@ export interface AgentParts {
   readonly leaseSource?: (options: LeaseSourceOptions) => LeaseSource;
   /** Find out whether groups of datagrams arrive whole at peers; absent: that is taken for granted. */
   readonly groupProbes?: LoadGroupProbes;
+  /** What the CNI plugin needs of this node; absent: it is not served. */
+  readonly cni?: CniParts;
   readonly random?: Random;
   /** Log lines that nobody took; absent: none ever. */
   readonly droppedLogLines?: () => number;

@@ -1,4 +1,5 @@
 /** An agent as a process: signals, exit code, and what `--cleanup` takes off the host. */
+import { rmSync } from 'node:fs';
 import { Agent, type AgentEvents } from '../agent.ts';
 import { agentIsRunning } from '../api/client.ts';
 import { fileAttachmentStore } from '../attachment/attachment-store.ts';
@@ -116,6 +117,7 @@ export async function cleanupNode(config: Config): Promise<void> {
   const lock = lockTun(config.tun.name);
   try {
     await removeRules(config);
+    await removeConflists(config);
     await removeAttachments(config);
     await removeTun(
       config.tun.name,
@@ -124,6 +126,14 @@ export async function cleanupNode(config: Config): Promise<void> {
   } finally {
     lock.release();
   }
+}
+
+/** A runtime that finds them would wait for an agent. */
+async function removeConflists({ node: { stateDir } }: Config): Promise<void> {
+  const identity = loadIdentity(stateDir);
+  if (!identity) return;
+  const { readInstalled } = await import('../cni-server/conflists.ts');
+  for (const { conflist } of readInstalled(stateDir, identity.id)) rmSync(conflist, { force: true });
 }
 
 async function removeRules(config: Config): Promise<void> {

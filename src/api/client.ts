@@ -1,6 +1,7 @@
 /** Asks the agent over its control socket. */
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
+import type { CniStatus, InstalledPlugin } from '../cni/messages.ts';
 import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
 import type {
   AllTargets,
@@ -94,6 +95,19 @@ export class AgentClient {
   /** Static pods that are new are made before it answers. */
   reload(): Promise<ReloadReport> {
     return this.#ask('POST', '/v1/reload', POD_TIMEOUT_MS);
+  }
+
+  cniStatus(): Promise<CniStatus> {
+    return this.#get('/v1/cni/status');
+  }
+
+  /** The network configuration is there, or will be as soon as the overlay is up. */
+  installCni(plugin: InstalledPlugin): Promise<{ readonly isWritten: boolean }> {
+    return this.#ask('POST', '/v1/cni/install', ANSWER_TIMEOUT_MS, plugin);
+  }
+
+  uninstallCni(conflist: string): Promise<unknown> {
+    return this.#ask('POST', '/v1/cni/uninstall', ANSWER_TIMEOUT_MS, { conflist });
   }
 
   listKeys(): Promise<KeyListReport> {

@@ -1,4 +1,5 @@
 /** What can be asked of the agent that is more than reading what it knows: changes, and questions to other nodes. */
+import type { CniCommands } from '../cni/messages.ts';
 import type {
   AllTargets,
   ForgetReport,
@@ -26,6 +27,8 @@ export interface Commands {
   leave(options: { readonly force: boolean }): Promise<LeaveReport>;
   /** Reads the configuration again. Throws CONFIG_INVALID or CONFIG_UNREADABLE, and nothing has changed then. */
   reload(): Promise<ReloadReport>;
+  /** What the CNI plugin asks. */
+  cni(): Promise<CniCommands>;
   listKeys(): Promise<KeyListReport>;
   /** The fingerprint of the key. */
   changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;

@@ -16,6 +16,7 @@
  *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
  *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
  *     GET    /v1/targets/all       the targets of every node that can be asked
+ *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  */
 import type { Server } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -26,6 +27,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import { TOPICS } from '../readmodel/topics.ts';
 import { z } from '../zod.ts';
 import { newApp } from './app.ts';
+import { cniRoutes } from './cni-routes.ts';
 import type { Commands } from './commands.ts';
 import type { LoadedApp } from './late-server.ts';
 import { WatchStreams } from './watch-stream.ts';
@@ -99,6 +101,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     agent.changeKeys(request.body as z.infer<typeof keyRequest>),
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
+  cniRoutes(app, onRequest, () => agent.cni());
 }
 
 interface Named {

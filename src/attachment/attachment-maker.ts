@@ -279,8 +279,11 @@ export class AttachmentMaker {
       return [{ code: 'failed', message: `the network of ${id} could not be made, see the log` }];
     }
     const damaged = await this.#network.findDamaged([this.#link(record)]);
-    const message = `${hostInterface} or the routes through it are gone or changed`;
-    return damaged.length > 0 ? [{ code: 'interface', message }] : [];
+    const message =
+      damaged.length > 0
+        ? `${hostInterface} or the routes through it are gone or changed`
+        : await this.#network.findInnerDamage(this.#link(record));
+    return message === undefined ? [] : [{ code: 'interface', message }];
   }
 
   /** Those of which something is missing or changed on the node's side. */

@@ -35,6 +35,8 @@ export interface AttachmentNetwork {
   remove(link: Pick<AttachmentLink, 'hostInterface' | 'addresses'>): Promise<void>;
   /** Those of `links` of which something is missing or changed on the node's side. */
   findDamaged(links: readonly AttachmentLink[]): Promise<AttachmentLink[]>;
+  /** What is missing of the other end, as a sentence; undefined if nothing is, or nobody can look. */
+  findInnerDamage(link: AttachmentLink): Promise<string | undefined>;
   /** Makes a network namespace under /run/netns, replacing a dead file of that name. Throws POD_NETNS_FORBIDDEN. */
   addNamespace(name: string): Promise<void>;
   /** Nothing happens if there is none. */

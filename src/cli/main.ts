@@ -10,6 +10,7 @@ import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from '../termin
 import { painter } from '../terminal/table.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
 import { registerCheckCommand } from './commands/check.ts';
+import { registerCniCommands } from './commands/cni.ts';
 import { registerForgetCommand } from './commands/forget.ts';
 import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
@@ -53,6 +54,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerAgentCommand(program, context);
   registerReportCommands(program, context);
   registerPodCommands(program, context);
+  registerCniCommands(program, context);
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);
   registerHostCommands(program, context);

@@ -57,6 +57,7 @@ export const RTAX_MTU = 2;
 export const RTEXT_FILTER_SKIP_STATS = 8;
 
 // linux/if_link.h, linux/veth.h
+export const IFLA_ADDRESS = 1;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
 export const IFLA_LINK = 5;

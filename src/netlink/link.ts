@@ -51,6 +51,8 @@ export interface Link {
 export interface VethEnd {
   readonly name: string;
   readonly mtu: number;
+  /** Six bytes; undefined: one of the kernel's making. */
+  readonly hardwareAddress?: Uint8Array | undefined;
 }
 
 export interface VethPeer extends VethEnd {
@@ -65,6 +67,7 @@ export function newVeth(end: VethEnd, peer: VethPeer): Request {
     ifinfomsg({}),
     text(nl.IFLA_IFNAME, peer.name),
     u32(nl.IFLA_MTU, peer.mtu),
+    ...hardwareAddressOf(peer),
     u32(nl.IFLA_GSO_MAX_SEGS, peer.gsoMaxSegments),
     ...(peer.namespaceFd === undefined ? [] : [u32(nl.IFLA_NET_NS_FD, peer.namespaceFd)]),
   ]);
@@ -76,8 +79,18 @@ export function newVeth(end: VethEnd, peer: VethPeer): Request {
   return {
     type: nl.RTM_NEWLINK,
     flags: nl.NLM_F_CREATE | nl.NLM_F_EXCL,
-    body: concat([ifinfomsg({}), text(nl.IFLA_IFNAME, end.name), u32(nl.IFLA_MTU, end.mtu), info]),
+    body: concat([
+      ifinfomsg({}),
+      text(nl.IFLA_IFNAME, end.name),
+      u32(nl.IFLA_MTU, end.mtu),
+      ...hardwareAddressOf(end),
+      info,
+    ]),
   };
+}
+
+function hardwareAddressOf({ hardwareAddress }: VethEnd): Uint8Array[] {
+  return hardwareAddress === undefined ? [] : [attribute(nl.IFLA_ADDRESS, hardwareAddress)];
 }
 
 export interface LinkChange {

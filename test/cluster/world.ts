@@ -163,6 +163,8 @@ export interface NodeOptions {
   readonly hostRules?: HostRules;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
+  /** Serves the CNI plugin, with a real folder for what that keeps on the disk. */
+  readonly cniFolder?: string;
   /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
   readonly withoutGroupProbes?: boolean;
 }
@@ -271,6 +273,9 @@ ${yaml}`;
           groupProbes: async (options) => new GroupProbes(options, new MemoryProbeSockets(this.host)),
         }),
         ...(hostRules && { hostRules }),
+        ...(this.#options.cniFolder !== undefined && {
+          cni: { stateDir: this.#options.cniFolder, socket: '/run/warren/agent.sock' },
+        }),
         ...(assigned && {
           leaseSource: (options) => {
             this.#assigned = new AssignedLease({ ...options, prefixes: assigned.map(parsePrefix) });

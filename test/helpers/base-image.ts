@@ -49,7 +49,7 @@ export async function importBaseImage(engine: DockerEngine, tag: string, label: 
 }
 
 /** The cached archive of a minimal Debian of this machine's release, made now if there is none. */
-async function debianArchive(): Promise<string> {
+export async function debianArchive(): Promise<string> {
   const release = /^VERSION_CODENAME=(\w+)/m.exec(readFileSync('/etc/os-release', 'utf8'))?.[1] ?? 'stable';
   const archive = join(CACHE_FOLDER, `base-${ARCHIVE_VERSION}-${release}-${arch()}.tar`);
   if (existsSync(archive)) return archive;

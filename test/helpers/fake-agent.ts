@@ -174,6 +174,11 @@ export class FakeAgent implements ReadModel, Commands {
     return { fingerprint: change.fingerprint ?? '00112233445566aa' };
   }
 
+  /** What the CNI plugin asks is the agent's own: tests of it have whole ones. */
+  async cni(): Promise<never> {
+    throw new WarrenError('NOT_FOUND', 'this agent does not serve CNI');
+  }
+
   async addPod(name: string, { netns, labels }: AddPodOptions) {
     if (this.podReports.some((pod) => pod.name === name)) {
       throw new WarrenError('POD_EXISTS', `pod ${name} exists already`, { hint: 'Choose another name.' });

@@ -37,6 +37,8 @@ export class MemoryAttachmentNetwork implements AttachmentNetwork {
   /** By host interface. */
   readonly pairs = new Map<string, Pair>();
   readonly violations: string[] = [];
+  /** What is wrong inside of a namespace, by the attachment's id. */
+  readonly innerDamage = new Map<string, string>();
 
   constructor(options: MemoryNetworkOptions = {}) {
     this.#step = options.step ?? (async () => {});
@@ -133,6 +135,10 @@ export class MemoryAttachmentNetwork implements AttachmentNetwork {
         pair.link.addresses.length !== link.addresses.length
       );
     });
+  }
+
+  async findInnerDamage({ id }: AttachmentLink): Promise<string | undefined> {
+    return this.innerDamage.get(id);
   }
 
   addNamespace(name: string): Promise<void> {

@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // Control.
   config: { code: 'errors ip names wire zod', types: 'log' },
-  host: { code: 'clock errors ip netlink package sys zod', types: 'attachment config log' },
+  host: { code: 'attachment clock errors ip netlink package sys zod', types: 'config log' },
   clock: { code: '' },
   identity: { code: 'errors state zod' },
   protobuf: { code: 'identity ip names package' },
@@ -61,15 +61,21 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'dataplane log peers rpc',
   },
   attachment: { code: 'clock errors ip names state zod', types: 'log' },
+  // The CNI plugin: it is loaded for every container, and loads nothing but itself.
+  cni: { code: '' },
+  // Where runtimes look for it.
+  'cni-install': { code: 'errors package' },
+  // Its counterpart in the agent.
+  'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
-  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'log' },
+  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
+    code: 'api attachment clock cni cni-server config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
   },
 
   // What people run.
@@ -93,10 +99,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check config errors host host-check ip lab link package places readmodel simulate terminal',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate terminal',
     types: 'log',
   },
-  bin: { code: 'cli terminal' },
+  bin: { code: 'cli cni terminal' },
 };
 
 /** Which parts may import an npm package. */

@@ -11,6 +11,7 @@
  * here runs on the namespace thread and blocks it, one operation after the other.
  */
 import { closeSync } from 'node:fs';
+import { hardwareAddress } from '../../attachment/interface-name.ts';
 import type { AttachmentLink } from '../../attachment/link.ts';
 import { errorMessage, WarrenError } from '../../errors.ts';
 import type { IpAddress } from '../../ip/address.ts';
@@ -19,7 +20,7 @@ import { isRefusal } from '../../netlink/error.ts';
 import * as nl from '../../netlink/link.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../../sys/constants.ts';
 import { NetlinkSocket } from '../../sys/netlink-socket.ts';
-import { findDamage } from './damage.ts';
+import { findDamage, missingAddresses } from './damage.ts';
 import { configureInnerEnd, configureNodeEnd, type InnerNamespace } from './ends.ts';
 import type { Journal } from './journal.ts';
 import { addNamedNetns, removeNamedNetns } from './named-namespaces.ts';
@@ -121,6 +122,24 @@ export class AttachmentHost {
     );
   }
 
+  /** Routes are not looked at: whoever is in the namespace may have others. */
+  findInnerDamage({ netns, hostInterface, interfaceName, addresses }: AttachmentLink): string | undefined {
+    if (netns === undefined) return undefined;
+    const inner = this.#openInner(netns);
+    try {
+      const outside = findLink(this.#node, hostInterface);
+      const inside = findLink(inner.route, interfaceName);
+      if (inside === undefined || outside === undefined || !this.#isPair(outside, inside, inner)) {
+        return `${netns} has no interface ${interfaceName} that ends at ${hostInterface}`;
+      }
+      if (!inside.isUp) return `${interfaceName} in ${netns} is down`;
+      const missing = missingAddresses(inner.route, inside.index, addresses);
+      return missing.length === 0 ? undefined : `${interfaceName} in ${netns} lacks ${missing.join(' and ')}`;
+    } finally {
+      inner.close();
+    }
+  }
+
   addNamespace(name: string, request: number): void {
     try {
       addNamedNetns(name, this.#thread, () => this.#journal.begin(request));
@@ -190,10 +209,15 @@ export class AttachmentHost {
     this.#deleteLink(link.hostInterface);
     this.#journal.begin(request);
     const { hostInterface, interfaceName, mtu, gsoMaxSegments } = link;
-    const peer = { name: interfaceName, mtu, gsoMaxSegments, namespaceFd: inner?.fd };
+    const hardware = (end: 'host' | 'inner') =>
+      Uint8Array.from(hardwareAddress(hostInterface, end).split(':'), (byte) => Number.parseInt(byte, 16));
+    const peer = {
+      ...{ name: interfaceName, mtu, gsoMaxSegments, namespaceFd: inner?.fd },
+      hardwareAddress: hardware('inner'),
+    };
     this.#node.change([
       {
-        request: nl.newVeth({ name: hostInterface, mtu }, peer),
+        request: nl.newVeth({ name: hostInterface, mtu, hardwareAddress: hardware('host') }, peer),
         doing: `making the interfaces ${hostInterface} and ${interfaceName}`,
       },
     ]);

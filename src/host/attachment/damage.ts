@@ -1,6 +1,6 @@
 /** What of attachments is missing or changed on the node's side, by one look at all interfaces, addresses and routes. */
 import type { AttachmentLink } from '../../attachment/link.ts';
-import { addressBits, type IpAddress, sameAddress } from '../../ip/address.ts';
+import { addressBits, formatAddress, type IpAddress, sameAddress } from '../../ip/address.ts';
 import * as ifa from '../../netlink/address.ts';
 import type { NetlinkConversation } from '../../netlink/conversation.ts';
 import { isRefusal } from '../../netlink/error.ts';
@@ -36,6 +36,21 @@ export function findDamage(route: NetlinkConversation): (link: AttachmentLink) =
       );
     });
   };
+}
+
+/** Those of `wanted` that an interface does not have. */
+export function missingAddresses(
+  route: NetlinkConversation,
+  index: number,
+  wanted: readonly IpAddress[],
+): string[] {
+  const found = route
+    .dump({ request: ifa.getAddresses({ index }), doing: 'listing addresses' })
+    .flatMap((message) => ifa.decodeAddress(message) ?? [])
+    .filter((one) => one.index === index);
+  return wanted
+    .filter((address) => !found.some((one) => sameAddress(address, one.address)))
+    .map(formatAddress);
 }
 
 /** Indexes of the interfaces that have fe80::1. */

@@ -50,6 +50,10 @@ export class LinuxAttachmentNetwork implements AttachmentNetwork {
     return places.map((place) => links[place]!);
   }
 
+  findInnerDamage(link: AttachmentLink): Promise<string | undefined> {
+    return this.#thread.call('findInnerDamage', link);
+  }
+
   async addNamespace(name: string): Promise<void> {
     await this.#thread.call('addNamespace', name);
   }

@@ -25,6 +25,7 @@ export interface Operations {
   remove(hostInterface: string, mode: SourceCheckMode): void;
   /** Places in `links`. */
   findDamaged(links: readonly AttachmentLink[], mode: SourceCheckMode): number[];
+  findInnerDamage(link: AttachmentLink): string | undefined;
   addNamespace(name: string): void;
   removeNamespace(name: string): void;
   /** Packets with a foreign source, dropped since the table was made. */

@@ -88,6 +88,8 @@ function carryOut(to: AttachmentHost, id: number, name: OperationName, args: rea
       return to.remove(args[0] as string, args[1] as SourceCheckMode);
     case 'findDamaged':
       return to.findDamaged(args[0] as readonly AttachmentLink[], args[1] as SourceCheckMode);
+    case 'findInnerDamage':
+      return to.findInnerDamage(args[0] as AttachmentLink);
     case 'addNamespace':
       return to.addNamespace(args[0] as string, id);
     case 'removeNamespace':

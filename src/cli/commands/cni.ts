@@ -1,0 +1,63 @@
+/** `warren cni install|uninstall`. */
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { WarrenError } from '../../errors.ts';
+import type { CliContext } from '../../terminal/io.ts';
+import { agentClient, type SocketOption, withSocket } from '../agent-option.ts';
+
+/** For a plugin that a runtime has started just now: until then it needs what is older. */
+const OLD_PLUGIN_MS = 2000;
+
+interface CniOptions extends SocketOption {
+  readonly root: string;
+}
+
+export function registerCniCommands(program: Command, context: CliContext): void {
+  const { stdout } = context.io;
+  const cni = program.command('cni').description("put containers of this node's runtimes on the overlay");
+  const withRoot = (command: Command) =>
+    withSocket(command.option('--root <dir>', 'where the host is mounted, as the agent sees it too', '/'));
+
+  withRoot(
+    cni
+      .command('install')
+      .description('install the CNI plugin, with a Node.js of its own, and have the agent announce it')
+      .addHelpText('after', '\nExamples:\n  warren cni install\n  warren cni install --root /host'),
+  ).action(async ({ root, ...options }: CniOptions) => {
+    const { placePlugin, placesBelow, removeOlder } = await import('../../cni-install/install.ts');
+    const path = resolve(root);
+    const client = agentClient(context, options);
+    // Before anything is changed: without an agent nobody writes the network configuration.
+    await client.cniStatus();
+    placePlugin(path);
+    const places = placesBelow(path);
+    const { isWritten } = await client.installCni(places);
+    await delay(OLD_PLUGIN_MS);
+    removeOlder(path);
+    const when = isWritten ? 'is there' : 'will be there as soon as the overlay is up';
+    stdout.write(`${places.plugin} is installed. For runtimes to find it, ${places.conflist} ${when}.\n`);
+    if (!places.portmap)
+      stdout.write('Without the plugin portmap of containernetworking-plugins there are no port mappings.\n');
+  });
+
+  withRoot(
+    cni.command('uninstall').description('take the CNI plugin and its network configuration away'),
+  ).action(async ({ root, ...options }: CniOptions) => {
+    const { placesBelow, removePlugin } = await import('../../cni-install/install.ts');
+    const { rmSync } = await import('node:fs');
+    const path = resolve(root);
+    const { conflist } = placesBelow(path);
+    try {
+      await agentClient(context, options).uninstallCni(conflist);
+    } catch (error) {
+      if (!(error instanceof WarrenError) || error.code !== 'AGENT_NOT_RUNNING') throw error;
+      // It finds at its next start that the plugin is gone.
+      rmSync(conflist, { force: true });
+    }
+    removePlugin(path);
+    stdout.write(
+      'The CNI plugin is removed. Containers that are running keep their network until they end.\n',
+    );
+  });
+}

@@ -1,0 +1,113 @@
+/** Containers of the CNI plugin on whole agents: packets flow between them, every node knows them, and they go. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { ipv4Packet } from '../helpers/packets.ts';
+import { World, type WorldNode } from './world.ts';
+
+let folder: string;
+let world: World;
+let a: WorldNode;
+let b: WorldNode;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'warren-cni-cluster-'));
+  world = new World(1);
+  a = world.add({ cniFolder: join(folder, 'a') });
+  b = world.add({ cniFolder: join(folder, 'b') });
+  for (const node of [a, b]) await node.start();
+});
+afterEach(async () => {
+  await world.stop();
+  rmSync(folder, { recursive: true });
+});
+
+async function add(node: WorldNode, containerId: string, more: object = {}) {
+  const netns = `/run/netns/${containerId}`;
+  if (node.attachmentNetwork.identityOf(netns) === undefined) node.attachmentNetwork.makeNamespace(netns);
+  const cni = await node.commands.cni();
+  const queue = join(folder, node === a ? 'a' : 'b', 'cni-deletes');
+  return cni.add({ network: 'warren', containerId, interfaceName: 'eth0', netns, queue, ...more });
+}
+
+it('containers are attached once there is a subnet, reach each other, and are known everywhere', async () => {
+  await expect(add(a, 'web')).rejects.toMatchObject({ code: 'NO_SUBNET' });
+  expect((await a.commands.cni()).status()).toMatchObject({ isReady: false, isLimited: true });
+  await world.settle();
+  const [web, db] = [
+    await add(a, 'web', { name: 'shop/web', labels: { tier: 'front' } }),
+    await add(b, 'db', { network: 'other' }),
+  ];
+  expect((await a.commands.cni()).status()).toEqual({ isReady: true, isLimited: false });
+  const bare = (cidr: string) => cidr.split('/')[0]!;
+  const carried = world.carried.length;
+  a.host.send(ipv4Packet(bare(web.addresses[0]!.address), bare(db.addresses[0]!.address)));
+  await world.advance(1000);
+  expect(world.carried.length).toBe(carried + 1);
+  const known = b.model.inventory().find(({ name }) => name === 'shop/web');
+  expect(known).toMatchObject({ node: a.name, labels: { tier: 'front' }, network: 'warren' });
+  await (await a.commands.cni()).delete({ network: 'warren', containerId: 'web', interfaceName: 'eth0' });
+  await world.advance(1000);
+  expect(b.model.inventory().map(({ name }) => name)).toEqual(['db']);
+});
+
+it('a deletion that was left is carried out by the next run, and a container survives it', async () => {
+  await world.settle();
+  await add(a, 'web');
+  await add(a, 'db');
+  await a.stop();
+  writeFileSync(join(folder, 'a', 'cni-deletes', 'warren+web+eth0'), '');
+  await a.start();
+  await world.settle();
+  expect(a.links.map(({ id }) => id)).toEqual(['cni/warren/db/eth0']);
+  expect(readdirSync(join(folder, 'a', 'cni-deletes'))).toEqual([]);
+});
+
+it('the network configuration is written when the overlay is up, and stays over restarts and until it is unwanted', async () => {
+  const conflist = join(folder, 'net.d', '10-warren.conflist');
+  const plugin = join(folder, 'warren-cni');
+  writeFileSync(plugin, '');
+  const wanted = { conflist, plugin, portmap: true };
+  expect((await a.commands.cni()).install(wanted)).toEqual({ isWritten: false });
+  expect(existsSync(conflist)).toBe(false);
+  await world.settle();
+  const text = readFileSync(conflist, 'utf8');
+  expect(JSON.parse(text)).toMatchObject({
+    cniVersion: '1.0.0',
+    cniVersions: ['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'],
+    name: 'warren',
+    plugins: [
+      { type: 'warren-cni', socket: '/run/warren/agent.sock', queue: join(folder, 'a', 'cni-deletes') },
+      { type: 'portmap', capabilities: { portMappings: true } },
+    ],
+  });
+  await a.stop();
+  expect(existsSync(conflist)).toBe(true);
+  // Somebody changes it while the agent is away.
+  writeFileSync(conflist, '{}');
+  await a.start();
+  await world.settle();
+  expect(readFileSync(conflist, 'utf8')).toBe(text);
+  expect(readdirSync(join(folder, 'net.d'))).toEqual(['10-warren.conflist']);
+  (await a.commands.cni()).uninstall(conflist);
+  expect(existsSync(conflist)).toBe(false);
+  await a.stop();
+  await a.start();
+  await world.settle();
+  expect(existsSync(conflist)).toBe(false);
+});
+
+it('a configuration whose plugin is gone goes with the next start', async () => {
+  await world.settle();
+  const conflist = join(folder, '10-warren.conflist');
+  const plugin = join(folder, 'warren-cni');
+  writeFileSync(plugin, '');
+  expect((await a.commands.cni()).install({ conflist, plugin, portmap: false })).toEqual({ isWritten: true });
+  rmSync(plugin);
+  await a.stop();
+  await a.start();
+  await world.settle();
+  await world.advance(100);
+  expect(existsSync(conflist)).toBe(false);
+});
