@@ -7,7 +7,7 @@ import type { Candidate, LiveKind } from '../completion/candidates.ts';
 import type { Shell } from '../completion/scripts.ts';
 
 /** Somebody waits at a prompt. */
-const AGENT_TIMEOUT_MS = 500;
+const AGENT_TIMEOUT_MS = 1000;
 const MAX_CANDIDATES = 1000;
 
 /** `buildProgram`: all commands that `words` may mean. */
