@@ -77,6 +77,8 @@ export const SYSTEM_TOOLS = {
     // Part of docker.io up to Debian 12, a package of its own after.
     { program: 'docker', packages: ['docker-cli', 'docker.io'], needed: false },
     { program: 'docker-compose', packages: ['docker-compose'], needed: false, instead: dockerHasCompose },
+    { program: 'zsh', packages: ['zsh'], needed: false },
+    { program: 'fish', packages: ['fish'], needed: false },
     { program: 'debootstrap', packages: ['debootstrap'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
     // One for all of its plugins.

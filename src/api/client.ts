@@ -40,9 +40,12 @@ const STREAM_SILENCE_MS = 60_000;
  */
 export class AgentClient {
   readonly #socketPath: string;
+  readonly #maxWaitMs: number;
 
-  constructor(socketPath: string) {
+  /** `maxWaitMs`: no answer is waited for longer than that. */
+  constructor(socketPath: string, maxWaitMs: number = POD_TIMEOUT_MS) {
     this.#socketPath = socketPath;
+    this.#maxWaitMs = maxWaitMs;
   }
 
   status(): Promise<StatusReport> {
@@ -148,7 +151,12 @@ export class AgentClient {
 
   async #ask<T>(method: string, path: string, timeoutMs: number, body?: unknown): Promise<T> {
     try {
-      const response = await this.#open(path, AbortSignal.timeout(timeoutMs), method, body);
+      const response = await this.#open(
+        path,
+        AbortSignal.timeout(Math.min(timeoutMs, this.#maxWaitMs)),
+        method,
+        body,
+      );
       const text = await textOf(response);
       const status = response.statusCode ?? 0;
       // The agent's answers are this program's own types; another version's may have more fields.

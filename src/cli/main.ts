@@ -11,6 +11,7 @@ import { painter } from '../terminal/table.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
 import { registerCheckCommand } from './commands/check.ts';
 import { registerCniCommands } from './commands/cni.ts';
+import { registerCompletionCommand } from './commands/completion.ts';
 import { registerForgetCommand } from './commands/forget.ts';
 import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
@@ -62,6 +63,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerReloadCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
+  registerCompletionCommand(program, context, (words) => buildProgram(context, words));
   // The lab and the simulator are loaded only for their own commands, and for help that lists them. A command loads
   // what it needs when it runs: those that ask the agent answer in a third of the time that everything takes.
   const [first = ''] = argv;
