@@ -50,7 +50,7 @@ export class PathMtu {
       : innerBytes <= IPV6_MIN_MTU;
     const { ownProbes } = this.#vteps;
     if (mayIt) return !ownProbes.has(this.#view, origin, innerBytes);
-    return ownProbes.mayDivide(this.#view, origin, innerBytes);
+    return !isV4 && ownProbes.mayDivide(this.#view, origin, innerBytes);
   }
 
   /** Answers the inner packet at `origin` with the MTU of the path. */
