@@ -3,9 +3,10 @@
  * this node's own address, which no pod can have as its source, and the identifier of this agent's echoes. They go out
  * whatever the path is thought to carry, and never in fragments: to see what becomes of them is what they are for.
  *
- * Only packets over the path MTU are looked at.
+ * Answers of this node's to others' probes may be divided if they ask for it: so that a way back which carries less does
+ * not make the way there look small.
  */
-import { isEchoRequest } from '../wire/icmp-echo.ts';
+import { isDivisibleAnswer, isEchoRequest } from '../wire/icmp-echo.ts';
 import { ipVersion, ipv4Source } from '../wire/ipv4.ts';
 import { IPV6_SOURCE } from '../wire/ipv6.ts';
 import type { ForwardingState } from './forwarding.ts';
@@ -24,6 +25,11 @@ export class OwnProbes {
   /** Whether the IP packet at `packet` is one. */
   has(view: DataView, packet: number, bytes: number): boolean {
     return this.#isOwn(view, packet) && isEchoRequest(view, packet, bytes, this.#identifier);
+  }
+
+  /** Whether it is an answer that may be divided, whatever this node thinks of its path. */
+  mayDivide(view: DataView, packet: number, bytes: number): boolean {
+    return this.#isOwn(view, packet) && isDivisibleAnswer(view, packet, bytes);
   }
 
   #isOwn(view: DataView, packet: number): boolean {

@@ -12,6 +12,9 @@ import type { OutboundArena } from './outbound-arena.ts';
 import type { UnderlaySocket } from './ports.ts';
 import type { VtepTable } from './vtep-table.ts';
 
+/** What every path carries (RFC 791): answers to probes are looked at from there on. */
+const LEAST_PATH_BYTES = 576;
+
 export interface PathMtuParts {
   readonly arena: OutboundArena;
   readonly socket: UnderlaySocket;
@@ -32,9 +35,11 @@ export class PathMtu {
     this.#vteps = parts.vteps;
   }
 
-  /** Whether the inner packet at `origin` is over the path MTU; a probe of the path never is. */
+  /** Whether the inner packet at `origin` is over the path MTU, or to be dealt with as if it were. */
   isOver(vtep: number, origin: number, innerBytes: number): boolean {
-    return innerBytes > this.#vteps.mtu(vtep) && !this.#vteps.ownProbes.has(this.#view, origin, innerBytes);
+    const { ownProbes } = this.#vteps;
+    if (innerBytes > this.#vteps.mtu(vtep)) return !ownProbes.has(this.#view, origin, innerBytes);
+    return innerBytes >= LEAST_PATH_BYTES && ownProbes.mayDivide(this.#view, origin, innerBytes);
   }
 
   /** Whether the inner packet at `origin` may leave in outer fragments (RFC 8200, section 5: up to 1280). */
@@ -43,7 +48,9 @@ export class PathMtu {
     const mayIt = isV4
       ? (this.#view.getUint16(origin + IPV4_FRAGMENT) & IPV4_DONT_FRAGMENT) === 0
       : innerBytes <= IPV6_MIN_MTU;
-    return mayIt && !this.#vteps.ownProbes.has(this.#view, origin, innerBytes);
+    const { ownProbes } = this.#vteps;
+    if (mayIt) return !ownProbes.has(this.#view, origin, innerBytes);
+    return !isV4 && ownProbes.mayDivide(this.#view, origin, innerBytes);
   }
 
   /** Answers the inner packet at `origin` with the MTU of the path. */

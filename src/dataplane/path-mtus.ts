@@ -1,8 +1,9 @@
 /**
  * How much the path to each peer carries, found out by probes (RFC 8899, dplpmtud.ts): echo requests from this node's
  * own overlay address to the peer's, through the TUN device and the tunnel. Whatever kernel is there answers, so that
- * peers which are no agents are measured, too. An answer is as long as its request: but Linux sends answers that may be
- * fragmented, so that a way back that carries less does not make the way there look small.
+ * peers which are no agents are measured, too. An answer is as long as its request, and a way back that carries less must
+ * not make the way there look small: where a probe may have been lost, every other one asks the agent at the other end to
+ * let its answer be divided on the way. Not all do, because some networks drop fragments.
  *
  * Answers carry a token that only who had the request can know, so neither pods nor strangers can make them up. What
  * ICMP says of the underlay is no more than an occasion to probe.
@@ -85,6 +86,8 @@ interface Path {
   endsMtu: number;
   /** What was logged and handed on last. */
   mtu: number;
+  /** The probes that were sent last ask for answers that may be divided. */
+  mayDivide: boolean;
   /** Of the kernel, as it was read last. */
   kernelMtu: number | undefined;
   /** Packets to the peer that probing made: our probes, and our kernel's answers to the peer's. */
@@ -192,6 +195,7 @@ export class PathMtus {
       target,
       endsMtu,
       mtu: endsMtu,
+      mayDivide: false,
       kernelMtu: undefined,
       ofProbing: 0,
       seenOfProbing: 0,
@@ -306,8 +310,10 @@ export class PathMtus {
   }
 
   #send(path: Path, sizes: readonly number[], nowMs: number): void {
+    // One alone is the first of its kind, which most often comes back.
+    path.mayDivide = sizes.length > 1 && !path.mayDivide;
     for (const bytes of sizes) {
-      const token = randomBytes(8).readBigUInt64BE();
+      const token = (randomBytes(8).readBigUInt64BE() & ~1n) | (path.mayDivide ? 1n : 0n);
       if (!path.target || !this.#echoes?.send(path.target, bytes, token)) continue;
       path.ofProbing++;
       this.#probes.set(token, { path, bytes, sentMs: nowMs });

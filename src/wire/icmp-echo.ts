@@ -8,7 +8,8 @@
  *    |           Identifier          |      Sequence number (0)      |
  *    |        "wPLP": a probe of a path, of any node's agent         |
  *    |                                                               |
- *    |   token: 8 random bytes that only who had the request knows   |
+ *    |  token: 8 random bytes that only who had the request knows;   |
+ *    |  the last bit: the answer may be divided on its way           |
  *    |                  zeros up to the probe's size                 |
  *    +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  */
@@ -58,16 +59,29 @@ export function writePathProbe(
 
 /** Whether the whole IP packet at `packet`, of `bytes` bytes, is an echo request with this identifier. */
 export function isEchoRequest(view: DataView, packet: number, bytes: number, identifier: number): boolean {
+  const icmp = echoAt(view, packet, bytes, ICMP_ECHO_REQUEST);
+  return icmp !== 0 && view.getUint16(icmp + ICMP_ECHO_IDENTIFIER) === identifier;
+}
+
+/** Whether it is the answer to a probe that asks for one which may be divided. */
+export function isDivisibleAnswer(view: DataView, packet: number, bytes: number): boolean {
+  const icmp = echoAt(view, packet, bytes, ICMP_ECHO_REPLY);
+  return (
+    icmp !== 0 &&
+    view.getUint32(icmp + ICMP_ECHO_MARK) === PATH_PROBE_MARK &&
+    (view.getUint8(icmp + PATH_PROBE_TOKEN + 7) & 1) === 1
+  );
+}
+
+/** Where the ICMP header of the IP packet at `packet` is; 0 if it is no echo of this kind, or not the whole one. */
+function echoAt(view: DataView, packet: number, bytes: number, type: { 4: number; 6: number }): number {
   const isV4 = view.getUint8(packet) >> 4 === 4;
   const headerBytes = isV4 ? ipv4HeaderBytes(view, packet) : IPV6_HEADER_BYTES;
-  if (bytes < headerBytes + PATH_PROBE_MIN_BYTES) return false;
+  if (bytes < headerBytes + PATH_PROBE_MIN_BYTES) return 0;
   if (isV4) {
-    if (view.getUint8(packet + IPV4_PROTOCOL) !== PROTOCOL_ICMP) return false;
-    if ((view.getUint16(packet + IPV4_FRAGMENT) & IPV4_FRAGMENT_OFFSET_MASK) !== 0) return false;
-  } else if (view.getUint8(packet + IPV6_NEXT_HEADER) !== PROTOCOL_ICMPV6) return false;
+    if (view.getUint8(packet + IPV4_PROTOCOL) !== PROTOCOL_ICMP) return 0;
+    if ((view.getUint16(packet + IPV4_FRAGMENT) & IPV4_FRAGMENT_OFFSET_MASK) !== 0) return 0;
+  } else if (view.getUint8(packet + IPV6_NEXT_HEADER) !== PROTOCOL_ICMPV6) return 0;
   const icmp = packet + headerBytes;
-  return (
-    view.getUint8(icmp) === ICMP_ECHO_REQUEST[isV4 ? 4 : 6] &&
-    view.getUint16(icmp + ICMP_ECHO_IDENTIFIER) === identifier
-  );
+  return view.getUint8(icmp) === type[isV4 ? 4 : 6] ? icmp : 0;
 }

@@ -116,6 +116,16 @@ describe('a router that drops what is too big without a word', () => {
     expect(mtuOf(b)).toBe(FULL);
   });
 
+  it('on the way back alone does not make the way there look small, not even for a moment', async () => {
+    await talk(1000);
+    world.pathMtu = (from) => (from === a ? 1350 : 1500);
+    for (let ms = 0; ms < 15_000; ms += 100) {
+      await talk(100);
+      expect(mtuOf(b)).toBe(FULL);
+    }
+    expect(mtuOf(a)).toBe(1350 - OVERHEAD);
+  });
+
   it('that carries less than IPv6 needs still lets its packets of 1280 bytes pass, divided', async () => {
     silently(1300);
     await talk(8000);

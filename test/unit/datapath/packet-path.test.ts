@@ -196,6 +196,22 @@ describe('outbound', () => {
     expect(peerB.receiveAll().length).toBe(8);
   });
 
+  it('lets an answer to a probe be divided if the probe asks for that, and no other', () => {
+    const answer = (token: bigint, source = '10.42.1.1') => {
+      const packet = probe(source, 7, false);
+      packet[6] = 0;
+      new DataView(packet.buffer).setBigUint64(32, token);
+      return packet;
+    };
+    const toldBefore = path.socketCalls.allowFragmentation;
+    path.fromPods(answer(2n), answer(3n, '10.42.1.2'));
+    expect(path.socketCalls.allowFragmentation).toBe(toldBefore);
+    path.fromPods(answer(3n));
+    expect(path.socketCalls.allowFragmentation).toBe(toldBefore + 1);
+    expect(peerB.receiveAll().length).toBe(3);
+    expect(path.drops()).toEqual({});
+  });
+
   it('lets a packet without DF through whatever the path MTU, and IPv6 up to 1280 bytes', () => {
     path.vteps.lowerMtu(0, 1000);
     path.fromPods(
