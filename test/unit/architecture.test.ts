@@ -35,7 +35,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   underlay: { code: 'errors sys wire', types: 'datapath' },
   datapath: { code: 'errors sys wire fdb' },
   // Enclosing and opening, which the packet path knows by its ports alone.
-  encapsulation: { code: 'datapath sys wire' },
+  encapsulation: { code: 'clock datapath errors sys wire' },
 
   // Control.
   config: { code: 'errors ip names wire zod', types: 'log' },
@@ -96,6 +96,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
 /** Which parts may import an npm package. */
 const PACKAGES: Readonly<Record<string, string>> = {
+  '@noble/ciphers': 'encapsulation',
+  '@noble/hashes': 'encapsulation',
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
