@@ -79,6 +79,7 @@ export const SYSTEM_TOOLS = {
     { program: 'docker-compose', packages: ['docker-compose'], needed: false, instead: dockerHasCompose },
     { program: 'debootstrap', packages: ['debootstrap'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
+    { program: 'tshark', packages: ['tshark'], needed: false },
   ],
 };
 

@@ -21,6 +21,8 @@ export interface Sent {
 export interface Host {
   readonly number: number;
   readonly own: KeyPair;
+  /** Of its handshakes so far. */
+  readonly ephemerals: KeyPair[];
   device: Device;
   /** What was delivered, as text; the first byte of a packet is a version that nothing here looks at. */
   readonly delivered: string[];
@@ -42,6 +44,7 @@ export class WireguardNetwork {
     const host = {
       number: this.hosts.length,
       own: generateKeyPair(),
+      ephemerals: [],
       delivered: [],
       results: [],
       failures: [],
@@ -69,6 +72,11 @@ export class WireguardNetwork {
       engine: chooseAead().engine,
       mtu: 1_420,
       random: () => 0,
+      makeKeyPair: () => {
+        const made = generateKeyPair();
+        host.ephemerals.push(made);
+        return made;
+      },
       send: (datagram, to) => this.#send(host, datagram, to),
       deliver: (packet) => host.delivered.push(packet.toString('latin1').replace(/\0+$/, '')),
       failed: (error) => host.failures.push(error),

@@ -28,6 +28,8 @@ export interface DeviceOptions {
   deliver(packet: Buffer, peer: Peer): void;
   /** A handshake could not begin, such as where its timestamp could not be written ahead. It is tried again. */
   failed(error: unknown): void;
+  /** Of handshakes; other than random ones in tests. */
+  readonly makeKeyPair?: (() => KeyPair) | undefined;
   /** From 0 to below 1; other than Math.random in tests. */
   readonly random?: (() => number) | undefined;
 }
@@ -54,7 +56,7 @@ export class Device {
   readonly #peers = new Map<string, Peer>();
 
   constructor(options: DeviceOptions) {
-    const { own, clock, timestamps, engine, mtu, random } = options;
+    const { own, clock, timestamps, engine, mtu, makeKeyPair, random } = options;
     this.#options = options;
     this.#ciphers = new SessionCiphers(engine, mtu);
     this.#admission = new HandshakeAdmission(new MacChecker(own.publicKey));
@@ -66,6 +68,7 @@ export class Device {
       ciphers: this.#ciphers,
       send: (datagram, to) => options.send(datagram, to),
       failed: (error) => options.failed(error),
+      makeKeyPair,
       random,
     };
   }

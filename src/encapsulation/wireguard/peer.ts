@@ -35,6 +35,8 @@ export interface PeerEnvironment {
   send(datagram: Buffer, to: Uint8Array): void;
   /** A handshake could not begin, such as where its timestamp could not be written ahead. It is tried again. */
   failed(error: unknown): void;
+  /** Of a handshake; other than random ones in tests. */
+  readonly makeKeyPair?: (() => KeyPair) | undefined;
   readonly random?: (() => number) | undefined;
 }
 
@@ -62,7 +64,7 @@ export class Peer {
 
   constructor(environment: PeerEnvironment, options: PeerOptions) {
     const { publicKey, presharedKey, endpoint, persistentKeepaliveMs = 0 } = options;
-    const { own, clock, indexes, ciphers, random } = environment;
+    const { own, clock, indexes, ciphers, makeKeyPair, random } = environment;
     this.publicKey = Buffer.from(publicKey);
     this.#environment = environment;
     this.#endpoint = endpoint;
@@ -72,6 +74,7 @@ export class Peer {
       publicKey: this.publicKey,
       presharedKey,
       stamper: this.#stamper,
+      makeKeyPair,
     });
     this.#sessions = new Sessions((session) => {
       indexes.delete(session.localIndex);
