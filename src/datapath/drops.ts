@@ -35,6 +35,8 @@ export const DROP = {
   inboundReceiveFailed: 14,
   /** The TUN device refused the packet. */
   inboundWriteFailed: 15,
+  /** Congestion was met on the way (outer CE), and the inner packet's sender does not understand ECN (RFC 6040). */
+  inboundCongestion: 16,
 } as const;
 
 /** The packet was not dropped. */
@@ -52,3 +54,16 @@ export type DropReason = (typeof DROP)[keyof typeof DROP];
 export const DROP_NAMES: readonly string[] = Object.keys(DROP).map((key) =>
   key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
 );
+
+/**
+ * What the kernel drops and counts before the packet path has it; `src/dataplane/kernel-losses.ts` reads its counts.
+ * A superpacket, or a group of datagrams that the kernel has merged, counts once there.
+ */
+export const KERNEL_DROP_NAMES = [
+  /** A queue of the TUN had no room for what pods or the node sent: the packet path does not keep up. */
+  'outbound-queue-overflow',
+  /** A socket had no room for a datagram; what comes with a broken checksum is in the same count. */
+  'inbound-socket-overflow',
+] as const;
+
+export type KernelDropName = (typeof KERNEL_DROP_NAMES)[number];

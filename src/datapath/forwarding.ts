@@ -11,6 +11,8 @@ export const VTEP_WORDS = 7;
 export const VTEP_PARTIAL_CHECKSUMS = 1;
 /** Groups of datagrams (UDP_SEGMENT) do not arrive there whole: it is sent single ones. */
 export const VTEP_SENT_SINGLY = 2;
+/** Marks of congestion end there: datagrams to it are Not-ECT (RFC 6040, compatibility mode). */
+export const VTEP_LOSES_MARKS = 4;
 
 export interface ForwardingState {
   /**

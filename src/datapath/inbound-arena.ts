@@ -5,7 +5,8 @@
 
 import { Arena } from '../sys/arena.ts';
 import { SOCKADDR_STRIDE } from '../sys/sockaddr.ts';
-import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
+import { IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
+import { CONTROL_BYTES } from './control-messages.ts';
 
 export const RECEIVE_MESSAGES = 16;
 
@@ -13,9 +14,7 @@ const HEADROOM_BYTES = 64;
 export const RECEIVE_BYTES = 65_535;
 /** Not a power of two, so that the messages' first lines do not all fall into one cache set. */
 const BUFFER_STRIDE = 65_536 + 4 * 64;
-/** CMSG_SPACE(sizeof(int)), what UDP_GRO adds to a message. */
-const CONTROL_BYTES = CMSGHDR.data + 8;
-const CONTROL_STRIDE = 32;
+const CONTROL_STRIDE = 64;
 
 const MESSAGES = RECEIVE_MESSAGES * BUFFER_STRIDE;
 const IOVECS = MESSAGES + RECEIVE_MESSAGES * MMSGHDR.bytes;

@@ -6,15 +6,17 @@
  *   3. open       the encapsulation (encapsulation.ts): what is in it, and who sent it
  *   4. parse      the inner IP header: the version that was announced, and whole
  *   5. belong     the inner source is in the subnets of that sender, the inner destination in our own
- *   6. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
+ *   6. mark       congestion that the outer header tells of goes on in the inner one (RFC 6040)
+ *   7. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
  *
  * Nothing reaches a pod that has not passed every step, segment by segment. Step 5 is what keeps one node from
  * speaking for the pods of another (Nebula's GO-2025-4068; Flannel's `udp` backend had none of it).
  */
 import type { Fdb } from '../fdb/fdb.ts';
 import { FDB_LOCAL } from '../fdb/snapshot.ts';
-import { EAGAIN, EINTR, SOL_UDP, UDP_GRO } from '../sys/constants.ts';
-import { CMSGHDR, MMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { EAGAIN, EINTR } from '../sys/constants.ts';
+import { MMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { decapsulatedEcn, ipv4Ecn, ipv6Ecn, NOT_ECT, setIpv4Ecn, setIpv6Ecn } from '../wire/ecn.ts';
 import {
   IPV4_PROTOCOL,
   ipVersion,
@@ -33,6 +35,7 @@ import {
 import { PROTOCOL_TCP, TCP_CHECKSUM } from '../wire/tcp.ts';
 import { PROTOCOL_UDP, UDP_CHECKSUM } from '../wire/udp.ts';
 import { Coalescer, type CoalescerParts } from './coalesce.ts';
+import { ReceivedControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED, type Verdict } from './drops.ts';
 import type { Encapsulation, Opener } from './encapsulation.ts';
@@ -65,6 +68,7 @@ export class Inbound {
   readonly #counters: WorkerCounters;
   readonly #arena: InboundArena;
   readonly #opener: Opener;
+  readonly #controls: ReceivedControls;
   readonly #view: DataView;
   readonly #coalescer: Coalescer;
   readonly #turn: Turn;
@@ -84,11 +88,12 @@ export class Inbound {
     this.#arena = new InboundArena(parts.underlayFamily, parts.encapsulation.form.headerBytes);
     this.#view = this.#arena.view;
     this.#opener = parts.encapsulation.opener(this.#view);
+    this.#controls = new ReceivedControls(this.#view);
     this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
     this.#turn = parts.turn;
   }
 
-  /** Steps 1 to 6 for one turn, or until the socket has no more. */
+  /** Steps 1 to 7 for one turn, or until the socket has no more. */
   drain(): void {
     // The forwarding state may have changed since the last turn.
     this.#lastSender = NOBODY;
@@ -122,24 +127,18 @@ export class Inbound {
     if (source < 0) return ~source as Verdict;
     const start = this.#arena.datagram(i);
     const end = start + bytes;
-    const datagramBytes = this.#datagramBytes(i, bytes);
+    const controls = this.#controls;
+    controls.read(
+      this.#arena.control(i),
+      this.#view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true),
+    );
+    const datagramBytes = controls.segmentBytes === 0 ? bytes : controls.segmentBytes;
     let datagram = start;
     do {
       this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), source));
       datagram += datagramBytes;
     } while (datagram < end);
     return PASSED;
-  }
-
-  /** The size of each datagram in the message but the last, as UDP_GRO's control message tells (udp(7)). */
-  #datagramBytes(i: number, bytes: number): number {
-    const view = this.#view;
-    const control = this.#arena.control(i);
-    if (view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true) < CMSGHDR.data + 4) return bytes;
-    const level = view.getInt32(control + CMSGHDR.level, true);
-    const type = view.getInt32(control + CMSGHDR.type, true);
-    const size = view.getInt32(control + CMSGHDR.data, true);
-    return level === SOL_UDP && type === UDP_GRO && size > 0 ? size : bytes;
   }
 
   /** Step 3. */
@@ -150,7 +149,7 @@ export class Inbound {
     return opener.isIpv4 ? this.#packet4(opener) : this.#packet6(opener);
   }
 
-  /** Steps 4 to 6, IPv4. */
+  /** Steps 4 to 7, IPv4. */
   #packet4(opened: Opener): Verdict {
     const { packet, partialStart, partialIsUdp, sender } = opened;
     const bytes = ipv4PacketLength(this.#view, packet, opened.bytes);
@@ -173,11 +172,12 @@ export class Inbound {
       if (protocol !== (partialIsUdp ? PROTOCOL_UDP : PROTOCOL_TCP)) return DROP.inboundBadHeader;
       if (!this.#mayBePartial(vtep, partialStart, partialIsUdp, bytes)) return DROP.inboundBadHeader;
     }
+    if (this.#controls.ecn !== NOT_ECT && !this.#mark4(packet)) return DROP.inboundCongestion;
     this.#coalescer.take(packet, bytes, true, partialStart, partialIsUdp, vtep);
     return PASSED;
   }
 
-  /** Steps 4 to 6, IPv6. */
+  /** Steps 4 to 7, IPv6. */
   #packet6(opened: Opener): Verdict {
     const { packet, partialStart, partialIsUdp } = opened;
     const bytes = ipv6PacketLength(this.#view, packet, opened.bytes);
@@ -196,8 +196,25 @@ export class Inbound {
       if (isTransport && (next === PROTOCOL_UDP) !== partialIsUdp) return DROP.inboundBadHeader;
       if (!this.#mayBePartial(vtep, partialStart, partialIsUdp, bytes)) return DROP.inboundBadHeader;
     }
+    if (this.#controls.ecn !== NOT_ECT && !this.#mark6(packet)) return DROP.inboundCongestion;
     this.#coalescer.take(packet, bytes, false, partialStart, partialIsUdp, vtep);
     return PASSED;
+  }
+
+  /** Step 6, IPv4; false if the packet is to be dropped. */
+  #mark4(packet: number): boolean {
+    const before = ipv4Ecn(this.#view, packet);
+    const after = decapsulatedEcn(before, this.#controls.ecn);
+    if (after >= 0 && after !== before) setIpv4Ecn(this.#view, packet, after);
+    return after >= 0;
+  }
+
+  /** Step 6, IPv6. */
+  #mark6(packet: number): boolean {
+    const before = ipv6Ecn(this.#view, packet);
+    const after = decapsulatedEcn(before, this.#controls.ecn);
+    if (after >= 0 && after !== before) setIpv6Ecn(this.#view, packet, after);
+    return after >= 0;
   }
 
   /** A partial checksum comes from peers alone that announced it, and its field lies within the packet. */

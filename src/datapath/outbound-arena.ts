@@ -5,13 +5,13 @@
  *               TUN's virtio header right before it
  *     headers   one slot per datagram: the encapsulation's header, and for a segment its own IP and transport headers
  *     iovecs    for datagrams that leave as slices, two each: the header slot, then the payload where it was read
- *     messages  a sendmmsg vector, with one control message each
+ *     messages  a sendmmsg vector, with control messages each
  *
  * A superpacket is sent as soon as it is segmented and the next one is read into the same place, which is then
  * still in the cache; small packets gather until there are many.
  */
 import { Arena } from '../sys/arena.ts';
-import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { IOVEC, MMSGHDR, MSGHDR } from '../sys/structs.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../wire/virtio-net.ts';
 
 /** The longest inner packet, superpackets included. */
@@ -29,7 +29,8 @@ export const MAX_MESSAGES = 64;
 const HEADER_STRIDE = 192;
 export const MAX_HEADER_BYTES = HEADER_STRIDE;
 const PIECES = 2;
-const CONTROL_STRIDE = 32;
+/** Not less than CONTROL_BYTES of control-messages.ts. */
+const CONTROL_STRIDE = 64;
 
 const HEADERS = PACKETS_BYTES;
 /** One slot more: the headers that the segments of a superpacket have in common. */
@@ -121,6 +122,3 @@ export class OutboundArena {
     return IOVECS + datagram * PIECES * IOVEC.bytes;
   }
 }
-
-/** A control message with a 16-bit value (CMSG_SPACE(2)), as UDP_SEGMENT's. */
-export const SEGMENT_CONTROL_BYTES = CMSGHDR.data + 8;

@@ -1,18 +1,21 @@
 /**
  * The datagrams of a burst on their way to the underlay. Consecutive datagrams of one size to one peer leave
- * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them;
+ * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them: they have one
+ * outer header, and so one ECN codepoint;
  * the rest shares one sendmmsg.
  *
  * Nothing that waits here is lost without a count: a socket that is full is waited for (turn.ts), a kernel, device
  * or path that cannot segment makes segmentation stop for good, and a datagram over the path MTU is answered or
  * fragmented (path-mtu.ts).
  */
-import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, SOL_UDP, UDP_SEGMENT } from '../sys/constants.ts';
-import { CMSGHDR, MSGHDR } from '../sys/structs.ts';
+import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from '../sys/constants.ts';
+import { MSGHDR } from '../sys/structs.ts';
+import { ecnOf, NOT_ECT } from '../wire/ecn.ts';
+import { SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP } from './drops.ts';
 import type { Encloser } from './encapsulation.ts';
-import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena, SEGMENT_CONTROL_BYTES } from './outbound-arena.ts';
+import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena } from './outbound-arena.ts';
 import type { PathMtu } from './path-mtu.ts';
 import type { UnderlaySocket } from './ports.ts';
 import type { Turn } from './turn.ts';
@@ -36,6 +39,7 @@ export interface SendQueueParts {
   readonly counters: WorkerCounters;
   readonly pathMtu: PathMtu;
   readonly turn: Turn;
+  readonly underlayFamily: 4 | 6;
   /** Whether to use UDP_SEGMENT. */
   readonly segmentation: boolean;
   /** UDP_SEGMENT turned out not to work here and is off from now on. */
@@ -53,6 +57,7 @@ export class SendQueue {
   readonly #counters: WorkerCounters;
   readonly #pathMtu: PathMtu;
   readonly #turn: Turn;
+  readonly #controls: SentControls;
   #segmentation: boolean;
   /** Groups in a row that were refused with no reason that showed. */
   #unexplainedRefusals = 0;
@@ -66,6 +71,8 @@ export class SendQueue {
   readonly #origin = new Int32Array(MAX_DATAGRAMS);
   /** 1: over the path MTU, and the inner packet allows outer fragments. */
   readonly #fragment = new Uint8Array(MAX_DATAGRAMS);
+  /** The outer codepoint: the inner packet's, unless the peer would lose a mark (RFC 6040, section 4.1). */
+  readonly #ecn = new Uint8Array(MAX_DATAGRAMS);
   #count = 0;
   #queuedBytes = 0;
   /** Datagrams before this one go out one by one: the kernel refused them as a group. */
@@ -88,6 +95,7 @@ export class SendQueue {
     this.#counters = parts.counters;
     this.#pathMtu = parts.pathMtu;
     this.#turn = parts.turn;
+    this.#controls = new SentControls(parts.arena.view, parts.underlayFamily);
     this.#segmentation = parts.segmentation;
     // A packet path before this one may have left it otherwise.
     this.#socket.allowFragmentation(false);
@@ -129,6 +137,7 @@ export class SendQueue {
     this.#vtep[datagram] = vtep;
     this.#origin[datagram] = origin;
     this.#fragment[datagram] = fragment ? 1 : 0;
+    this.#ecn[datagram] = this.#vteps.losesMarks(vtep) ? NOT_ECT : ecnOf(this.#view, origin);
     this.#queuedBytes += headBytes + tailBytes;
   }
 
@@ -196,12 +205,13 @@ export class SendQueue {
     if (!this.#segmentation || start < this.#singlesUntil || this.#fragment[start] === 1) return 1;
     const segmentBytes = this.#bytes[start]!;
     const vtep = this.#vtep[start]!;
+    const ecn = this.#ecn[start]!;
     const isSingle = this.#vteps.isSentSingly(vtep);
     if (isSingle && !this.#isExempt(start)) return 1;
     const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
     let total = segmentBytes;
     let end = start + 1;
-    while (end < limit && this.#vtep[end] === vtep && this.#fragment[end] === 0) {
+    while (end < limit && this.#vtep[end] === vtep && this.#ecn[end] === ecn && this.#fragment[end] === 0) {
       const bytes = this.#bytes[end]!;
       total += bytes;
       if (bytes > segmentBytes || total > MAX_SEND_BYTES) break;
@@ -225,13 +235,9 @@ export class SendQueue {
     this.#arena.arena.setWord(at + MSGHDR.name, this.#vteps.sockaddr(this.#vtep[datagram]!));
     view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
     this.#encloser.gather(message, datagram, size);
-    view.setUint32(at + MSGHDR.controlLength, size > 1 ? SEGMENT_CONTROL_BYTES : 0, true);
-    if (size === 1) return;
-    const control = this.#arena.control(message);
-    view.setUint32(control + CMSGHDR.length, CMSGHDR.data + 2, true);
-    view.setInt32(control + CMSGHDR.level, SOL_UDP, true);
-    view.setInt32(control + CMSGHDR.type, UDP_SEGMENT, true);
-    view.setUint16(control + CMSGHDR.data, this.#bytes[datagram]!, true);
+    const segmentBytes = size > 1 ? this.#bytes[datagram]! : 0;
+    const controls = this.#controls.write(this.#arena.control(message), segmentBytes, this.#ecn[datagram]!);
+    view.setUint32(at + MSGHDR.controlLength, controls, true);
   }
 
   #sentMessage(message: number): void {

@@ -9,6 +9,7 @@ import {
   type ForwardingState,
   MAPPED_WORD,
   VTEP,
+  VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
   VTEP_SENT_SINGLY,
   VTEP_WORDS,
@@ -90,6 +91,10 @@ export class VtepTable {
 
   isSentSingly(index: number): boolean {
     return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_SENT_SINGLY) !== 0;
+  }
+
+  losesMarks(index: number): boolean {
+    return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_LOSES_MARKS) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */

@@ -70,6 +70,8 @@ export interface ForwardingPeer {
   readonly mtu?: number | undefined;
   /** Groups of datagrams do not arrive there whole. */
   readonly sentSingly?: boolean | undefined;
+  /** Marks of congestion end there. */
+  readonly losesMarks?: boolean | undefined;
 }
 
 export interface DataPlaneReport {

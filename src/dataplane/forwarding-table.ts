@@ -9,6 +9,7 @@ import { MAX_VTEPS } from '../datapath/counters.ts';
 import {
   type ForwardingState,
   MAPPED_WORD,
+  VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
   VTEP_SENT_SINGLY,
   VTEP_WORDS,
@@ -113,12 +114,15 @@ export class ForwardingTable {
 
 /** In the order of `VTEP`. */
 function vtepWords(
-  { endpoint, partialChecksums, sentSingly, mtu }: ForwardingPeer,
+  { endpoint, partialChecksums, sentSingly, losesMarks, mtu }: ForwardingPeer,
   linkMtu: number,
 ): number[] {
   const words = [...addressWords(endpoint.address)];
   const mapped = words.length === 1 ? [0, 0, MAPPED_WORD, words[0]!] : words;
-  const flags = (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) | (sentSingly ? VTEP_SENT_SINGLY : 0);
+  const flags =
+    (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) |
+    (sentSingly ? VTEP_SENT_SINGLY : 0) |
+    (losesMarks ? VTEP_LOSES_MARKS : 0);
   return [flags, endpoint.port, Math.min(mtu ?? linkMtu, linkMtu), ...mapped];
 }
 

@@ -2,10 +2,12 @@
  * What the packet path reads from and writes to: the TUN device and the underlay sockets, with their offloads. Another
  * device or other sockets are for the next packet path; the one that runs keeps the descriptors that it was started with.
  */
+import type { Clock } from '../clock.ts';
 import type { Config, OffloadSwitches } from '../config/config.ts';
 import { formOf } from '../encapsulation/choose.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { TunDevice } from '../tun/tun-device.ts';
+import { KernelLosses } from './kernel-losses.ts';
 import {
   closeTunnelSockets,
   openTunnelSockets,
@@ -19,10 +21,13 @@ export interface PacketIoOptions {
   readonly underlay: Underlay;
   readonly parts: UserspaceParts;
   readonly workers: number;
+  readonly clock: Clock;
 }
 
 export class PacketIo {
   readonly #options: PacketIoOptions;
+  /** What the kernel loses on the way to the packet path. */
+  readonly losses: KernelLosses;
   #switches: OffloadSwitches;
   #sockets: TunnelSockets;
   #tun: TunDevice;
@@ -32,6 +37,7 @@ export class PacketIo {
   /** Opens both. Throws a WarrenError that says what is missing; nothing is open then. */
   constructor(options: PacketIoOptions) {
     this.#options = options;
+    this.losses = new KernelLosses(options.parts, options.clock);
     this.#switches = options.config.datapath.offload;
     this.#sockets = this.openSockets(options.underlay);
     try {
@@ -40,6 +46,7 @@ export class PacketIo {
       this.closeSockets(this.#sockets);
       throw error;
     }
+    this.losses.start();
   }
 
   get tun(): TunDevice {
@@ -61,6 +68,7 @@ export class PacketIo {
 
   /** Somebody deleted the device. */
   tunLost(): void {
+    this.losses.tunClosing();
     this.#isTunLost = true;
   }
 
@@ -75,7 +83,9 @@ export class PacketIo {
   openSockets(underlay: Underlay): TunnelSockets {
     const { config, parts, workers } = this.#options;
     const form = formOf(config.encapsulation);
-    return openTunnelSockets(config, parts, underlay, workers, this.#switches, form);
+    const sockets = openTunnelSockets(config, parts, underlay, workers, this.#switches, form);
+    this.losses.socketsOpened(sockets.receivers.descriptors);
+    return sockets;
   }
 
   /** From now on these; those of before are to be closed by the caller. */
@@ -84,7 +94,9 @@ export class PacketIo {
   }
 
   closeSockets(sockets: TunnelSockets): void {
-    if (!this.#isAbandoned) closeTunnelSockets(sockets, this.#options.parts);
+    if (this.#isAbandoned) return;
+    this.losses.socketsClosing(sockets.receivers.descriptors);
+    closeTunnelSockets(sockets, this.#options.parts);
   }
 
   /**
@@ -105,6 +117,7 @@ export class PacketIo {
   }
 
   close(): void {
+    this.losses.close();
     this.#closeTun();
     this.closeSockets(this.#sockets);
   }
@@ -112,12 +125,15 @@ export class PacketIo {
   #openTun(): TunDevice {
     const { config, parts, workers } = this.#options;
     const { tso, uso } = this.#switches;
-    return parts.openTun(config.tun.name, workers, { tso, uso });
+    const tun = parts.openTun(config.tun.name, workers, { tso, uso });
+    this.losses.tunOpened(config.tun.name);
+    return tun;
   }
 
   /** The device counts as lost from here on, and its descriptors are nobody's. */
   #closeTun(): void {
     if (this.#isAbandoned) return;
+    this.losses.tunClosing();
     this.#options.parts.closeTun(this.#tun);
     this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
     this.#isTunLost = true;

@@ -15,7 +15,9 @@ import {
   type TunDevice,
   type TunOffloads,
 } from '../tun/tun-device.ts';
+import { tunDrops } from '../tun/tun-drops.ts';
 import { lockTun, type TunLock } from '../tun/tun-lock.ts';
+import { socketDrops } from '../underlay/socket-drops.ts';
 import {
   closeUnderlaySockets,
   openUnderlaySockets,
@@ -25,10 +27,11 @@ import {
   type UnderlaySockets,
 } from '../underlay/underlay-socket.ts';
 import type { Beating } from './heartbeat.ts';
+import type { LossCounts } from './kernel-losses.ts';
 import { Datapath, type DatapathOptions } from './packet-threads.ts';
 import type { WorkerOffloads } from './worker-messages.ts';
 
-export interface UserspaceParts {
+export interface UserspaceParts extends LossCounts {
   /** One agent per TUN device. Throws TUN_TAKEN. */
   lockTun(name: string): TunLock;
   /** Creates the device or takes it over. Throws what is missing on this host. */
@@ -71,6 +74,8 @@ export function linuxParts(where: InNetns = {}): UserspaceParts {
     openSockets: openUnderlaySockets,
     closeSockets: ({ descriptors }) => closeUnderlaySockets(descriptors),
     switchSocketOffloads: switchUnderlayOffloads,
+    socketDrops,
+    tunDrops,
     startPath: (options) => Datapath.start(options),
     enableForwarding: (families, underlayInterface) => enableForwarding(families, underlayInterface, where),
     configureTun: (network) => configureTun(network, where),

@@ -79,7 +79,7 @@ export class UserspaceDataPlane implements DataPlane {
     this.#mtu = this.#mtuOn(underlay);
     this.#lock = parts.lockTun(config.tun.name);
     try {
-      this.#io = new PacketIo({ config, underlay, parts, workers: this.#workers });
+      this.#io = new PacketIo({ config, underlay, parts, workers: this.#workers, clock });
     } catch (error) {
       this.#lock.release();
       throw error;
@@ -243,7 +243,7 @@ export class UserspaceDataPlane implements DataPlane {
         checksum,
       },
       totals: this.#traffic.totals(),
-      drops: this.#traffic.drops(),
+      drops: { ...this.#traffic.drops(), ...this.#io.losses.drops() },
     };
   }
 

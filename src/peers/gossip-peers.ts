@@ -90,6 +90,8 @@ export class GossipPeers implements PeerSource {
         subnets.length > 0 &&
         unreachable === undefined,
       mtu: member.mtu,
+      // Agents say their MTU since the release in which they began to look at the outer header's ECN.
+      ...(member.mtu === undefined && { losesMarks: true as const }),
       unreachable,
     };
   }

@@ -24,6 +24,8 @@ export interface KnownPeer {
   readonly mtu: number | undefined;
   /** Groups of datagrams do not arrive there whole: it is sent single ones. */
   readonly sentSingly?: true;
+  /** It does not pass on marks of congestion: it is sent datagrams that are not to be marked (RFC 6040, section 4.1). */
+  readonly losesMarks?: true;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
   readonly unreachable: string | undefined;
 }
@@ -75,7 +77,7 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
   forwarding(): ForwardingPeer[] {
     return this.peers()
       .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
-      .map(({ key, name, endpoint, partialChecksums, subnets, mtu, sentSingly }) => ({
+      .map(({ key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks }) => ({
         key,
         name,
         endpoint,
@@ -83,6 +85,7 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
         subnets,
         mtu,
         ...(sentSingly && { sentSingly }),
+        ...(losesMarks && { losesMarks }),
       }));
   }
 

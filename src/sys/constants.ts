@@ -52,6 +52,10 @@ export const SO_RCVTIMEO = 20;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_ATTACH_REUSEPORT_CBPF = 51;
+/** Linux 4.12. An array of int32, linux/sock_diag.h. */
+export const SO_MEMINFO = 55;
+export const SK_MEMINFO_DROPS = 8;
+export const SK_MEMINFO_VARS = 9;
 /** Of recv on a netlink socket: gives the datagram's length, also where it was cut off. */
 export const MSG_TRUNC = 0x20;
 export const MSG_DONTWAIT = 0x40;
@@ -77,11 +81,17 @@ export const SKF_NET_OFF = -0x100000;
 // linux/in.h, linux/in6.h
 export const IPPROTO_IP = 0;
 export const IPPROTO_IPV6 = 41;
+/** Type of service, ECN included; 4.13 takes it as a control message. */
+export const IP_TOS = 1;
 export const IP_MTU_DISCOVER = 10;
+/** Whether IP_TOS comes with each datagram. */
+export const IP_RECVTOS = 13;
 export const IP_MTU = 14;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_MTU = 24;
 export const IPV6_V6ONLY = 26;
+export const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
 /** Never fragment on our own; a datagram over the path MTU is refused with EMSGSIZE. */
 export const IP_PMTUDISC_DO = 2;
 /** Fragment as needed. */

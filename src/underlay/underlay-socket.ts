@@ -9,10 +9,12 @@ import {
   IP_MTU_DISCOVER,
   IP_PMTUDISC_DO,
   IP_PMTUDISC_DONT,
+  IP_RECVTOS,
   IPPROTO_IP,
   IPPROTO_IPV6,
   IPV6_MTU,
   IPV6_MTU_DISCOVER,
+  IPV6_RECVTCLASS,
   IPV6_V6ONLY,
   MSG_DONTWAIT,
   SO_RCVBUF,
@@ -151,6 +153,14 @@ function setGro(fd: number, isOn: boolean): boolean {
   return libc.setsockopt(fd, SOL_UDP, UDP_GRO, scratch.address(0), 4) === 0;
 }
 
+/** With each datagram comes its outer ECN codepoint; where that is refused, none counts as marked. */
+function receiveEcn(fd: number, isV4: boolean): void {
+  const scratch = new Arena(8);
+  scratch.view.setInt32(0, 1, true);
+  const [level, name] = isV4 ? [IPPROTO_IP, IP_RECVTOS] : [IPPROTO_IPV6, IPV6_RECVTCLASS];
+  libc.setsockopt(fd, level, name, scratch.address(0), 4);
+}
+
 /** A kernel that knows the option can be asked for it. */
 function hasSegmentation(fd: number): boolean {
   const scratch = new Arena(8);
@@ -184,7 +194,10 @@ function openSocket(options: UnderlaySocketOptions, port: number, sharePort: boo
     if (!isV4) set(IPPROTO_IPV6, IPV6_V6ONLY, 1, 'IPV6_V6ONLY');
     if (sharePort) set(SOL_SOCKET, SO_REUSEPORT, 1, 'SO_REUSEPORT');
     if (options.sendsOnly) set(SOL_SOCKET, SO_RCVBUF, LEAST_BUFFER_BYTES, 'SO_RCVBUF');
-    else growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, scratch);
+    else {
+      growBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, scratch);
+      receiveEcn(fd, isV4);
+    }
     growBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, scratch);
     const [level, discover] = isV4 ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
     set(level, discover, IP_PMTUDISC_DO, 'MTU_DISCOVER');

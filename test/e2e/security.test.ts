@@ -55,6 +55,13 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'a node refuses', () => 
         underlay,
         config: () => ({ staticPeers: [{ name: 'quiet', endpoint, subnets: QUIET_SUBNETS }] }),
       });
+      // What agents send each other through the tunnel at first contact would be counted with what is delivered.
+      const looked = 'it has looked whether groups arrive at both peers';
+      for (const node of lab.nodes)
+        await node.waitFor(
+          looked,
+          ({ status }) => status.datapath.groupProbes.whole! >= lab.nodes.length - 1,
+        );
       const quiet = await lab.addHost('quiet');
       expect(quiet.addresses[underlay]).toBe(quietAddress);
       hosts = { peer: lab.node(1), quiet, stranger: await lab.addHost('stranger') };

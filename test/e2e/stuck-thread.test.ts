@@ -8,7 +8,7 @@ import type { LabNode } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { ping } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
-import { FrozenThread, NO_FREEZER, packetThreads } from '../helpers/thread-freezer.ts';
+import { FrozenThread, NO_FREEZER, packetThread } from '../helpers/thread-freezer.ts';
 
 const LISTEN = '127.0.0.1:9095';
 /** For a machine that is busy. */
@@ -39,9 +39,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter') ?? NO_FREEZER, 'a thread
     log = '';
     agent.stderr!.on('data', (text) => (log += text));
     await until(async () => (await health('readyz')).startsWith('200'), 20_000);
-    const threads = packetThreads(agent.pid!);
-    expect(threads).toHaveLength(1);
-    return threads[0]!;
+    return packetThread(agent.pid!);
   }
 
   function hold(thread: number): FrozenThread {
@@ -78,8 +76,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter') ?? NO_FREEZER, 'a thread
   }, 60_000);
 
   test('does not hold up the end of the agent', async () => {
-    const [thread] = packetThreads(agent.pid!);
-    const frozen = hold(thread!);
+    const frozen = hold(await packetThread(agent.pid!));
     const ended = once(agent, 'exit');
     agent.kill('SIGTERM');
     await until(() => log.includes('does not end'), 10_000 + SPARE_MS);

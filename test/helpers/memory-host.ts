@@ -46,6 +46,9 @@ export class MemoryHost implements Host {
   tun: { network: TunNetwork | undefined } | undefined;
   /** Packets that reached the node's own overlay address. */
   readonly received: Uint8Array[] = [];
+  /** What its kernel has dropped: of the TUN device, and of each socket by its descriptor. Bounded by the sockets of a test. */
+  tunDrops = 0;
+  readonly socketDrops = new Map<number, number>();
   /** Told of those packets too. */
   readonly listeners = new Set<(packet: Uint8Array) => void>();
   /** Of the packet path that was started last. */
@@ -79,6 +82,11 @@ export class MemoryHost implements Host {
     return this.#watchers.size;
   }
 
+  /** The sockets that are open, oldest first. */
+  get openSockets(): readonly number[] {
+    return [...this.#byFd].filter(([, one]) => one instanceof MemorySocket).map(([fd]) => fd);
+  }
+
   get openDescriptors(): number {
     return this.#byFd.size;
   }
@@ -102,6 +110,7 @@ export class MemoryHost implements Host {
 
   deleteTun(): void {
     this.tun = undefined;
+    this.tunDrops = 0;
     if (this.#queue) {
       this.#queue.errno = EBADFD;
       this.#queue.onReadable();
@@ -208,6 +217,8 @@ export class MemoryHost implements Host {
         if (this.#sockets.get(key) === socket) this.#sockets.delete(key);
       }
     },
+    socketDrops: (fd) => (this.#byFd.has(fd) ? (this.socketDrops.get(fd) ?? 0) : undefined),
+    tunDrops: () => this.tun && this.tunDrops,
     startPath: async (options: DatapathOptions) => {
       this.#step('startPath');
       const tun = this.#byFd.get(options.tunReadFds[0]!) as MemoryTun;

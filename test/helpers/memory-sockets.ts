@@ -7,7 +7,7 @@ import type { TunQueue, UnderlaySocket } from '../../src/datapath/ports.ts';
 import { addressFromBytes, addressWords, type IpAddress } from '../../src/ip/address.ts';
 import { type Endpoint, formatEndpoint } from '../../src/ip/endpoint.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { EAGAIN, EMSGSIZE } from '../../src/sys/constants.ts';
+import { EAGAIN, EMSGSIZE, SOL_UDP } from '../../src/sys/constants.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../../src/wire/virtio-net.ts';
@@ -37,6 +37,14 @@ function gather(iovecs: number, count: number): Buffer {
       return read(pointer(iovec + IOVEC.base), pointer(iovec + IOVEC.length));
     }),
   );
+}
+
+/** What UDP_SEGMENT says among control messages, if it is there. */
+function segmentBytes(controls: Buffer): number | undefined {
+  for (let at = 0; at < controls.length; at += (controls.readUInt32LE(at + CMSGHDR.length) + 7) & ~7) {
+    if (controls.readInt32LE(at + CMSGHDR.level) === SOL_UDP) return controls.readUInt16LE(at + CMSGHDR.data);
+  }
+  return undefined;
 }
 
 /** Carries datagrams between sockets; the borrower decides when, and whether at all. */
@@ -82,9 +90,9 @@ export class MemorySocket implements UnderlaySocket {
   #sendOne(message: number): number {
     const to = readSockaddr(read(pointer(message + MSGHDR.name), 28));
     const bytes = gather(pointer(message + MSGHDR.iov), pointer(message + MSGHDR.iovCount));
-    const isGroup = pointer(message + MSGHDR.controlLength) > 0;
-    const control = pointer(message + MSGHDR.control);
-    const size = isGroup ? read(control + CMSGHDR.data, 2).readUInt16LE() : bytes.length;
+    const controlBytes = pointer(message + MSGHDR.controlLength);
+    const size = segmentBytes(read(pointer(message + MSGHDR.control), controlBytes)) ?? bytes.length;
+    const isGroup = size < bytes.length;
     const outerBytes = OUTER_BYTES[to.address.family] + size;
     if (!this.#mayFragment && outerBytes > this.#carrier.linkMtu(this.endpoint.address)) return EMSGSIZE;
     for (let at = 0; at < bytes.length; at += size) {

@@ -19,7 +19,17 @@ import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import { Arena } from '../../src/sys/arena.ts';
-import { SOCK_NONBLOCK, SOL_UDP, UDP_SEGMENT } from '../../src/sys/constants.ts';
+import {
+  IP_RECVTOS,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_RECVTCLASS,
+  IPV6_TCLASS,
+  SOCK_NONBLOCK,
+  SOL_UDP,
+  UDP_SEGMENT,
+} from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { writeSockaddr } from '../../src/sys/sockaddr.ts';
 import { CMSGHDR, IOVEC, MMSGHDR, MSGHDR } from '../../src/sys/structs.ts';
@@ -53,6 +63,8 @@ export interface SentMessage {
   readonly segmentBytes: number;
   /** Pieces of memory that it is gathered from. */
   readonly iovecs: number;
+  /** Outer type of service or traffic class. */
+  readonly ecn: number;
 }
 
 /** The underlay's kernel, as far as a test has another one in mind. */
@@ -101,9 +113,22 @@ function readMessage(message: number): SentMessage {
   const iovecs = uint32(message + MSGHDR.iovCount);
   for (let i = 0; i < iovecs; i++)
     bytes += uint32(pointer(message + MSGHDR.iov) + i * IOVEC.bytes + IOVEC.length);
-  const isGroup = uint32(message + MSGHDR.controlLength) > 0;
-  const segmentBytes = isGroup ? uint32(pointer(message + MSGHDR.control) + CMSGHDR.data) & 0xffff : 0;
-  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes, iovecs };
+  const controls = controlsOf(
+    pointer(message + MSGHDR.control),
+    uint32(message + MSGHDR.controlLength),
+    uint32,
+  );
+  const segmentBytes = (controls[SOL_UDP] ?? 0) & 0xffff;
+  const ecn = controls[IPPROTO_IP] ?? controls[IPPROTO_IPV6] ?? 0;
+  return { port: ((networkPort & 0xff) << 8) | (networkPort >>> 8), bytes, segmentBytes, iovecs, ecn };
+}
+
+/** The values of control messages by their level, of which each has one kind here. */
+function controlsOf(at: number, bytes: number, uint32: (at: number) => number): Record<number, number> {
+  const values: Record<number, number> = {};
+  for (let next = at; next < at + bytes; next += (uint32(next + CMSGHDR.length) + 7) & ~7)
+    values[uint32(next + CMSGHDR.level)] = uint32(next + CMSGHDR.data);
+  return values;
 }
 
 class TunInTest extends LinuxTunQueue {
@@ -123,12 +148,14 @@ class TunInTest extends LinuxTunQueue {
 /** A UDP socket of a (pretended) peer. */
 export class PeerSocket {
   readonly #socket: LinuxUnderlaySocket;
+  readonly #isIpv4: boolean;
   readonly port: number;
   readonly #node: { address: string; port: number };
 
   constructor(address: string, node: { address: string; port: number }) {
     const fd = bind(address, 0);
-    this.#socket = new LinuxUnderlaySocket(fd, address.includes(':') ? 6 : 4);
+    this.#isIpv4 = !address.includes(':');
+    this.#socket = new LinuxUnderlaySocket(fd, this.#isIpv4 ? 4 : 6);
     this.port = boundPort(fd);
     this.#node = node;
   }
@@ -147,6 +174,23 @@ export class PeerSocket {
       Buffer.concat(datagrams),
       datagrams[0]!.length,
     );
+  }
+
+  /** Type of service or traffic class of what is sent from now on. */
+  setTos(tos: number): void {
+    const [level, name] = this.#isIpv4 ? [IPPROTO_IP, IP_TOS] : [IPPROTO_IPV6, IPV6_TCLASS];
+    setOption(this.#socket.fd, level, name, tos);
+  }
+
+  /** `receiveWithTos` works from now on. */
+  receiveTos(): void {
+    const [level, name] = this.#isIpv4 ? [IPPROTO_IP, IP_RECVTOS] : [IPPROTO_IPV6, IPV6_RECVTCLASS];
+    setOption(this.#socket.fd, level, name, 1);
+  }
+
+  /** The next datagram that waits, with the outer type of service or traffic class. */
+  receiveWithTos(): { readonly datagram: Buffer; readonly tos: number } {
+    return receiveWithControl(this.#socket.fd);
   }
 
   /** The next datagram that waits, or undefined. */
@@ -356,6 +400,30 @@ const received = new Arena(70_000);
 function receive(fd: number): Buffer | undefined {
   const bytes = libc.read(fd, received.address(0), received.bytes.length);
   return bytes < 0 ? undefined : Buffer.from(received.bytes.subarray(0, bytes));
+}
+
+function setOption(fd: number, level: number, name: number, value: number): void {
+  const scratch = new Arena(4);
+  scratch.view.setInt32(0, value, true);
+  if (libc.setsockopt(fd, level, name, scratch.address(0), 4) !== 0) throw new Error(`setsockopt(${name})`);
+}
+
+function receiveWithControl(fd: number): { datagram: Buffer; tos: number } {
+  const [iovec, message, control, payload] = [0, 16, 80, 128];
+  const arena = new Arena(payload + 70_000);
+  arena.setPointer(iovec + IOVEC.base, payload);
+  arena.setWord(iovec + IOVEC.length, 70_000);
+  arena.setPointer(message + MSGHDR.iov, iovec);
+  arena.setWord(message + MSGHDR.iovCount, 1);
+  arena.setPointer(message + MSGHDR.control, control);
+  arena.setWord(message + MSGHDR.controlLength, 48);
+  if (libc.recvmmsg(fd, arena.address(message), 1, 0, 0) !== 1)
+    throw new Error(`recvmmsg: errno ${libc.errno()}`);
+  const bytes = arena.view.getUint32(message + MMSGHDR.length, true);
+  const uint32 = (at: number) => arena.view.getUint32(at, true);
+  const controls = controlsOf(control, uint32(message + MSGHDR.controlLength), uint32);
+  const tos = (controls[IPPROTO_IP] ?? controls[IPPROTO_IPV6] ?? 0) & 0xff;
+  return { datagram: Buffer.from(arena.bytes.subarray(payload, payload + bytes)), tos };
 }
 
 function sendTo(fd: number, address: string, port: number, bytes: Uint8Array, segmentBytes = 0): void {

@@ -7,7 +7,7 @@ import { createSocket } from 'node:dgram';
 import { createServer, connect as tcpConnect } from 'node:net';
 import koffi from 'koffi';
 import { datagramHandle } from './datagram-handle.mjs';
-import { collectDatagrams, growReceiveBuffer, streamDatagrams } from './udp-bulk.mjs';
+import { collectDatagrams, floodDatagrams, growReceiveBuffer, streamDatagrams } from './udp-bulk.mjs';
 
 const CHUNK_BYTES = 64 * 1024;
 const ZEROS = Buffer.alloc(CHUNK_BYTES);
@@ -276,6 +276,15 @@ const operations = {
     sinks.delete(port);
     socket.close();
     return report;
+  },
+
+  /** Sends `datagrams` datagrams of 12 to 211 bytes to a sink as fast as it can, whatever becomes of them. */
+  async udpFlood({ localAddress, host, port, ...request }) {
+    const socket = await udpSocket({ address: localAddress, port: 0 });
+    await new Promise((resolve) => socket.connect(port, host, resolve));
+    floodDatagrams(socket, request);
+    socket.close();
+    return {};
   },
 
   /** Sends `flows` flows to a sink, from a port each; nothing else runs here meanwhile. */

@@ -5,6 +5,9 @@ import type { LabNamespace } from '../../src/lab/host.ts';
 
 const PROGRAM = fileURLToPath(new URL('probe-program.mjs', import.meta.url));
 const DEFAULT_TIMEOUT_MS = 30_000;
+const FLOOD_SEED = 'flood';
+/** So long after the last datagram that came, no other is on the way. */
+const FLOOD_IDLE_MS = 1000;
 
 /** Where a server listens. */
 export interface Listener {
@@ -175,6 +178,32 @@ export class Probe {
       ),
     ]);
     return { ...collected, lostPatience };
+  }
+
+  /** Opens a socket at `host` for `udpFlood`: what comes stays in it until `udpFlooded`. */
+  async udpSink(host: string): Promise<Listener> {
+    const { port } = await this.#ask<{ port: number }>('udpSink', { host });
+    return { host, port };
+  }
+
+  /** Sends datagrams, numbered from `first` on, to a `udpSink` as fast as the host takes them, whatever becomes of them. */
+  async udpFlood(from: string, to: Listener, first: number, datagrams: number): Promise<void> {
+    await this.#ask('udpFlood', { localAddress: from, ...to, first, datagrams, seed: FLOOD_SEED });
+  }
+
+  /** What came of a `udpFlood` to a `udpSink` of this probe; the sink is closed. */
+  async udpFlooded({ port }: Listener, datagrams: number): Promise<FlowReport> {
+    const request = {
+      port,
+      flows: 1,
+      // One more than there are: the last one may be overtaken, and does not end it.
+      datagrams: datagrams + 1,
+      idleMs: FLOOD_IDLE_MS,
+      seed: FLOOD_SEED,
+      isSilent: true,
+    };
+    const { flows } = await this.#ask<Omit<BulkReport, 'lostPatience'>>('udpCollect', request);
+    return flows[0]!;
   }
 
   /** Sends `payloads` as they are, one datagram each, from `from` (port 0: any). */

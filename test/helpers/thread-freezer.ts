@@ -4,8 +4,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 
 const FREEZER = '/sys/fs/cgroup/freezer';
+/** A thread that has something to do right now does not block. */
+const LOOK_MS = 5000;
 
 /** Why there is none; undefined if there is one. */
 export const NO_FREEZER: string | undefined = freezerProblem();
@@ -13,11 +16,20 @@ export const NO_FREEZER: string | undefined = freezerProblem();
 /** poll(2) by its number, or what the C library has in its place (asm/unistd.h). */
 const POLL = { x64: '7', arm64: '73' }[process.arch as 'x64' | 'arm64'];
 
-/** The packet path threads of an agent that has nothing to do: those that block in poll(2). */
-export function packetThreads(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`)
-    .filter((tid) => readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8').split(' ')[0] === POLL)
-    .map(Number);
+/**
+ * The packet path thread of an agent that has one: the thread that blocks in poll(2), as soon as it does. Fails after
+ * LOOK_MS.
+ */
+export async function packetThread(pid: number): Promise<number> {
+  const giveUpMs = performance.now() + LOOK_MS;
+  for (;;) {
+    const blocked = readdirSync(`/proc/${pid}/task`).filter(
+      (tid) => readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8').split(' ')[0] === POLL,
+    );
+    if (blocked.length === 1) return Number(blocked[0]);
+    if (performance.now() > giveUpMs) throw new Error(`${blocked.length} threads of ${pid} block in poll`);
+    await delay(20);
+  }
 }
 
 /** Frozen from now on, until it is thawed. */

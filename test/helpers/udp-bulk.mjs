@@ -100,6 +100,18 @@ export function streamDatagrams(sockets, options) {
   return { lostPatience };
 }
 
+/** Sends `datagrams` datagrams of one flow, numbered from `first` on, of 12 to 211 bytes; waits for no acknowledgment. */
+export function floodDatagrams(socket, { first, datagrams, seed }) {
+  const pool = poolOf(seed);
+  const { fd } = datagramHandle(socket);
+  const buffer = Buffer.alloc(LONGEST_BYTES);
+  for (let number = first; number < first + datagrams; number++) {
+    const bytes = HEADER_BYTES + (number % 200);
+    writeDatagram(buffer, 0, pool, 0, number, bytes);
+    sendWhole(fd, buffer, bytes);
+  }
+}
+
 function setSegmentBytes(one, bytes) {
   const size = Buffer.alloc(4);
   size.writeInt32LE(bytes);
@@ -150,9 +162,9 @@ export function growReceiveBuffer(socket) {
 /**
  * Takes the flows 0 to `flows` - 1 from `socket` until each has had its last datagram, or nothing came for `idleMs`.
  * Answers of each how many datagrams and bytes came, and of those how many were not as they were sent, came after
- * a later one, or came twice.
+ * a later one, or came twice. `isSilent`: it acknowledges nothing.
  */
-export function collectDatagrams(socket, { flows, datagrams, idleMs, seed }) {
+export function collectDatagrams(socket, { flows, datagrams, idleMs, seed, isSilent = false }) {
   const pool = poolOf(seed);
   const fd = datagramHandle(socket).fd;
   const vector = new ReceiveVector();
@@ -171,6 +183,7 @@ export function collectDatagrams(socket, { flows, datagrams, idleMs, seed }) {
   }));
   let stray = 0;
   const acknowledge = (state) => {
+    if (isSilent) return;
     const message = Buffer.alloc(4);
     message.writeUInt32BE(state.next);
     sendto(fd, message, 4, MSG_DONTWAIT, state.sender, state.sender.length);

@@ -75,6 +75,7 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
     counters: new WorkerCounters(),
     pathMtu: new PathMtu({ arena, socket, vteps, replies, nowMs, overheadBytes: 36 }),
     turn: new Turn({ blockForRoom: () => false, nowMs }),
+    underlayFamily: 4,
     segmentation: true,
     onSegmentationOff: () => {},
   });

@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { VTEP, VTEP_PARTIAL_CHECKSUMS, VTEP_WORDS } from '../../../src/datapath/forwarding.ts';
+import {
+  VTEP,
+  VTEP_LOSES_MARKS,
+  VTEP_PARTIAL_CHECKSUMS,
+  VTEP_WORDS,
+} from '../../../src/datapath/forwarding.ts';
 import type { ForwardingPeer } from '../../../src/dataplane/dataplane.ts';
 import { ForwardingTable } from '../../../src/dataplane/forwarding-table.ts';
 import { Fdb } from '../../../src/fdb/fdb.ts';
@@ -87,7 +92,7 @@ describe('the forwarding table', () => {
   it('starts a path at the smaller MTU of its ends', () => {
     const table = new ForwardingTable();
     set(table, [
-      peer('silent', ['10.42.1.0/24']),
+      peer('silent', ['10.42.1.0/24'], { losesMarks: true }),
       peer('small', ['10.42.2.0/24'], { mtu: 1300 }),
       peer('large', ['10.42.3.0/24'], { mtu: 8964, partialChecksums: true }),
     ]);
@@ -95,6 +100,7 @@ describe('the forwarding table', () => {
     expect(words(table, 'small')[VTEP.mtu]).toBe(1300);
     expect(words(table, 'large')[VTEP.mtu]).toBe(1464);
     expect(words(table, 'large')[VTEP.flags]).toBe(VTEP_PARTIAL_CHECKSUMS);
+    expect(words(table, 'silent')[VTEP.flags]).toBe(VTEP_LOSES_MARKS);
     expect(words(table, 'small')[VTEP.port]).toBe(4790);
   });
 });

@@ -19,6 +19,8 @@ const SUBNETS = {
   b: [parsePrefix('10.42.2.0/24'), parsePrefix('fd42:0:0:2::/64')],
 };
 
+const CONFIG = 'cluster: {podCidrs: [10.42.0.0/16, "fd42::/48"]}';
+
 interface Node {
   readonly host: MemoryHost;
   readonly plane: UserspaceDataPlane;
@@ -45,7 +47,7 @@ async function node(address: string, subnets: readonly Prefix[]): Promise<Node> 
   const host = new MemoryHost(carrier, () => 0);
   hosts.push(host);
   host.addInterface('eth0', 1500, parseAddress(address));
-  const config = parseConfig('cluster: {podCidrs: [10.42.0.0/16, "fd42::/48"]}', 'test', 'host');
+  const config = parseConfig(CONFIG, 'test', 'host');
   const plane = new UserspaceDataPlane({
     config,
     underlay: await host.resolveUnderlay(),
@@ -365,6 +367,74 @@ describe('traffic of a peer', () => {
     sendOne();
     expect(a.plane.traffic('c').outboundPackets).toBe(1);
     expect(a.plane.report().totals.outboundPackets).toBe(2);
+  });
+});
+
+describe('what the kernel loses', () => {
+  const drops = () => a.plane.report().drops;
+  /** So many datagrams more on the socket that was opened last. */
+  const overflow = (datagrams: number) => a.host.socketDrops.set(a.host.openSockets.at(-1)!, datagrams);
+
+  beforeEach(() => {
+    a.host.tunDrops = 5;
+    overflow(7);
+  });
+
+  it('is counted as dropped', () => {
+    expect(drops()).toMatchObject({ 'outbound-queue-overflow': 5, 'inbound-socket-overflow': 7 });
+    expect(b.plane.report().drops).toMatchObject({
+      'outbound-queue-overflow': 0,
+      'inbound-socket-overflow': 0,
+    });
+  });
+
+  it('before the TUN device was taken over is not', async () => {
+    await a.plane.close();
+    const { config, underlay } = { config: parseConfig(CONFIG, 'test', 'host'), underlay: a.plane.underlay };
+    const { parts } = a.host;
+    const plane = new UserspaceDataPlane({
+      config,
+      underlay,
+      parts,
+      log: silentLogger,
+      clock,
+      onFailure,
+      onDeviceLost,
+      onHealthChange,
+    });
+    expect(plane.report().drops).toMatchObject({ 'outbound-queue-overflow': 0 });
+    a.host.tunDrops = 6;
+    expect(plane.report().drops).toMatchObject({ 'outbound-queue-overflow': 1 });
+  });
+
+  it('goes on with a TUN device that is made anew', async () => {
+    await clock.run(10_000);
+    a.host.deleteTun();
+    expect(drops()).toMatchObject({ 'outbound-queue-overflow': 5 });
+    await a.plane.repair();
+    a.host.tunDrops = 2;
+    expect(drops()).toMatchObject({ 'outbound-queue-overflow': 7, 'inbound-socket-overflow': 7 });
+  });
+
+  it('goes on at another underlay address, with the last that was lost at the old one', async () => {
+    const next = parseAddress('192.0.2.77');
+    a.host.interfaces.get('eth0')!.addresses.push(next);
+    await a.plane.moveTo({ address: next, interfaceName: 'eth0', mtu: 1500 });
+    overflow(3);
+    expect(drops()).toMatchObject({ 'outbound-queue-overflow': 5, 'inbound-socket-overflow': 10 });
+  });
+
+  it('goes on with other threads, and other offloads', async () => {
+    const before = a.host.thread!;
+    before.canBeKilled = true;
+    before.stick();
+    await clock.run(45_000);
+    expect(a.host.thread).not.toBe(before);
+    overflow(8);
+    const { offload } = parseConfig(CONFIG, 'test', 'host').datapath;
+    await a.plane.switchOffloads({ ...offload, udpSegment: false });
+    a.host.tunDrops = 6;
+    expect(drops()).toMatchObject({ 'outbound-queue-overflow': 6, 'inbound-socket-overflow': 8 });
   });
 });
 

@@ -8,7 +8,7 @@ import { allOffloads } from '../../../src/config/fields.ts';
 import { loadConfig, parseConfig } from '../../../src/config/load.ts';
 import { plainConfig } from '../../../src/config/render.ts';
 import { sectionNames, sections } from '../../../src/config/schema.ts';
-import { DROP_NAMES } from '../../../src/datapath/drops.ts';
+import { DROP_NAMES, KERNEL_DROP_NAMES } from '../../../src/datapath/drops.ts';
 import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { VERSION } from '../../../src/package.ts';
@@ -113,7 +113,7 @@ describe('configurations that are shown', () => {
 describe('the table of drop reasons', () => {
   it('has every reason, in their order', () => {
     const rows = table(section(operations, 'Drop reasons'), 'reason');
-    expect(rows.map(([name]) => unquoted(name))).toEqual([...DROP_NAMES]);
+    expect(rows.map(([name]) => unquoted(name))).toEqual([...DROP_NAMES, ...KERNEL_DROP_NAMES]);
     for (const row of rows) expect(row.every((cell) => cell !== '')).toBe(true);
   });
 });

@@ -77,6 +77,14 @@ describe('the view of peers', () => {
     expect(b!.subnets.map(formatPrefix)).toEqual(['10.42.2.0/24', 'fd42:0:0:2::/64']);
   });
 
+  it('asks for no marks of congestion where they end: agents of 0.1.0, which do not say their MTU', () => {
+    members.list = [member('old'), member('new', { mtu: 1300 })];
+    leases.list = [...owned('old', '10.42.2.0/24'), ...owned('new', '10.42.3.0/24')];
+    members.emit('change');
+    const losing = view.forwarding().filter(({ losesMarks }) => losesMarks);
+    expect(losing.map(({ key }) => key)).toEqual(['old']);
+  });
+
   it.each([
     [{ encapsulation: { type: 'unknown' } }, 'an encapsulation that this version does not have'],
     [

@@ -176,6 +176,7 @@ const HEADERS = [
   'net/if.h',
   'netinet/udp.h',
   'linux/filter.h',
+  'linux/sock_diag.h',
   'linux/if_tun.h',
   'linux/netlink.h',
   'linux/rtnetlink.h',
