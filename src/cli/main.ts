@@ -11,6 +11,7 @@ import { painter } from '../terminal/table.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
 import { registerCheckCommand } from './commands/check.ts';
 import { registerForgetCommand } from './commands/forget.ts';
+import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
 import { registerPodCommands } from './commands/pod.ts';
@@ -54,6 +55,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerPodCommands(program, context);
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);
+  registerHostCommands(program, context);
   registerLeaveCommand(program, context);
   registerReloadCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);

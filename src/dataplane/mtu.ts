@@ -9,7 +9,12 @@ import type { Logger } from '../log/logger.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 
 /** Bytes of an inner packet. Throws MTU_TOO_SMALL where IPv6 pods would have less than IPv6 needs. */
-export function overlayMtu(config: Config, underlay: Underlay, overheadBytes: number, log: Logger): number {
+export function overlayMtu(
+  config: Pick<Config, 'cluster' | 'tun'>,
+  underlay: Underlay,
+  overheadBytes: number,
+  log: Pick<Logger, 'warn'>,
+): number {
   const fitting = underlay.mtu - overheadBytes;
   const mtu = config.tun.mtu === 'auto' ? fitting : config.tun.mtu;
   if (mtu > fitting) {

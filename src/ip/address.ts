@@ -3,6 +3,7 @@
  * subnet arithmetic is plain arithmetic. The packet path never uses these: there an address is one int32
  * (IPv4) or four (IPv6), see `addressWords`.
  */
+import { isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { WarrenError } from '../errors.ts';
 
@@ -20,8 +21,9 @@ export function addressBits(family: Family): 32 | 128 {
 
 /** Parses `192.0.2.1` or `2001:db8::1`; an IPv4-mapped IPv6 address becomes IPv4. */
 export function parseAddress(text: string): IpAddress {
-  const isV4 = ipaddr.IPv4.isValidFourPartDecimal(text);
-  if (!isV4 && (!ipaddr.IPv6.isValid(text) || text.includes('%'))) {
+  // As ipaddr.js has it, each question parses anew; this is done for each datagram of gossip.
+  if (isIPv4(text)) return addressFromBytes(Uint8Array.from(ipaddr.IPv4.parse(text).octets));
+  if (!ipaddr.IPv6.isValid(text) || text.includes('%')) {
     throw new WarrenError('ADDRESS_INVALID', `"${text}" is not an IP address`);
   }
   return addressFromBytes(Uint8Array.from(ipaddr.process(text).toByteArray()));

@@ -101,6 +101,18 @@ export function getChain(table: string, chain: string, family: number = nl.NFPRO
   );
 }
 
+/** The number of the rule set, to be asked for: another one after each change to any of its tables. */
+export function getGeneration(): Request {
+  return operation(nl.NFT_MSG_GETGEN, 0, []);
+}
+
+/** Throws NETLINK_MALFORMED. */
+export function decodeGeneration({ type, body }: Message): number {
+  const id = bodyOf(type, body, nl.NFT_MSG_NEWGEN).get(nl.NFTA_GEN_ID);
+  if (id?.length !== 4) throw malformed('no number of the rule set');
+  return viewOf(id).getUint32(0);
+}
+
 /** The table and chain that a rule is in. Throws NETLINK_MALFORMED. */
 export function decodeRulePlace({ type, body }: Message): { table: string; chain: string } {
   const found = bodyOf(type, body, nl.NFT_MSG_NEWRULE);

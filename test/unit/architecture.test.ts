@@ -75,6 +75,11 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // What people run.
   terminal: { code: 'host' },
   check: { code: 'host terminal', types: 'api readmodel' },
+  // What stands in the way of an agent on this host, before there is one.
+  'host-check': {
+    code: 'api dataplane datapath encapsulation errors host ip netlink sys zod',
+    types: 'config',
+  },
   simulate: {
     code: 'clock errors identity inventory ip keys lease link log membership package rpc state terminal',
     types: 'config protobuf',
@@ -88,7 +93,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check config errors host ip lab link package places readmodel simulate terminal',
+    code: 'agent api bench check config errors host host-check ip lab link package places readmodel simulate terminal',
     types: 'log',
   },
   bin: { code: 'cli terminal' },

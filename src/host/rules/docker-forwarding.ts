@@ -29,7 +29,7 @@ type Variant = 'nft' | 'legacy';
 
 export interface DockerForwardingOptions {
   readonly tunName: string;
-  readonly view: FilterView;
+  readonly view: Pick<FilterView, 'has' | 'mentions'>;
   readonly where?: InNetns;
   /** Instead of running the program. */
   readonly run?: (argv: readonly string[], options: CommandOptions) => Promise<string>;
@@ -187,7 +187,8 @@ function chainOf(tunName: string): string {
   return `WARREN-${tunName}`;
 }
 
-function hasLegacyFilter(family: Family): boolean {
+/** Whether the legacy iptables has rules here, which its own programs alone show. */
+export function hasLegacyFilter(family: Family): boolean {
   try {
     return readFileSync(LEGACY_TABLES[family], 'utf8').split('\n').includes('filter');
   } catch {

@@ -12,8 +12,9 @@
 import { type Clock, realClock } from '../../clock.ts';
 import { WarrenError } from '../../errors.ts';
 import { type CommandOptions, HostCommandError, type InNetns, runCommand } from '../command.ts';
-import { ATTACHMENT_INTERFACES, type DockerForwarding } from './docker-forwarding.ts';
+import type { DockerForwarding } from './docker-forwarding.ts';
 import type { FilterView } from './filter-view.ts';
+import { forwardProblem, hasFirewalld, interfacesOf, readForwardPolicy } from './forward-policy.ts';
 
 const ASK_AGAIN_MS = 60_000;
 
@@ -86,38 +87,17 @@ export class Firewalls {
   }
 
   #forwardProblem(family: 4 | 6): string | undefined {
-    const { view, docker, tunName } = this.#options;
-    if (!view.dropsByDefault(family, 'filter', 'FORWARD')) return undefined;
-    // What comes through there is accepted before the others are asked.
-    if (view.mentions(family, 'filter', 'FORWARD', 'DOCKER-USER') && docker.leads(family)) return undefined;
-    const interfaces = [tunName, ATTACHMENT_INTERFACES.slice(0, -1)];
-    const [userChain, forwardChain] =
-      family === 4
-        ? ['ufw-user-forward', 'ufw-before-forward']
-        : ['ufw6-user-forward', 'ufw6-before-forward'];
-    if (view.has(family, 'filter', forwardChain)) {
-      if (view.mentions(family, 'filter', userChain, ...interfaces)) return undefined;
-      const commands = this.#interfaces().flatMap((name) => [
-        `ufw route allow in on ${name}`,
-        `ufw route allow out on ${name}`,
-      ]);
-      return `ufw drops what pods send and get. Run: ${commands.join('; ')}`;
-    }
-    if (view.mentions(family, 'filter', 'FORWARD', ...interfaces)) return undefined;
-    const program = family === 4 ? 'iptables' : 'ip6tables';
-    const commands = this.#interfaces().flatMap((name) => [
-      `${program} -I FORWARD -i ${name} -j ACCEPT`,
-      `${program} -I FORWARD -o ${name} -j ACCEPT`,
-    ]);
-    return `${program} drops what pods send and get: the policy of its chain FORWARD is DROP. Run: ${commands.join('; ')}`;
+    const { tunName } = this.#options;
+    const found = forwardProblem(readForwardPolicy(family, this.#options), tunName);
+    return found && `${found.problem}. Run: ${found.commands.join('; ')}`;
   }
 
   #interfaces(): string[] {
-    return [this.#options.tunName, ATTACHMENT_INTERFACES];
+    return interfacesOf(this.#options.tunName);
   }
 
   #hasFirewalld(): boolean {
-    return this.#options.view.has('inet', 'firewalld', 'filter_FORWARD');
+    return hasFirewalld(this.#options.view);
   }
 
   /** It answers with its exit code. */

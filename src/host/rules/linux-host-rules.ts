@@ -1,10 +1,12 @@
 /**
  * What the agent has in the packet filter of a Linux host: its own way out (egress.ts), and that others let pass what
  * pods forward (docker-forwarding.ts, firewalls.ts). A flush of rules is no event of `ip monitor`, so the kernel is
- * asked over netlink twice a second, which takes microseconds and starts nothing.
+ * asked over netlink twice a second whether anything has changed, which takes microseconds and starts nothing.
  */
 import type { Config } from '../../config/config.ts';
 import { NetlinkConversation } from '../../netlink/conversation.ts';
+import { isRefusal } from '../../netlink/error.ts';
+import { decodeGeneration, getGeneration } from '../../netlink/nf-tables.ts';
 import { NETLINK_NETFILTER } from '../../sys/constants.ts';
 import { SysError } from '../../sys/errors.ts';
 import { NetlinkSocket } from '../../sys/netlink-socket.ts';
@@ -13,6 +15,7 @@ import { Egress } from './egress.ts';
 import { FilterView } from './filter-view.ts';
 import { Firewalls } from './firewalls.ts';
 import type { HostRules } from './host-rules.ts';
+import { UnchangedRules } from './unchanged-rules.ts';
 
 const LOOK_MS = 500;
 
@@ -21,6 +24,7 @@ interface Parts {
   readonly egress: Egress;
   readonly docker: DockerForwarding;
   readonly firewalls: Firewalls;
+  readonly unchanged: UnchangedRules;
 }
 
 export class LinuxHostRules implements HostRules {
@@ -89,8 +93,7 @@ export class LinuxHostRules implements HostRules {
     const parts = this.#parts;
     if (parts === undefined) return true;
     try {
-      // What could not be done is tried again with the next look of the guard, not twice a second.
-      return parts.egress.isRight() && (parts.docker.problems().length > 0 || parts.docker.isRight());
+      return parts.unchanged.areRight();
     } catch {
       return false;
     }
@@ -115,13 +118,34 @@ export class LinuxHostRules implements HostRules {
       const netfilter = new NetlinkConversation(socket);
       const view = new FilterView(netfilter);
       const docker = new DockerForwarding({ tunName, view });
+      const egress = new Egress(
+        { tunName, podRanges: cluster.podCidrs.map(({ range }) => range) },
+        netfilter,
+      );
+      const unchanged = new UnchangedRules({
+        generation: () => generationOf(netfilter),
+        // What could not be done is tried again with the next look of the guard, not twice a second.
+        look: () => egress.isRight() && (docker.problems().length > 0 || docker.isRight()),
+      });
       this.#parts = {
         socket,
-        egress: new Egress({ tunName, podRanges: cluster.podCidrs.map(({ range }) => range) }, netfilter),
+        egress,
         docker,
         firewalls: new Firewalls({ tunName, view, docker }),
+        unchanged,
       };
     }
     return this.#parts;
+  }
+}
+
+/** Undefined where the kernel has no nf_tables. */
+function generationOf(netfilter: NetlinkConversation): number | undefined {
+  try {
+    const doing = 'asking whether the nftables rules have changed';
+    return decodeGeneration(netfilter.ask({ request: getGeneration(), doing }));
+  } catch (error) {
+    if (isRefusal(error, 'EOPNOTSUPP', 'EINVAL')) return undefined;
+    throw error;
   }
 }
