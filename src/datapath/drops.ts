@@ -45,8 +45,11 @@ export const PASSED = -1;
 /** It was dropped and answered, and counted before the answer: who sees the answer sees the count. */
 export const ANSWERED = -2;
 
+/** It was no packet but a message of the encapsulation itself, which has taken it. */
+export const CONSUMED = -3;
+
 /** How a step of the packet path ended: each function on the path returns one, and one place counts it. */
-export type Verdict = DropReason | typeof PASSED | typeof ANSWERED;
+export type Verdict = DropReason | typeof PASSED | typeof ANSWERED | typeof CONSUMED;
 
 export type DropReason = (typeof DROP)[keyof typeof DROP];
 

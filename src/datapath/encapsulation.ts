@@ -54,6 +54,11 @@ export interface Encloser {
   add(datagram: number, vtep: number, headBytes: number, tail: number, tailBytes: number): number;
   /** The `count` datagrams that were added are about to leave. */
   seal(count: number): void;
+  /**
+   * PASSED, or why a datagram cannot leave after all, which `seal` has found: there are no keys for its VTEP. The same for
+   * all to one VTEP.
+   */
+  sealed(datagram: number): Verdict;
   /** Makes mmsghdr `message` carry `size` datagrams from `first` on. */
   gather(message: number, first: number, size: number): void;
 }
@@ -65,7 +70,10 @@ export interface Opener {
    * address.
    */
   source(sockaddr: number): number;
-  /** Opens a datagram in place. PASSED, or why it is dropped. */
+  /**
+   * Opens a datagram in place. PASSED; or why it is dropped; or CONSUMED: it was no packet (a handshake, a sign of life), and
+   * whoever it is for has it.
+   */
   open(datagram: number, datagramBytes: number, source: number): Verdict;
   /** Offset of the inner packet, and the bytes from there on that may be its. Nothing of it has been looked at. */
   readonly packet: number;
