@@ -37,6 +37,14 @@ export const DROP = {
   inboundWriteFailed: 15,
   /** Congestion was met on the way (outer CE), and the inner packet's sender does not understand ECN (RFC 6040). */
   inboundCongestion: 16,
+  /** There are no keys for the peer yet, or none any more. */
+  outboundNoSession: 17,
+  /** Sealed for a session that this node does not have. */
+  inboundNoSession: 18,
+  /** It came before, or is older than the window reaches back. */
+  inboundReplayed: 19,
+  /** It was not sealed with the keys of the session that it names. */
+  inboundForged: 20,
 } as const;
 
 /** The packet was not dropped. */

@@ -14,6 +14,8 @@
  * Timers are no part of it. A thread of the packet path has none: an encapsulation that needs some keeps them on the control
  * thread, which reads in shared memory what the path has done.
  */
+
+import type { Arena } from '../sys/arena.ts';
 import type { Verdict } from './drops.ts';
 import type { OutboundArena } from './outbound-arena.ts';
 
@@ -33,8 +35,8 @@ export interface EncapsulationForm {
 export interface Encapsulation {
   readonly form: EncapsulationForm;
   encloser(arena: OutboundArena): Encloser;
-  /** `view` is of the memory that datagrams are received into. */
-  opener(view: DataView): Opener;
+  /** `memory` is what datagrams are received into. */
+  opener(memory: Arena): Opener;
 }
 
 /** Outbound. Datagrams are numbered from 0 on, and again after each flush. */

@@ -31,8 +31,8 @@ export class SealedEncapsulation implements Encapsulation {
     return new SealedEncloser(arena, this);
   }
 
-  opener(view: DataView): Opener {
-    return new SealedOpener(view, this.signs);
+  opener(memory: Arena): Opener {
+    return new SealedOpener(memory.view, this.signs);
   }
 }
 

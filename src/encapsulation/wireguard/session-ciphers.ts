@@ -12,6 +12,7 @@ import {
   PADDING_BYTES,
   writeDataHeader,
 } from './messages.ts';
+import { paddingOf } from './padding.ts';
 import type { Session } from './session.ts';
 
 const MAX_DATAGRAM_BYTES = 65_535;
@@ -88,10 +89,4 @@ export class SessionCiphers {
     this.#ciphers.set(session, cipher);
     return cipher;
   }
-}
-
-/** How many zeros make a packet a multiple of 16 bytes long, without making it longer than the MTU. */
-export function paddingOf(packetBytes: number, mtu: number): number {
-  const padded = Math.ceil(packetBytes / PADDING_BYTES) * PADDING_BYTES;
-  return Math.max(0, Math.min(padded, Math.max(mtu, packetBytes)) - packetBytes);
 }

@@ -1,6 +1,7 @@
 /** The engines that seal data: the same bytes from each, in whatever pieces, and nothing opened that was not sealed so. */
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
 import fc from 'fast-check';
+import koffi from 'koffi';
 import { afterAll, describe, expect, it } from 'vitest';
 import type { AeadEngine } from '../../../../src/encapsulation/wireguard/aead.ts';
 import { writeNonce } from '../../../../src/encapsulation/wireguard/aead.ts';
@@ -45,6 +46,15 @@ describe('the choice of an engine', () => {
   it('finds the known answers in each', () => {
     for (const engine of engines) expect(givesKnownAnswers(engine)).toBe(true);
   });
+});
+
+it('leaves no error of a forgery in the list that node:crypto reads on the same thread', () => {
+  const peek = koffi.load(null).func('unsigned long ERR_peek_error()') as () => number;
+  const memory = new Arena(64);
+  const opener = chosen.engine.opener(new Uint8Array(32), memory);
+  expect(opener.open(0, 0, 48)).toBe(false);
+  expect(peek()).toBe(0);
+  opener.destroy();
 });
 
 describe.each(engines.map((engine) => ({ name: engine.name, engine })))('sealing by $name', ({ engine }) => {

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { LOAD_MESSAGES_PER_SECOND } from '../../../../src/encapsulation/wireguard/admission.ts';
 import { MacStamper } from '../../../../src/encapsulation/wireguard/macs.ts';
 import { initiation } from '../../../../src/encapsulation/wireguard/messages.ts';
+import { paddingOf } from '../../../../src/encapsulation/wireguard/padding.ts';
 import type { Peer } from '../../../../src/encapsulation/wireguard/peer.ts';
-import { paddingOf } from '../../../../src/encapsulation/wireguard/session-ciphers.ts';
 import { type Host, WireguardNetwork } from '../../../helpers/wireguard-network.ts';
 
 interface Pair {
