@@ -2,7 +2,7 @@
  * Packet path counters: float64 slots (exact to 2^53) in memory that the workers share with the control
  * thread. A worker is the only writer of its block; the control thread reads whenever it is asked, and adds up.
  */
-import { ANSWERED, DROP_NAMES, type DropReason, PASSED, type Verdict } from './drops.ts';
+import { DROP_NAMES, type DropReason, type Verdict } from './drops.ts';
 
 export const COUNTER = { outboundPackets: 0, outboundBytes: 1, inboundPackets: 2, inboundBytes: 3 } as const;
 const FIRST_DROP = 4;
@@ -59,7 +59,7 @@ export class WorkerCounters {
 
   /** Counts a verdict, if it is a drop that is not counted yet. */
   count(verdict: Verdict): void {
-    if (verdict !== PASSED && verdict !== ANSWERED) this.drop(verdict);
+    if (verdict >= 0) this.drop(verdict as DropReason);
   }
 
   dropped(reason: DropReason): number {

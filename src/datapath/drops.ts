@@ -37,6 +37,14 @@ export const DROP = {
   inboundWriteFailed: 15,
   /** Congestion was met on the way (outer CE), and the inner packet's sender does not understand ECN (RFC 6040). */
   inboundCongestion: 16,
+  /** There are no keys for the peer yet, or none any more. */
+  outboundNoSession: 17,
+  /** Sealed for a session that this node does not have. */
+  inboundNoSession: 18,
+  /** It came before, or is older than the window reaches back. */
+  inboundReplayed: 19,
+  /** It was not sealed with the keys of the session that it names. */
+  inboundForged: 20,
 } as const;
 
 /** The packet was not dropped. */
@@ -45,8 +53,11 @@ export const PASSED = -1;
 /** It was dropped and answered, and counted before the answer: who sees the answer sees the count. */
 export const ANSWERED = -2;
 
+/** It was no packet but a message of the encapsulation itself, which has taken it. */
+export const CONSUMED = -3;
+
 /** How a step of the packet path ended: each function on the path returns one, and one place counts it. */
-export type Verdict = DropReason | typeof PASSED | typeof ANSWERED;
+export type Verdict = DropReason | typeof PASSED | typeof ANSWERED | typeof CONSUMED;
 
 export type DropReason = (typeof DROP)[keyof typeof DROP];
 

@@ -14,6 +14,8 @@
  * Timers are no part of it. A thread of the packet path has none: an encapsulation that needs some keeps them on the control
  * thread, which reads in shared memory what the path has done.
  */
+
+import type { Arena } from '../sys/arena.ts';
 import type { Verdict } from './drops.ts';
 import type { OutboundArena } from './outbound-arena.ts';
 
@@ -33,8 +35,8 @@ export interface EncapsulationForm {
 export interface Encapsulation {
   readonly form: EncapsulationForm;
   encloser(arena: OutboundArena): Encloser;
-  /** `view` is of the memory that datagrams are received into. */
-  opener(view: DataView): Opener;
+  /** `memory` is what datagrams are received into. */
+  opener(memory: Arena): Opener;
 }
 
 /** Outbound. Datagrams are numbered from 0 on, and again after each flush. */
@@ -54,6 +56,11 @@ export interface Encloser {
   add(datagram: number, vtep: number, headBytes: number, tail: number, tailBytes: number): number;
   /** The `count` datagrams that were added are about to leave. */
   seal(count: number): void;
+  /**
+   * PASSED, or why a datagram cannot leave after all, which `seal` has found: there are no keys for its VTEP. The same for
+   * all to one VTEP.
+   */
+  sealed(datagram: number): Verdict;
   /** Makes mmsghdr `message` carry `size` datagrams from `first` on. */
   gather(message: number, first: number, size: number): void;
 }
@@ -65,7 +72,10 @@ export interface Opener {
    * address.
    */
   source(sockaddr: number): number;
-  /** Opens a datagram in place. PASSED, or why it is dropped. */
+  /**
+   * Opens a datagram in place. PASSED; or why it is dropped; or CONSUMED: it was no packet (a handshake, a sign of life), and
+   * whoever it is for has it.
+   */
   open(datagram: number, datagramBytes: number, source: number): Verdict;
   /** Offset of the inner packet, and the bytes from there on that may be its. Nothing of it has been looked at. */
   readonly packet: number;

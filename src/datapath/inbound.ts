@@ -87,7 +87,7 @@ export class Inbound {
     this.#counters = parts.counters;
     this.#arena = new InboundArena(parts.underlayFamily, parts.encapsulation.form.headerBytes);
     this.#view = this.#arena.view;
-    this.#opener = parts.encapsulation.opener(this.#view);
+    this.#opener = parts.encapsulation.opener(this.#arena.arena);
     this.#controls = new ReceivedControls(this.#view);
     this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
     this.#turn = parts.turn;

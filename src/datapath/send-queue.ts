@@ -13,7 +13,7 @@ import { MSGHDR } from '../sys/structs.ts';
 import { ecnOf, NOT_ECT } from '../wire/ecn.ts';
 import { SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
-import { DROP } from './drops.ts';
+import { DROP, PASSED } from './drops.ts';
 import type { Encloser } from './encapsulation.ts';
 import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena } from './outbound-arena.ts';
 import type { PathMtu } from './path-mtu.ts';
@@ -154,6 +154,11 @@ export class SendQueue {
 
   /** Groups datagrams from `start` on into messages and sends them; returns the first that is not dealt with. */
   #sendFrom(start: number): number {
+    const verdict = this.#encloser.sealed(start);
+    if (verdict !== PASSED) {
+      this.#counters.count(verdict);
+      return start + 1;
+    }
     if (start < this.#singlesUntil && this.#isKnownTooBig(start)) return this.#tooBig(start);
     this.#allowFragments(this.#fragment[start] === 1);
     const messages = this.#group(start);
@@ -191,7 +196,12 @@ export class SendQueue {
     const fragment = this.#fragment[start]!;
     let messages = 0;
     let datagram = start;
-    while (messages < MAX_MESSAGES && datagram < this.#count && this.#fragment[datagram] === fragment) {
+    while (
+      messages < MAX_MESSAGES &&
+      datagram < this.#count &&
+      this.#fragment[datagram] === fragment &&
+      this.#encloser.sealed(datagram) === PASSED
+    ) {
       const size = this.#groupSize(datagram);
       this.#writeMessage(messages, datagram, size);
       datagram += size;

@@ -5,7 +5,7 @@
  *
  *     | 4 (1) | zero (3) | VTEP (4) | counter (8) | packet, padded to 16 and XORed | sum of the sealed bytes (16) |
  */
-import { DROP, PASSED, type Verdict } from '../../src/datapath/drops.ts';
+import { CONSUMED, DROP, PASSED, type Verdict } from '../../src/datapath/drops.ts';
 import type { Encapsulation, Encloser, Opener } from '../../src/datapath/encapsulation.ts';
 import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena } from '../../src/datapath/outbound-arena.ts';
 import { Arena } from '../../src/sys/arena.ts';
@@ -22,13 +22,17 @@ export class SealedEncapsulation implements Encapsulation {
   readonly form = form;
   /** How many datagrams each flush has sealed. */
   readonly flushes: number[] = [];
+  /** VTEPs that there are no keys for. */
+  readonly keyless = new Set<number>();
+  /** The VTEPs whose signs of life, datagrams without a packet, have come. */
+  readonly signs: number[] = [];
 
   encloser(arena: OutboundArena): Encloser {
-    return new SealedEncloser(arena, this.flushes);
+    return new SealedEncloser(arena, this);
   }
 
-  opener(view: DataView): Opener {
-    return new SealedOpener(view);
+  opener(memory: Arena): Opener {
+    return new SealedOpener(memory.view, this.signs);
   }
 }
 
@@ -76,7 +80,7 @@ class SealedEncloser implements Encloser {
   readonly form = form;
   readonly maxPartialStart = 0;
   readonly #arena: OutboundArena;
-  readonly #flushes: number[];
+  readonly #encapsulation: SealedEncapsulation;
   readonly #output = new Arena(1 << 20);
   readonly #iovecs = new Arena(MAX_MESSAGES * IOVEC.bytes);
   readonly #datagrams: { vtep: number; headBytes: number; tail: number; tailBytes: number; at: number }[] =
@@ -84,9 +88,9 @@ class SealedEncloser implements Encloser {
   #end = 0;
   #counter = 0n;
 
-  constructor(arena: OutboundArena, flushes: number[]) {
+  constructor(arena: OutboundArena, encapsulation: SealedEncapsulation) {
     this.#arena = arena;
-    this.#flushes = flushes;
+    this.#encapsulation = encapsulation;
   }
 
   writeHeader(at: number, vtep: number): void {
@@ -105,7 +109,10 @@ class SealedEncloser implements Encloser {
 
   seal(count: number): void {
     const packets = this.#arena.arena.bytes;
+    let sealed = 0;
     for (const [i, { vtep, headBytes, tail, tailBytes, at }] of this.#datagrams.slice(0, count).entries()) {
+      if (this.sealed(i) !== PASSED) continue;
+      sealed++;
       const head = this.#arena.header(i);
       const inner = [
         packets.subarray(head + HEADER_BYTES, head + headBytes),
@@ -113,7 +120,12 @@ class SealedEncloser implements Encloser {
       ];
       this.#output.bytes.set(seal(Buffer.concat(inner), vtep, this.#counter++), at);
     }
-    this.#flushes.push(count);
+    this.#encapsulation.flushes.push(sealed);
+  }
+
+  sealed(datagram: number): Verdict {
+    const isKeyless = this.#encapsulation.keyless.has(this.#datagrams[datagram]!.vtep);
+    return isKeyless ? DROP.outboundSendFailed : PASSED;
   }
 
   gather(message: number, first: number, size: number): void {
@@ -138,8 +150,10 @@ class SealedOpener implements Opener {
   sender = 0;
   readonly #view: DataView;
   readonly #bytes: Uint8Array;
+  readonly #signs: number[];
 
-  constructor(view: DataView) {
+  constructor(view: DataView, signs: number[]) {
+    this.#signs = signs;
     this.#view = view;
     this.#bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
   }
@@ -157,6 +171,10 @@ class SealedOpener implements Opener {
     const end = this.packet + this.bytes;
     if (this.#view.getUint32(end, true) !== sum(this.#bytes, this.packet, end)) return DROP.inboundBadHeader;
     exchange(this.#bytes, this.packet, end);
+    if (this.bytes === 0) {
+      this.#signs.push(this.#view.getUint32(datagram + 4, true));
+      return CONSUMED;
+    }
     this.isIpv4 = this.#bytes[this.packet]! >> 4 === 4;
     this.sender = this.#view.getUint32(datagram + 4, true);
     return PASSED;

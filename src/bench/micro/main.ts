@@ -1,9 +1,10 @@
 /**
  * `npm run bench:micro [-- FILE...] [--json]`: the hot functions one by one. FILE: fdb, header-write, segment,
- * coalesce, checksum; all of them by default.
+ * coalesce, checksum, aead; all of them by default.
  */
 import { renderTable } from '../../terminal/table.ts';
 import { formatFigure } from '../metrics.ts';
+import { benchmarks as aead } from './aead.ts';
 import { benchmarks as checksum } from './checksum.ts';
 import { benchmarks as coalesce } from './coalesce.ts';
 import { benchmarks as fdb } from './fdb.ts';
@@ -17,6 +18,7 @@ const FILES: Readonly<Record<string, () => MicroBenchmark[]>> = {
   segment,
   coalesce,
   checksum,
+  aead,
 };
 
 function main(args: readonly string[]): number {

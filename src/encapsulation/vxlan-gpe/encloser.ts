@@ -1,4 +1,5 @@
 /** Outbound: eight bytes before the packet, which leaves from where it was read. */
+import { PASSED, type Verdict } from '../../datapath/drops.ts';
 import type { EncapsulationForm, Encloser } from '../../datapath/encapsulation.ts';
 import type { OutboundArena } from '../../datapath/outbound-arena.ts';
 import {
@@ -42,6 +43,10 @@ export class VxlanGpeEncloser implements Encloser {
 
   /** It is clear text. */
   seal(_count: number): void {}
+
+  sealed(): Verdict {
+    return PASSED;
+  }
 
   gather(message: number, first: number, size: number): void {
     this.#arena.gatherPieces(message, first, size);

@@ -2,6 +2,7 @@
 import type { Encapsulation, EncapsulationForm, Encloser, Opener } from '../../datapath/encapsulation.ts';
 import type { OutboundArena } from '../../datapath/outbound-arena.ts';
 import type { VtepTable } from '../../datapath/vtep-table.ts';
+import type { Arena } from '../../sys/arena.ts';
 import { VXLAN_GPE_BYTES } from '../../wire/vxlan-gpe.ts';
 import { VxlanGpeEncloser } from './encloser.ts';
 import { VxlanGpeOpener } from './opener.ts';
@@ -30,7 +31,7 @@ export class VxlanGpe implements Encapsulation {
     return new VxlanGpeEncloser(arena, this.#parts.vni, this.form);
   }
 
-  opener(view: DataView): Opener {
-    return new VxlanGpeOpener(view, this.#parts);
+  opener(memory: Arena): Opener {
+    return new VxlanGpeOpener(memory.view, this.#parts);
   }
 }

@@ -89,6 +89,36 @@ describe('outbound, sealed', () => {
     ]);
   });
 
+  it('sends to others what it can where there are no keys for one', () => {
+    encapsulation.keyless.add(0);
+    const to = (node: number, bytes: number) => ipv4Packet('10.42.1.2', `10.42.${node}.2`, { bytes });
+    path.fromPods(to(2, 60), to(3, 100), to(2, 60), to(2, 61), to(3, 101));
+    expect(peerC.receiveAll().map((one) => unseal(one).packet)).toEqual(
+      [to(3, 100), to(3, 101)].map((packet) => Buffer.from(packet)),
+    );
+    expect(peerB.receiveAll()).toEqual([]);
+    expect(encapsulation.flushes).toEqual([2]);
+    expect(path.drops()).toEqual({ 'outbound-send-failed': 3 });
+    expect(path.counters.totals()).toMatchObject({ outboundPackets: 2, outboundBytes: 201 });
+  });
+
+  it('sends what was sealed one by one where a group is refused, and seals nothing anew', () => {
+    refuse = ({ segmentBytes }) => (segmentBytes > 0 ? EMSGSIZE : 0);
+    path.fromPods(...Array.from({ length: 3 }, () => ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 800 })));
+    expect(peerB.receiveAll().map((one) => Number(unseal(one).counter))).toEqual([0, 1, 2]);
+    expect(sent.map(({ iovecs }) => iovecs)).toEqual([1, 1, 1]);
+    expect(encapsulation.flushes).toEqual([3]);
+  });
+
+  it('goes on in outer fragments with what was sealed', () => {
+    const packet = ipv4Packet('10.42.1.2', '10.42.2.2', { bytes: 1400, dontFragment: false });
+    let refusals = 0;
+    refuse = () => (refusals++ === 0 ? EMSGSIZE : 0);
+    path.fromPods(packet);
+    expect(peerB.receiveAll().map(unseal)).toMatchObject([{ counter: 0n, packet: Buffer.from(packet) }]);
+    expect(path.drops()).toEqual({});
+  });
+
   it('completes every checksum, also for a peer that would take partial ones', () => {
     const segment = { ...baseSegment, payload: bytesOf(333) };
     path.fromTun({ packet: buildPacket(segment, 'partial'), virtio: virtioOf(segment, 0) });
@@ -140,6 +170,17 @@ describe('inbound, sealed', () => {
     path.receive();
     expect(path.toPods()).toEqual([]);
     expect(path.drops()).toEqual({ 'inbound-foreign-source': 2 });
+  });
+
+  it('leaves the messages of the encapsulation to it, between packets too', () => {
+    peerB.send(seal(new Uint8Array(0), 0));
+    peerB.send(seal(FROM_B, 0));
+    peerC.send(seal(new Uint8Array(0), 1));
+    path.receive();
+    expect(encapsulation.signs).toEqual([0, 1]);
+    expect(path.toPods()).toEqual([Buffer.from(FROM_B)]);
+    expect(path.drops()).toEqual({});
+    expect(path.counters.totals()).toMatchObject({ inboundPackets: 1 });
   });
 
   it('drops what cannot be opened, and only that', () => {

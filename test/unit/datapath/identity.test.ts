@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { segmentsOf } from '../../helpers/gso-oracle.ts';
 import { PacketPathHarness } from '../../helpers/packet-path.ts';
+import { SealedEncapsulation } from '../../helpers/sealed-encapsulation.ts';
 import { superpacket, superpacketSegments } from '../../helpers/superpackets.ts';
 import { buildPacket, parsePacket, type Segment } from '../../helpers/transport-packets.ts';
 import type { Frame } from '../../helpers/tun-frame.ts';
@@ -65,16 +66,20 @@ function shortened(segment: Segment, bytes: number): Segment {
   return { ...segment, payload: segment.payload.subarray(0, bytes) };
 }
 
+/** Each node has one peer, VTEP 0, which is what the other calls it too. */
+const sealed = (): Options => ({ encapsulation: () => new SealedEncapsulation() });
+
 describe.each([
-  ['partial', PARTIAL],
-  ['complete', 0],
-] as const)('with %s checksums between the nodes', (_what, flags) => {
+  ['partial checksums between the nodes', PARTIAL, () => ({})],
+  ['complete checksums between the nodes', 0, () => ({})],
+  ['an encapsulation that seals', PARTIAL, sealed],
+] as const)('with %s', (_what, flags, node) => {
   it.each([
     ['received as GRO makes them', {}, {}, MAX_SEGMENTS],
     ['received one by one', {}, { udpGro: false }, RECEIVE_MESSAGES],
     ['sent one by one', { segmentation: false }, { udpGro: false }, RECEIVE_MESSAGES],
   ] as const)('superpackets come out as they went in: %s', (_how, sending, receiving, max) => {
-    const { node1, node2 } = twoNodes(flags, sending, receiving);
+    const { node1, node2 } = twoNodes(flags, { ...sending, ...node() }, { ...receiving, ...node() });
     fc.assert(
       fc.property(bursts(max), (frames) => {
         const seen: string[] = [];
@@ -95,7 +100,7 @@ describe.each([
 
   // Segments of one size share a send, so where superpackets begin and end is not kept.
   it('sent at once, the packets that they stand for come out, in order', () => {
-    const { node1, node2 } = twoNodes(flags, {}, {});
+    const { node1, node2 } = twoNodes(flags, node(), node());
     fc.assert(
       fc.property(bursts(MAX_SEGMENTS), (frames) => {
         node1.fromTun(...frames);

@@ -1,0 +1,140 @@
+/**
+ * Outbound: all datagrams of a flush are sealed one behind the other into one piece of memory, with counters that are taken
+ * for exactly as many as follow each other to one peer. Header and counter are written when they are sealed.
+ */
+import { DROP, PASSED, type Verdict } from '../../datapath/drops.ts';
+import type { EncapsulationForm, Encloser } from '../../datapath/encapsulation.ts';
+import {
+  MAX_DATAGRAMS,
+  MAX_HEADER_BYTES,
+  MAX_MESSAGES,
+  type OutboundArena,
+} from '../../datapath/outbound-arena.ts';
+import type { VtepTable } from '../../datapath/vtep-table.ts';
+import { Arena } from '../../sys/arena.ts';
+import { IOVEC, MSGHDR } from '../../sys/structs.ts';
+import type { AeadEngine, Sealer } from './aead.ts';
+import { TAG_BYTES } from './handshake-aead.ts';
+import { DATA_HEADER_BYTES, writeDataHeader } from './messages.ts';
+import { paddingOf } from './padding.ts';
+import type { PathSessions } from './path-sessions.ts';
+import type { Session } from './session.ts';
+
+/** All packets that were read, and for each datagram its own headers, padding and tag. */
+const OUTPUT_BYTES = 4 * 65_536 + MAX_DATAGRAMS * (MAX_HEADER_BYTES + 64);
+
+export interface EncloserParts {
+  readonly form: EncapsulationForm;
+  readonly engine: AeadEngine;
+  readonly sessions: PathSessions;
+  readonly vteps: VtepTable;
+}
+
+export class WireguardEncloser implements Encloser {
+  readonly form: EncapsulationForm;
+  readonly maxPartialStart = 0;
+  readonly #arena: OutboundArena;
+  readonly #engine: AeadEngine;
+  readonly #sessions: PathSessions;
+  readonly #vteps: VtepTable;
+  readonly #output = new Arena(OUTPUT_BYTES);
+  readonly #iovecs = new Arena(MAX_MESSAGES * IOVEC.bytes);
+  /** Until they are told to end; so bounded by the sessions. */
+  readonly #sealers = new Map<Session, Sealer>();
+  readonly #vtep = new Int32Array(MAX_DATAGRAMS);
+  readonly #headBytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #tail = new Int32Array(MAX_DATAGRAMS);
+  readonly #tailBytes = new Int32Array(MAX_DATAGRAMS);
+  readonly #padding = new Int32Array(MAX_DATAGRAMS);
+  /** Where each datagram begins in the output; one more, where the last one ends. */
+  readonly #at = new Int32Array(MAX_DATAGRAMS + 1);
+  readonly #verdicts = new Int8Array(MAX_DATAGRAMS);
+
+  constructor(arena: OutboundArena, { form, engine, sessions, vteps }: EncloserParts) {
+    this.form = form;
+    this.#arena = arena;
+    this.#engine = engine;
+    this.#sessions = sessions;
+    this.#vteps = vteps;
+  }
+
+  /** All that is in it is known when it is sealed. */
+  writeHeader(): void {}
+
+  add(datagram: number, vtep: number, headBytes: number, tail: number, tailBytes: number): number {
+    const packetBytes = headBytes - DATA_HEADER_BYTES + tailBytes;
+    const padding = paddingOf(packetBytes, this.#vteps.mtu(vtep));
+    const bytes = DATA_HEADER_BYTES + packetBytes + padding + TAG_BYTES;
+    this.#vtep[datagram] = vtep;
+    this.#headBytes[datagram] = headBytes - DATA_HEADER_BYTES;
+    this.#tail[datagram] = tail;
+    this.#tailBytes[datagram] = tailBytes;
+    this.#padding[datagram] = padding;
+    this.#at[datagram + 1] = this.#at[datagram]! + bytes;
+    return bytes;
+  }
+
+  seal(count: number): void {
+    let from = 0;
+    while (from < count) {
+      const vtep = this.#vtep[from]!;
+      let end = from + 1;
+      while (end < count && this.#vtep[end] === vtep) end++;
+      this.#sealRun(from, end, this.#sessions.sendingTo(vtep));
+      from = end;
+    }
+  }
+
+  sealed(datagram: number): Verdict {
+    return this.#verdicts[datagram] as Verdict;
+  }
+
+  gather(message: number, first: number, size: number): void {
+    const iovec = message * IOVEC.bytes;
+    const at = this.#at[first]!;
+    this.#iovecs.setWord(iovec + IOVEC.base, this.#output.address(at));
+    this.#iovecs.setWord(iovec + IOVEC.length, this.#at[first + size]! - at);
+    const header = this.#arena.message(message);
+    this.#arena.arena.setWord(header + MSGHDR.iov, this.#iovecs.address(iovec));
+    this.#arena.view.setUint32(header + MSGHDR.iovCount, 1, true);
+  }
+
+  /** Lets go of a session's key. */
+  end(session: Session): void {
+    this.#sealers.get(session)?.destroy();
+    this.#sealers.delete(session);
+  }
+
+  /** Datagrams to one VTEP. */
+  #sealRun(from: number, end: number, session: Session | undefined): void {
+    const first = session === undefined ? -1 : session.nonces.take(end - from);
+    if (session === undefined || first < 0) {
+      this.#verdicts.fill(DROP.outboundNoSession, from, end);
+      return;
+    }
+    const sealer = this.#sealer(session);
+    for (let datagram = from; datagram < end; datagram++) {
+      const counter = first + datagram - from;
+      const at = this.#at[datagram]!;
+      writeDataHeader(this.#output.view, at, session.remoteIndex, counter);
+      const done = sealer.seal(
+        counter,
+        this.#arena.header(datagram) + DATA_HEADER_BYTES,
+        this.#headBytes[datagram]!,
+        this.#tail[datagram]!,
+        this.#tailBytes[datagram]!,
+        this.#padding[datagram]!,
+        at + DATA_HEADER_BYTES,
+      );
+      this.#verdicts[datagram] = done ? PASSED : DROP.outboundNoSession;
+    }
+  }
+
+  #sealer(session: Session): Sealer {
+    const known = this.#sealers.get(session);
+    if (known !== undefined) return known;
+    const sealer = this.#engine.sealer(session.sendKey, this.#arena.arena, this.#output);
+    this.#sealers.set(session, sealer);
+    return sealer;
+  }
+}
