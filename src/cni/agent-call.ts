@@ -36,7 +36,6 @@ export function askAgent<T>(socketPath: string, path: string, body?: unknown): P
         method: body === undefined ? 'GET' : 'POST',
         agent: false,
         headers: body === undefined ? {} : { 'content-type': 'application/json' },
-        signal: AbortSignal.timeout(TIMEOUT_MS),
       },
       (response) => {
         let text = '';
@@ -60,6 +59,8 @@ export function askAgent<T>(socketPath: string, path: string, body?: unknown): P
       },
     );
     outgoing.on('error', away);
+    const timer = setTimeout(() => outgoing.destroy(new Error('it does not answer in time')), TIMEOUT_MS);
+    outgoing.on('close', () => clearTimeout(timer));
     outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
