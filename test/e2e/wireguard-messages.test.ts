@@ -145,23 +145,21 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'wireguard-go'), 'wiregu
       expect(new Set(ours.results)).toEqual(new Set(['accepted']));
     });
 
-    // It notices after 15 s without an answer; the way there is the same whatever the family and the keys.
-    it.skipIf(family === 4 || presharedKey === undefined)(
-      'begins another once ours was restarted',
-      async () => {
-        await configure(true);
-        await startOurs(false);
-        await pingFromGo();
-        ours.close();
-        const peer = await startOurs(false);
-        const pinging = run('nsenter', inNetns('ping', '-n', '-c', '60', '-i', '0.5', INNER[4][0]));
-        pinging.catch(() => {});
-        await ours.until(() => peer.session !== undefined, 'a new session', 25_000);
-        pinging.child.kill('SIGINT');
-        expect(ours.results).toContain('unknown-index');
-        await pingFromGo();
-      },
-    );
+    it('begins another once ours was restarted', async (context) => {
+      // It notices after 15 s without an answer.
+      if (family === 4 || presharedKey === undefined) context.skip('the same with IPv6 and a pre-shared key');
+      await configure(true);
+      await startOurs(false);
+      await pingFromGo();
+      ours.close();
+      const peer = await startOurs(false);
+      const pinging = run('nsenter', inNetns('ping', '-n', '-c', '60', '-i', '0.5', INNER[4][0]));
+      pinging.catch(() => {});
+      await ours.until(() => peer.session !== undefined, 'a new session', 25_000);
+      pinging.child.kill('SIGINT');
+      expect(ours.results).toContain('unknown-index');
+      await pingFromGo();
+    });
 
     it('is found again once it was restarted itself', async () => {
       await configure(false);

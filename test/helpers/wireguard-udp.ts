@@ -24,6 +24,7 @@ export class WireguardUdp {
   readonly #ticking: NodeJS.Timeout;
   #peer: Peer | undefined;
   #heard: (() => void)[] = [];
+  #closed = false;
 
   /** `ceilingUs`: what the timestamps of a run before this one were below. */
   constructor(own: KeyPair, family: 4 | 6, ceilingUs: number | undefined = undefined) {
@@ -93,7 +94,10 @@ export class WireguardUdp {
     }
   }
 
+  /** Once or more. */
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     clearInterval(this.#ticking);
     this.device.close();
     this.#socket.close();
