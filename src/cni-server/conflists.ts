@@ -3,21 +3,12 @@
  * overlay is up, so that no runtime starts a container before. It stays over restarts of the agent. Which ones there are
  * to be is remembered; one whose plugin is gone is no longer asked for.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import type { InstalledPlugin } from '../cni/messages.ts';
 import { VERSIONS } from '../cni/versions.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
+import { replaceFile } from '../state/replace-file.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
 import { z } from '../zod.ts';
 
@@ -82,18 +73,8 @@ export class Conflists {
     const text = conflistText({ socket, queue, portmap });
     try {
       if (existsSync(conflist) && readFileSync(conflist, 'utf8') === text) return;
-      // Runtimes look at .conf, .conflist and .json.
-      const temporary = `${conflist}.tmp`;
-      mkdirSync(dirname(conflist), { recursive: true, mode: 0o755 });
-      rmSync(temporary, { force: true });
-      const file = openSync(temporary, 'wx', 0o644);
-      try {
-        writeFileSync(file, text);
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-      renameSync(temporary, conflist);
+      // Beside it for a moment as .tmp: runtimes look at .conf, .conflist and .json.
+      replaceFile(conflist, text, { file: 0o644, folder: 0o755 });
     } catch (error) {
       throw unwritable(conflist, error);
     }

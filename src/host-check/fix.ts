@@ -2,12 +2,13 @@
  * What `warren host check --fix` does: settings now and in a drop-in file for the next boot, modules likewise, and
  * files that tell others to leave our interfaces alone. Nothing of anybody else's is changed or removed.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { errorMessage } from '../errors.ts';
 import { runCommand } from '../host/command.ts';
 import type { WantedSysctl } from '../host/forwarding.ts';
 import { dotted, setSysctls } from '../host/sysctl.ts';
+import { replaceFile } from '../state/replace-file.ts';
 import type { Finding, Fix } from './finding.ts';
 
 export const SYSCTL_FILE = '/etc/sysctl.d/90-warren.conf';
@@ -75,7 +76,7 @@ async function* carryOut(fix: Fix, host: FixHost): AsyncGenerator<string> {
       yield `wrote it into ${MODULES_FILE}`;
       return;
     case 'file':
-      replaceFile(host, fix.path, fix.text);
+      put(host, fix.path, fix.text);
       yield `wrote ${fix.path}`;
       if (fix.reload !== undefined) {
         await host.run(fix.reload);
@@ -93,17 +94,13 @@ function setLine(host: FixHost, path: string, subject: string, line: string): vo
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
   const kept = text.split('\n').filter((one) => one !== '' && subjectOf(one) !== subject);
-  replaceFile(host, path, `${[...kept, line].join('\n')}\n`);
+  put(host, path, `${[...kept, line].join('\n')}\n`);
 }
 
 function subjectOf(line: string): string {
   return line.replace(/^-/, '').split('=')[0]!.trim();
 }
 
-/** Whole or not at all: a reader never sees half of it. */
-function replaceFile(host: FixHost, path: string, text: string): void {
-  const file = join(host.root, path);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, text, { mode: 0o644 });
-  renameSync(`${file}.new`, file);
+function put({ root }: FixHost, path: string, text: string): void {
+  replaceFile(join(root, path), text, { file: 0o644, folder: 0o755 });
 }

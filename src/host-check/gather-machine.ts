@@ -1,5 +1,5 @@
 /** Kernel, C library, modules, programs, and files that others have put on the host. `root`: where its files are. */
-import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { errorMessage } from '../errors.ts';
@@ -13,6 +13,7 @@ import {
   type ModuleState,
   PROGRAMS,
 } from './facts.ts';
+import { filesIn, readText } from './files.ts';
 
 /** A function of each module, which /proc/kallsyms names where the module is built in and says so nowhere else. */
 const SYMBOLS: Readonly<Record<ModuleName, string>> = {
@@ -54,7 +55,7 @@ export function gatherModules(root: string, kernel: string): Record<ModuleName, 
 
 /** Configurations of CNI networks, in the order of their names: runtimes take the first. */
 export function gatherCniConfigurations(root: string): string[] {
-  return list(join(root, 'etc/cni/net.d'))
+  return filesIn(join(root, 'etc/cni/net.d'))
     .filter((name) => /\.(conf|conflist|json)$/.test(name))
     .sort();
 }
@@ -64,7 +65,7 @@ export function gatherManagers(root: string, tunName: string): HostFacts['manage
   const state = (runs: string, folders: readonly string[], suffix: string): ManagerState => {
     if (!existsSync(join(root, runs))) return 'absent';
     const texts = folders.flatMap((folder) =>
-      list(join(root, folder))
+      filesIn(join(root, folder))
         .filter((name) => name.endsWith(suffix))
         .map((name) => readText(join(root, folder, name))),
     );
@@ -117,20 +118,4 @@ function hasProgram(name: string): boolean {
 
 function byName<K extends string, V>(keys: readonly K[], value: (key: K) => V): Record<K, V> {
   return Object.fromEntries(keys.map((key) => [key, value(key)])) as Record<K, V>;
-}
-
-function list(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -1,8 +1,9 @@
 /** Which sockets hold some ports, and whose they are: /proc/net and /proc/PID/fd, without a program. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatAddress } from '../ip/address.ts';
 import type { SocketFacts } from './facts.ts';
+import { filesIn, readText } from './files.ts';
 
 const TCP_LISTEN = '0A';
 const UDP_UNCONNECTED = '07';
@@ -48,8 +49,8 @@ function addressOf(hex: string): string {
 /** By inode. Processes that end meanwhile, or that may not be looked at, are left out. */
 function ownersOf(inodes: ReadonlySet<string>, proc: string): Map<string, SocketFacts['process']> {
   const owners = new Map<string, SocketFacts['process']>();
-  for (const pid of names(proc).filter((name) => /^\d+$/.test(name))) {
-    for (const fd of names(join(proc, pid, 'fd'))) {
+  for (const pid of filesIn(proc).filter((name) => /^\d+$/.test(name))) {
+    for (const fd of filesIn(join(proc, pid, 'fd'))) {
       const inode = /^socket:\[(\d+)\]$/.exec(readLink(join(proc, pid, 'fd', fd)))?.[1];
       if (inode === undefined || !inodes.has(inode) || owners.has(inode)) continue;
       owners.set(inode, {
@@ -62,22 +63,6 @@ function ownersOf(inodes: ReadonlySet<string>, proc: string): Map<string, Socket
     }
   }
   return owners;
-}
-
-function names(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 function readLink(path: string): string {

@@ -13,21 +13,12 @@
  * edited, from something or somebody else) is an error: a node must never take a new identity because of a bad disk.
  */
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { z } from '../zod.ts';
+import { replaceFile, syncFolder } from './replace-file.ts';
 
 const FORMAT = 'warren-state';
 const VERSION = 2;
@@ -108,21 +99,8 @@ export function readStateFile<T>(
  * STATE_UNWRITABLE.
  */
 export function writeStateFile(path: string, value: unknown, node?: string): void {
-  const temporary = `${path}.tmp`;
   try {
-    const bytes = encode(path, value, node);
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    // Left by a crash, or put there by someone else: never written through.
-    rmSync(temporary, { force: true });
-    const file = openSync(temporary, 'wx', 0o600);
-    try {
-      writeFileSync(file, bytes);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
-    syncFolder(dirname(path));
+    replaceFile(path, encode(path, value, node), { file: 0o600, folder: 0o700 });
   } catch (error) {
     throw unwritable(path, error);
   }
@@ -178,15 +156,6 @@ function encode(path: string, value: unknown, node: string | undefined): Buffer 
   const bytes = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), content]);
   if (bytes.length > MAX_FILE_BYTES) throw new Error(`it would have ${bytes.length} bytes`);
   return bytes;
-}
-
-function syncFolder(path: string): void {
-  const folder = openSync(path, 'r');
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
-  }
 }
 
 function readText(path: string, what: string): Buffer | undefined {

@@ -83,7 +83,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   check: { code: 'host terminal', types: 'api readmodel' },
   // What stands in the way of an agent on this host, before there is one.
   'host-check': {
-    code: 'api dataplane datapath encapsulation errors host ip netlink sys zod',
+    code: 'api dataplane datapath encapsulation errors host ip netlink state sys zod',
     types: 'config',
   },
   simulate: {
