@@ -5,15 +5,11 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
-import { mustRun } from '../helpers/in-namespace.ts';
+import { silence } from '../helpers/packet-filter.ts';
 import { type Listener, Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { FrozenThread, NO_FREEZER, packetThread } from '../helpers/thread-freezer.ts';
 
-/** What a node itself sends into the overlay, be it multicast or probes, would be in the counters too. */
-const QUIET = `table inet quiet {
-  chain output { type filter hook output priority 0; oifname "warren0" drop; }
-}`;
 /** Some 10,000 of these fill the 4 MB of a socket; 500 the queue of a TUN. */
 const DATAGRAMS = 30_000;
 const MOST_DATAGRAMS = 10 * DATAGRAMS;
@@ -29,7 +25,7 @@ describeUnless(LACKING, 'what queue and socket do not take', () => {
     // The kernel counts a group of datagrams once.
     const config = () => ({ datapath: { workers: 1, offload: { udpSegment: false } } });
     lab = await Lab.up({ name: 'losses', nodes: 2, pods: 1, config });
-    for (const node of lab.nodes) await mustRun(node, ['nft', QUIET]);
+    for (const node of lab.nodes) await silence(node);
     for (const node of [0, 1]) {
       const pod = await lab.pod(node, 'pod-1');
       probes.push(new Probe(pod));

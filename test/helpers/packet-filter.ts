@@ -26,6 +26,17 @@ export async function countArrivals(namespace: LabNamespace, device: string): Pr
 }
 
 /**
+ * Keeps a node from sending anything of its own into the overlay from now on, be it multicast, answers or what agents ask
+ * each other there, so that all that is counted is of the test. Pods send as before.
+ */
+export async function silence(node: LabNamespace): Promise<void> {
+  const table = `table inet silence {
+    chain output { type filter hook output priority 0; oifname "warren0" drop; }
+  }`;
+  await mustRun(node, ['nft', '-f', '-'], { input: table });
+}
+
+/**
  * Loses about `percent` % of the UDP packets to `port` before they reach a socket, until `stop`, which tells how
  * many were lost.
  */
