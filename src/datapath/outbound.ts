@@ -93,9 +93,6 @@ export class Outbound {
     segmentBytes: 0,
   };
 
-  /** Whether the last turn was one packet: then the next one is most likely alone as well. */
-  #wasAlone = false;
-
   constructor(parts: OutboundParts) {
     this.#tun = parts.tun;
     this.#fdb = parts.fdb;
@@ -112,13 +109,11 @@ export class Outbound {
   }
 
   /**
-   * Steps 1 to 6 for one turn. The first packet after one that was alone leaves before another is looked for, which would
-   * hold it up by a read that fails; in a burst all that is there leaves at once. Returns the errno that ended it: 0 if it
-   * was full, EAGAIN if the TUN is empty, anything else if the TUN is broken.
+   * Steps 1 to 6 for one turn. Returns the errno that ended it: 0 if it was full, EAGAIN if the TUN is empty,
+   * anything else if the TUN is broken.
    */
   drain(): number {
     let errno = 0;
-    let packets = 0;
     this.#turn.begin();
     while (!this.#turn.isOver) {
       const packet = this.#arena.packet;
@@ -132,13 +127,9 @@ export class Outbound {
       const verdict = this.#packet(packet, readBytes - VIRTIO_NET_HEADER_BYTES);
       this.#counters.count(verdict);
       if (verdict === PASSED) this.#arena.keep(readBytes);
-      packets++;
-      if (packets === 1 && this.#wasAlone && !this.#queue.isEmpty) this.#flush();
-      else if (this.#queue.queuedBytes >= FLUSH_BYTES || this.#queue.isFull || this.#arena.isFull)
-        this.#flush();
+      if (this.#queue.queuedBytes >= FLUSH_BYTES || this.#queue.isFull || this.#arena.isFull) this.#flush();
     }
     if (!this.#queue.isEmpty) this.#flush();
-    this.#wasAlone = packets === 1;
     return errno;
   }
 

@@ -134,18 +134,10 @@ function controlsOf(at: number, bytes: number, uint32: (at: number) => number): 
 
 class TunInTest extends LinuxTunQueue {
   readonly #refuse: (packets: number) => number;
-  readonly #onRead: (hasPacket: boolean) => void;
 
-  constructor(fd: number, refuse: (packets: number) => number, onRead: (hasPacket: boolean) => void) {
+  constructor(fd: number, refuse: (packets: number) => number) {
     super(fd, fd);
     this.#refuse = refuse;
-    this.#onRead = onRead;
-  }
-
-  override read(address: number, capacityBytes: number): number {
-    const bytes = super.read(address, capacityBytes);
-    this.#onRead(bytes >= 0);
-    return bytes;
   }
 
   override writev(iovecs: number, count: number): number {
@@ -248,8 +240,6 @@ export class PacketPathHarness {
       underlay?: KernelOptions;
       /** The errno that a write of so many packets to the TUN as one meets; 0: it is written. */
       refuseWrite?: (packets: number) => number;
-      /** The TUN was read from; whether there was a packet. */
-      onRead?: (hasPacket: boolean) => void;
       /**
        * What happens while a full socket or TUN is waited for (the virtual clock goes on by itself); whether the
        * control thread wants to be heard.
@@ -268,7 +258,7 @@ export class PacketPathHarness {
     const socketFd = bind(address, 0, options.udpGro ?? true);
     this.#fds = [tunFd, this.#podFd, socketFd];
     this.node = { address, port: boundPort(socketFd) };
-    const tun = new TunInTest(tunFd, options.refuseWrite ?? (() => 0), options.onRead ?? (() => {}));
+    const tun = new TunInTest(tunFd, options.refuseWrite ?? (() => 0));
     this.#socket = new UnderlaySocketInTest(socketFd, family, options.underlay ?? {});
     this.vteps = new VtepTable(family);
     this.#replies = new IcmpReplies(tun, () => this.nowMs);
