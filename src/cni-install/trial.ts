@@ -13,7 +13,7 @@ export interface Trial {
 
 /** `folder` is the plugin's as the host sees it, below `root`. */
 export function tryPlugin(root: string, folder: string): Trial {
-  const argv = ['/bin/sh', '-c', 'exec "$0" "$1"', `${folder}/node`, `${folder}/warren-cni.cjs`];
+  const argv = [`${folder}/node`, `${folder}/warren-cni.cjs`];
   const [program, ...args] = root === '/' ? argv : ['chroot', root, ...argv];
   const { status, signal, stderr, stdout, error } = spawnSync(program!, args, {
     env: { PATH: process.env.PATH ?? '', CNI_COMMAND: 'VERSION', LD_LIBRARY_PATH: `${folder}/lib` },

@@ -28,6 +28,7 @@ import { testScale } from '../helpers/scale.ts';
 /** How many start at once; 100 with WARREN_TEST_SCALE=10. */
 const AT_ONCE = 10 * testScale();
 
+const PING = ['ping', '-n', '-c2', '-W5'] as const;
 const PATH = 'PATH=/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** What the shell that holds a host's mounts does before it says that it is ready. */
@@ -289,10 +290,7 @@ describeUnless(
             '--rootfs',
             b.rootfs,
             name,
-            'ping',
-            '-n',
-            '-c2',
-            '-W5',
+            ...PING,
             address,
           );
           expect(pinged, pinged.text).toMatchObject({ code: 0 });
@@ -388,19 +386,7 @@ describeUnless(
       const [attached] = a.attached();
       expect(attached?.name).toBe('shop');
       for (const address of attached!.addresses) {
-        const pinged = b.podman(
-          'run',
-          '--rm',
-          '--network',
-          'warren',
-          '--rootfs',
-          b.rootfs,
-          'ping',
-          '-n',
-          '-c2',
-          '-W5',
-          address,
-        );
+        const pinged = b.podman('run', '--rm', '--network', 'warren', '--rootfs', b.rootfs, ...PING, address);
         expect(pinged, pinged.text).toMatchObject({ code: 0 });
       }
       expect(hostState(a.node.netns).join('\n')).toContain(`${attached!.addresses[0]}:80`);
