@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
+import { cleanUp } from '../helpers/agent-cleanup.ts';
 import { debianArchive } from '../helpers/base-image.ts';
 import { callPlugin } from '../helpers/cni-plugin.ts';
 import { blocks, commands, readDocument } from '../helpers/markdown.ts';
@@ -119,15 +120,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'debootstrap'), 'installing the 
     const node = lab.node(0);
     expect(warren('install', '--root', root).status).toBe(0);
     await node.stop();
-    const cleanup = await node.exec([
-      process.execPath,
-      WARREN_PROGRAM,
-      'agent',
-      '-c',
-      node.configFile,
-      '--cleanup',
-    ]);
-    expect(cleanup, cleanup.stderr).toMatchObject({ code: 0 });
+    await cleanUp(node);
     expect(existsSync(conflist)).toBe(false);
     node.start();
     await lab.ready();

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LabHost } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
-import { WARREN_PROGRAM } from '../../src/lab/program.ts';
+import { cleanUp } from '../helpers/agent-cleanup.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
@@ -123,7 +123,7 @@ describeUnless(lacking(...needs), 'a host with Docker', () => {
 
     test('--cleanup takes out the jump and the chain', async () => {
       await node.stop();
-      await mustRun(node, [process.execPath, WARREN_PROGRAM, 'agent', '-c', node.configFile, '--cleanup']);
+      await cleanUp(node);
       const left = await rules();
       expect(left).not.toContain('WARREN');
       expect(left).toContain('-A DOCKER-USER -j RETURN');

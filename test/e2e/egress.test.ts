@@ -7,7 +7,7 @@ import { parse } from 'yaml';
 import type { LabHost, LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
-import { WARREN_PROGRAM } from '../../src/lab/program.ts';
+import { cleanUp } from '../helpers/agent-cleanup.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
@@ -73,9 +73,6 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     ).stdout.trim();
   const pings = (from: LabPod, address: string) => from.exec(['ping', '-n', '-c1', '-W1', address]);
   const ruleset = async (where: LabNode = node) => (await where.exec(['nft', 'list', 'ruleset'])).stdout;
-
-  const cleanUp = (one: LabNode) =>
-    mustRun(one, [process.execPath, WARREN_PROGRAM, 'agent', '-c', one.configFile, '--cleanup']);
 
   test('a pod is seen outside under the address of its node, in both families', async () => {
     expect(await seenBy(outside.addresses.ipv4)).toBe(node.addresses.ipv4);

@@ -8,6 +8,7 @@ import type { LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
+import { cleanUp } from '../helpers/agent-cleanup.ts';
 import { ping } from '../helpers/overlay-endpoints.ts';
 import { Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
@@ -140,15 +141,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a cluster without IPv4
   test('goes without leaving anything', async () => {
     const node = nodes[0]!;
     await node.stop();
-    const cleanup = await node.exec([
-      process.execPath,
-      WARREN_PROGRAM,
-      'agent',
-      '-c',
-      node.configFile,
-      '--cleanup',
-    ]);
-    expect(cleanup, cleanup.stderr).toMatchObject({ code: 0 });
+    await cleanUp(node);
     expect((await node.exec(['ip', 'link', 'show', 'warren0'])).code).not.toBe(0);
   });
 });
