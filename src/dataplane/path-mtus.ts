@@ -126,6 +126,7 @@ export class PathMtus {
   #sentMs = 0;
   #seenPackets = -1;
   #activePaths = 1;
+  #isClosed = false;
 
   constructor(options: PathMtusOptions) {
     this.#options = options;
@@ -138,6 +139,8 @@ export class PathMtus {
 
   /** Who the peers are, and what the ends of their paths take. Paths whose ends are as they were go on as they are. */
   update(ends: PathEnds): void {
+    // What was under way when the data plane was told to end comes here still, and nobody would end it again.
+    if (this.#isClosed) return;
     const before = this.#ends;
     this.#ends = ends;
     const text = ({ ownAddresses, ownUnderlay }: PathEnds) =>
@@ -160,6 +163,7 @@ export class PathMtus {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#stopTimers();
     this.#closeSockets();
     this.#paths.clear();

@@ -116,6 +116,18 @@ describe('the userspace data plane', () => {
     });
   });
 
+  it('has no timers any more once it is closed, also while it takes over peers', async () => {
+    const closing = [a, b].map(async ({ plane }) => {
+      const updating = plane.update([peer('c', plane, [parsePrefix('10.42.3.0/24')])]);
+      await plane.close();
+      await updating;
+    });
+    await Promise.all(closing);
+    const after = vi.spyOn(clock, 'after');
+    await clock.run(60_000);
+    expect(after).not.toHaveBeenCalled();
+  });
+
   it('is not active before it has subnets, and says so', async () => {
     const subnets = [parsePrefix('10.42.3.0/24')];
     const fresh = await node('192.0.2.3', subnets);
