@@ -283,6 +283,8 @@ export class Agent {
       const api = await serve(this.#model, this.commands);
       this.#push('control socket', () => api.close());
     }
+    // Here for a start that fails further down; at the end, once more, before the attachments that it works with.
+    this.#push('cni', () => this.#cni.stop());
     await this.#cni.start();
     this.#leases.start();
     this.#push('leases', () => this.#leases.stop());
