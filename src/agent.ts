@@ -11,6 +11,9 @@
  * whole agent without root: agent/linux-parts.ts has the real ones, test/cluster/world.ts some in memory. It is the one
  * place where events of members, leases, attachments and the host meet what follows them.
  */
+import { Admission } from './admission/admission.ts';
+import type { ChangedNodes } from './admission/gate.ts';
+import { NodeCommands } from './admission/node-commands.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
@@ -78,6 +81,8 @@ export class Agent {
   /** The last reload; each waits for the one before. */
   #reloading: Promise<unknown> = Promise.resolve();
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
+  /** Who takes part in forwarding; whatever keeps sessions with other nodes asks it (admission/gate.ts). */
+  readonly admission: Admission;
   readonly inventory: Inventories;
   readonly commands: Commands;
 
@@ -132,7 +137,16 @@ export class Agent {
     const bugs = new BugLog(clock, log, 'a request of another node');
     const gossip = { address: dataPlane.underlay.address, port: config.underlay.gossipPort };
     this.#transport = new MovableTransport(gossip, (bind) => parts.transport(bind, timing));
+    this.admission = new Admission({
+      clusterName: cluster.name,
+      identity: state.identity,
+      rules: { mode: cluster.admission, approvers: cluster.approvers },
+      store: state.admission,
+      clock,
+    });
+    const admission = this.admission;
     this.#membership = new Membership({
+      admission,
       identity: state.identity,
       clusterName: cluster.name,
       keyRing: state.keys,
@@ -180,6 +194,7 @@ export class Agent {
     const { leaseSource = (options) => new LeaseManager(options) } = parts;
     this.#leases = leaseSource({
       membership,
+      admission,
       podCidrs: cluster.podCidrs,
       store: state.lease,
       hasPods: () => this.#attachments.size > 0,
@@ -190,7 +205,9 @@ export class Agent {
     this.inventory = new Inventories({
       // A node speaks of its own subnet's addresses alone.
       mayHave: (id, address) =>
-        membership.member(id)?.lease?.prefixes.some((prefix) => prefixContains(prefix, address)) ?? false,
+        (admission.admits(id) &&
+          membership.member(id)?.lease?.prefixes.some((prefix) => prefixContains(prefix, address))) ??
+        false,
       membership,
       rpc: this.#rpc,
       store: state.inventory,
@@ -199,11 +216,12 @@ export class Agent {
     });
     feedInventory(this.#attachments, this.inventory);
     this.#staticPeers = new StaticPeers(config.staticPeers);
-    this.#gossipPeers = new GossipPeers(membership, this.#leases, {
+    const ownEnd = {
       encapsulation: config.encapsulation,
       partialChecksums: () => this.#config.datapath.offload.checksum,
       family: () => dataPlane.underlay.address.family,
-    });
+    };
+    this.#gossipPeers = new GossipPeers(membership, this.#leases, ownEnd, admission);
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView(
       [this.#staticPeers, this.#gossipPeers],
@@ -223,6 +241,7 @@ export class Agent {
     this.#model = agentModel({
       config,
       sealed: state.keys !== undefined,
+      admission,
       membership,
       leases: this.#leases,
       peers: this.#peers,
@@ -248,6 +267,13 @@ export class Agent {
       others: () => membership.others(),
       announce: () => membership.keys.announce(),
     });
+    const nodes = new NodeCommands({
+      admission,
+      members: () => membership.members(),
+      ownId: state.identity.id,
+      announce: (said) => membership.admissionNews.announce(said),
+    });
+    admission.on('change', (changed) => this.#onAdmission(changed));
     serveTargets(this.#rpc, () => this.#model.targets());
     this.commands = agentCommands({
       nodeName: node.name,
@@ -256,6 +282,8 @@ export class Agent {
       pods: this.#pods,
       attachments: this.#attachments,
       keys,
+      nodes,
+      admits: (id) => admission.admits(id),
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
       subnets,
@@ -278,6 +306,8 @@ export class Agent {
     log.info({ version: VERSION, node: this.#config.node.name, id, pid: process.pid }, 'warren agent starts');
     if (state.keys === undefined)
       log.warn('no cluster.keyFile: gossip is not sealed, anyone who can send to this node can join');
+    if (this.admission.rules.mode === 'open')
+      log.info('cluster.admission is open: who has the cluster key can join, and takes part in forwarding');
     this.#push('read model', () => this.#model.close());
     if (serve) {
       const api = await serve(this.#model, this.commands);
@@ -336,6 +366,11 @@ export class Agent {
         await this.#switchOffloads(config);
       if (change.changed.includes('log.level')) log.level = config.log.level;
       if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
+      if (change.changed.some((key) => key === 'cluster.admission' || key === 'cluster.approvers')) {
+        const { admission, approvers } = config.cluster;
+        this.#config = { ...this.#config, cluster: { ...this.#config.cluster, admission, approvers } };
+        this.admission.setRules({ mode: admission, approvers });
+      }
       if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
       const { staticPeers, staticPods, egress } = config;
       this.#config = {
@@ -383,6 +418,20 @@ export class Agent {
       traffic: (key) => dataPlane.traffic(key),
       onChange: () => this.#peers.refresh(),
     });
+  }
+
+  #onAdmission(changed: ChangedNodes): void {
+    const { log } = this.#parts;
+    if (changed === 'all') log.info(this.admission.rules, 'who may take part in forwarding is decided anew');
+    else {
+      for (const id of changed) {
+        const node = this.#membership.member(id)?.name ?? this.admission.about(id)?.name;
+        const admission = this.admission.standing(id);
+        if (this.admission.admits(id)) log.info({ node, id, admission }, 'node takes part in forwarding');
+        else log.warn({ node, id, admission }, 'node takes no part in forwarding any more');
+      }
+    }
+    this.#model.changed('status');
   }
 
   #push(what: string, stop: () => Promise<void> | void): void {

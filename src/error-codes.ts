@@ -28,6 +28,8 @@ export const API_ERRORS = {
   POD_UNKNOWN: 404,
 
   // As things are, it cannot be done.
+  ADMISSION_NOT_APPROVER: 409,
+  ADMISSION_SELF: 409,
   ADDRESS_TAKEN: 409,
   ATTACHMENT_EXISTS: 409,
   ATTACHMENT_INTERFACE_TAKEN: 409,
@@ -55,6 +57,7 @@ export const API_ERRORS = {
   WATCH_LIMIT: 503,
 
   // There is no room for more.
+  ADMISSION_LIMIT: 507,
   ATTACHMENT_LIMIT: 507,
   CNI_INSTALL_LIMIT: 507,
   KEY_LIMIT: 507,

@@ -1,4 +1,5 @@
 /** What the running agent can be told to do, and what it asks other nodes. */
+import type { NodeCommands } from '../admission/node-commands.ts';
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { CniCommands } from '../cni/messages.ts';
@@ -20,6 +21,9 @@ export interface CommandParts {
   readonly pods: PodManager;
   readonly attachments: Attachments;
   readonly keys: KeyCommands;
+  readonly nodes: NodeCommands;
+  /** Whether the node with this id takes part in forwarding. */
+  readonly admits: (nodeId: string) => boolean;
   readonly rpc: Rpc;
   readonly ownTargets: () => NodeTargets;
   /** Those that pods get addresses of; empty before the data plane is active. */
@@ -31,7 +35,7 @@ export interface CommandParts {
 }
 
 export function agentCommands(parts: CommandParts): Commands {
-  const { membership, pods, keys, rpc, ownTargets } = parts;
+  const { membership, pods, keys, nodes, rpc, ownTargets, admits } = parts;
   return {
     addPod: async (name, options) => {
       refuseWithoutSubnet(parts);
@@ -39,7 +43,10 @@ export function agentCommands(parts: CommandParts): Commands {
     },
     removePod: (name) => pods.remove(name),
     allTargets: async () => {
-      const { targets, unreachable } = await askAllTargets(rpc, membership.others());
+      const { targets, unreachable } = await askAllTargets(
+        rpc,
+        membership.others().filter(({ id }) => admits(id)),
+      );
       const dead = membership
         .members()
         .filter(({ status, lease }) => status === 'dead' && lease !== undefined)
@@ -58,6 +65,8 @@ export function agentCommands(parts: CommandParts): Commands {
     cni: parts.cni,
     listKeys: () => keys.list(),
     changeKeys: (change) => changeKeys(keys, change),
+    listNodes: () => nodes.list(),
+    changeNodes: (change) => nodes.change(change),
   };
 }
 

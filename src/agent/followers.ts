@@ -184,7 +184,7 @@ export class Followers {
    */
   #holdsAnothers(status: LeaseStatus, prefixes: readonly Prefix[]): boolean {
     if (status === 'released' || this.#parts.attachments.size > 0) return false;
-    if (!this.#hasFollowed) return status === 'exhausted';
+    if (!this.#hasFollowed) return status === 'exhausted' || status === 'pending';
     return this.#subnets.length > 0 && textOf(prefixes) !== textOf(this.#subnets);
   }
 

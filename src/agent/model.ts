@@ -1,4 +1,5 @@
 /** The read model over the parts of a running agent. */
+import type { Admission } from '../admission/admission.ts';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
@@ -14,6 +15,7 @@ export interface ModelParts {
   readonly config: Config;
   /** Gossip goes under a cluster key. */
   readonly sealed: boolean;
+  readonly admission: Admission;
   readonly membership: Membership;
   readonly leases: LeaseSource;
   readonly peers: PeerView;
@@ -35,6 +37,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
   const {
     config,
     sealed,
+    admission,
     membership,
     leases,
     peers,
@@ -69,6 +72,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
         return membership.on(event, listener);
       },
     },
+    admission: { mode: () => admission.rules.mode, standing: (id) => admission.standing(id) },
     leases,
     peers,
     dataPlane,

@@ -1,4 +1,5 @@
 /** What an agent keeps over its restarts. On Linux it is files in the state folder; tests have it in memory. */
+import { fileStatementStore, type StatementStore } from '../admission/statement-store.ts';
 import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachment-store.ts';
 import type { Config } from '../config/config.ts';
 import { type Identity, loadOrCreateIdentity } from '../identity.ts';
@@ -18,6 +19,7 @@ export interface AgentState {
   readonly membership: MembershipStore;
   readonly attachments: AttachmentStore;
   readonly inventory: VersionStore;
+  readonly admission: StatementStore;
 }
 
 /** Throws what is wrong with the key file or the state folder. An identity is made where there is none. */
@@ -33,5 +35,6 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
     membership: fileMembershipStore(node.stateDir, identity.id),
     attachments: fileAttachmentStore(node.stateDir, identity.id),
     inventory: fileVersionStore(node.stateDir, identity.id),
+    admission: fileStatementStore(node.stateDir),
   };
 }

@@ -5,12 +5,15 @@ import type { CniStatus, InstalledPlugin } from '../cni/messages.ts';
 import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
 import type {
   AllTargets,
+  ChangedNodesReport,
   ErrorReport,
   ForgetReport,
   InventoryReport,
   KeyChange,
   KeyListReport,
   LeaveReport,
+  NodeChange,
+  NodeListReport,
   NodeTargets,
   PeerReport,
   PodReport,
@@ -119,6 +122,14 @@ export class AgentClient {
 
   changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }> {
     return this.#ask('POST', '/v1/keys', TARGETS_TIMEOUT_MS, change);
+  }
+
+  listNodes(): Promise<NodeListReport> {
+    return this.#get('/v1/nodes');
+  }
+
+  changeNodes(change: NodeChange): Promise<ChangedNodesReport> {
+    return this.#ask('POST', '/v1/nodes', ANSWER_TIMEOUT_MS, change);
   }
 
   /**

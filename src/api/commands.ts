@@ -2,10 +2,13 @@
 import type { CniCommands } from '../cni/messages.ts';
 import type {
   AllTargets,
+  ChangedNodesReport,
   ForgetReport,
   KeyChange,
   KeyListReport,
   LeaveReport,
+  NodeChange,
+  NodeListReport,
   PodReport,
   ReloadReport,
 } from '../readmodel/reports.ts';
@@ -30,6 +33,10 @@ export interface Commands {
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
   listKeys(): Promise<KeyListReport>;
+  /** Who takes part in forwarding. */
+  listNodes(): NodeListReport;
+  /** Approves or revokes nodes, on a node of cluster.approvers; those that it did. */
+  changeNodes(change: NodeChange): ChangedNodesReport;
   /** The fingerprint of the key. */
   changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;
 }

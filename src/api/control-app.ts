@@ -15,6 +15,8 @@
  *     POST   /v1/reload            reads the configuration again, and says what of it counts from now on
  *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
  *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
+ *     GET    /v1/nodes             who takes part in forwarding
+ *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  */
@@ -73,6 +75,14 @@ const keyRequest = z
   })
   .describe('the body must be {"action": "add|use|remove", …}');
 
+const nodeRequest = z
+  .strictObject({
+    action: z.enum(['approve', 'revoke']),
+    nodes: z.array(z.string().max(64)).max(10_000).optional(),
+    all: z.boolean().optional(),
+  })
+  .describe('the body must be {"action": "approve|revoke", "nodes": ["…"]}; approve may have "all": true');
+
 function commandRoutes(app: FastifyInstance, commands: Commands | undefined): void {
   /** For each request anew, before its body is looked at: on the read-only socket all of them are refused. */
   const onRequest = async ({ method, url }: FastifyRequest) => {
@@ -99,6 +109,10 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
   app.get('/v1/keys', { onRequest }, async () => agent.listKeys());
   app.post('/v1/keys', { onRequest, schema: { body: keyRequest } }, async (request) =>
     agent.changeKeys(request.body as z.infer<typeof keyRequest>),
+  );
+  app.get('/v1/nodes', { onRequest }, async () => agent.listNodes());
+  app.post('/v1/nodes', { onRequest, schema: { body: nodeRequest } }, async (request) =>
+    agent.changeNodes(request.body as z.infer<typeof nodeRequest>),
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
   cniRoutes(app, onRequest, () => agent.cni());

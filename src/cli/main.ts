@@ -16,6 +16,7 @@ import { registerForgetCommand } from './commands/forget.ts';
 import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
+import { registerNodeCommands } from './commands/node.ts';
 import { registerPodCommands } from './commands/pod.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
@@ -60,6 +61,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerForgetCommand(program, context);
   registerHostCommands(program, context);
   registerLeaveCommand(program, context);
+  registerNodeCommands(program, context);
   registerReloadCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);

@@ -17,6 +17,7 @@ const LEASE_COLOURS: Readonly<Record<LeaseStatus, Colour>> = {
   lost: 'red',
   exhausted: 'red',
   released: 'dim',
+  pending: 'yellow',
 };
 
 const PEER_COLOURS: Readonly<Record<PeerReport['status'], Colour>> = {
@@ -45,6 +46,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
         'cluster',
         `${cluster.name}: ${members.join(', ')}; gossip ${cluster.sealed ? 'sealed' : paint('not sealed', 'yellow')}`,
       ],
+      ['admission', admissionText(cluster.admission)],
       ...cluster.problems.map((problem) => ['problem', paint(problem, 'yellow')] as const),
       [
         'underlay',
@@ -188,4 +190,16 @@ export function durationText(seconds: number): string {
     .filter(([count]) => count > 0)
     .map(([count, unit]) => `${count}${unit}`)
     .join(' ');
+}
+
+/** `open` is said in full: who has not chosen it should know. */
+function admissionText({ mode, approved, pending, revoked }: StatusReport['cluster']['admission']): string {
+  const counts = [
+    `${approved} approved`,
+    `${pending} pending`,
+    ...(revoked > 0 ? [`${revoked} revoked`] : []),
+  ];
+  const how =
+    mode === 'open' ? 'open, whoever has the cluster key takes part' : 'allowlist, approved nodes take part';
+  return mode === 'open' && approved + revoked === 0 ? how : `${how}; ${counts.join(', ')}`;
 }

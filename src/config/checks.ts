@@ -213,3 +213,13 @@ export function checkApi(parsed: Parsed, report: Report): void {
     report(['api', 'readOnlyGroup'], 'has nothing to open without api.readOnlySocket (set that too)');
   }
 }
+
+/** Without an approver nobody could ever be let in, this node included. */
+export function checkAdmission({ cluster }: Parsed, report: Report): void {
+  if (cluster?.admission === 'allowlist' && cluster.approvers.length === 0) {
+    report(
+      ['cluster', 'admission'],
+      'nobody could approve a node: name one or more, by id, in cluster.approvers (`warren status` shows the id)',
+    );
+  }
+}

@@ -26,6 +26,13 @@ export interface Config {
     /** File that holds the cluster key (`warren key generate`); absent: gossip is not sealed. */
     readonly keyFile: string | undefined;
     /**
+     * Who takes part in forwarding (src/admission): all who have the cluster key and are not revoked, or only those that
+     * are approved; default open.
+     */
+    readonly admission: 'open' | 'allowlist';
+    /** Ids of the nodes whose approvals and revocations count here; default none. */
+    readonly approvers: readonly string[];
+    /**
      * How fast nodes are probed and missed, and news is told (src/membership/timing.ts): in one data centre,
      * between several, or on one machine; default lan.
      */

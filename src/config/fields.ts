@@ -59,6 +59,12 @@ export function formatDuration(seconds: number): string {
   return `${seconds}s`;
 }
 
+/** As `warren status` shows it; ID_BYTES in hexadecimal. */
+export const nodeId = matching(
+  /^[0-9a-f]{32}$/,
+  "must be a node's id, 32 hexadecimal digits as `warren status` shows it",
+);
+
 export function autoOrNumber(least: number, most: number) {
   const isInRange = (value: unknown) =>
     Number.isInteger(value) && Number(value) >= least && Number(value) <= most;

@@ -10,6 +10,7 @@ import { errorMessage, WarrenError } from '../errors.ts';
 import { NODE_NAME } from '../names.ts';
 import type { z } from '../zod.ts';
 import {
+  checkAdmission,
   checkApi,
   checkEncapsulation,
   checkPodRanges,
@@ -47,6 +48,7 @@ export function parseConfig(text: string, fileName: string, hostName: string = h
   checkStaticPeers(parsed, report);
   checkUnderlay(parsed, report);
   checkStaticPods(parsed, report);
+  checkAdmission(parsed, report);
   checkApi(parsed, report);
   if (parsed.node && parsed.node.name === undefined) {
     if (NODE_NAME.test(hostName)) parsed.node.name = hostName;
@@ -142,6 +144,8 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       podCidrs,
       seeds: cluster.seeds,
       keyFile: cluster.keyFile,
+      admission: cluster.admission,
+      approvers: cluster.approvers,
       timing: cluster.timing,
       leaseTtlSeconds: cluster.leaseTtl,
     },

@@ -10,7 +10,15 @@ export interface ConfigChange {
 }
 
 /** What an agent takes over while it runs: these keys, and what lies below them. */
-const AT_ONCE: readonly string[] = ['log.level', 'egress', 'staticPeers', 'staticPods', 'datapath.offload'];
+const AT_ONCE: readonly string[] = [
+  'cluster.admission',
+  'cluster.approvers',
+  'log.level',
+  'egress',
+  'staticPeers',
+  'staticPods',
+  'datapath.offload',
+];
 
 export function configChange(before: Config, after: Config): ConfigChange {
   const [old, next] = [flat(plainConfig(before)), flat(plainConfig(after))];

@@ -24,6 +24,7 @@ import {
   lostText,
   MAX_PROBLEMS,
   misfitText,
+  pendingText,
   STORED_MISFIT_HINT,
 } from './lease-problems.ts';
 import type { LeaseSource, LeaseSourceOptions, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
@@ -77,6 +78,8 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     this.#claims = new ClusterClaims({
       membership,
       space: this.#space,
+      admission: options.admission,
+      onOwnAdmission: () => this.#evaluate(),
       onChange: (subnets) => {
         if (this.#index !== undefined && subnets.has(this.#index)) this.#evaluate();
         this.emit('change');
@@ -140,6 +143,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
 
   problems(): string[] {
     const problems: string[] = [];
+    if (this.#status === 'pending') problems.push(pendingText(this.#membership.id));
     if (this.#status === 'lost') {
       const advice = this.#options.hasPods()
         ? "this node's pods cannot be reached from others; remove them, and have another subnet assigned"
@@ -175,7 +179,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
 
   /** What this node had is void, and may be another's by now; it is still this node's as far as it has been told. */
   readonly #onForgotten = () => {
-    if (!this.#isRunning || this.#index === undefined) return;
+    if (!this.#isRunning || this.#index === undefined || this.#status === 'pending') return;
     this.#sinceSeconds = this.#nowSeconds();
     this.#announce();
     this.#evaluate();
@@ -188,6 +192,15 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     if (this.#index === undefined) {
       if (this.#status !== 'joining') this.#setStatus('joining');
       return;
+    }
+    if (!this.#claims.isOwnAdmitted) {
+      this.#suspend();
+      return;
+    }
+    if (this.#status === 'pending') {
+      this.#sinceSeconds = this.#nowSeconds();
+      // Not announced: whether another node has it by now is found out first.
+      this.#status = 'joining';
     }
     if (this.#membership.self().lease?.inUse !== this.#options.hasPods()) this.#announce();
     if (this.#membership.outcome === 'joining') return;
@@ -232,6 +245,15 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     // It is not active until it is known whether another node has it; that state is not announced.
     this.#status = 'joining';
     this.#announce();
+  }
+
+  /** This node is not admitted: nobody would believe its lease (admission/). */
+  #suspend(): void {
+    this.#settling.cancel();
+    if (this.#membership.self().lease) this.#membership.updateSelf({ lease: undefined });
+    if (this.#status === 'pending') return;
+    this.#setStatus('pending');
+    this.#options.logger.warn(pendingText(this.#membership.id));
   }
 
   #lose(): void {

@@ -3,6 +3,7 @@
  * taken, and who is in conflict with this node's own claim. Every LeaseSource uses it, so that nodes that get theirs in
  * different ways agree on all of them.
  */
+import { type AdmissionGate, type ChangedNodes, concerns, everybody } from '../admission/gate.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { LeaseClaim, Member } from '../membership/types.ts';
 import { ClaimIndex, type IndexedClaim } from './claim-index.ts';
@@ -13,6 +14,10 @@ import type { LeaseSpace } from './lease-space.ts';
 export interface ClusterClaimsOptions {
   readonly membership: Membership;
   readonly space: LeaseSpace;
+  /** A node that it does not admit claims nothing. */
+  readonly admission?: AdmissionGate | undefined;
+  /** Whether this node itself is admitted may be another answer now. */
+  readonly onOwnAdmission: () => void;
   /** What another node claims, or whether it can be reached, is not what it was: for these subnets. */
   readonly onChange: (subnets: ReadonlySet<number>) => void;
   /** A node was gone for so long that its claim on these subnets is void. No owner is another because of it. */
@@ -23,25 +28,34 @@ export class ClusterClaims {
   readonly #options: ClusterClaimsOptions;
   readonly #membership: Membership;
   readonly #space: LeaseSpace;
+  readonly #admission: AdmissionGate;
   readonly #index: ClaimIndex;
 
   constructor(options: ClusterClaimsOptions) {
     this.#options = options;
     this.#membership = options.membership;
     this.#space = options.space;
+    this.#admission = options.admission ?? everybody;
     this.#index = new ClaimIndex(options.space);
   }
 
   /** Takes up what is known, and everything that changes from now on. */
   start(): void {
-    for (const member of this.#membership.members()) this.#index.update(member);
+    for (const member of this.#membership.members()) this.#index.update(this.#believed(member));
+    this.#admission.on('change', this.#onAdmission);
     this.#membership.on('change', this.#onChange);
     this.#membership.on('removed', this.#onRemoved);
   }
 
   stop(): void {
+    this.#admission.off('change', this.#onAdmission);
     this.#membership.off('change', this.#onChange);
     this.#membership.off('removed', this.#onRemoved);
+  }
+
+  /** Whether anybody would believe a lease of this node. */
+  get isOwnAdmitted(): boolean {
+    return this.#admission.admits(this.#membership.id);
   }
 
   /** Whether another node claims the subnet, be it one that is away. */
@@ -93,9 +107,23 @@ export class ClusterClaims {
 
   readonly #onChange = (member: Member, previous: Member | undefined) => {
     if (member.lease === previous?.lease && member.status === previous?.status) return;
-    const subnets = this.#index.update(member);
+    const subnets = this.#index.update(this.#believed(member));
     if (member.id !== this.#membership.id) this.#options.onChange(subnets);
   };
+
+  readonly #onAdmission = (nodes: ChangedNodes) => {
+    const subnets = new Set<number>();
+    for (const member of this.#membership.members()) {
+      if (!concerns(nodes, member.id)) continue;
+      for (const index of this.#index.update(this.#believed(member))) subnets.add(index);
+    }
+    if (concerns(nodes, this.#membership.id)) this.#options.onOwnAdmission();
+    this.#options.onChange(subnets);
+  };
+
+  #believed(member: Member): Member {
+    return this.#admission.admits(member.id) ? member : { ...member, lease: undefined };
+  }
 
   readonly #onRemoved = (member: Member) => this.#options.onFreed(this.#index.remove(member.id));
 }

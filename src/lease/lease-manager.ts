@@ -9,6 +9,9 @@
  *        +--> active                               exhausted             beaten: with pods, lost;
  *                                                                        without, claiming anew
  *
+ * Without admission (admission/) nobody would believe a lease: from anywhere the node gives its own up and is pending. Once
+ * it is admitted it claims anew, the same subnet where pods still run in it.
+ *
  * A node that was forgotten (membership/tombstones.ts) goes back from wherever it is to claiming. One that leaves
  * for good (`warren leave`) has released its subnet, which is free at once.
  *
@@ -29,6 +32,7 @@ import {
   lostText,
   MAX_PROBLEMS,
   misfitText,
+  pendingText,
   STORED_MISFIT_HINT,
 } from './lease-problems.ts';
 import type { LeaseSource, LeaseSourceOptions, LeaseState, LeaseStatus, Owner } from './lease-source.ts';
@@ -69,6 +73,8 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
     this.#claims = new ClusterClaims({
       membership,
       space: this.#space,
+      admission: options.admission,
+      onOwnAdmission: () => this.#evaluate(),
       onChange: (subnets) => {
         if (this.#concernsUs(subnets)) this.#evaluate();
         this.emit('change');
@@ -127,6 +133,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
   /** What a person should look at: a lost lease, an exhausted range, nodes configured differently. */
   problems(): string[] {
     const problems: string[] = [];
+    if (this.#status === 'pending') problems.push(pendingText(this.#membership.id));
     if (this.#status === 'exhausted') problems.push(exhaustedText(this.#space.count));
     if (this.#status === 'lost') {
       const advice =
@@ -164,7 +171,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
   readonly #onForgotten = () => {
     if (this.#isStopped) return;
     this.#settling.cancel();
-    if (this.#index === undefined) return;
+    if (this.#index === undefined || this.#status === 'pending') return;
     if (this.#status !== 'joining') this.#claim(undefined);
     else if (this.#save('claiming', this.#index, () => this.#evaluate())) this.#announce('claiming');
   };
@@ -190,6 +197,10 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
   }
 
   #evaluateOnce(): void {
+    if (!this.#claims.isOwnAdmitted) {
+      this.#suspend();
+      return;
+    }
     const own = this.#ownClaim();
     if (own && own.inUse !== this.#options.hasPods()) this.#announce(own.state);
     switch (this.#status) {
@@ -208,9 +219,27 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
       case 'exhausted':
         this.#claim(undefined);
         break;
+      case 'pending':
+        if (this.#membership.outcome !== 'joining') this.#claim(this.#index);
+        break;
       case 'released':
         break;
     }
+  }
+
+  /** Others may have the subnet at once. Pods keep their addresses, and nobody sends to them. */
+  #suspend(): void {
+    this.#settling.cancel();
+    if (this.#ownClaim()) this.#membership.updateSelf({ lease: undefined });
+    if (this.#index !== undefined && !this.#options.hasPods()) {
+      this.#index = undefined;
+      this.#writer.clear(() => this.#index === undefined);
+    }
+    if (this.#status === 'pending') return;
+    // What is active on the disk would be announced as such by the next run, should it be admitted by then.
+    if (this.#index !== undefined) this.#save('claiming', this.#index, () => this.#evaluate());
+    this.#setStatus('pending');
+    this.#options.logger.warn(pendingText(this.#membership.id));
   }
 
   /** Keeps a lease unless another node's claim on it is better. */

@@ -40,3 +40,8 @@ export function leaseMisfit(prefixes: readonly Prefix[], hint: string): WarrenEr
 export const STORED_MISFIT_HINT =
   'Put cluster.podCidrs and cluster.nodePrefixLengths back as they were; or, if the pod network is to ' +
   'change, remove all pods and then lease.json in node.stateDir, on every node.';
+
+/** This node's own lease is not believed, or would not be. */
+export function pendingText(id: string): string {
+  return `this node is not admitted to the cluster, so it has no subnet: \`warren node approve ${id}\` on a node of cluster.approvers`;
+}

@@ -2,6 +2,7 @@
  * Where this node's own pod subnet comes from, and who has which other. The lease manager settles it over gossip;
  * an orchestrator that hands out subnets itself can take its place.
  */
+import type { AdmissionGate } from '../admission/gate.ts';
 import type { Clock } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
 import type { Prefix } from '../ip/prefix.ts';
@@ -13,6 +14,8 @@ import type { LeaseStore } from './lease-store.ts';
 /** What every lease source needs. */
 export interface LeaseSourceOptions {
   readonly membership: Membership;
+  /** Whose leases count; absent: everybody's. */
+  readonly admission?: AdmissionGate | undefined;
   readonly podCidrs: readonly PodRange[];
   readonly store: LeaseStore;
   /** Whether pods have addresses out of this node's lease. */
@@ -25,9 +28,10 @@ export interface LeaseSourceOptions {
 
 /**
  * joining: not known yet. claiming: asked for, not settled. active: pods may start. lost: another node has it too and
- * keeps it. exhausted: none is free. released: given back for good.
+ * keeps it. exhausted: none is free. released: given back for good. pending: this node is not admitted (admission/), so
+ * nobody would believe its lease.
  */
-export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted' | 'released';
+export type LeaseStatus = 'joining' | 'claiming' | 'active' | 'lost' | 'exhausted' | 'released' | 'pending';
 
 export interface LeaseState {
   readonly status: LeaseStatus;

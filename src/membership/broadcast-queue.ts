@@ -16,7 +16,7 @@ interface Broadcast {
 const MAX_MISFITS = 16;
 
 export class BroadcastQueue {
-  /** Bounded by its keys: one per member. */
+  /** Bounded by its keys: one per member, and one per statement about one (admission/). */
   readonly #current = new Map<string, Broadcast>();
   /** By number of transmits so far; the newest of a tier stands last. */
   readonly #tiers: Broadcast[][] = [];

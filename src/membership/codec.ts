@@ -4,6 +4,7 @@
  * 64 KiB of a frame.
  */
 
+import { type SignedStatement, signedStatementField } from '../admission/statement.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import { type KeyRingState, keyRingField, rawKeyRing } from '../link/key-ring-state.ts';
 import {
@@ -95,6 +96,10 @@ export interface KeyRingMessage {
   readonly kind: 'keyRing';
   readonly ring: KeyRingState;
 }
+export interface AdmissionMessage {
+  readonly kind: 'admission';
+  readonly signed: SignedStatement;
+}
 export type Message =
   | Ping
   | PingRequest
@@ -106,7 +111,8 @@ export type Message =
   | SyncResponse
   | MemberState
   | Forget
-  | KeyRingMessage;
+  | KeyRingMessage
+  | AdmissionMessage;
 
 /** Two unsigned 32-bit halves: equal on two nodes when, almost certainly, their member tables are. */
 export interface Digest {
@@ -196,6 +202,7 @@ const decoders = {
     ageSeconds: integerField(raw.ageSeconds, 0, UINT32_MAX),
   }),
   keyRing: (raw: Raw): KeyRingMessage => ({ kind: 'keyRing', ring: keyRingField(raw) }),
+  admission: (raw: Raw): AdmissionMessage => ({ kind: 'admission', signed: signedStatementField(raw) }),
 };
 
 function optionalBytes(value: unknown, length: number): Uint8Array | undefined {
@@ -276,6 +283,8 @@ function rawMessage(message: Message): Raw {
       };
     case 'keyRing':
       return { keyRing: rawKeyRing(message.ring) };
+    case 'admission':
+      return { admission: { statement: message.signed.bytes, signature: message.signed.signature } };
   }
 }
 

@@ -2,6 +2,7 @@
 
 import type { GossipCounters } from '../link/counters.ts';
 import type { Sender } from '../link/link.ts';
+import type { AdmissionNews } from './admission-news.ts';
 import { encodeMessage, type Message, pingTargetOf } from './codec.ts';
 import type { Gossiper } from './gossip.ts';
 import type { KeyRotation } from './key-rotation.ts';
@@ -19,6 +20,7 @@ export interface InboxOptions {
   readonly gossiper: Gossiper;
   readonly synchronizer: Synchronizer;
   readonly rotation: KeyRotation;
+  readonly admissionNews: AdmissionNews;
   readonly counters: GossipCounters;
 }
 
@@ -35,7 +37,7 @@ export class Inbox implements MessageHandlers {
    * is just joining, only signed records are applied: they prove their own origin.
    */
   datagram(sender: Sender, message: Message): void {
-    const { isRunning, roster, prober, gossiper, counters, rotation } = this.#options;
+    const { isRunning, roster, prober, gossiper, counters, rotation, admissionNews } = this.#options;
     if (!isRunning()) return;
     if (!isBelieved(sender, message)) {
       counters.add('refusedSession');
@@ -69,6 +71,9 @@ export class Inbox implements MessageHandlers {
         break;
       case 'keyRing':
         rotation.merge(message.ring);
+        break;
+      case 'admission':
+        admissionNews.merge(message.signed, 'broadcast');
         break;
       default:
         counters.add('refusedUnexpected');
@@ -118,6 +123,7 @@ function isBelieved(sender: Sender, { kind }: Message): boolean {
     case 'keyRing':
       return sender.isCurrent;
     case 'record':
+    case 'admission':
       return sender.isAddressed;
     default:
       return true;

@@ -9,6 +9,7 @@
  *     key-rotation.ts     spreading the cluster's keys   persistence.ts   what outlives a restart
  *     accusations.ts      suspects and the dead          direct-news.ts   what one node is told
  *     session-renewal.ts  another session for its keys
+ *     admission-news.ts   spreading whom approvers let in
  *
  * Clock, randomness and network are parameters: the simulator runs this very code in virtual time.
  */
@@ -19,6 +20,7 @@ import { GossipCounters } from '../link/counters.ts';
 import { Link } from '../link/link.ts';
 import { Sealer } from '../link/seal.ts';
 import { Sessions } from '../link/sessions.ts';
+import { AdmissionNews } from './admission-news.ts';
 import { BugLog, logChange, TwinAlarm } from './alarms.ts';
 import { Awareness } from './awareness.ts';
 import { BroadcastQueue } from './broadcast-queue.ts';
@@ -70,6 +72,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #inbox: Inbox;
   readonly #persistence: Persistence;
   readonly keys: KeyRotation;
+  readonly admissionNews: AdmissionNews;
   readonly #joined: Promise<'joined' | 'alone'>;
   #phase: 'new' | 'running' | 'stopped' = 'new';
   readonly #twin: TwinAlarm;
@@ -152,10 +155,13 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const wake = () => this.#gossiper.wake();
     this.#persistence = new Persistence({ ...parts, store: options.store, stored, boot: options.boot });
     this.keys = new KeyRotation({ ...parts, keys: keyRing, wake });
+    const admissionNews = new AdmissionNews({ ...parts, admission: options.admission, wake });
+    this.admissionNews = admissionNews;
     this.#synchronizer = new Synchronizer({
       ...parts,
       keyRing: () => keyRing?.state,
       onKeyRing: (ring) => this.keys.merge(ring),
+      admissionNews,
       onMerged: wake,
     });
     this.#prober = new Prober({
@@ -179,6 +185,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       gossiper: this.#gossiper,
       synchronizer: this.#synchronizer,
       rotation: this.keys,
+      admissionNews,
     });
     this.#renewal = new SessionRenewal({
       ...parts,
@@ -335,7 +342,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Ends everything. Without `leave` before it the others find out by themselves. */
   async stop(): Promise<void> {
     if (this.#phase === 'stopped') return;
-    if (this.#phase === 'running') this.#persistence.write();
+    if (this.#phase === 'running') {
+      this.#persistence.write();
+      this.admissionNews.flush();
+    }
     this.#phase = 'stopped';
     this.#timers.close();
     await this.link.close();
@@ -349,7 +359,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   /** Why seeds cannot be joined at present, one sentence each; empty when all is well. */
   problems(): string[] {
     const problems = [...this.#joiner.problems(), ...this.#roster.twins.problems()];
-    for (const part of [this.#persistence, this.#options.keyRing, this.#twin]) {
+    for (const part of [this.#persistence, this.#options.keyRing, this.#options.admission, this.#twin]) {
       if (part?.problem) problems.push(part.problem);
     }
     return problems;

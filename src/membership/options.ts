@@ -1,4 +1,5 @@
 /** What membership is built from, and what it tells of. */
+import type { Admission } from '../admission/admission.ts';
 import type { Clock } from '../clock.ts';
 import type { WarrenError } from '../errors.ts';
 import type { Identity } from '../identity.ts';
@@ -23,6 +24,8 @@ export interface MembershipOptions {
   readonly clusterName: string;
   /** Absent: gossip is clear text, and sealed gossip is refused. */
   readonly keyRing: ClusterKeys | undefined;
+  /** What approvers say spreads with the rest; absent: it is passed over. */
+  readonly admission?: Admission | undefined;
   readonly self: Omit<SelfDescription, 'lease'>;
   readonly seeds: readonly HostPort[];
   readonly transport: Transport;

@@ -5,12 +5,14 @@
  * only its own state.
  */
 
+import { MAX_APPROVERS, MAX_STATEMENTS_PER_APPROVER } from '../admission/statements.ts';
 import type { Clock, TimerGroup } from '../clock.ts';
 import { prefixesOverlap } from '../ip/prefix.ts';
 import type { GossipCounters } from '../link/counters.ts';
 import type { KeyRingState } from '../link/key-ring-state.ts';
 import type { Peer } from '../link/link.ts';
 import type { Cancellable } from '../link/transport.ts';
+import type { AdmissionNews } from './admission-news.ts';
 import { encodeMessage, type Message, type SyncMode, type SyncRequest, type SyncResponse } from './codec.ts';
 import { MAX_MEMBERS, type MemberEntry } from './member-table.ts';
 import type { MessageReader, Messenger } from './messenger.ts';
@@ -33,6 +35,7 @@ export interface SyncOptions {
   /** What commands have done to the cluster's keys; undefined without keys. */
   readonly keyRing: () => KeyRingState | undefined;
   readonly onKeyRing: (ring: KeyRingState) => void;
+  readonly admissionNews: AdmissionNews;
   /** There may be news to tell now. */
   readonly onMerged: () => void;
 }
@@ -40,8 +43,8 @@ export interface SyncOptions {
 /** Called once: with the id of the node that answered, or with what went wrong. */
 export type SyncDone = (result: { readonly peer: string } | { readonly error: Error }) => void;
 
-/** States, tombstones and a key ring: more messages than this are not read. */
-const MAX_MESSAGES = MAX_MEMBERS + MAX_TOMBSTONES + 1;
+/** States, tombstones, a key ring and approvers' statements: more messages than this are not read. */
+const MAX_MESSAGES = MAX_MEMBERS + MAX_TOMBSTONES + 1 + MAX_APPROVERS * MAX_STATEMENTS_PER_APPROVER;
 
 export class Synchronizer {
   readonly #options: SyncOptions;
@@ -162,10 +165,11 @@ export class Synchronizer {
   }
 
   #merge(message: Message, spread: Spread): void {
-    const { roster, counters, onKeyRing } = this.#options;
+    const { roster, counters, onKeyRing, admissionNews } = this.#options;
     if (message.kind === 'memberState') roster.mergeState(message, spread);
     else if (message.kind === 'forget') roster.forgotten(message);
     else if (message.kind === 'keyRing') onKeyRing(message.ring);
+    else if (message.kind === 'admission') admissionNews.merge(message.signed, spread);
     else counters.add('refusedUnexpected');
   }
 
@@ -181,13 +185,15 @@ export class Synchronizer {
 
   /** What this node knows, as far as the mode has it: tombstones first, for what follows to be judged by. */
   #knowledge(mode: SyncMode, buckets: Uint8Array | undefined): Uint8Array[] {
-    const { roster, selfId, keyRing } = this.#options;
+    const { roster, selfId, keyRing, admissionNews } = this.#options;
     if (mode === 'compare') return [];
     if (mode === 'claim') return [this.#encode(roster.table.get(selfId)!)];
     const isAsked = (id: string) => buckets === undefined || inMask(buckets, id);
     const messages: Uint8Array[] = [];
     const ring = keyRing();
     if (ring) messages.push(encodeMessage({ kind: 'keyRing', ring }));
+    // Before the members, so that the lease of one that is revoked is not believed for a moment.
+    messages.push(...admissionNews.messages(isAsked));
     for (const { id } of roster.tombstones) {
       if (isAsked(id)) messages.push(encodeMessage(roster.tombstones.message(id)!));
     }

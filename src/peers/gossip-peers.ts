@@ -1,4 +1,5 @@
 /** The members of the cluster as peers: who can be sent to, and which subnets the conflict rule gives each. */
+import { type AdmissionGate, everybody } from '../admission/gate.ts';
 import type { Family } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { Owner } from '../lease/lease-source.ts';
@@ -33,12 +34,16 @@ export class GossipPeers implements PeerSource {
   readonly #members: Members;
   readonly #leases: Owners;
   readonly #own: TunnelEnd;
+  readonly #admission: AdmissionGate;
   readonly #listeners: (() => void)[] = [];
 
-  constructor(members: Members, leases: Owners, own: TunnelEnd) {
+  /** `admission`: who may take part in forwarding; absent: everybody. */
+  constructor(members: Members, leases: Owners, own: TunnelEnd, admission: AdmissionGate = everybody) {
     this.#members = members;
     this.#leases = leases;
     this.#own = own;
+    this.#admission = admission;
+    admission.on('change', this.#changed);
     members.on('change', this.#changed);
     members.on('removed', this.#changed);
     leases.on('change', this.#changed);
@@ -65,6 +70,7 @@ export class GossipPeers implements PeerSource {
     this.#members.off('change', this.#changed);
     this.#members.off('removed', this.#changed);
     this.#leases.off('change', this.#changed);
+    this.#admission.off('change', this.#changed);
   }
 
   readonly #changed = () => {
@@ -96,7 +102,10 @@ export class GossipPeers implements PeerSource {
     };
   }
 
-  #unreachable({ name, encapsulation, vtep }: Member): string | undefined {
+  #unreachable({ id, name, encapsulation, vtep }: Member): string | undefined {
+    if (!this.#admission.admits(this.#members.id)) return 'this node is not admitted to the cluster';
+    if (!this.#admission.admits(id))
+      return `${name} is not admitted to the cluster: see \`warren node list\``;
     const own = this.#own.encapsulation;
     if (encapsulation.type === 'unknown' || encapsulation.type !== own.type) {
       return `${name} uses an encapsulation that this version does not have`;

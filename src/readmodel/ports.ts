@@ -2,6 +2,7 @@
  * What the read model reads. Each source is as small as the reports need it, so that a test is a few lines, and says
  * by `on('change')` that its answers may be others now. Nothing here is stored: sources are asked when a report is.
  */
+import type { AdmissionMode, Standing } from '../admission/admission.ts';
 import type { DataPlaneReport, TrafficTotals } from '../dataplane/dataplane.ts';
 import type { Holder } from '../inventory/inventory.ts';
 import type { IpAddress } from '../ip/address.ts';
@@ -21,12 +22,18 @@ export interface MemberSource extends ChangeSource {
   /** This node's id. */
   readonly id: string;
   /** This node included. */
-  members(): readonly { readonly status: MemberStatus }[];
+  members(): readonly { readonly id: string; readonly status: MemberStatus }[];
   /** Of any node; undefined: it is not known. */
   name(id: string): string | undefined;
   /** What a person should look at, one sentence each. */
   problems(): readonly string[];
   counters(): Readonly<Record<string, number>>;
+}
+
+/** Of Admission (admission/admission.ts), what reports show. */
+export interface AdmissionReader {
+  mode(): AdmissionMode;
+  standing(nodeId: string): Standing;
 }
 
 export type LeaseReader = Pick<LeaseSource, 'state' | 'problems' | 'on'>;
@@ -81,6 +88,7 @@ export interface NodeFacts {
 export interface ReadModelSources {
   readonly facts: NodeFacts;
   readonly members: MemberSource;
+  readonly admission: AdmissionReader;
   readonly leases: LeaseReader;
   readonly peers: PeerView;
   readonly dataPlane: DataPlaneReader;

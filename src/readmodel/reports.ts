@@ -3,12 +3,14 @@
  * never rename. Addresses, prefixes and endpoints are text; counters are numbers since the agent's start.
  */
 
+import type { AdmissionMode } from '../admission/admission.ts';
+import type { ChangedNodesReport, ListedNode, NodeChange, NodeList } from '../admission/node-commands.ts';
 import type { KeyList, ListedKey } from '../keys/key-commands.ts';
 import type { LeaseStatus } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
 import type { NodeTargets, UnreachableNode } from '../rpc/targets.ts';
 
-export type { LeaseStatus, MemberStatus };
+export type { ChangedNodesReport, LeaseStatus, ListedNode, MemberStatus, NodeChange };
 
 export interface StatusReport {
   readonly version: string;
@@ -22,6 +24,13 @@ export interface StatusReport {
     readonly name: string;
     readonly sealed: boolean;
     readonly members: Readonly<Record<MemberStatus, number>>;
+    /** Who takes part in forwarding, and how many of the members that are there have been approved, or revoked, or neither. */
+    readonly admission: {
+      readonly mode: AdmissionMode;
+      readonly approved: number;
+      readonly pending: number;
+      readonly revoked: number;
+    };
     /** Why a seed or peer could not be joined, newest last; empty when all is well. */
     readonly problems: readonly string[];
   };
@@ -176,7 +185,7 @@ export interface ReloadReport {
   readonly needsRestart: readonly string[];
 }
 
-export type { KeyList as KeyListReport, ListedKey as KeyReport };
+export type { KeyList as KeyListReport, ListedKey as KeyReport, NodeList as NodeListReport };
 
 export interface KeyChange {
   readonly action: 'add' | 'use' | 'remove';

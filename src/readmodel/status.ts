@@ -11,10 +11,25 @@ import { directionReports } from './traffic.ts';
 const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
-  const { facts, members, leases, peers, dataPlane, own, pods, repairs, groupProbes, droppedLogLines } =
-    sources;
+  const {
+    facts,
+    members,
+    admission,
+    leases,
+    peers,
+    dataPlane,
+    own,
+    pods,
+    repairs,
+    groupProbes,
+    droppedLogLines,
+  } = sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
-  for (const { status } of members.members()) counts[status]++;
+  const standings = { approved: 0, pending: 0, revoked: 0 };
+  for (const { id, status } of members.members()) {
+    counts[status]++;
+    if (status === 'alive' || status === 'suspect') standings[admission.standing(id)]++;
+  }
   const lease = leases.state();
   const plane = dataPlane.report();
   const { underlay } = dataPlane;
@@ -30,6 +45,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
       name: facts.clusterName,
       sealed: facts.sealed,
       members: counts,
+      admission: { mode: admission.mode(), ...standings },
       problems: [...planeProblems(plane), ...members.problems(), ...leases.problems(), ...mismatches(peers)],
     },
     underlay: {

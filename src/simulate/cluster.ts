@@ -1,8 +1,10 @@
 /** A cluster in one process: the agent's own membership, leases and calls on a virtual clock and network. */
 import { createHash } from 'node:crypto';
+import { Admission, type AdmissionRules } from '../admission/admission.ts';
+import { type StatementStore, volatileStatementStore } from '../admission/statement-store.ts';
 import type { Clock } from '../clock.ts';
 import type { PodRange } from '../config/config.ts';
-import { identityFromSeed } from '../identity.ts';
+import { type Identity, identityFromSeed } from '../identity.ts';
 import { type Endpoint, formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, parsePrefix } from '../ip/prefix.ts';
 import { KeyCommands } from '../keys/key-commands.ts';
@@ -31,6 +33,8 @@ export interface ClusterOptions {
   readonly keyRing?: KeyRing;
   /** Where nodes have their subnets from: what they settle among themselves (the default), or `SimulatedNode.assign`. */
   readonly leases?: 'gossip' | 'assigned';
+  /** Who takes part in forwarding; absent: everyone, and nobody can change that. */
+  readonly admission?: AdmissionRules | undefined;
   /** What nodes log; absent: nothing. */
   readonly logger?: Logger;
 }
@@ -108,6 +112,10 @@ export class SimulatedNode {
       this.#keyDisk.save(state);
     },
   };
+  /** Its disk outlives a crash too. */
+  readonly storedStatements: StatementStore = volatileStatementStore();
+  /** Undefined where the cluster has none. */
+  admission: Admission | undefined;
   /** What handlers of calls threw; tests look at them. */
   readonly rpcBugs: unknown[] = [];
   podCount = 0;
@@ -160,11 +168,14 @@ export class SimulatedNode {
     const clock: Clock = { ...hostClock, wallTime: () => hostClock.wallTime() + this.wallSkewMs };
     const timing = this.#options.timing ?? timingPresets.lan;
     const { endpoint } = this.host;
-    const identity = identityFromSeed(
-      createHash('sha256').update(`${this.#options.seed}/${this.keyNumber}`).digest(),
-    );
+    const identity = identityOf(this.#options.seed, this.keyNumber);
     const keys = this.#options.keyRing && new ClusterKeys(this.#options.keyRing, this.storedKeys);
+    const { admission: rules } = this.#options;
+    this.admission =
+      rules &&
+      new Admission({ clusterName: 'simulated', identity, rules, store: this.storedStatements, clock });
     const membership = new Membership({
+      admission: this.admission,
       identity,
       clusterName: 'simulated',
       keyRing: keys,
@@ -209,6 +220,7 @@ export class SimulatedNode {
       announce: () => membership.keys.announce(),
     });
     const leaseOptions = {
+      admission: this.admission,
       membership: this.membership,
       podCidrs: this.#options.podCidrs ?? cluster.podCidrs,
       store: {
@@ -312,6 +324,11 @@ export class SimulatedNode {
   get subnets(): string {
     return this.leases.state().prefixes.map(formatPrefix).join(' ');
   }
+}
+
+/** Of the node that has this number in a cluster of this seed. */
+export function identityOf(seed: number, number: number): Identity {
+  return identityFromSeed(createHash('sha256').update(`${seed}/${number}`).digest());
 }
 
 export function endpointOf(number: number): Endpoint {

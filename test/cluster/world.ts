@@ -11,6 +11,7 @@
  * partitions. Nothing here runs on its own: time passes in `advance` and `until` alone.
  */
 import { createHash } from 'node:crypto';
+import { volatileStatementStore } from '../../src/admission/statement-store.ts';
 import type { AgentState } from '../../src/agent/state.ts';
 import { Agent } from '../../src/agent.ts';
 import type { Commands } from '../../src/api/commands.ts';
@@ -160,6 +161,8 @@ export interface NodeOptions {
   readonly clearText?: boolean;
   /** YAML of `cluster.podCidrs` and what belongs to it. */
   readonly range?: string;
+  /** More keys of `cluster:`, as YAML flow. */
+  readonly cluster?: string;
   readonly hostRules?: HostRules;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
@@ -176,6 +179,7 @@ class Disk {
   attachments: AttachmentState = { attachments: [], last: [] };
   version: number | undefined;
   readonly keyChanges = volatileKeyChanges();
+  readonly admission = volatileStatementStore();
   /** Set when the machine loses its power: nothing is written any more. */
   isOff = false;
 }
@@ -192,6 +196,8 @@ export class WorldNode {
   readonly log = silentLogger.child({});
   /** Nothing reaches it, and it reaches nothing. */
   isDown = false;
+  /** More keys of `cluster:`, as YAML flow, from the next start or reload on. */
+  clusterKeys: string;
   /** What is read where the agent reads its configuration again. */
   configFile: () => Config = () => this.config();
   #disk = new Disk();
@@ -208,6 +214,7 @@ export class WorldNode {
     this.#number = number;
     this.#keyNumber = number;
     this.#options = options;
+    this.clusterKeys = options.cluster ?? '';
     this.name = `node-${number}`;
     this.host = new MemoryHost(world.carrier, () => world.clock.now());
     this.host.addInterface('eth0', LINK_MTU, parseAddress(`192.0.2.${number + 1}`));
@@ -246,9 +253,10 @@ export class WorldNode {
 
   config(yaml = this.#options.yaml ?? ''): Config {
     const { range = 'podCidrs: [10.42.0.0/16, "fd42::/48"]' } = this.#options;
+    const more = this.clusterKeys === '' ? '' : `, ${this.clusterKeys}`;
     const text = `
 node: {name: ${this.name}, stateDir: /var/lib/warren}
-cluster: {${range}, seeds: [192.0.2.1], timing: lan}
+cluster: {${range}, seeds: [192.0.2.1], timing: lan${more}}
 encapsulation: {type: vxlan-gpe}
 ${yaml}`;
     return parseConfig(text, 'world', this.name);
@@ -377,6 +385,10 @@ ${yaml}`;
         isOutdated: false,
         read: () => disk.attachments,
         write: async (state) => write(() => (disk.attachments = state)),
+      },
+      admission: {
+        load: () => disk.admission.load(),
+        save: (statements) => write(() => disk.admission.save(statements)),
       },
       inventory: {
         load: () => disk.version,

@@ -7,6 +7,8 @@ import type {
   AllTargets,
   InventoryReport,
   KeyChange,
+  NodeChange,
+  NodeListReport,
   NodeTargets,
   PeerReport,
   PodReport,
@@ -18,7 +20,13 @@ import type { Topic } from '../../src/readmodel/topics.ts';
 export const fakeStatus: StatusReport = {
   version: '0.1.0',
   node: { name: 'node-a', id: 'a1b2c3', pid: 4711, uptimeSeconds: 93_784 },
-  cluster: { name: 'test', sealed: true, members: { alive: 2, suspect: 0, dead: 1, left: 0 }, problems: [] },
+  cluster: {
+    name: 'test',
+    sealed: true,
+    members: { alive: 2, suspect: 0, dead: 1, left: 0 },
+    admission: { mode: 'open', approved: 0, pending: 2, revoked: 0 },
+    problems: [],
+  },
   underlay: { address: '198.51.100.1', interface: 'eth0', mtu: 1500, gossipPort: 7946 },
   encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42, overheadBytes: 36 },
   tun: { name: 'warren0', mtu: 1464, addresses: ['10.42.3.1', 'fd42:0:0:3::1'] },
@@ -172,6 +180,27 @@ export class FakeAgent implements ReadModel, Commands {
   async changeKeys(change: KeyChange) {
     this.keyChanges.push(change);
     return { fingerprint: change.fingerprint ?? '00112233445566aa' };
+  }
+
+  nodeChanges: NodeChange[] = [];
+
+  listNodes(): NodeListReport {
+    const [aId, bId] = ['a1'.repeat(16), 'b2'.repeat(16)];
+    const said = { by: 'node-a', at: '2026-11-27T12:00:00.000Z' };
+    const common = { status: 'alive', admitted: true } as const;
+    return {
+      mode: 'allowlist',
+      approvers: [aId],
+      nodes: [
+        { ...common, name: 'node-a', id: aId, admission: 'approved', approver: true, self: true },
+        { ...common, name: 'node-b', id: bId, admission: 'approved', approver: false, self: false, ...said },
+      ],
+    };
+  }
+
+  changeNodes(change: NodeChange) {
+    this.nodeChanges.push(change);
+    return change.all ? [] : [{ name: 'node-b', id: 'b2'.repeat(16) }];
   }
 
   /** What the CNI plugin asks is the agent's own: tests of it have whole ones. */

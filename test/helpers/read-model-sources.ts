@@ -78,12 +78,18 @@ export class FakeSources implements ReadModelSources {
     id: 'id-a',
     members: () => {
       this.asked.members++;
-      return this.memberStatuses.map((status) => ({ status }));
+      return this.memberStatuses.map((status, i) => ({ id: `id-${i}`, status }));
     },
     name: (id: string) => this.memberNames.get(id),
     problems: () => this.memberProblems,
     counters: () => ({ probes: 7 }),
     on: (_event: 'change', listener: () => void) => this.#listeners.members.push(listener),
+  };
+
+  readonly standings = new Map<string, 'approved' | 'revoked'>();
+  readonly admission = {
+    mode: () => 'open' as const,
+    standing: (id: string) => this.standings.get(id) ?? ('pending' as const),
   };
 
   readonly leases = {

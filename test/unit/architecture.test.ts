@@ -45,12 +45,14 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   protobuf: { code: 'identity ip names package' },
   // Sealed frames between nodes, in datagrams and streams; gossip and requests go over them.
   link: { code: 'clock errors identity ip protobuf state zod', types: 'log' },
-  membership: { code: 'clock errors identity ip link package protobuf state zod', types: 'log' },
-  lease: { code: 'clock errors ip membership state zod', types: 'config log' },
+  // Who takes part in forwarding: what approvers say, and the one question that others ask.
+  admission: { code: 'errors identity protobuf state zod', types: 'clock' },
+  membership: { code: 'admission clock errors identity ip link package protobuf state zod', types: 'log' },
+  lease: { code: 'admission clock errors ip membership state zod', types: 'config log' },
   rpc: { code: 'clock errors identity ip link names package protobuf', types: 'error-codes log' },
   keys: { code: 'errors link rpc' },
   inventory: { code: 'clock errors ip names package protobuf state zod', types: 'log membership rpc' },
-  peers: { code: 'ip', types: 'config dataplane lease membership' },
+  peers: { code: 'admission ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath encapsulation errors fdb host ip package sys tun underlay wire',
     types: 'clock log',
@@ -69,13 +71,13 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'dataplane inventory keys lease membership peers rpc' },
+  readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
   api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock cni cni-server config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
+    code: 'admission api attachment clock cni cni-server config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
   },
 
   // What people run.
@@ -87,7 +89,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'config',
   },
   simulate: {
-    code: 'clock errors identity inventory ip keys lease link log membership package rpc state terminal',
+    code: 'admission clock errors identity inventory ip keys lease link log membership package rpc state terminal',
     types: 'config protobuf',
   },
   lab: {

@@ -59,6 +59,11 @@ async function liveNames(kind: LiveKind, socket: string): Promise<Candidate[]> {
         return (await client.peers())
           .filter((peer) => peer.kind === 'gossip')
           .map(({ name, status }) => ({ word: name, description: status }));
+      case 'nodes':
+        // By id: a node chooses its name itself.
+        return (await client.listNodes()).nodes
+          .filter(({ self }) => !self)
+          .map(({ id, name, admission }) => ({ word: id, description: `${name}, ${admission}` }));
       case 'keys':
         return (await client.listKeys()).keys.map(({ fingerprint }) => ({
           word: fingerprint,

@@ -75,6 +75,7 @@ describe('candidates', () => {
     expect(await complete('pod', 'rm', '')).toEqual(agent.podReports.map(({ name }) => name));
     expect(await complete('pod', 'remove', 'w')).toEqual(['web']);
     expect(await complete('forget', '--json', '')).toEqual(['node-b']);
+    expect(await complete('node', 'revoke', '')).toEqual(['b2'.repeat(16)]);
   });
 
   it('leave out names that a shell would read otherwise', async () => {
