@@ -17,6 +17,8 @@ export function plainConfig(config: Config): Record<string, unknown> {
       nodePrefixLengths: cluster.podCidrs.map(({ nodePrefixLength }) => nodePrefixLength),
       seeds: cluster.seeds.map(formatHostPort),
       ...(cluster.keyFile === undefined ? {} : { keyFile: cluster.keyFile }),
+      admission: cluster.admission,
+      approvers: [...cluster.approvers],
       timing: cluster.timing,
       leaseTtl: formatDuration(cluster.leaseTtlSeconds),
     },
