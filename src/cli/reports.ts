@@ -46,7 +46,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
         'cluster',
         `${cluster.name}: ${members.join(', ')}; gossip ${cluster.sealed ? 'sealed' : paint('not sealed', 'yellow')}`,
       ],
-      ['admission', admissionText(cluster.admission)],
+      ['admits', admissionText(cluster.admission)],
       ...cluster.problems.map((problem) => ['problem', paint(problem, 'yellow')] as const),
       [
         'underlay',
@@ -194,12 +194,7 @@ export function durationText(seconds: number): string {
 
 /** `open` is said in full: who has not chosen it should know. */
 function admissionText({ mode, approved, pending, revoked }: StatusReport['cluster']['admission']): string {
-  const counts = [
-    `${approved} approved`,
-    `${pending} pending`,
-    ...(revoked > 0 ? [`${revoked} revoked`] : []),
-  ];
-  const how =
-    mode === 'open' ? 'open, whoever has the cluster key takes part' : 'allowlist, approved nodes take part';
-  return mode === 'open' && approved + revoked === 0 ? how : `${how}; ${counts.join(', ')}`;
+  const revokedText = revoked > 0 ? `, ${revoked} revoked` : '';
+  if (mode === 'open') return `everyone who has the cluster key${revokedText} (cluster.admission: open)`;
+  return `approved nodes: ${approved}, ${pending} pending${revokedText}`;
 }

@@ -88,12 +88,15 @@ function renderNodes({ mode, nodes }: NodeListReport, paint: Paint): string {
     node.self ? `${node.name} *` : node.name,
     node.id,
     node.status,
-    paint(node.admission, COLOURS[node.admission]) + (node.approver ? ', approver' : ''),
-    node.by === undefined ? '' : `by ${node.by} at ${node.at ?? ''}`,
+    [
+      paint(node.admission, COLOURS[node.admission]),
+      node.by === undefined ? '' : ` by ${node.by} at ${node.at ?? ''}`,
+      node.approver ? ', approver' : '',
+    ].join(''),
   ]);
   const how =
     mode === 'open'
       ? 'admission: open, whoever is not revoked takes part'
       : 'admission: allowlist, only approved nodes take part';
-  return `${renderTable(['NODE', 'ID', 'STATUS', 'ADMISSION', ''], rows, paint)}${how}\n`;
+  return `${renderTable(['NODE', 'ID', 'STATUS', 'ADMISSION'], rows, paint)}${how}\n`;
 }

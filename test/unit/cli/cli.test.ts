@@ -64,6 +64,7 @@ describe('reports', () => {
       `node      node-a (a1b2c3), pid 4711, up 1d 2h, warren 0.1.0
 lease     active  10.42.3.0/24  fd42:0:0:3::/64
 cluster   test: 2 alive, 1 dead; gossip not sealed
+admits    everyone who has the cluster key (cluster.admission: open)
 problem   192.0.2.1:7946: another key
 underlay  198.51.100.1 on eth0, MTU 1500, gossip port 7946
 tunnel    vxlan-gpe, UDP port 4790, VNI 42, 36 bytes a packet
@@ -424,6 +425,28 @@ no answer from: node-c
       { action: 'add', key: text },
       { action: 'use', fingerprint: '00112233445566aa', force: false },
       { action: 'remove', fingerprint: 'aabbccddeeff0011', force: true },
+    ]);
+  });
+
+  it('node list, approve and revoke ask the agent', async () => {
+    const [aId, bId] = ['a1'.repeat(16), 'b2'.repeat(16)];
+    expect((await cli(['node', 'list', '-s', socket])).stdout).toBe(
+      `NODE      ID                                STATUS  ADMISSION
+node-a *  ${aId}  alive   approved, approver
+node-b    ${bId}  alive   approved by node-a at 2026-11-27T12:00:00.000Z
+admission: allowlist, only approved nodes take part
+`,
+    );
+    expect((await cli(['node', 'approve', 'node-b', '-s', socket])).stdout).toBe(
+      `node-b (${bId}) is approved\n`,
+    );
+    expect((await cli(['node', 'approve', '--all', '-s', socket])).stdout).toBe('nothing to do\n');
+    expect((await cli(['node', 'revoke', bId, '-s', socket])).stdout).toBe(`node-b (${bId}) is revoked\n`);
+    expect((await cli(['node', 'approve', '-s', socket])).code).toBe(2);
+    expect(agent.nodeChanges).toEqual([
+      { action: 'approve', nodes: ['node-b'], all: false },
+      { action: 'approve', nodes: [], all: true },
+      { action: 'revoke', nodes: [bId] },
     ]);
   });
 

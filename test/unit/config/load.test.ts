@@ -31,6 +31,8 @@ describe('a valid file', () => {
         name: 'warren',
         podCidrs: [{ range: { family: 4, value: 0x0a2a0000n, length: 16 }, nodePrefixLength: 24 }],
         seeds: [],
+        admission: 'open',
+        approvers: [],
         keyFile: undefined,
         timing: 'lan',
         leaseTtlSeconds: 86_400,

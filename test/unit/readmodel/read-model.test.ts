@@ -21,6 +21,8 @@ describe('status', () => {
     sources.memberStatuses = ['alive', 'alive', 'dead', 'left'];
     sources.memberProblems = ['a seed is silent'];
     sources.leaseProblems = ['the lease is lost'];
+    // The third is dead: it is in no count.
+    sources.standings.set('id-1', 'approved').set('id-2', 'revoked');
     expect(model.status()).toEqual({
       version: '1.2.3',
       node: { name: 'node-a', id: 'id-a', pid: 4711, uptimeSeconds: 60 },
@@ -28,6 +30,7 @@ describe('status', () => {
         name: 'test',
         sealed: true,
         members: { alive: 2, suspect: 0, dead: 1, left: 1 },
+        admission: { mode: 'open', approved: 1, pending: 1, revoked: 0 },
         problems: ['a seed is silent', 'the lease is lost'],
       },
       underlay: { address: '192.0.2.1', interface: 'eth0', mtu: 1500, gossipPort: 7946 },
