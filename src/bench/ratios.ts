@@ -17,6 +17,7 @@ export interface Ratio {
 /** Like is compared with like: pod to pod with pod to pod, node to node with node to node. */
 export function ratiosOf(lanes: readonly LaneReport[], systems: readonly SystemReport[]): Ratio[] {
   const roleOf = new Map(systems.map((system) => [system.id, system.role]));
+  const isEncrypted = new Map(systems.map((system) => [system.id, system.encrypted]));
   return lanes
     .filter((lane) => roleOf.get(lane.system) === 'warren')
     .flatMap((lane) => {
@@ -25,7 +26,14 @@ export function ratiosOf(lanes: readonly LaneReport[], systems: readonly SystemR
         peers.filter((other) => roleOf.get(other.system) === role);
       return [
         ratioTo(lane, 'kernel VXLAN', byRole('kernel')),
-        ratioTo(lane, 'C roofline', byRole('roofline')),
+        // Sealing is most of the work of a tunnel that does it: there are two rooflines.
+        ratioTo(
+          lane,
+          'C roofline',
+          byRole('roofline').filter(
+            (other) => isEncrypted.get(other.system) === isEncrypted.get(lane.system),
+          ),
+        ),
         ratioTo(lane, 'best other overlay', byRole('userspace')),
       ];
     })

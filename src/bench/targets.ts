@@ -74,6 +74,26 @@ export function evaluateTargets(input: TargetInput): TargetResult[] {
     ),
     atMost('idle agent', 0.2, ' % of one core', idle),
     atLeast('FDB look-ups, 100,000 prefixes', 20, ' million/s', millions),
+    ...encryptedTargets(input, ratio),
+  ];
+}
+
+type RatioOf = (ours: string, metric: MetricId, others: readonly string[]) => number | undefined;
+
+/** Of the first mode of ours that encrypts; none where the run has none. */
+function encryptedTargets({ systems }: TargetInput, ratio: RatioOf): TargetResult[] {
+  const ours = systems.find(({ role, encrypted }) => role === 'warren' && encrypted)?.id;
+  if (ours === undefined) return [];
+  const [go, sealed] = [['wireguard-go'], ['sealed-roofline']];
+  return [
+    atLeast('encrypted: TCP 1 stream, times wireguard-go', 2.6, '', ratio(ours, 'tcp1', go)),
+    atLeast('encrypted: TCP 4 streams, times wireguard-go', 2.4, '', ratio(ours, 'tcp4', go)),
+    atLeast('encrypted: UDP 64 B received, times wireguard-go', 2.4, '', ratio(ours, 'udp64', go)),
+    atMost('encrypted: RTT p50, of wireguard-go', 0.45, '', ratio(ours, 'rttP50', go)),
+    atMost('encrypted: CPU per GB, of wireguard-go', 0.45, '', ratio(ours, 'cpuAgents', go)),
+    atLeast('encrypted: TCP 1 stream, times nebula', 6, '', ratio(ours, 'tcp1', ['nebula'])),
+    atLeast('encrypted: TCP 1 stream, of the sealed C roofline', 0.85, '', ratio(ours, 'tcp1', sealed)),
+    atLeast('encrypted: TCP 4 streams, of the sealed C roofline', 0.85, '', ratio(ours, 'tcp4', sealed)),
   ];
 }
 

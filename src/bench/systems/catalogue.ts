@@ -3,6 +3,7 @@ import type { System } from '../system.ts';
 import { bareVeth, kernelVxlan } from './baselines.ts';
 import { nebula } from './nebula.ts';
 import { roofline } from './roofline.ts';
+import { sealedRoofline } from './sealed-roofline.ts';
 import { tincVariants } from './tinc.ts';
 import { warrenModes } from './warren.ts';
 import { wireguardGo } from './wireguard-go.ts';
@@ -11,6 +12,7 @@ export const SYSTEMS: readonly System[] = [
   bareVeth,
   kernelVxlan,
   roofline,
+  sealedRoofline,
   ...warrenModes,
   wireguardGo,
   nebula,

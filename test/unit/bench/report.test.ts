@@ -94,6 +94,33 @@ describe('ratios', () => {
     expect(find('warren/pod', 'kernel VXLAN')?.values).toEqual({ tcp1: 0.5 });
     expect(find('warren/pod', 'C roofline')).toBeUndefined();
   });
+
+  test('hold what is encrypted to the roofline that is, and the rest to the other', () => {
+    const lanes = [
+      ...[lane('warren', { tcp1: [6] }), lane('roofline', { tcp1: [8] })],
+      ...[lane('warren-wireguard', { tcp1: [3] }), lane('sealed-roofline', { tcp1: [4] })],
+      lane('wireguard-go', { tcp1: [1], rttP50: [100] }),
+    ];
+    const sealed = { encrypted: true };
+    const systems = [
+      ...[system('warren', 'warren'), system('roofline', 'roofline')],
+      ...[system('warren-wireguard', 'warren', sealed), system('sealed-roofline', 'roofline', sealed)],
+      system('wireguard-go', 'userspace', sealed),
+    ];
+    const shares = ratiosOf(lanes, systems).filter(({ to }) => to === 'C roofline');
+    expect(shares.map(({ lane: id, values }) => [id, values.tcp1])).toEqual([
+      ['warren', 6 / 8],
+      ['warren-wireguard', 3 / 4],
+    ]);
+    const targets = evaluateTargets({ lanes, systems, soak: undefined, fdbLookupsPerSecond: undefined });
+    const encrypted = targets.filter(
+      ({ name, figure }) => name.startsWith('encrypted') && figure !== undefined,
+    );
+    expect(encrypted.map(({ name, figure, verdict }) => [name, figure, verdict])).toEqual([
+      ['encrypted: TCP 1 stream, times wireguard-go', 3, 'met'],
+      ['encrypted: TCP 1 stream, of the sealed C roofline', 0.75, 'missed'],
+    ]);
+  });
 });
 
 describe('targets', () => {
