@@ -29,6 +29,13 @@ const nsenter = { program: 'nsenter', packages: ['util-linux'], needed: true };
 const iperf3 = { program: 'iperf3', packages: ['iperf3'], needed: true };
 const nft = { program: 'nft', packages: ['nftables'], needed: false };
 const gcc = { program: 'gcc', packages: ['gcc', 'libc6-dev'], needed: false };
+const libssl = {
+  // A header, which is no program to be found.
+  program: 'openssl/evp.h',
+  packages: ['libssl-dev'],
+  needed: false,
+  instead: async () => existsSync('/usr/include/openssl/evp.h'),
+};
 
 /**
  * What each purpose needs. `needed: false` means that some tests skip themselves, visibly, without it.
@@ -44,6 +51,7 @@ export const SYSTEM_TOOLS = {
     iperf3,
     nft,
     gcc,
+    libssl,
     { program: 'tincd', packages: ['tinc'], needed: false },
     { program: 'nebula', packages: ['nebula'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
@@ -65,6 +73,7 @@ export const SYSTEM_TOOLS = {
     { program: 'ethtool', packages: ['ethtool'], needed: false },
     { program: 'iptables', packages: ['iptables'], needed: false },
     gcc,
+    libssl,
     { program: 'musl-gcc', packages: ['musl-tools'], needed: false },
     {
       program: 'aarch64-linux-gnu-gcc',

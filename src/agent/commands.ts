@@ -49,7 +49,7 @@ export function agentCommands(parts: CommandParts): Commands {
       );
       const dead = membership
         .members()
-        .filter(({ status, lease }) => status === 'dead' && lease !== undefined)
+        .filter(({ id, status, lease }) => status === 'dead' && lease !== undefined && admits(id))
         .map(({ name }) => ({
           node: name,
           reason: 'it is dead; `warren forget` it if it will not come back',

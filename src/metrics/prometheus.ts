@@ -33,6 +33,14 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'Nodes of the cluster by what this node holds them for.',
       Object.entries(cluster.members).map(([name, count]): Sample => [{ status: name }, count]),
     ),
+    metric(
+      'warren_admission_members',
+      'gauge',
+      'Nodes that are there by what approvers have said of them.',
+      (['approved', 'pending', 'revoked'] as const).map(
+        (name): Sample => [{ admission: name }, cluster.admission[name]],
+      ),
+    ),
     metric('warren_cluster_problems', 'gauge', 'Seeds and peers that cannot be joined.', [
       [{}, cluster.problems.length],
     ]),

@@ -3,7 +3,7 @@ import type { DataPlaneReport } from '../dataplane/dataplane.ts';
 import { formatAddress } from '../ip/address.ts';
 import { formatPrefix } from '../ip/prefix.ts';
 import { stuckText } from './health.ts';
-import type { PeerView, ReadModelSources } from './ports.ts';
+import type { ReadModelSources } from './ports.ts';
 import type { StatusReport } from './reports.ts';
 import { directionReports } from './traffic.ts';
 
@@ -46,7 +46,12 @@ export function statusReport(sources: ReadModelSources): StatusReport {
       sealed: facts.sealed,
       members: counts,
       admission: { mode: admission.mode(), ...standings },
-      problems: [...planeProblems(plane), ...members.problems(), ...leases.problems(), ...mismatches(peers)],
+      problems: [
+        ...planeProblems(plane),
+        ...members.problems(),
+        ...leases.problems(),
+        ...mismatches(sources),
+      ],
     },
     underlay: {
       address: formatAddress(underlay.address),
@@ -83,11 +88,12 @@ function planeProblems({ workers, stuckWorkers }: DataPlaneReport): string[] {
   return stuckWorkers === 0 ? [] : [stuckText(workers, stuckWorkers)];
 }
 
-/** Peers that are there and cannot be sent to. */
-function mismatches(peers: PeerView): string[] {
-  return peers
+/** Peers that are there and cannot be sent to, but for those that somebody has revoked: that is as it should be. */
+function mismatches({ peers, admission }: Pick<ReadModelSources, 'peers' | 'admission'>): string[] {
+  const reasons = peers
     .peers()
     .filter(({ status }) => status === 'alive' || status === 'suspect')
-    .flatMap(({ unreachable }) => unreachable ?? [])
-    .slice(0, MAX_MISMATCHES);
+    .filter(({ id }) => admission.standing(id) !== 'revoked')
+    .flatMap(({ unreachable }) => unreachable ?? []);
+  return [...new Set(reasons)].slice(0, MAX_MISMATCHES);
 }

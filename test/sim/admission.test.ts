@@ -1,6 +1,7 @@
 /** Approvals and revocations in clusters of many nodes: how fast they are everywhere, and who comes late. */
 import { describe, expect, it } from 'vitest';
 import type { AdmissionRules } from '../../src/admission/admission.ts';
+import { parsePrefix } from '../../src/ip/prefix.ts';
 import { identityOf, SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
 
 const approversOf = (seed: number): readonly string[] => [identityOf(seed, 0).id, identityOf(seed, 1).id];
@@ -103,6 +104,25 @@ describe.each([1, 2, 3])('admission, seed %i', (seed) => {
     say(a!, 'approved', c!);
     expect(cluster.clock.advanceUntil(() => cluster.allActive(nodes), 10_000)).toBeDefined();
     expect(c!.subnets).toBe(subnets);
+  });
+
+  it('binds subnets that an orchestrator hands out too', async () => {
+    const admission: AdmissionRules = { mode: 'allowlist', approvers: [identityOf(seed, 0).id] };
+    const cluster = new SimulatedCluster({ seed, admission, leases: 'assigned' });
+    const [a, b] = [cluster.add(), cluster.add()];
+    for (const [i, node] of [a, b].entries()) {
+      node.assigned = [parsePrefix(`10.42.${i + 1}.0/24`), parsePrefix(`fd42:0:0:${i + 1}::/64`)];
+      await node.start();
+    }
+    cluster.clock.advance(5_000);
+    expect([a, b].map((node) => node.leases.state().status)).toEqual(['active', 'pending']);
+    expect(b.membership.self().lease).toBeUndefined();
+    say(a, 'approved', b);
+    cluster.clock.advance(5_000);
+    expect([owns(a, b), owns(b, b), b.subnets]).toEqual([true, true, '10.42.2.0/24 fd42:0:0:2::/64']);
+    say(a, 'revoked', b);
+    cluster.clock.advance(5_000);
+    expect([owns(a, b), b.leases.state().status]).toEqual([false, 'pending']);
   });
 
   it('is passed over by nodes that have none, which see the cluster as before', async () => {

@@ -419,6 +419,7 @@ describe('health and metrics over TCP', () => {
       'warren_datapath_drops_total{reason="inbound-unknown-source"} 3',
       'warren_datapath_drops_total{reason="outbound-no-route"} 0',
       'warren_cluster_members{status="dead"} 1',
+      'warren_admission_members{admission="pending"} 2',
       'warren_lease_active 1',
       'warren_datapath_active 1',
       'warren_datapath_stuck_workers 0',

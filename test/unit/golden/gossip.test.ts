@@ -241,3 +241,8 @@ describe('an agent of 0.1.0', () => {
     });
   });
 });
+
+it('gives 0.1.0 nothing that it would take for something else: it passes over what approvers say', () => {
+  const signed = { bytes: new Uint8Array(120), signature: new Uint8Array(64) };
+  expect(kindThen(encodeMessage({ kind: 'admission', signed }))).toBe('nothing');
+});

@@ -58,8 +58,11 @@ describe('status', () => {
   it('names peers that are there and cannot be sent to, 20 at most, and none that is dead', () => {
     sources.knownPeers = [
       knownPeer('dead', { status: 'dead', unreachable: 'dead uses VNI 7' }),
+      knownPeer('revoked', { unreachable: 'revoked is not admitted' }),
+      ...[1, 2].map((i) => knownPeer(`same${i}`, { unreachable: 'p0 uses VNI 7' })),
       ...Array.from({ length: 30 }, (_, i) => knownPeer(`p${i}`, { unreachable: `p${i} uses VNI 7` })),
     ];
+    sources.standings.set('id-revoked', 'revoked');
     const { problems } = model.status().cluster;
     expect(problems).toHaveLength(20);
     expect(problems[0]).toBe('p0 uses VNI 7');
