@@ -113,8 +113,10 @@ export class ClusterClaims {
 
   readonly #onAdmission = (nodes: ChangedNodes) => {
     const subnets = new Set<number>();
-    for (const member of this.#membership.members()) {
-      if (!concerns(nodes, member.id)) continue;
+    const members =
+      nodes === 'all' ? this.#membership.members() : [...nodes].map((id) => this.#membership.member(id));
+    for (const member of members) {
+      if (!member) continue;
       for (const index of this.#index.update(this.#believed(member))) subnets.add(index);
     }
     if (concerns(nodes, this.#membership.id)) this.#options.onOwnAdmission();

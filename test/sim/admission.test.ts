@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { AdmissionRules } from '../../src/admission/admission.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
-import { identityOf, SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
+import { identityOf, podRange, SimulatedCluster, type SimulatedNode } from '../../src/simulate/cluster.ts';
 
 const approversOf = (seed: number): readonly string[] => [identityOf(seed, 0).id, identityOf(seed, 1).id];
 
@@ -104,6 +104,30 @@ describe.each([1, 2, 3])('admission, seed %i', (seed) => {
     say(a!, 'approved', c!);
     expect(cluster.clock.advanceUntil(() => cluster.allActive(nodes), 10_000)).toBeDefined();
     expect(c!.subnets).toBe(subnets);
+  });
+
+  it('lets another node have the subnet of one that is revoked, be it there or away', async () => {
+    const admission: AdmissionRules = { mode: 'allowlist', approvers: approversOf(seed) };
+    const podCidrs = [podRange('10.42.0.0/28', 30), podRange('fd42::/124', 126)];
+    const cluster = new SimulatedCluster({ seed, admission, podCidrs });
+    const nodes = await cluster.startAll(6);
+    const [a, , c, d, e, f] = nodes as readonly [SimulatedNode, ...SimulatedNode[]];
+    say(a, 'approved', c!, d!);
+    expect(cluster.clock.advanceUntil(() => cluster.allActive(nodes.slice(0, 4)), 20_000)).toBeDefined();
+    say(a, 'approved', e!, f!);
+    cluster.clock.advance(5_000);
+    expect([e, f].map((node) => node!.leases.state().status)).toEqual(['exhausted', 'exhausted']);
+    const [there, away] = [c!.subnets, d!.subnets];
+    await d!.kill();
+    cluster.clock.advance(30_000);
+    say(a, 'revoked', c!, d!);
+    expect(cluster.clock.advanceUntil(() => cluster.allActive([e!, f!]), 20_000)).toBeLessThan(5_000);
+    expect([e!.subnets, f!.subnets].sort()).toEqual([there, away].sort());
+    // It returns late, and has been told nothing.
+    await d!.start();
+    cluster.clock.advance(10_000);
+    expect(d!.leases.state().status).toBe('pending');
+    expect(cluster.allActive([e!, f!])).toBe(true);
   });
 
   it('binds subnets that an orchestrator hands out too', async () => {
