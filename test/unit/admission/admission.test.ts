@@ -13,7 +13,7 @@ import {
 } from '../../../src/admission/statement.ts';
 import { type StatementStore, volatileStatementStore } from '../../../src/admission/statement-store.ts';
 import { MAX_STATEMENTS_PER_APPROVER, Statements } from '../../../src/admission/statements.ts';
-import { identityFromSeed } from '../../../src/identity.ts';
+import { identityFromSeed, verifySignature } from '../../../src/identity.ts';
 
 const identity = (name: string) => identityFromSeed(createHash('sha256').update(name).digest());
 const [ann, bob, carl, mallory] = ['ann', 'bob', 'carl', 'mallory'].map(identity) as [
@@ -210,4 +210,18 @@ it('refuses statements that are out of bounds, and never throws', () => {
   });
   expect(longest.signed.bytes.length).toBeLessThanOrEqual(MAX_STATEMENT_BYTES);
   expect(one.merge(longest.signed)).toBe('taken');
+});
+
+it('has the golden bytes, signed for its cluster', () => {
+  const signer = identityFromSeed(new Uint8Array(32).fill(7));
+  const { signed, statement } = signStatement(signer, 'test', {
+    ...{ node: 'ab'.repeat(16), verdict: 'revoked', version: 3, name: 'node-b', atSeconds: 1_700_000_000 },
+  });
+  const key = Buffer.from(signer.publicKey).toString('hex');
+  expect(Buffer.from(signed.bytes).toString('hex')).toBe(
+    ['0a20', key, '1210', 'ab'.repeat(16), '1801', '2003', '2a066e6f64652d62', '3080e2cfaa06'].join(''),
+  );
+  const text = Buffer.concat([Buffer.from('warren admission 1\ntest\n'), signed.bytes]);
+  expect(verifySignature(signer.publicKey, text, signed.signature)).toBe(true);
+  expect(decodeStatement(signed.bytes)).toEqual({ ok: true, value: statement });
 });

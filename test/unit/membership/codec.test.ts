@@ -53,6 +53,7 @@ const samples: readonly Message[] = [
       primaryVersion: 2,
     },
   },
+  { kind: 'admission', signed: { bytes: new Uint8Array(90).fill(1), signature: new Uint8Array(64).fill(2) } },
 ];
 
 describe('gossip messages', () => {

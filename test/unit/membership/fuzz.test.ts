@@ -152,6 +152,7 @@ describe("any byte changed in a member's own messages", () => {
       { kind: 'memberState', signed: golden.signed, status: 'dead', statusAgeSeconds: 1 },
       { kind: 'forget', member: b.id, generation: 2 ** 31, ageSeconds: 1 },
       { kind: 'keyRing', ring: ringOfOthers },
+      { kind: 'admission', signed: { bytes: new Uint8Array(90), signature: new Uint8Array(64) } },
       // What does not belong into a datagram.
       {
         kind: 'syncRequest',
