@@ -155,6 +155,33 @@ describeUnless(
       expect((await a.run('warren check')).code).toBe(0);
     });
 
+    test('the operations manual: who may take part', async () => {
+      const { node } = JSON.parse((await a.run('warren status --json')).stdout) as StatusReport;
+      const approved = async (host: DocumentHost) =>
+        (JSON.parse((await host.run('warren status --json')).stdout) as StatusReport).cluster.admission;
+      const configure = async (line: string) => {
+        for (const host of [a, b]) {
+          const config = (await host.readFile('/etc/warren/warren.yaml')).replace(
+            /^cluster:.*\n/m,
+            (cluster) => `${cluster}  ${line}\n`,
+          );
+          await host.writeFile('/etc/warren/warren.yaml', config);
+          const { code, stdout, stderr } = await host.run('warren reload');
+          expect(code, stdout + stderr).toBe(0);
+        }
+      };
+      await configure(`approvers: [${node.id}]`);
+      await runAll(section(OPERATIONS, 'Who may take part'), () => a);
+      const deadline = performance.now() + LIMIT_MS;
+      while ((await approved(b)).approved !== 2) {
+        expect(performance.now()).toBeLessThan(deadline);
+        await delay(50);
+      }
+      await configure('admission: allowlist');
+      expect(await approved(b)).toEqual({ mode: 'allowlist', approved: 2, pending: 0, revoked: 0 });
+      expect((await a.run('warren check')).code).toBe(0);
+    });
+
     test('nodes are taken down for good', async () => {
       expect(await a.interrupt()).toEqual([0]);
       const cleanup = blocks(BY_HAND)
