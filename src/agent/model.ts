@@ -14,6 +14,8 @@ export interface ModelParts {
   readonly config: Config;
   /** Gossip goes under a cluster key. */
   readonly sealed: boolean;
+  /** X25519, if the tunnel has keys. */
+  readonly tunnelKey: Uint8Array | undefined;
   readonly membership: Membership;
   readonly leases: LeaseSource;
   readonly peers: PeerView;
@@ -35,6 +37,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
   const {
     config,
     sealed,
+    tunnelKey,
     membership,
     leases,
     peers,
@@ -55,7 +58,10 @@ export function agentModel(parts: ModelParts): LiveReadModel {
       clusterName: config.cluster.name,
       sealed,
       gossipPort: config.underlay.gossipPort,
-      encapsulation: config.encapsulation,
+      encapsulation: {
+        ...config.encapsulation,
+        ...(tunnelKey && { publicKey: Buffer.from(tunnelKey).toString('base64') }),
+      },
       uptimeSeconds: () => process.uptime(),
     },
     members: {

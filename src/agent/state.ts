@@ -1,6 +1,7 @@
 /** What an agent keeps over its restarts. On Linux it is files in the state folder; tests have it in memory. */
 import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachment-store.ts';
 import type { Config } from '../config/config.ts';
+import type { OwnTunnelKey } from '../dataplane/tunnel-keys.ts';
 import { type Identity, loadOrCreateIdentity } from '../identity.ts';
 import { fileVersionStore, type VersionStore } from '../inventory/version-store.ts';
 import { fileLeaseStore, type LeaseStore } from '../lease/lease-store.ts';
@@ -18,6 +19,8 @@ export interface AgentState {
   readonly membership: MembershipStore;
   readonly attachments: AttachmentStore;
   readonly inventory: VersionStore;
+  /** Asked where the tunnel has keys; made where there is none. Throws what is wrong with the state folder. */
+  tunnelKey(): Promise<OwnTunnelKey>;
 }
 
 /** Throws what is wrong with the key file or the state folder. An identity is made where there is none. */
@@ -33,5 +36,9 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
     membership: fileMembershipStore(node.stateDir, identity.id),
     attachments: fileAttachmentStore(node.stateDir, identity.id),
     inventory: fileVersionStore(node.stateDir, identity.id),
+    tunnelKey: async () => {
+      const { loadOrCreateTunnelKey } = await import('./tunnel-key.ts');
+      return loadOrCreateTunnelKey(node.stateDir, identity.id);
+    },
   };
 }

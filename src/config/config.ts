@@ -42,10 +42,11 @@ export interface Config {
     readonly allowFrom?: readonly Prefix[] | undefined;
   };
   readonly encapsulation: {
-    readonly type: 'vxlan-gpe';
-    /** UDP; default 4790 (IANA vxlan-gpe). */
+    /** Default: wireguard where there is a cluster key, else vxlan-gpe, which is clear text. */
+    readonly type: 'wireguard' | 'vxlan-gpe';
+    /** UDP; default 51820, of vxlan-gpe 4790 (IANA). */
     readonly port: number;
-    /** 0 to 2^24-1; default 42. */
+    /** Of vxlan-gpe: 0 to 2^24-1; default 42. */
     readonly vni: number;
   };
   readonly egress: {

@@ -16,6 +16,7 @@ import {
   checkStaticPeers,
   checkStaticPods,
   checkUnderlay,
+  encapsulationOf,
   type Report,
 } from './checks.ts';
 import type { Config, PodRange } from './config.ts';
@@ -134,7 +135,7 @@ function isMapping(value: unknown): value is Record<string, unknown> {
 }
 
 function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Config {
-  const { node, cluster, encapsulation } = parsed;
+  const { node, cluster } = parsed;
   return {
     node: { name: node.name!, stateDir: node.stateDir, socket: node.socket },
     cluster: {
@@ -146,7 +147,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       leaseTtlSeconds: cluster.leaseTtl,
     },
     underlay: parsed.underlay,
-    encapsulation: { type: 'vxlan-gpe', port: encapsulation.port, vni: encapsulation.vni },
+    encapsulation: encapsulationOf(parsed),
     egress: parsed.egress,
     tun: parsed.tun,
     datapath: parsed.datapath,

@@ -51,8 +51,8 @@ export const sections = {
       .optional(),
   }),
   encapsulation: z.strictObject({
-    type: z.string().optional(),
-    port: port.default(VXLAN_GPE_PORT),
+    type: z.enum(['wireguard', 'vxlan-gpe']).optional(),
+    port: port.optional(),
     vni: wholeNumber(0, 2 ** 24 - 1).default(42),
   }),
   egress: z.strictObject({

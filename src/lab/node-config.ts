@@ -33,7 +33,7 @@ export function defaultNodeConfig(node: LabNode, options: NodeConfigOptions): Ra
     },
     underlay: { address: node.underlayAddress, gossipPort: DEFAULT_GOSSIP_PORT },
     // With a key this must be written out: pod traffic itself is clear text.
-    encapsulation: { type: 'vxlan-gpe' },
+    encapsulation: { type: process.env.WG ?? 'vxlan-gpe' },
     staticPods: [...options.pods],
   };
 }

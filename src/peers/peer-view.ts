@@ -26,6 +26,10 @@ export interface KnownPeer {
   readonly sentSingly?: true;
   /** It does not pass on marks of congestion: it is sent datagrams that are not to be marked (RFC 6040, section 4.1). */
   readonly losesMarks?: true;
+  /** X25519, 32 bytes: what is sent to it is sealed for that key. */
+  readonly publicKey?: Uint8Array;
+  /** Another one after its agent was started anew, which has forgotten all sessions. */
+  readonly run?: string;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
   readonly unreachable: string | undefined;
 }
@@ -77,16 +81,30 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
   forwarding(): ForwardingPeer[] {
     return this.peers()
       .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
-      .map(({ key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks }) => ({
-        key,
-        name,
-        endpoint,
-        partialChecksums,
-        subnets,
-        mtu,
-        ...(sentSingly && { sentSingly }),
-        ...(losesMarks && { losesMarks }),
-      }));
+      .map(
+        ({
+          key,
+          name,
+          endpoint,
+          partialChecksums,
+          subnets,
+          mtu,
+          sentSingly,
+          losesMarks,
+          publicKey,
+          run,
+        }) => ({
+          key,
+          name,
+          endpoint,
+          partialChecksums,
+          subnets,
+          mtu,
+          ...(sentSingly && { sentSingly }),
+          ...(losesMarks && { losesMarks }),
+          ...(publicKey && { publicKey, run }),
+        }),
+      );
   }
 
   close(): void {

@@ -7,10 +7,10 @@ import type { Clock } from '../../clock.ts';
 import { HandshakeAdmission } from './admission.ts';
 import type { AeadEngine } from './aead.ts';
 import { claimedInitiation, type InitiationRefusal } from './handshake.ts';
-import { IndexTable } from './index-table.ts';
+import { type IndexSource, IndexTable } from './index-table.ts';
 import { MacChecker } from './macs.ts';
 import { MESSAGE, messageType, receiverIndex, responseReceiver } from './messages.ts';
-import { type Named, Peer, type PeerEnvironment, type PeerOptions } from './peer.ts';
+import { type Named, Peer, type PeerEnvironment, type PeerOptions, type SessionUsers } from './peer.ts';
 import { type OpenRefusal, SessionCiphers } from './session-ciphers.ts';
 import type { Timestamps } from './tai64n.ts';
 import type { KeyPair } from './x25519.ts';
@@ -32,6 +32,10 @@ export interface DeviceOptions {
   readonly makeKeyPair?: (() => KeyPair) | undefined;
   /** From 0 to below 1; other than Math.random in tests. */
   readonly random?: (() => number) | undefined;
+  /** Whoever else seals and opens with the sessions of its peers. */
+  readonly users?: SessionUsers | undefined;
+  /** Of local indexes that lead to where a peer's datagrams are opened. */
+  readonly indexes?: IndexSource<Named> | undefined;
 }
 
 /** What became of a datagram. */
@@ -49,15 +53,16 @@ export type Received =
 export class Device {
   readonly #options: DeviceOptions;
   readonly #environment: PeerEnvironment;
-  readonly #indexes = new IndexTable<Named>();
+  readonly #indexes: IndexTable<Named>;
   readonly #ciphers: SessionCiphers;
   readonly #admission: HandshakeAdmission;
   /** By public key; as many as whoever owns the device adds. */
   readonly #peers = new Map<string, Peer>();
 
   constructor(options: DeviceOptions) {
-    const { own, clock, timestamps, engine, mtu, makeKeyPair, random } = options;
+    const { own, clock, timestamps, engine, mtu, makeKeyPair, random, users, indexes } = options;
     this.#options = options;
+    this.#indexes = new IndexTable(indexes);
     this.#ciphers = new SessionCiphers(engine, mtu);
     this.#admission = new HandshakeAdmission(new MacChecker(own.publicKey));
     this.#environment = {
@@ -70,6 +75,7 @@ export class Device {
       failed: (error) => options.failed(error),
       makeKeyPair,
       random,
+      users,
     };
   }
 
@@ -90,6 +96,16 @@ export class Device {
   /** How many receiver indexes are in use, and how many sessions have keys in the engine. */
   get held(): { readonly indexes: number; readonly ciphers: number } {
     return { indexes: this.#indexes.size, ciphers: this.#ciphers.size };
+  }
+
+  /** Inner packets may be as long as that from now on. */
+  setMtu(mtu: number): void {
+    this.#ciphers.mtu = mtu;
+  }
+
+  /** What a local index names. */
+  named(localIndex: number): Named | undefined {
+    return this.#indexes.get(localIndex);
   }
 
   /** `from`: address and port, as bytes; kept, so not to be changed later. */

@@ -35,6 +35,7 @@ function member(id: string, more: Partial<Member> = {}): Member {
     lease: undefined,
     mtu: undefined,
     inventory: undefined,
+    session: '0102030405060708',
     statusAgeMs: 0,
     ...more,
   };
