@@ -36,6 +36,11 @@ export class PollClock implements Clock {
     };
   }
 
+  /** Timers that are not over yet, with some that were cancelled. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
   /** Until the next timer, rounded up to whole milliseconds as poll takes them; -1: there is none. */
   timeoutMs(): number {
     while (this.#entries.at(-1)?.isCancelled === true) this.#entries.pop();

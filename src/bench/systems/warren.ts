@@ -12,28 +12,44 @@ interface Mode {
   readonly settings: string;
 }
 
-/** Another mode (an encrypted one) is one more entry here. */
+/** What has no keys is compared with what has none. */
+const CLEAR_TEXT = { encapsulation: { type: 'vxlan-gpe' } };
+
 const MODES: readonly Mode[] = [
-  { id: 'warren', title: 'warren', encrypted: false, config: {}, settings: 'as shipped' },
+  {
+    id: 'warren',
+    title: 'warren',
+    encrypted: false,
+    config: CLEAR_TEXT,
+    settings: 'encapsulation.type: vxlan-gpe',
+  },
+  {
+    id: 'warren-encrypted',
+    title: 'warren, encrypted',
+    encrypted: true,
+    // The MTU of the others that encrypt.
+    config: { encapsulation: { type: 'wireguard' }, tun: { mtu: 1420 } },
+    settings: 'as shipped, but for the MTU',
+  },
   {
     id: 'warren-two-workers',
     title: 'warren, two workers',
     encrypted: false,
-    config: { datapath: { workers: 2 } },
+    config: { ...CLEAR_TEXT, datapath: { workers: 2 } },
     settings: 'datapath.workers: 2',
   },
   {
     id: 'warren-full-checksums',
     title: 'warren, checksum offload off',
     encrypted: false,
-    config: { datapath: { offload: { checksum: false } } },
+    config: { ...CLEAR_TEXT, datapath: { offload: { checksum: false } } },
     settings: 'datapath.offload.checksum: false',
   },
   {
     id: 'warren-no-offload',
     title: 'warren, offload off',
     encrypted: false,
-    config: { datapath: { offload: 'off' } },
+    config: { ...CLEAR_TEXT, datapath: { offload: 'off' } },
     settings: 'datapath.offload: off',
   },
 ];

@@ -18,7 +18,7 @@ import type { Timestamps } from './tai64n.ts';
 import type { KeyPair } from './x25519.ts';
 
 /** How often the timers are told what packet paths have done: they count in seconds. */
-const LOOK_EVERY_MS = 250;
+const LOOK_EVERY_MS = 1_000;
 /** How often a peer that was started anew is asked for keys, before it is left to its timers. */
 const RENEWALS = 10;
 const RENEW_EVERY_MS = 500;

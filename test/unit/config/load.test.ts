@@ -340,19 +340,9 @@ describe('a wrong file says where and what', () => {
       /2:23: .*did you mean vxlan-gpe\?/,
     ],
     [
-      'wireguard',
-      `${minimal}encapsulation: {type: wireguard}\n`,
-      /2:23: encapsulation\.type: this version does not have wireguard/,
-    ],
-    [
-      'a key without an encapsulation',
-      'cluster:\n  podCidrs: [10.42.0.0/16]\n  keyFile: /k\n',
-      /^c\.yaml:1:1: encapsulation\.type: with a cluster key the default encapsulation is wireguard, .*write `type: vxlan-gpe`/,
-    ],
-    [
-      'a key with an encapsulation that has no type',
-      'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\nencapsulation: {vni: 7}\n',
-      /^c\.yaml:2:16: encapsulation\.type: with a cluster key/,
+      'static peers of a sealed tunnel',
+      'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\nstaticPeers: [{name: a, endpoint: 192.0.2.9, subnets: [10.9.0.0/24]}]\n',
+      /^c\.yaml:2:14: staticPeers: have no keys, and the encapsulation is wireguard, the default with a cluster key \(remove/,
     ],
     [
       'one port for both',
@@ -465,6 +455,19 @@ lag: {}
   it('does not expand a file that grows without end', () => {
     const levels = Array.from({ length: 12 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
     expect(problems(`a0: &a0 [x]\n${levels.join('\n')}\n`)[0]).toMatch(/not valid YAML: .*alias/i);
+  });
+
+  it('seals the tunnel where there is a cluster key, unless it is told otherwise', () => {
+    const withKey = 'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\n';
+    const of = (text: string) => parseConfig(text, 'c.yaml').encapsulation;
+    expect(of(withKey)).toMatchObject({ type: 'wireguard', port: 51_820 });
+    expect(of(`${withKey}encapsulation: {port: 4711}\n`)).toMatchObject({ type: 'wireguard', port: 4_711 });
+    expect(of(`${withKey}encapsulation: {type: vxlan-gpe}\n`)).toMatchObject({
+      type: 'vxlan-gpe',
+      port: 4_790,
+    });
+    expect(of(minimal)).toMatchObject({ type: 'vxlan-gpe', port: 4_790 });
+    expect(of(`${minimal}encapsulation: {type: wireguard}\n`)).toMatchObject({ type: 'wireguard' });
   });
 
   it('says that a key file stays a key file through an alias', () => {
