@@ -94,15 +94,27 @@ export function checkEncapsulation(parsed: Parsed, report: Report): void {
   if (port === parsed.underlay?.gossipPort) {
     report(['encapsulation', 'port'], `is underlay.gossipPort too; both are UDP ports (change one of them)`);
   }
-  if (type === 'wireguard' && (parsed.staticPeers?.length ?? 0) > 0) {
-    const reason =
-      parsed.encapsulation.type === undefined ? 'wireguard, the default with a cluster key' : type;
-    report(
-      ['staticPeers'],
-      `have no keys, and the encapsulation is ${reason} (remove them, or write encapsulation: {type: vxlan-gpe}, which is clear text)`,
-    );
-  }
+  const why = parsed.encapsulation.type === undefined ? `${type}, the default ${WHERE_DEFAULT[type]}` : type;
+  parsed.staticPeers?.forEach((peer, i) => {
+    const path = ['staticPeers', i];
+    if (type === 'wireguard' && peer.publicKey === undefined) {
+      report(
+        [...path, 'publicKey'],
+        `is missing, and the encapsulation is ${why} (give the peer's key, or set encapsulation.type)`,
+      );
+    }
+    if (type === 'wireguard') return;
+    for (const key of ['publicKey', 'presharedKey', 'persistentKeepalive'] as const) {
+      if (peer[key] !== undefined)
+        report(
+          [...path, key],
+          `is of wireguard, and the encapsulation is ${why} (remove it, or set encapsulation.type)`,
+        );
+    }
+  });
 }
+
+const WHERE_DEFAULT = { wireguard: 'with a cluster key', 'vxlan-gpe': 'without a cluster key' } as const;
 
 /** Names, endpoints and subnets of the static peers, among themselves and against the rest. */
 export function checkStaticPeers(parsed: Parsed, report: Report): void {

@@ -111,4 +111,10 @@ export interface StaticPeer {
   readonly name: string;
   readonly endpoint: Endpoint;
   readonly subnets: readonly Prefix[];
+  /** X25519, 32 bytes: of wireguard, and of nothing else. */
+  readonly publicKey?: Uint8Array | undefined;
+  /** 32 bytes that both have. */
+  readonly presharedKey?: Uint8Array | undefined;
+  /** Seconds between signs of life, which keep a way through NAT open; absent: none. */
+  readonly persistentKeepaliveSeconds?: number | undefined;
 }

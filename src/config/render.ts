@@ -1,4 +1,5 @@
 /** A `Config` as the file that would give it: `warren config check` prints it, and it loads back the same. */
+import { createHash } from 'node:crypto';
 import { stringify } from 'yaml';
 import { formatAddress } from '../ip/address.ts';
 import { formatEndpoint, formatHostPort } from '../ip/endpoint.ts';
@@ -33,6 +34,10 @@ export function plainConfig(config: Config): Record<string, unknown> {
       name: peer.name,
       endpoint: formatEndpoint(peer.endpoint),
       subnets: peer.subnets.map(formatPrefix),
+      ...(peer.publicKey && { publicKey: Buffer.from(peer.publicKey).toString('base64') }),
+      // What is shown may be passed on.
+      ...(peer.presharedKey && { presharedKey: `sha256:${fingerprint(peer.presharedKey)}` }),
+      ...(peer.persistentKeepaliveSeconds && { persistentKeepalive: peer.persistentKeepaliveSeconds }),
     })),
     staticPods: [...config.staticPods],
     api: {
@@ -43,6 +48,10 @@ export function plainConfig(config: Config): Record<string, unknown> {
     },
     log: { ...config.log },
   };
+}
+
+function fingerprint(secret: Uint8Array): string {
+  return createHash('sha256').update(secret).digest('hex').slice(0, 16);
 }
 
 export function renderConfig(config: Config): string {

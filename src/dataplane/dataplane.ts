@@ -78,6 +78,10 @@ export interface ForwardingPeer {
   readonly losesMarks?: boolean | undefined;
   /** X25519, 32 bytes: what packets to it are sealed for; undefined: they are not. */
   readonly publicKey?: Uint8Array | undefined;
+  /** 32 bytes that both have. */
+  readonly presharedKey?: Uint8Array | undefined;
+  /** Between signs of life; undefined: none. */
+  readonly persistentKeepaliveMs?: number | undefined;
   /** Another one after the peer has forgotten all sessions. */
   readonly run?: string | undefined;
 }

@@ -102,9 +102,13 @@ export class ForwardingTable {
 
   /** The peers that have keys, as sessions are made with them. */
   keyed(): KeyedPeer[] {
-    return this.#forwarding.peers.flatMap(({ key, publicKey, endpoint, run }) => {
+    return this.#forwarding.peers.flatMap(({ key, publicKey, endpoint, ...peer }) => {
       if (publicKey === undefined) return [];
-      return [{ vtep: this.#indexes.get(key)!, publicKey, endpoint: endpointBytes(endpoint), run }];
+      const { presharedKey, persistentKeepaliveMs, run } = peer;
+      const vtep = this.#indexes.get(key)!;
+      return [
+        { vtep, publicKey, presharedKey, persistentKeepaliveMs, endpoint: endpointBytes(endpoint), run },
+      ];
     });
   }
 

@@ -30,6 +30,9 @@ export interface KeyedPeer {
   readonly vtep: number;
   /** Of X25519, 32 bytes. */
   readonly publicKey: Uint8Array;
+  /** 32 bytes that both have. */
+  readonly presharedKey?: Uint8Array | undefined;
+  readonly persistentKeepaliveMs?: number | undefined;
   /** Where it says that it is: address and port, as bytes. */
   readonly endpoint: Uint8Array;
   /** Another one after it has forgotten all sessions; undefined where nobody says. */
@@ -57,8 +60,8 @@ interface Entry {
   readonly vtep: number;
   readonly serial: number;
   readonly peer: Peer;
-  announced: Uint8Array;
-  run: string | undefined;
+  /** As it was told last. */
+  known: KeyedPeer;
   /** What of the packet paths' activity the timers know. */
   dataSentMs: number;
   receivedMs: number;
@@ -95,9 +98,8 @@ export class KeyExchange {
   update(peers: readonly KeyedPeer[], mtu: number): void {
     this.#device.setMtu(mtu);
     const wanted = new Map(peers.map((peer) => [peer.vtep, peer]));
-    for (const [vtep, { peer }] of this.#entries) {
-      const found = wanted.get(vtep);
-      if (found === undefined || Buffer.compare(found.publicKey, peer.publicKey) !== 0) this.#remove(vtep);
+    for (const [vtep, { known }] of this.#entries) {
+      if (!isSamePeer(wanted.get(vtep), known)) this.#remove(vtep);
     }
     for (const peer of peers) {
       const known = this.#entries.get(peer.vtep);
@@ -166,14 +168,11 @@ export class KeyExchange {
     },
   };
 
-  #changed(known: Entry, { endpoint, run }: KeyedPeer): void {
-    if (Buffer.compare(known.announced, endpoint) !== 0) {
-      known.announced = endpoint;
-      known.peer.moveTo(endpoint);
-    }
-    if (known.run === run) return;
-    known.run = run;
-    this.#renew(known, this.#options.clock.now(), RENEWALS);
+  #changed(entry: Entry, peer: KeyedPeer): void {
+    const { endpoint, run } = entry.known;
+    entry.known = peer;
+    if (Buffer.compare(endpoint, peer.endpoint) !== 0) entry.peer.moveTo(peer.endpoint);
+    if (run !== peer.run) this.#renew(entry, this.#options.clock.now(), RENEWALS);
   }
 
   /** The peer may be heard of before it can answer. */
@@ -185,19 +184,13 @@ export class KeyExchange {
     this.#timers.after(RENEW_EVERY_MS, () => this.#renew(entry, sinceMs, times - 1));
   }
 
-  #add({ vtep, publicKey, endpoint, run }: KeyedPeer): void {
+  #add(known: KeyedPeer): void {
+    const { vtep, publicKey, presharedKey, persistentKeepaliveMs, endpoint } = known;
     this.#shared.reassign(vtep);
-    const peer = this.#device.addPeer({ publicKey, endpoint });
+    const peer = this.#device.addPeer({ publicKey, presharedKey, persistentKeepaliveMs, endpoint });
     this.#vteps.set(peer, vtep);
     const none = { dataSentMs: 0, receivedMs: 0, dataReceivedMs: 0 };
-    this.#entries.set(vtep, {
-      vtep,
-      serial: this.#shared.serial(vtep),
-      peer,
-      announced: endpoint,
-      run,
-      ...none,
-    });
+    this.#entries.set(vtep, { vtep, serial: this.#shared.serial(vtep), peer, known, ...none });
   }
 
   #remove(vtep: number): void {
@@ -254,6 +247,17 @@ export class KeyExchange {
       this.#options.failed(error);
     }
   }
+}
+
+/** Its sessions go on. */
+function isSamePeer(a: KeyedPeer | undefined, b: KeyedPeer): boolean {
+  const none = new Uint8Array(0);
+  return (
+    a !== undefined &&
+    Buffer.compare(a.publicKey, b.publicKey) === 0 &&
+    Buffer.compare(a.presharedKey ?? none, b.presharedKey ?? none) === 0 &&
+    a.persistentKeepaliveMs === b.persistentKeepaliveMs
+  );
 }
 
 function readEndpoint(endpoint: Uint8Array): { readonly words: readonly number[]; readonly port: number } {

@@ -342,7 +342,7 @@ describe('a wrong file says where and what', () => {
     [
       'static peers of a sealed tunnel',
       'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\nstaticPeers: [{name: a, endpoint: 192.0.2.9, subnets: [10.9.0.0/24]}]\n',
-      /^c\.yaml:2:14: staticPeers: have no keys, and the encapsulation is wireguard, the default with a cluster key \(remove/,
+      /^c\.yaml:2:15: staticPeers\[0\]\.publicKey: is missing, and the encapsulation is wireguard, the default with a cluster key \(give/,
     ],
     [
       'one port for both',
@@ -468,6 +468,21 @@ lag: {}
     });
     expect(of(minimal)).toMatchObject({ type: 'vxlan-gpe', port: 4_790 });
     expect(of(`${minimal}encapsulation: {type: wireguard}\n`)).toMatchObject({ type: 'wireguard' });
+  });
+
+  it('has static peers with keys', () => {
+    const key = Buffer.alloc(32, 7).toString('base64');
+    const peer = `{name: a, endpoint: 192.0.2.9, subnets: [10.9.0.0/24], publicKey: ${key}, presharedKey: ${key}, persistentKeepalive: 25}`;
+    const text = `${minimal}encapsulation: {type: wireguard}\nstaticPeers: [${peer}]\n`;
+    const { staticPeers } = parseConfig(text, 'c.yaml');
+    expect(staticPeers[0]).toMatchObject({ persistentKeepaliveSeconds: 25, endpoint: { port: 51_820 } });
+    expect(staticPeers[0]!.publicKey).toEqual(new Uint8Array(32).fill(7));
+    expect(staticPeers[0]!.presharedKey).toEqual(new Uint8Array(32).fill(7));
+    const clear = () => parseConfig(`${minimal}staticPeers: [${peer}]\n`, 'c.yaml');
+    expect(clear).toThrow(
+      /publicKey: is of wireguard, and the encapsulation is vxlan-gpe, the default without a cluster key/,
+    );
+    expect(() => parseConfig(text.replaceAll(key, 'abc'), 'c.yaml')).toThrow(/publicKey: must be a key as/);
   });
 
   it('says that a key file stays a key file through an alias', () => {
