@@ -17,14 +17,16 @@ export type CompiledProgram = { readonly path: string } | { readonly missing: st
 export interface CompiledPrograms {
   readonly roofline: CompiledProgram;
   readonly roundTrip: CompiledProgram;
+  readonly handshakeFlood: CompiledProgram;
 }
 
-/** Builds both. The caller calls `remove` when nothing runs them any more. */
+/** Builds all of them. The caller calls `remove` when nothing runs them any more. */
 export async function compilePrograms(): Promise<CompiledPrograms & { remove(): void }> {
   const folder = mkdtempSync(join(tmpdir(), 'warren-bench-'));
   return {
     roofline: await compile('roofline', folder),
     roundTrip: await compile('round-trip', folder),
+    handshakeFlood: await compile('handshake-flood', folder),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

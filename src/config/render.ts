@@ -1,5 +1,4 @@
 /** A `Config` as the file that would give it: `warren config check` prints it, and it loads back the same. */
-import { createHash } from 'node:crypto';
 import { stringify } from 'yaml';
 import { formatAddress } from '../ip/address.ts';
 import { formatEndpoint, formatHostPort } from '../ip/endpoint.ts';
@@ -35,8 +34,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
       endpoint: formatEndpoint(peer.endpoint),
       subnets: peer.subnets.map(formatPrefix),
       ...(peer.publicKey && { publicKey: Buffer.from(peer.publicKey).toString('base64') }),
-      // What is shown may be passed on.
-      ...(peer.presharedKey && { presharedKey: `sha256:${fingerprint(peer.presharedKey)}` }),
+      ...(peer.presharedKey && { presharedKey: Buffer.from(peer.presharedKey).toString('base64') }),
       ...(peer.persistentKeepaliveSeconds && { persistentKeepalive: peer.persistentKeepaliveSeconds }),
     })),
     staticPods: [...config.staticPods],
@@ -48,10 +46,6 @@ export function plainConfig(config: Config): Record<string, unknown> {
     },
     log: { ...config.log },
   };
-}
-
-function fingerprint(secret: Uint8Array): string {
-  return createHash('sha256').update(secret).digest('hex').slice(0, 16);
 }
 
 export function renderConfig(config: Config): string {

@@ -63,7 +63,7 @@ export const warrenModes: readonly System[] = MODES.map(({ id, title, encrypted,
   async start(stage) {
     const [client, server] = stage.nodes;
     const views = await Promise.all(stage.nodes.map((node) => node.view()));
-    const { tun } = views[1]!.status;
+    const { tun, encapsulation } = views[1]!.status;
     const nodeAddress = tun.addresses.find((address) => !address.includes(':'));
     if (nodeAddress === undefined) throw new Error(`${server.name} has no IPv4 address on ${tun.name}`);
     const pods = await Promise.all([stage.pod(0), stage.pod(1)]);
@@ -77,6 +77,9 @@ export const warrenModes: readonly System[] = MODES.map(({ id, title, encrypted,
       settings: `MTU ${tun.mtu}, ${encrypted ? 'encrypted' : 'clear text'}, ${settings}`,
       processes: views.flatMap(({ status }) => identifyProcess(status.node.pid) ?? []),
       paths,
+      ...(encapsulation.publicKey !== undefined && {
+        handshakes: { publicKey: Buffer.from(encapsulation.publicKey, 'base64'), port: encapsulation.port },
+      }),
     };
   },
 }));

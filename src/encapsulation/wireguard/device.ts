@@ -38,6 +38,8 @@ export interface DeviceOptions {
   readonly indexes?: IndexSource<Named> | undefined;
 }
 
+const PORT_BYTES = 2;
+
 /** What became of a datagram. */
 export type Received =
   | 'accepted'
@@ -45,6 +47,7 @@ export type Received =
   | 'bad-mac1'
   | 'cookie-sent'
   | 'rate-limited'
+  | 'unanswered'
   | 'unknown-peer'
   | 'unknown-index'
   | InitiationRefusal
@@ -58,6 +61,8 @@ export class Device {
   readonly #admission: HandshakeAdmission;
   /** By public key; as many as whoever owns the device adds. */
   readonly #peers = new Map<string, Peer>();
+  /** Without ports; bounded like the peers. */
+  #addresses: ReadonlySet<string> = new Set();
 
   constructor(options: DeviceOptions) {
     const { own, clock, timestamps, engine, mtu, makeKeyPair, random, users, indexes } = options;
@@ -98,6 +103,11 @@ export class Device {
     return { indexes: this.#indexes.size, ciphers: this.#ciphers.size };
   }
 
+  /** Where peers are expected to be: addresses and ports, as bytes. */
+  setKnownEndpoints(endpoints: Iterable<Uint8Array>): void {
+    this.#addresses = new Set([...endpoints].map(addressOf));
+  }
+
   /** Inner packets may be as long as that from now on. */
   setMtu(mtu: number): void {
     this.#ciphers.mtu = mtu;
@@ -133,11 +143,16 @@ export class Device {
 
   /** Undefined: it is worth its key agreements. */
   #admit(datagram: Buffer, from: Uint8Array): Received | undefined {
-    const admission = this.#admission.admit(datagram, from, this.#options.clock.now());
+    const nowMs = this.#options.clock.now();
+    const admission = this.#admission.admit(datagram, from, nowMs, () => this.#isPeerAt(from));
     if (admission === 'admitted') return undefined;
     if (typeof admission === 'string') return admission;
     this.#options.send(admission.reply, from);
     return 'cookie-sent';
+  }
+
+  #isPeerAt(from: Uint8Array): boolean {
+    return this.#addresses.has(addressOf(from));
   }
 
   #initiation(datagram: Buffer, from: Uint8Array): Received {
@@ -163,6 +178,10 @@ export class Device {
     if (packet.length > 0) this.#options.deliver(packet, named.peer);
     return 'accepted';
   }
+}
+
+function addressOf(endpoint: Uint8Array): string {
+  return nameOf(endpoint.subarray(0, endpoint.length - PORT_BYTES));
 }
 
 function nameOf(publicKey: Uint8Array): string {

@@ -97,6 +97,7 @@ export class KeyExchange {
   /** These are the peers from now on, and the MTU. To be called before packet paths work by them. */
   update(peers: readonly KeyedPeer[], mtu: number): void {
     this.#device.setMtu(mtu);
+    this.#device.setKnownEndpoints(peers.map(({ endpoint }) => endpoint));
     const wanted = new Map(peers.map((peer) => [peer.vtep, peer]));
     for (const [vtep, { known }] of this.#entries) {
       if (!isSamePeer(wanted.get(vtep), known)) this.#remove(vtep);
