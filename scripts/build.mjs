@@ -17,6 +17,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const ENTRIES = [
   'bin/warren',
   'dataplane/packet-worker',
+  'dataplane/key-exchange-worker',
   'host/attachment/worker',
   'simulate/part-worker',
   'bench/micro/main',

@@ -38,6 +38,7 @@ import type { LeaseSource } from './lease/lease-source.ts';
 import { MovableTransport } from './link/movable-transport.ts';
 import { BugLog } from './membership/alarms.ts';
 import { Membership } from './membership/membership.ts';
+import type { Encapsulation } from './membership/types.ts';
 import { VERSION } from './package.ts';
 import { GossipPeers } from './peers/gossip-peers.ts';
 import { PeerView } from './peers/peer-view.ts';
@@ -65,6 +66,7 @@ export class Agent {
   readonly #parts: AgentParts;
   readonly #events: AgentEvents;
   readonly #dataPlane: DataPlane;
+  readonly #tunnelKey: Uint8Array | undefined;
   readonly #transport: MovableTransport;
   readonly #membership: Membership;
   readonly #rpc: RpcNode;
@@ -100,10 +102,12 @@ export class Agent {
     const onWaiting = (reason: Error) => events.onWaiting?.(reason);
     const underlay = await waitForUnderlay({ config, host, clock, log, signal, onWaiting });
     refuseUnderlayInOverlay(config, underlay);
+    const tunnelKey = config.encapsulation.type === 'wireguard' ? await parts.state.tunnelKey() : undefined;
     let agent: Agent | undefined;
     const dataPlane = parts.openDataPlane({
       config,
       underlay,
+      tunnelKey,
       log: parts.log,
       clock: parts.clock,
       onFailure: events.onFailure,
@@ -118,7 +122,7 @@ export class Agent {
       },
     });
     try {
-      agent = new Agent(config, parts, events, dataPlane);
+      agent = new Agent(config, parts, events, dataPlane, tunnelKey?.own.publicKey);
       return agent;
     } catch (error) {
       await dataPlane.close();
@@ -126,8 +130,15 @@ export class Agent {
     }
   }
 
-  private constructor(config: Config, parts: AgentParts, events: AgentEvents, dataPlane: DataPlane) {
+  private constructor(
+    config: Config,
+    parts: AgentParts,
+    events: AgentEvents,
+    dataPlane: DataPlane,
+    tunnelKey: Uint8Array | undefined,
+  ) {
     this.#config = config;
+    this.#tunnelKey = tunnelKey;
     this.#parts = parts;
     this.#events = events;
     this.#dataPlane = dataPlane;
@@ -155,7 +166,7 @@ export class Agent {
         gossip,
         vtep: dataPlane.vtep,
         mtu: dataPlane.mtu,
-        encapsulation: encapsulationOf(config),
+        encapsulation: encapsulationOf(config, tunnelKey),
       },
       seeds: cluster.seeds,
       transport: this.#transport,
@@ -218,6 +229,7 @@ export class Agent {
     this.#staticPeers = new StaticPeers(config.staticPeers);
     const ownEnd = {
       encapsulation: config.encapsulation,
+      tunnelKey,
       partialChecksums: () => this.#config.datapath.offload.checksum,
       family: () => dataPlane.underlay.address.family,
     };
@@ -242,6 +254,7 @@ export class Agent {
       config,
       sealed: state.keys !== undefined,
       admission,
+      tunnelKey,
       membership,
       leases: this.#leases,
       peers: this.#peers,
@@ -308,6 +321,8 @@ export class Agent {
       log.warn('no cluster.keyFile: gossip is not sealed, anyone who can send to this node can join');
     if (this.admission.rules.mode === 'open')
       log.info('cluster.admission is open: who has the cluster key can join, and takes part in forwarding');
+    if (this.#config.encapsulation.type === 'vxlan-gpe')
+      log.warn('traffic between nodes is not encrypted: encapsulation.type is vxlan-gpe');
     this.#push('read model', () => this.#model.close());
     if (serve) {
       const api = await serve(this.#model, this.commands);
@@ -397,7 +412,7 @@ export class Agent {
     const isOther = this.#config.datapath.offload.checksum !== offload.checksum;
     this.#config = { ...this.#config, datapath: { ...this.#config.datapath, offload } };
     if (isOther) {
-      this.#membership.updateSelf({ encapsulation: encapsulationOf(this.#config) });
+      this.#membership.updateSelf({ encapsulation: encapsulationOf(this.#config, this.#tunnelKey) });
       this.#gossipPeers.ownEndChanged();
     }
     this.#model.changed('status');
@@ -451,6 +466,10 @@ export class Agent {
 }
 
 /** As this node announces it. */
-function encapsulationOf({ encapsulation: { type, vni }, datapath }: Config) {
+function encapsulationOf(
+  { encapsulation: { type, vni }, datapath }: Config,
+  tunnelKey: Uint8Array | undefined,
+): Encapsulation {
+  if (type === 'wireguard') return { type, publicKey: tunnelKey! };
   return { type, vni, partialChecksums: datapath.offload.checksum };
 }

@@ -19,7 +19,14 @@ import { readStateFile, writeStateFile } from './state/state-file.ts';
 import { z } from './zod.ts';
 
 /** Beside the identity: what only the node that wrote it can use. */
-const OF_ONE_NODE = ['attachments.json', 'inventory.json', 'lease.json', 'membership.json', 'pods.json'];
+const OF_ONE_NODE = [
+  'attachments.json',
+  'inventory.json',
+  'lease.json',
+  'membership.json',
+  'pods.json',
+  'tunnel-key.json',
+];
 
 export const ID_BYTES = 16;
 export const PUBLIC_KEY_BYTES = 32;

@@ -16,6 +16,8 @@ export interface ModelParts {
   /** Gossip goes under a cluster key. */
   readonly sealed: boolean;
   readonly admission: Admission;
+  /** X25519, if the tunnel has keys. */
+  readonly tunnelKey: Uint8Array | undefined;
   readonly membership: Membership;
   readonly leases: LeaseSource;
   readonly peers: PeerView;
@@ -38,6 +40,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     config,
     sealed,
     admission,
+    tunnelKey,
     membership,
     leases,
     peers,
@@ -58,7 +61,10 @@ export function agentModel(parts: ModelParts): LiveReadModel {
       clusterName: config.cluster.name,
       sealed,
       gossipPort: config.underlay.gossipPort,
-      encapsulation: config.encapsulation,
+      encapsulation: {
+        ...config.encapsulation,
+        ...(tunnelKey && { publicKey: Buffer.from(tunnelKey).toString('base64') }),
+      },
       uptimeSeconds: () => process.uptime(),
     },
     members: {

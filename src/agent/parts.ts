@@ -4,6 +4,7 @@ import type { AttachmentNetwork } from '../attachment/link.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { OwnTunnelKey } from '../dataplane/tunnel-keys.ts';
 import type { Host } from '../host/host.ts';
 import type { MachineGeneration } from '../host/machine-generation.ts';
 import type { HostRules } from '../host/rules/host-rules.ts';
@@ -55,6 +56,8 @@ export interface AgentParts {
 export interface DataPlaneOptions {
   readonly config: Config;
   readonly underlay: Underlay;
+  /** Where the tunnel has keys. */
+  readonly tunnelKey: OwnTunnelKey | undefined;
   readonly log: Logger;
   readonly clock: Clock;
   /** It cannot go on. */

@@ -2,6 +2,7 @@
 import { fileStatementStore, type StatementStore } from '../admission/statement-store.ts';
 import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachment-store.ts';
 import type { Config } from '../config/config.ts';
+import type { OwnTunnelKey } from '../dataplane/tunnel-keys.ts';
 import { type Identity, loadOrCreateIdentity } from '../identity.ts';
 import { fileVersionStore, type VersionStore } from '../inventory/version-store.ts';
 import { fileLeaseStore, type LeaseStore } from '../lease/lease-store.ts';
@@ -20,6 +21,8 @@ export interface AgentState {
   readonly attachments: AttachmentStore;
   readonly inventory: VersionStore;
   readonly admission: StatementStore;
+  /** Asked where the tunnel has keys; made where there is none. Throws what is wrong with the state folder. */
+  tunnelKey(): Promise<OwnTunnelKey>;
 }
 
 /** Throws what is wrong with the key file or the state folder. An identity is made where there is none. */
@@ -36,5 +39,9 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
     attachments: fileAttachmentStore(node.stateDir, identity.id),
     inventory: fileVersionStore(node.stateDir, identity.id),
     admission: fileStatementStore(node.stateDir),
+    tunnelKey: async () => {
+      const { loadOrCreateTunnelKey } = await import('./tunnel-key.ts');
+      return loadOrCreateTunnelKey(node.stateDir, identity.id);
+    },
   };
 }

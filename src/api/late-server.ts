@@ -5,8 +5,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { ErrorReport } from '../readmodel/reports.ts';
 
-/** Those beyond are closed as they come. */
-const MAX_CONNECTIONS = 64;
 /** For a client to get its whole request across. Answers, and streams of them, may take longer. */
 const REQUEST_TIMEOUT_MS = 10_000;
 
@@ -23,13 +21,17 @@ export interface LoadedApp {
   close(): void;
 }
 
-/** Lets `load` make what answers, when `server` is asked for the first time; again if that fails. */
+/**
+ * Lets `load` make what answers, when `server` is asked for the first time; again if that fails. Connections beyond
+ * `maxConnections` are closed as they come.
+ */
 export function serveLate(
   server: Server,
+  maxConnections: number,
   load: () => Promise<LoadedApp>,
   onFailure: (error: unknown) => void,
 ): { close(): Promise<void> } {
-  server.maxConnections = MAX_CONNECTIONS;
+  server.maxConnections = maxConnections;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = REQUEST_TIMEOUT_MS;
   let app: LoadedApp | undefined;

@@ -6,6 +6,10 @@ import type { Commands } from './commands.ts';
 import { serveLate } from './late-server.ts';
 import { listenOnUnixSocket } from './unix-socket.ts';
 
+/** Each container that a runtime starts asks over one of its own, and a node may start hundreds at once. */
+const MAX_CONNECTIONS = 512;
+const MAX_READING_CONNECTIONS = 64;
+
 export interface ApiServer {
   /** Ends streams, stops answering and removes the socket. */
   close(): Promise<void>;
@@ -25,6 +29,7 @@ export async function startApiServer(options: {
   const server = createServer();
   const api = serveLate(
     server,
+    commands === undefined ? MAX_READING_CONNECTIONS : MAX_CONNECTIONS,
     async () => {
       const { controlApp } = await import('./apps.ts');
       return controlApp({ server, model, commands, log });

@@ -7,6 +7,8 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import { serveLate } from './late-server.ts';
 import type { ApiServer } from './server.ts';
 
+const MAX_CONNECTIONS = 64;
+
 export interface TcpApi extends ApiServer {
   /** The port that was bound; the one asked for, unless that was 0. */
   readonly port: number;
@@ -25,6 +27,7 @@ export async function startTcpApi(options: {
   const server = createServer();
   const api = serveLate(
     server,
+    MAX_CONNECTIONS,
     async () => {
       const { tcpApp } = await import('./apps.ts');
       return tcpApp({ server, model, log });

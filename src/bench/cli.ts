@@ -5,6 +5,7 @@ import { requireForLab } from '../lab/program.ts';
 import { registerAgentsCommand } from './agents-cli.ts';
 import { registerAttachCommand } from './attach-cli.ts';
 import { runBench } from './bench.ts';
+import { registerFloodCommand } from './flood-cli.ts';
 import { LiveLine } from './live-line.ts';
 import { MEASURES, type MeasureId } from './metrics.ts';
 import { checkWritable, outputFiles, writeReport } from './output.ts';
@@ -75,6 +76,7 @@ export function registerBenchCommands(program: Command): void {
     .action((options: Options) => untilInterrupted((signal) => bench(options, signal)));
   registerAgentsCommand(command, fromTo, untilInterrupted);
   registerAttachCommand(command, fromTo, untilInterrupted);
+  registerFloodCommand(command, fromTo, untilInterrupted);
 }
 
 async function untilInterrupted(work: (signal: AbortSignal) => Promise<void>): Promise<void> {

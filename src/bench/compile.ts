@@ -18,15 +18,17 @@ export interface CompiledPrograms {
   readonly roofline: CompiledProgram;
   readonly sealedRoofline: CompiledProgram;
   readonly roundTrip: CompiledProgram;
+  readonly handshakeFlood: CompiledProgram;
 }
 
-/** Builds all. The caller calls `remove` when nothing runs them any more. */
+/** Builds all of them. The caller calls `remove` when nothing runs them any more. */
 export async function compilePrograms(): Promise<CompiledPrograms & { remove(): void }> {
   const folder = mkdtempSync(join(tmpdir(), 'warren-bench-'));
   return {
     roofline: await compile('roofline', folder),
     sealedRoofline: await compile('sealed-roofline', folder, OPENSSL),
     roundTrip: await compile('round-trip', folder),
+    handshakeFlood: await compile('handshake-flood', folder),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

@@ -12,7 +12,7 @@ import { addNamedNetns } from '../host/named-netns.ts';
 import { namedNetnsPath } from '../host/netns.ts';
 import { type SysctlName, setSysctls } from '../host/sysctl.ts';
 import { startCommand } from '../lab/command.ts';
-import { LabPod } from '../lab/host.ts';
+import { type LabHost, LabPod } from '../lab/host.ts';
 import { Lab } from '../lab/lab.ts';
 import type { LabNode } from '../lab/node.ts';
 import { identifyProcess, isRunning, type ProcessId } from '../lab/process.ts';
@@ -118,6 +118,16 @@ export class Stage {
       pods.push(new LabPod(node.name, POD, netns, [`${subnet}.2`]));
     }
     return { kind: 'pod', client: pods[0]!, server: pods[1]!, address: pods[1]!.address(4) };
+  }
+
+  /** A machine on the underlay that forged addresses are routed to, of 198.18.0.0/15: an attacker. */
+  async addAttacker(): Promise<LabHost> {
+    const attacker = await this.#lab.addHost('attacker');
+    for (const node of this.nodes) {
+      const route = ['route', 'add', '198.18.0.0/15', 'via', attacker.addresses.ipv4];
+      await ipBatch([route], { netns: node.netns });
+    }
+    return attacker;
   }
 
   /** Starts a daemon in a node. It ends with the stage; its output goes to a file in the node's folder. */

@@ -32,6 +32,8 @@ export interface RunningSystem {
   /** Its daemons: the first node's, which is the sender's, then the second's. None for a system of the kernel. */
   readonly processes: readonly ProcessId[];
   readonly paths: readonly Path[];
+  /** Where the second node takes handshakes, and the key that its peers know it by: of WireGuard. */
+  readonly handshakes?: { readonly publicKey: Uint8Array; readonly port: number };
 }
 
 /** A way through the system, from the first node's side to the second's. */

@@ -52,10 +52,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
         'underlay',
         `${underlay.address} on ${underlay.interface}, MTU ${underlay.mtu}, gossip port ${underlay.gossipPort}`,
       ],
-      [
-        'tunnel',
-        `${encapsulation.type}, UDP port ${encapsulation.port}, VNI ${encapsulation.vni}, ${encapsulation.overheadBytes} bytes a packet`,
-      ],
+      ['tunnel', tunnelText(encapsulation, paint)],
       ['overlay', [`${tun.name}, MTU ${tun.mtu}`, ...tun.addresses].join('  ')],
       ['offloads', offloadText(datapath.offloads, paint)],
       ['pods', String(status.pods)],
@@ -148,6 +145,20 @@ export function renderInventory(pods: readonly InventoryReport[], paint: Paint):
 
 function right(text: string): Cell {
   return { text, right: true };
+}
+
+function tunnelText(
+  { type, port, vni, overheadBytes, encrypted, cipher, cipherFallback }: StatusReport['encapsulation'],
+  paint: Paint,
+): string {
+  const slower = cipherFallback === undefined ? '' : paint(` (slower: ${cipherFallback})`, 'yellow');
+  return [
+    encrypted ? type : `${type} (${paint('not encrypted', 'yellow')})`,
+    `UDP port ${port}`,
+    ...(vni === undefined ? [] : [`VNI ${vni}`]),
+    ...(cipher === undefined ? [] : [`${cipher}${slower}`]),
+    `${overheadBytes} bytes a packet`,
+  ].join(', ');
 }
 
 /** Those in use, and those that are not: by configuration, by an old kernel or by failing. */

@@ -8,7 +8,8 @@ import {
   prefixCovers,
   prefixesOverlap,
 } from '../ip/prefix.ts';
-import type { PodRange } from './config.ts';
+import { VXLAN_GPE_PORT } from '../wire/vxlan-gpe.ts';
+import type { Config, PodRange } from './config.ts';
 import type { Parsed } from './schema.ts';
 import type { KeyPath } from './source.ts';
 import { didYouMean } from './suggest.ts';
@@ -78,31 +79,42 @@ export function checkPodRanges(cluster: Parsed['cluster'], report: Report): PodR
   return ok ? ranges : undefined;
 }
 
-/** Only `vxlan-gpe` exists, and a cluster key must not be weakened by leaving a line out. */
+export const DEFAULT_PORTS = { wireguard: 51_820, 'vxlan-gpe': VXLAN_GPE_PORT } as const;
+
+/** The encapsulation, sealed where there is a key to know other nodes by. */
+export function encapsulationOf({ encapsulation, cluster }: Parsed): Config['encapsulation'] {
+  const type = encapsulation?.type ?? (cluster?.keyFile === undefined ? 'vxlan-gpe' : 'wireguard');
+  return { type, port: encapsulation?.port ?? DEFAULT_PORTS[type], vni: encapsulation?.vni ?? 0 };
+}
+
+/** Ports, and who cannot take part in a sealed tunnel. */
 export function checkEncapsulation(parsed: Parsed, report: Report): void {
-  const path = ['encapsulation', 'type'];
-  const type = parsed.encapsulation?.type;
-  if (type === 'wireguard') {
-    report(
-      path,
-      'this version does not have wireguard yet; write `type: vxlan-gpe` (clear-text pod traffic)',
-    );
-  } else if (type !== undefined && type !== 'vxlan-gpe') {
-    report(
-      path,
-      `must be vxlan-gpe, the only encapsulation of this version${didYouMean(type, ['vxlan-gpe'])}`,
-    );
-  } else if (parsed.encapsulation && type === undefined && parsed.cluster?.keyFile !== undefined) {
-    report(
-      path,
-      'with a cluster key the default encapsulation is wireguard, which this version does not have yet; ' +
-        'write `type: vxlan-gpe` to accept clear-text pod traffic',
-    );
-  }
-  if (parsed.encapsulation && parsed.encapsulation.port === parsed.underlay?.gossipPort) {
+  if (parsed.encapsulation === undefined) return;
+  const { type, port } = encapsulationOf(parsed);
+  if (port === parsed.underlay?.gossipPort) {
     report(['encapsulation', 'port'], `is underlay.gossipPort too; both are UDP ports (change one of them)`);
   }
+  const why = parsed.encapsulation.type === undefined ? `${type}, the default ${WHERE_DEFAULT[type]}` : type;
+  parsed.staticPeers?.forEach((peer, i) => {
+    const path = ['staticPeers', i];
+    if (type === 'wireguard' && peer.publicKey === undefined) {
+      report(
+        [...path, 'publicKey'],
+        `is missing, and the encapsulation is ${why} (give the peer's key, or set encapsulation.type)`,
+      );
+    }
+    if (type === 'wireguard') return;
+    for (const key of ['publicKey', 'presharedKey', 'persistentKeepalive'] as const) {
+      if (peer[key] !== undefined)
+        report(
+          [...path, key],
+          `is of wireguard, and the encapsulation is ${why} (remove it, or set encapsulation.type)`,
+        );
+    }
+  });
 }
+
+const WHERE_DEFAULT = { wireguard: 'with a cluster key', 'vxlan-gpe': 'without a cluster key' } as const;
 
 /** Names, endpoints and subnets of the static peers, among themselves and against the rest. */
 export function checkStaticPeers(parsed: Parsed, report: Report): void {

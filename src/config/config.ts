@@ -49,10 +49,11 @@ export interface Config {
     readonly allowFrom?: readonly Prefix[] | undefined;
   };
   readonly encapsulation: {
-    readonly type: 'vxlan-gpe';
-    /** UDP; default 4790 (IANA vxlan-gpe). */
+    /** Default: wireguard where there is a cluster key, else vxlan-gpe, which is clear text. */
+    readonly type: 'wireguard' | 'vxlan-gpe';
+    /** UDP; default 51820, of vxlan-gpe 4790 (IANA). */
     readonly port: number;
-    /** 0 to 2^24-1; default 42. */
+    /** Of vxlan-gpe: 0 to 2^24-1; default 42. */
     readonly vni: number;
   };
   readonly egress: {
@@ -117,4 +118,10 @@ export interface StaticPeer {
   readonly name: string;
   readonly endpoint: Endpoint;
   readonly subnets: readonly Prefix[];
+  /** X25519, 32 bytes: of wireguard, and of nothing else. */
+  readonly publicKey?: Uint8Array | undefined;
+  /** 32 bytes that both have. */
+  readonly presharedKey?: Uint8Array | undefined;
+  /** Seconds between signs of life, which keep a way through NAT open; absent: none. */
+  readonly persistentKeepaliveSeconds?: number | undefined;
 }

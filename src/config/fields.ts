@@ -37,6 +37,17 @@ export function wholeNumber(least: number, most: number) {
   });
 }
 
+/** 32 bytes as `wg` writes them. */
+export const wireguardKey = z.string().transform((text, context) => {
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.length === 32 && bytes.toString('base64') === text) return new Uint8Array(bytes);
+  context.addIssue({
+    code: 'custom',
+    message: 'must be a key as `wg genkey` and `wg pubkey` write it: 44 characters of base64',
+  });
+  return z.NEVER;
+});
+
 const UNIT_SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
 /** `90s`, `30m`, `24h`, `7d`, as seconds. */
@@ -129,7 +140,15 @@ export const groupName = matching(
 );
 
 export const prefix = parsed(parsePrefix);
-export const endpoint = (defaultPort: number) => parsed((text) => parseEndpoint(text, defaultPort));
+/** As text takes one that says no port, which is known later. */
+const NO_PORT = 65_535;
+
+/** Its port is undefined where it says none. */
+export const endpoint = parsed((text) => {
+  const withDefault = parseEndpoint(text, NO_PORT);
+  const saysNone = withDefault.port === NO_PORT && parseEndpoint(text, 1).port === 1;
+  return { address: withDefault.address, port: saysNone ? undefined : withDefault.port };
+});
 export const seed = parsed((text) => checkedHost(parseHostPort(text, DEFAULT_GOSSIP_PORT)));
 
 export const addressOrAuto = parsed((text): IpAddress | 'auto' => {

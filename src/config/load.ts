@@ -17,9 +17,11 @@ import {
   checkStaticPeers,
   checkStaticPods,
   checkUnderlay,
+  DEFAULT_PORTS,
+  encapsulationOf,
   type Report,
 } from './checks.ts';
-import type { Config, PodRange } from './config.ts';
+import type { Config, PodRange, StaticPeer } from './config.ts';
 import { emptySection, knownKeys, type Parsed, sectionNames, sections } from './schema.ts';
 import { type ConfigSource, type KeyPath, type Problem, readSource } from './source.ts';
 import { didYouMean } from './suggest.ts';
@@ -136,7 +138,7 @@ function isMapping(value: unknown): value is Record<string, unknown> {
 }
 
 function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Config {
-  const { node, cluster, encapsulation } = parsed;
+  const { node, cluster } = parsed;
   return {
     node: { name: node.name!, stateDir: node.stateDir, socket: node.socket },
     cluster: {
@@ -150,11 +152,11 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       leaseTtlSeconds: cluster.leaseTtl,
     },
     underlay: parsed.underlay,
-    encapsulation: { type: 'vxlan-gpe', port: encapsulation.port, vni: encapsulation.vni },
+    encapsulation: encapsulationOf(parsed),
     egress: parsed.egress,
     tun: parsed.tun,
     datapath: parsed.datapath,
-    staticPeers: parsed.staticPeers,
+    staticPeers: staticPeersOf(parsed),
     staticPods: parsed.staticPods,
     api: {
       socketGroup: parsed.api.socketGroup,
@@ -166,7 +168,18 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
   };
 }
 
+function staticPeersOf(parsed: Required<Parsed>): StaticPeer[] {
+  const defaultPort = DEFAULT_PORTS[encapsulationOf(parsed).type];
+  return parsed.staticPeers.map(({ persistentKeepalive, endpoint, ...peer }) => ({
+    ...peer,
+    endpoint: { address: endpoint.address, port: endpoint.port ?? defaultPort },
+    ...(persistentKeepalive && { persistentKeepaliveSeconds: persistentKeepalive }),
+  }));
+}
+
 function freeze<T>(value: T): T {
+  // The elements of bytes cannot be frozen.
+  if (ArrayBuffer.isView(value)) return value;
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);
     for (const part of Object.values(value)) freeze(part);

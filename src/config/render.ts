@@ -35,6 +35,9 @@ export function plainConfig(config: Config): Record<string, unknown> {
       name: peer.name,
       endpoint: formatEndpoint(peer.endpoint),
       subnets: peer.subnets.map(formatPrefix),
+      ...(peer.publicKey && { publicKey: Buffer.from(peer.publicKey).toString('base64') }),
+      ...(peer.presharedKey && { presharedKey: Buffer.from(peer.presharedKey).toString('base64') }),
+      ...(peer.persistentKeepaliveSeconds && { persistentKeepalive: peer.persistentKeepaliveSeconds }),
     })),
     staticPods: [...config.staticPods],
     api: {

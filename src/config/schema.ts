@@ -1,6 +1,5 @@
 /** The sections of the configuration file, one schema each; `checks.ts` holds what spans several keys. */
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
-import { VXLAN_GPE_PORT } from '../wire/vxlan-gpe.ts';
 import { z } from '../zod.ts';
 import {
   absolutePath,
@@ -23,6 +22,7 @@ import {
   seed,
   socketPath,
   wholeNumber,
+  wireguardKey,
 } from './fields.ts';
 
 const MAX_WORKERS = 64;
@@ -54,8 +54,8 @@ export const sections = {
       .optional(),
   }),
   encapsulation: z.strictObject({
-    type: z.string().optional(),
-    port: port.default(VXLAN_GPE_PORT),
+    type: z.enum(['wireguard', 'vxlan-gpe']).optional(),
+    port: port.optional(),
     vni: wholeNumber(0, 2 ** 24 - 1).default(42),
   }),
   egress: z.strictObject({
@@ -71,7 +71,14 @@ export const sections = {
     offload: offload.default(allOffloads(true)),
   }),
   staticPeers: z.array(
-    z.strictObject({ name: nodeName, endpoint: endpoint(VXLAN_GPE_PORT), subnets: z.array(prefix) }),
+    z.strictObject({
+      name: nodeName,
+      endpoint,
+      subnets: z.array(prefix),
+      publicKey: wireguardKey.optional(),
+      presharedKey: wireguardKey.optional(),
+      persistentKeepalive: wholeNumber(1, 65_535).optional(),
+    }),
   ),
   staticPods: z.array(podName),
   api: z.strictObject({

@@ -45,6 +45,8 @@ export const DROP = {
   inboundReplayed: 19,
   /** It was not sealed with the keys of the session that it names. */
   inboundForged: 20,
+  /** A handshake message that nothing came of: it shows no key, no known key, or too late or too often. */
+  inboundHandshakeRefused: 21,
 } as const;
 
 /** The packet was not dropped. */

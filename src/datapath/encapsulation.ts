@@ -30,6 +30,8 @@ export interface EncapsulationForm {
    * way and the peer tell flows apart (RFC 7348, section 4.1: source ports vary).
    */
   readonly sendsFromOnePort: boolean;
+  /** Some datagrams are no packets but agree on keys: they come to a socket and a thread of their own. */
+  readonly hasHandshakes: boolean;
 }
 
 export interface Encapsulation {
@@ -37,6 +39,8 @@ export interface Encapsulation {
   encloser(arena: OutboundArena): Encloser;
   /** `memory` is what datagrams are received into. */
   opener(memory: Arena): Opener;
+  /** The forwarding state is another, or the control thread has woken this one. */
+  refresh(): void;
 }
 
 /** Outbound. Datagrams are numbered from 0 on, and again after each flush. */

@@ -69,6 +69,35 @@ export class VtepTable {
     }
   }
 
+  /** VTEPs, and numbers that none has. */
+  get count(): number {
+    return this.#mtu.length;
+  }
+
+  /** Datagrams to a VTEP go to that address from now on, until the next `load`. */
+  move(index: number, words: Int32Array, port: number): void {
+    writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
+  }
+
+  /** Whether a VTEP is at the socket address at `sockaddr` of `view`. */
+  isAt(index: number, view: DataView, sockaddr: number): boolean {
+    const own = this.#sockaddrs.view;
+    const at = index * SOCKADDR_STRIDE;
+    const isSame = (field: number) => view.getInt32(sockaddr + field) === own.getInt32(at + field);
+    if (this.#family === 4) {
+      // Family and port are one word.
+      return isSame(SOCKADDR_IN.address) && isSame(SOCKADDR_IN.family);
+    }
+    const { address } = SOCKADDR_IN6;
+    return (
+      isSame(address + 12) &&
+      isSame(SOCKADDR_IN6.family) &&
+      isSame(address + 8) &&
+      isSame(address + 4) &&
+      isSame(address)
+    );
+  }
+
   sockaddr(index: number): number {
     return this.#sockaddrs.address(index * SOCKADDR_STRIDE);
   }

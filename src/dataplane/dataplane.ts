@@ -44,6 +44,8 @@ export interface DataPlane {
   readonly groups?: GroupSending;
   /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
   traffic(key: string): TrafficTotals;
+  /** For how long the keys in use with a peer have been, milliseconds; undefined: there are none. Absent: never any. */
+  readonly sessionAgeMs?: (key: string) => number | undefined;
   /** Bytes of an inner packet that the path to one peer carries, as far as is known; undefined if the peer is not. */
   pathMtu(key: string): number | undefined;
 }
@@ -74,6 +76,14 @@ export interface ForwardingPeer {
   readonly sentSingly?: boolean | undefined;
   /** Marks of congestion end there. */
   readonly losesMarks?: boolean | undefined;
+  /** X25519, 32 bytes: what packets to it are sealed for; undefined: they are not. */
+  readonly publicKey?: Uint8Array | undefined;
+  /** 32 bytes that both have. */
+  readonly presharedKey?: Uint8Array | undefined;
+  /** Between signs of life; undefined: none. */
+  readonly persistentKeepaliveMs?: number | undefined;
+  /** Another one after the peer has forgotten all sessions. */
+  readonly run?: string | undefined;
 }
 
 export interface DataPlaneReport {
@@ -85,6 +95,8 @@ export interface DataPlaneReport {
   /** Of outer headers, on each packet. */
   readonly overheadBytes: number;
   readonly workers: number;
+  /** What seals packets; absent: they are clear text, or none has flown yet. */
+  readonly cipher?: { readonly name: string; readonly fallback: string | undefined } | undefined;
   /** Of those, the ones that do not answer any more. */
   readonly stuckWorkers: number;
   /** What is in use of the kernel's offloads, by name. */

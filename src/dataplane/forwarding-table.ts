@@ -14,8 +14,10 @@ import {
   VTEP_SENT_SINGLY,
   VTEP_WORDS,
 } from '../datapath/forwarding.ts';
+import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../fdb/snapshot.ts';
 import { addressWords, type IpAddress } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { ForwardingPeer } from './dataplane.ts';
 
@@ -98,6 +100,18 @@ export class ForwardingTable {
     return rested;
   }
 
+  /** The peers that have keys, as sessions are made with them. */
+  keyed(): KeyedPeer[] {
+    return this.#forwarding.peers.flatMap(({ key, publicKey, endpoint, ...peer }) => {
+      if (publicKey === undefined) return [];
+      const { presharedKey, persistentKeepaliveMs, run } = peer;
+      const vtep = this.#indexes.get(key)!;
+      return [
+        { vtep, publicKey, presharedKey, persistentKeepaliveMs, endpoint: endpointBytes(endpoint), run },
+      ];
+    });
+  }
+
   /** The table as the packet path takes it. */
   state(): ForwardingState {
     const { peers, ownSubnets, ownAddresses, pathMtu, probeIdentifier, groupProbePort } = this.#forwarding;
@@ -135,6 +149,15 @@ function vtepWords(
     (sentSingly ? VTEP_SENT_SINGLY : 0) |
     (losesMarks ? VTEP_LOSES_MARKS : 0);
   return [flags, endpoint.port, mtu, ...mapped];
+}
+
+/** Address and port in network order. */
+function endpointBytes({ address, port }: Endpoint): Uint8Array {
+  const words = addressWords(address);
+  const bytes = Buffer.alloc(4 * words.length + 2);
+  words.forEach((word, i) => void bytes.writeInt32BE(word, 4 * i));
+  bytes.writeUInt16BE(port, 4 * words.length);
+  return new Uint8Array(bytes);
 }
 
 function entry(prefix: Prefix, value: number) {

@@ -16,7 +16,13 @@ import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { errnoName } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
 import type { Beating } from './heartbeat.ts';
-import type { FromWorker, ToWorker, WorkerOffloads, WorkerSettings } from './worker-messages.ts';
+import type {
+  FromWorker,
+  SharedSessionSettings,
+  ToWorker,
+  WorkerOffloads,
+  WorkerSettings,
+} from './worker-messages.ts';
 
 export interface DatapathOptions {
   /** One TUN queue and one underlay socket per worker: where it reads and receives. */
@@ -27,6 +33,7 @@ export interface DatapathOptions {
   readonly sendFds: readonly number[];
   readonly underlayFamily: 4 | 6;
   readonly encapsulation: EncapsulationSettings;
+  readonly sessions: SharedSessionSettings | undefined;
   readonly overheadBytes: number;
   readonly offloads: WorkerOffloads;
   /** One per worker. They are the caller's, and go on where an earlier packet path stopped. */
@@ -142,6 +149,7 @@ export class Datapath {
       wakeFd,
       underlayFamily: options.underlayFamily,
       encapsulation: options.encapsulation,
+      sessions: options.sessions,
       overheadBytes: options.overheadBytes,
       offloads: this.#offloads,
     };

@@ -6,20 +6,22 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { WorkerCounters } from '../datapath/counters.ts';
+import type { Encapsulation } from '../datapath/encapsulation.ts';
 import { IcmpReplies } from '../datapath/icmp-replies.ts';
 import { Inbound } from '../datapath/inbound.ts';
 import { Outbound } from '../datapath/outbound.ts';
 import { PollSet } from '../datapath/poll-set.ts';
 import { Turn } from '../datapath/turn.ts';
 import { VtepTable } from '../datapath/vtep-table.ts';
-import { chooseEncapsulation } from '../encapsulation/choose.ts';
+import { chooseEncapsulation, type SessionAccess } from '../encapsulation/choose.ts';
 import { Fdb } from '../fdb/fdb.ts';
 import { Arena } from '../sys/arena.ts';
-import { EAGAIN, POLLIN, POLLOUT } from '../sys/constants.ts';
+import { EAGAIN, MSG_DONTWAIT, MSG_NOSIGNAL, POLLIN, POLLOUT } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
+import { monotonicMs } from '../sys/monotonic.ts';
 import { LinuxTunQueue } from '../tun/tun-queue.ts';
 import { LinuxUnderlaySocket } from '../underlay/underlay-socket.ts';
-import type { FromWorker, ToWorker, WorkerSettings } from './worker-messages.ts';
+import type { FromWorker, SharedSessionSettings, ToWorker, WorkerSettings } from './worker-messages.ts';
 
 /** What a worker blocks on. */
 const TUN = 0;
@@ -39,6 +41,7 @@ class PacketPath {
   readonly #wakeValue = new Arena(8);
   readonly #fdb = new Fdb();
   readonly #vteps: VtepTable;
+  readonly #encapsulation: Encapsulation;
   readonly #replies: IcmpReplies;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
@@ -46,16 +49,16 @@ class PacketPath {
   readonly #turns: Int32Array;
   #stopping = false;
 
-  constructor(settings: WorkerSettings) {
+  constructor(settings: WorkerSettings, vteps: VtepTable, encapsulation: Encapsulation) {
     this.#settings = settings;
+    this.#vteps = vteps;
+    this.#encapsulation = encapsulation;
     this.#turns = new Int32Array(settings.turns);
     const tun = new LinuxTunQueue(settings.tunReadFd, settings.tunWriteFd);
     const socket = new LinuxUnderlaySocket(settings.socketFd, settings.underlayFamily);
     const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
-    this.#vteps = new VtepTable(settings.underlayFamily);
     this.#replies = new IcmpReplies(tun, nowMs);
-    const encapsulation = chooseEncapsulation(settings.encapsulation, this.#vteps, settings.underlayFamily);
     const shared = { ...settings, encapsulation, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
     const { offloads } = settings;
     this.#outbound = new Outbound({
@@ -104,6 +107,7 @@ class PacketPath {
 
   #takeMessages(): void {
     libc.read(this.#settings.wakeFd, this.#wakeValue.address(0), 8);
+    this.#encapsulation.refresh();
     for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
       const message = next.message as ToWorker;
       if (message.kind === 'stop') {
@@ -113,6 +117,7 @@ class PacketPath {
       this.#fdb.load(message.state.fdb);
       this.#vteps.load(message.state);
       this.#replies.load(message.state);
+      this.#encapsulation.refresh();
       post({ kind: 'loaded' });
     }
   }
@@ -138,5 +143,24 @@ function post(message: FromWorker): void {
   port.postMessage(message);
 }
 
-new PacketPath(workerData as WorkerSettings).run();
+/** Hands notices to the thread that makes sessions. */
+function sessionAccess({ shared, noticesFd }: SharedSessionSettings): SessionAccess {
+  return {
+    shared,
+    nowMs: monotonicMs,
+    sendNotice: (memory, bytes) =>
+      libc.send(noticesFd, memory.address(0), bytes, MSG_DONTWAIT | MSG_NOSIGNAL) === bytes,
+  };
+}
+
+const settings = workerData as WorkerSettings;
+const vteps = new VtepTable(settings.underlayFamily);
+const sessions = settings.sessions && sessionAccess(settings.sessions);
+const encapsulation = await chooseEncapsulation(
+  settings.encapsulation,
+  vteps,
+  settings.underlayFamily,
+  sessions,
+);
+new PacketPath(settings, vteps, encapsulation).run();
 port.close();

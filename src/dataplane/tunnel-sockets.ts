@@ -25,7 +25,7 @@ export function openTunnelSockets(
   underlay: Underlay,
   workers: number,
   { udpSegment, udpGro }: UnderlayOffloads,
-  { sendsFromOnePort }: EncapsulationForm,
+  { sendsFromOnePort, hasHandshakes }: EncapsulationForm,
 ): TunnelSockets {
   const vtep = vtepOn(underlay, config);
   const options = {
@@ -33,12 +33,14 @@ export function openTunnelSockets(
     displayName: formatEndpoint(vtep),
     wanted: { udpSegment, udpGro },
     count: workers,
+    hasHandshakes,
   };
   const receivers = parts.openSockets({ ...options, port: vtep.port });
   if (workers === 1 || sendsFromOnePort) return { receivers, senders: receivers };
   try {
     const wanted = { udpSegment, udpGro: false };
-    return { receivers, senders: parts.openSockets({ ...options, port: 0, sendsOnly: true, wanted }) };
+    const senders = { ...options, port: 0, sendsOnly: true, wanted };
+    return { receivers, senders: parts.openSockets(senders) };
   } catch (error) {
     parts.closeSockets(receivers);
     throw error;

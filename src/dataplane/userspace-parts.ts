@@ -9,6 +9,7 @@ import { enableForwarding } from '../host/forwarding.ts';
 import { LinuxRouteMtus } from '../host/route-mtu.ts';
 import { configureTun, inspectTun, type TunFault, type TunNetwork } from '../host/tun-network.ts';
 import type { Family } from '../ip/address.ts';
+import { monotonicMs } from '../sys/monotonic.ts';
 import { EchoSockets } from '../tun/echo-sockets.ts';
 import {
   closeTunDevice,
@@ -30,6 +31,7 @@ import {
 } from '../underlay/underlay-socket.ts';
 import type { Beating } from './heartbeat.ts';
 import type { LossCounts } from './kernel-losses.ts';
+import type { KeyExchangeThreadOptions, RunningKeyExchange } from './key-exchange-thread.ts';
 import { Datapath, type DatapathOptions } from './packet-threads.ts';
 import type { PathMtuParts } from './path-mtus.ts';
 import type { WorkerOffloads } from './worker-messages.ts';
@@ -46,6 +48,8 @@ export interface UserspaceParts extends PathMtuParts, LossCounts {
   closeSockets(sockets: UnderlaySockets): void;
   /** The same sockets with other offloads. */
   switchSocketOffloads(sockets: UnderlaySockets, wanted: UnderlayOffloads): UnderlaySockets;
+  /** Resolves once sessions can be made. */
+  startKeyExchange(options: KeyExchangeThreadOptions): Promise<RunningKeyExchange>;
   /** Resolves once packets flow. */
   startPath(options: DatapathOptions): Promise<PacketPath>;
   /** Gives the settings that were changed. */
@@ -75,10 +79,15 @@ export function linuxParts(where: InNetns = {}): UserspaceParts {
     closeTun: closeTunDevice,
     switchTunOffloads,
     openSockets: openUnderlaySockets,
-    closeSockets: ({ descriptors }) => closeUnderlaySockets(descriptors),
+    closeSockets: ({ descriptors, handshakes }) =>
+      closeUnderlaySockets(handshakes === undefined ? descriptors : [...descriptors, handshakes]),
     switchSocketOffloads: switchUnderlayOffloads,
     socketDrops,
     tunDrops,
+    startKeyExchange: async (options) => {
+      const { KeyExchangeThread } = await import('./key-exchange-thread.ts');
+      return KeyExchangeThread.start(options, monotonicMs);
+    },
     startPath: (options) => Datapath.start(options),
     enableForwarding: (families, underlayInterface) => enableForwarding(families, underlayInterface, where),
     configureTun: (network) => configureTun(network, where),

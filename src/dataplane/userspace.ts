@@ -32,6 +32,7 @@ import { PacketIo } from './packet-io.ts';
 import { PathMtus } from './path-mtus.ts';
 import { RunningPath } from './running-path.ts';
 import { Traffic } from './traffic.ts';
+import { type OwnTunnelKey, TunnelKeys } from './tunnel-keys.ts';
 import { type TunnelSockets, vtepOn } from './tunnel-sockets.ts';
 import type { PacketPath, UserspaceParts } from './userspace-parts.ts';
 
@@ -41,6 +42,8 @@ export interface UserspaceOptions {
   readonly parts: UserspaceParts;
   readonly log: Logger;
   readonly clock: Clock;
+  /** Of an encapsulation that has keys. */
+  readonly tunnelKey?: OwnTunnelKey | undefined;
   /** The packet path cannot go on. */
   readonly onFailure: (error: Error) => void;
   /** Somebody deleted the TUN device: `repair` makes it anew. */
@@ -60,6 +63,7 @@ export class UserspaceDataPlane implements DataPlane {
   readonly #io: PacketIo;
   readonly #path: RunningPath;
   readonly #pathMtus: PathMtus;
+  readonly #keys: TunnelKeys;
   #underlay: Underlay;
   #mtu: number;
   #subnets: readonly Prefix[] = [];
@@ -78,7 +82,13 @@ export class UserspaceDataPlane implements DataPlane {
     this.#options = options;
     const { config, underlay, parts, clock, onHealthChange } = options;
     this.#workers = config.datapath.workers === 'auto' ? automaticWorkers() : config.datapath.workers;
-    this.#traffic = new Traffic(this.#workers);
+    const { hasHandshakes } = formOf(config.encapsulation);
+    this.#traffic = new Traffic(this.#workers, hasHandshakes);
+    this.#keys = new TunnelKeys({
+      ...{ parts, log: options.log, workers: this.#workers, counters: this.#traffic.keyExchange },
+      key: hasHandshakes ? options.tunnelKey : undefined,
+      onFailure: options.onFailure,
+    });
     this.#underlay = underlay;
     this.#mtu = this.#mtuOn(underlay);
     this.#lock = parts.lockTun(config.tun.name);
@@ -192,6 +202,7 @@ export class UserspaceDataPlane implements DataPlane {
         if (sockets) {
           await this.#path.stop();
           this.#io.useSockets(sockets);
+          await this.#keys.useSockets(sockets, underlay.address.family);
         }
         if (this.#isActivated) await this.#loadTable();
         else this.#setTable();
@@ -227,6 +238,7 @@ export class UserspaceDataPlane implements DataPlane {
     await this.#turn;
     try {
       await this.#path.stop();
+      await this.#keys.stop();
     } finally {
       this.#io.close();
       this.#lock.release();
@@ -246,6 +258,7 @@ export class UserspaceDataPlane implements DataPlane {
       isActive: this.#subnets.length > 0 && isRunning && stuckWorkers === 0 && !isTunLost,
       overheadBytes: this.#overheadBytes,
       workers: this.#workers,
+      cipher: this.#keys.cipher,
       stuckWorkers,
       offloads: {
         ...tun.offloads,
@@ -264,6 +277,10 @@ export class UserspaceDataPlane implements DataPlane {
 
   pathMtu(key: string): number | undefined {
     return this.#pathMtus.mtu(key);
+  }
+
+  sessionAgeMs(key: string): number | undefined {
+    return this.#keys.sessionAgeMs(this.#table.index(key));
   }
 
   readonly groups: GroupSending = {
@@ -352,6 +369,8 @@ export class UserspaceDataPlane implements DataPlane {
   async #loadTable(): Promise<void> {
     for (;;) {
       const refused = this.#setTable();
+      const { family } = this.#underlay.address;
+      await this.#keys.update(() => this.#table.keyed(), this.#mtu, this.#io.sockets, family);
       await this.#path.update(() => this.#table.state());
       const rested = this.#table.release();
       for (const index of rested) this.#traffic.clearVtep(index);
@@ -367,6 +386,7 @@ export class UserspaceDataPlane implements DataPlane {
     if (opened) {
       await this.#path.stop();
       this.#io.useSockets(old);
+      await this.#keys.useSockets(old, this.#underlay.address.family);
       this.#io.closeSockets(opened);
     }
     if (!this.#isActivated) return;
@@ -402,6 +422,7 @@ export class UserspaceDataPlane implements DataPlane {
       sendFds: senders.descriptors,
       underlayFamily: this.#underlay.address.family,
       encapsulation: config.encapsulation,
+      sessions: this.#keys.sessions,
       overheadBytes: this.#overheadBytes,
       offloads: { udpSegment: senders.offloads.udpSegment, coalesceTcp, coalesceUdp },
       counters: this.#traffic.workers,

@@ -15,6 +15,8 @@ export interface WorkerSettings {
   readonly wakeFd: number;
   readonly underlayFamily: 4 | 6;
   readonly encapsulation: EncapsulationSettings;
+  /** Of an encapsulation that has sessions. */
+  readonly sessions: SharedSessionSettings | undefined;
   /** Outer IP and UDP headers and what the encapsulation adds, in bytes. */
   readonly overheadBytes: number;
   readonly counters: SharedArrayBuffer;
@@ -22,6 +24,14 @@ export interface WorkerSettings {
   readonly turns: SharedArrayBuffer;
   /** What may be used; what then turns out not to work is reported back. */
   readonly offloads: WorkerOffloads;
+}
+
+/** How packet path threads come to sessions, which another thread makes. */
+export interface SharedSessionSettings {
+  /** See SharedSessions. */
+  readonly shared: SharedArrayBuffer;
+  /** What they have to tell that thread is sent there, by all of them. */
+  readonly noticesFd: number;
 }
 
 /** Offloads that the packet path itself can turn off at run time. */

@@ -2,25 +2,45 @@
 import type { Encapsulation, EncapsulationForm } from '../datapath/encapsulation.ts';
 import type { VtepTable } from '../datapath/vtep-table.ts';
 import { VXLAN_GPE_FORM, VxlanGpe } from './vxlan-gpe/vxlan-gpe.ts';
+import { WIREGUARD_FORM } from './wireguard/form.ts';
+import type { SendNotice } from './wireguard/notices.ts';
+
+export const ENCAPSULATION_TYPES = ['wireguard', 'vxlan-gpe'] as const;
+export type EncapsulationType = (typeof ENCAPSULATION_TYPES)[number];
 
 /** What a packet path thread is told; it can be copied to one. */
 export interface EncapsulationSettings {
-  readonly type: 'vxlan-gpe';
+  readonly type: EncapsulationType;
+  /** Of vxlan-gpe. */
   readonly vni: number;
 }
 
-const FORMS: Readonly<Record<EncapsulationSettings['type'], EncapsulationForm>> = {
+/** What an encapsulation that has sessions needs on top of that. */
+export interface SessionAccess {
+  /** See SharedSessions. */
+  readonly shared: SharedArrayBuffer;
+  readonly nowMs: () => number;
+  readonly sendNotice: SendNotice;
+}
+
+const FORMS: Readonly<Record<EncapsulationType, EncapsulationForm>> = {
+  wireguard: WIREGUARD_FORM,
   'vxlan-gpe': VXLAN_GPE_FORM,
 };
 
-export function formOf({ type }: EncapsulationSettings): EncapsulationForm {
+export function formOf({ type }: Pick<EncapsulationSettings, 'type'>): EncapsulationForm {
   return FORMS[type];
 }
 
-export function chooseEncapsulation(
-  { vni }: EncapsulationSettings,
+/** `sessions` is there for those that have some. */
+export async function chooseEncapsulation(
+  { type, vni }: EncapsulationSettings,
   vteps: VtepTable,
   underlayFamily: 4 | 6,
-): Encapsulation {
-  return new VxlanGpe({ vni, vteps, underlayFamily });
+  sessions: SessionAccess | undefined,
+): Promise<Encapsulation> {
+  if (type === 'vxlan-gpe') return new VxlanGpe({ vni, vteps, underlayFamily });
+  // Its ciphers are not for those to load who do not use them.
+  const { wireguardPath } = await import('./wireguard/wireguard-path.ts');
+  return wireguardPath(sessions!, vteps, underlayFamily);
 }

@@ -49,6 +49,8 @@ export interface LabOptions {
   readonly mtuBytes?: number | readonly number[];
   /** Whether the nodes share a cluster key, made for this lab; default true. */
   readonly sealed?: boolean;
+  /** How packets go between nodes; default: sealed, if the nodes share a key, as agents do by themselves. */
+  readonly encapsulation?: 'wireguard' | 'vxlan-gpe';
   /** Put over each node's configuration (`mergeConfig`); may use the addresses of all nodes. */
   readonly config?: (node: LabNode, nodes: readonly LabNode[]) => RawConfig;
   /** false: everything is made but no agent is started (`node.start()`); default true. */
@@ -238,6 +240,7 @@ export class Lab {
         ipv6Only: this.#record.ipv6Only,
         pods,
         keyFile,
+        encapsulation: options.encapsulation ?? (keyFile === undefined ? 'vxlan-gpe' : 'wireguard'),
       });
       node.writeConfig(mergeConfig(base, options.config?.(node, this.nodes) ?? {}));
     }

@@ -11,6 +11,7 @@ export interface NodeConfigOptions {
   readonly ipv6Only: boolean;
   readonly pods: readonly string[];
   readonly keyFile: string | undefined;
+  readonly encapsulation: 'wireguard' | 'vxlan-gpe';
 }
 
 /** What `node`'s file says unless overridden. */
@@ -32,8 +33,7 @@ export function defaultNodeConfig(node: LabNode, options: NodeConfigOptions): Ra
       ...(options.keyFile === undefined ? {} : { keyFile: options.keyFile }),
     },
     underlay: { address: node.underlayAddress, gossipPort: DEFAULT_GOSSIP_PORT },
-    // With a key this must be written out: pod traffic itself is clear text.
-    encapsulation: { type: 'vxlan-gpe' },
+    encapsulation: { type: options.encapsulation },
     staticPods: [...options.pods],
   };
 }

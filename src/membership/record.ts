@@ -29,7 +29,7 @@ import {
 import { nodeRecordType } from './proto.ts';
 import type { Encapsulation, InventoryMark, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
 
-/** 16 IPv6 prefixes, two IPv6 endpoints and the longest name take less. */
+/** 16 IPv6 prefixes, two IPv6 endpoints, a tunnel key and the longest name take less. */
 export const MAX_RECORD_BYTES = 640;
 export const MAX_PREFIXES = 16;
 export const MAX_INCARNATION = 0xffff_ffff;
@@ -39,7 +39,8 @@ export const INVENTORY_HASH_BYTES = 16;
 /** Stands before the record in what is signed, so that the signature means nothing anywhere else. */
 export const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
 
-const ENCAPSULATION = { unknown: 0, 'vxlan-gpe': 1 } as const;
+const ENCAPSULATION = { unknown: 0, 'vxlan-gpe': 1, wireguard: 2 } as const;
+const TUNNEL_KEY_BYTES = 32;
 const LEASE_STATE = { claiming: 1, active: 2 } as const;
 
 /** Serializes and signs the record of `identity`'s own node. */
@@ -95,6 +96,7 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     session: rawId(record.session),
     generation: record.generation,
     partialChecksums: encapsulation.type === 'vxlan-gpe' && encapsulation.partialChecksums,
+    ...(encapsulation.type === 'wireguard' && { tunnelKey: encapsulation.publicKey }),
     ...(lease && { lease: rawLease(lease) }),
     ...(mtu !== undefined && { mtu }),
     ...(inventory && { inventory: { version: inventory.version, hash: rawId(inventory.hash) } }),
@@ -116,6 +118,10 @@ export function signedRecordField(value: unknown): SignedRecord {
 }
 
 function encapsulationField(raw: Raw): Encapsulation {
+  if (raw.encapsulation === ENCAPSULATION.wireguard) {
+    const publicKey = bytesField(raw.tunnelKey, TUNNEL_KEY_BYTES, TUNNEL_KEY_BYTES);
+    return { type: 'wireguard', publicKey: new Uint8Array(publicKey) };
+  }
   if (raw.encapsulation !== ENCAPSULATION['vxlan-gpe']) return { type: 'unknown' };
   return {
     type: 'vxlan-gpe',

@@ -11,6 +11,11 @@ export type Encapsulation =
       /** The node takes packets with partial transport checksums (wire/vxlan-gpe.ts). */
       readonly partialChecksums: boolean;
     }
+  | {
+      readonly type: 'wireguard';
+      /** X25519, 32 bytes. */
+      readonly publicKey: Uint8Array;
+    }
   /** A kind that this version does not know; the member is shown, and nothing is sent to it. */
   | { readonly type: 'unknown' };
 
@@ -79,6 +84,8 @@ export interface Member {
   readonly lease: LeaseClaim | undefined;
   readonly mtu: number | undefined;
   readonly inventory: InventoryMark | undefined;
+  /** Of the present run of its agent. */
+  readonly session: string;
   /** How long it has had this status, as far as this node knows, milliseconds. */
   readonly statusAgeMs: number;
 }

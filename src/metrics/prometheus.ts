@@ -48,6 +48,9 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       [{}, status.lease.status === 'active' ? 1 : 0],
     ]),
     metric('warren_pods', 'gauge', 'Pods of this node.', [[{}, status.pods]]),
+    metric('warren_tunnel_encrypted', 'gauge', '1 if what goes between nodes is sealed.', [
+      [{}, status.encapsulation.encrypted ? 1 : 0],
+    ]),
     metric('warren_datapath_active', 'gauge', '1 if packets flow.', [[{}, datapath.active ? 1 : 0]]),
     metric('warren_datapath_workers', 'gauge', 'Packet path threads.', [[{}, datapath.workers]]),
     metric('warren_datapath_stuck_workers', 'gauge', 'Packet path threads that do not answer.', [

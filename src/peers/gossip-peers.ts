@@ -24,6 +24,8 @@ export interface Owners {
 /** What this node's own end of a tunnel is like. */
 export interface TunnelEnd {
   readonly encapsulation: { readonly type: string; readonly vni: number };
+  /** X25519, if the encapsulation has keys. */
+  readonly tunnelKey?: Uint8Array | undefined;
   /** Whether it takes partial transport checksums now. */
   partialChecksums(): boolean;
   /** Of the underlay now. */
@@ -51,10 +53,10 @@ export class GossipPeers implements PeerSource {
 
   peers(): KnownPeer[] {
     const subnets = subnetsByOwner(this.#leases.owners());
-    return this.#members
-      .members()
-      .filter((member) => member.id !== this.#members.id)
-      .map((member) => this.#peer(member, subnets.get(member.id) ?? []));
+    const others = this.#members.members().filter((member) => member.id !== this.#members.id);
+    // One that is not admitted takes no key away from one that is.
+    const holders = holdersOfKeys(others.filter(({ id }) => this.#admission.admits(id)));
+    return others.map((member) => this.#peer(member, subnets.get(member.id) ?? [], holders));
   }
 
   onChange(listener: () => void): void {
@@ -77,9 +79,9 @@ export class GossipPeers implements PeerSource {
     for (const listener of this.#listeners) listener();
   };
 
-  #peer(member: Member, subnets: readonly Prefix[]): KnownPeer {
+  #peer(member: Member, subnets: readonly Prefix[], holders: ReadonlyMap<string, string>): KnownPeer {
     const { encapsulation } = member;
-    const unreachable = this.#unreachable(member);
+    const unreachable = this.#unreachable(member, holders);
     return {
       key: member.id,
       id: member.id,
@@ -96,22 +98,34 @@ export class GossipPeers implements PeerSource {
         subnets.length > 0 &&
         unreachable === undefined,
       mtu: member.mtu,
+      ...(encapsulation.type === 'wireguard' && { publicKey: encapsulation.publicKey, run: member.session }),
       // Agents say their MTU since the release in which they began to look at the outer header's ECN.
       ...(member.mtu === undefined && { losesMarks: true as const }),
       unreachable,
     };
   }
 
-  #unreachable({ id, name, encapsulation, vtep }: Member): string | undefined {
+  #unreachable(
+    { id, name, encapsulation, vtep }: Member,
+    holders: ReadonlyMap<string, string>,
+  ): string | undefined {
     if (!this.#admission.admits(this.#members.id)) return 'this node is not admitted to the cluster';
     if (!this.#admission.admits(id))
       return `${name} is not admitted to the cluster: see \`warren node list\``;
     const own = this.#own.encapsulation;
-    if (encapsulation.type === 'unknown' || encapsulation.type !== own.type) {
+    if (encapsulation.type === 'unknown')
       return `${name} uses an encapsulation that this version does not have`;
+    if (encapsulation.type !== own.type) {
+      return `${name} uses ${encapsulation.type}, this node ${own.type}: set the same encapsulation.type`;
     }
-    if (encapsulation.vni !== own.vni) {
+    if (encapsulation.type === 'vxlan-gpe' && encapsulation.vni !== own.vni) {
       return `${name} uses VNI ${encapsulation.vni}, this node ${own.vni}: set the same encapsulation.vni`;
+    }
+    if (encapsulation.type === 'wireguard') {
+      const key = keyText(encapsulation.publicKey);
+      if (this.#own.tunnelKey !== undefined && key === keyText(this.#own.tunnelKey))
+        return `${name} announces this node's own tunnel key`;
+      if (holders.get(key) !== id) return `${name} announces the tunnel key of another node`;
     }
     const family = this.#own.family();
     if (vtep.address.family !== family) {
@@ -119,6 +133,22 @@ export class GossipPeers implements PeerSource {
     }
     return undefined;
   }
+}
+
+/** Whose each tunnel key is: of several nodes that announce one, that with the smallest id. */
+function holdersOfKeys(members: readonly Member[]): Map<string, string> {
+  const holders = new Map<string, string>();
+  for (const { id, encapsulation } of members) {
+    if (encapsulation.type !== 'wireguard') continue;
+    const key = keyText(encapsulation.publicKey);
+    const known = holders.get(key);
+    if (known === undefined || id < known) holders.set(key, id);
+  }
+  return holders;
+}
+
+function keyText(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('base64');
 }
 
 function subnetsByOwner(owners: readonly Owner[]): Map<string, Prefix[]> {

@@ -26,6 +26,14 @@ export interface KnownPeer {
   readonly sentSingly?: true;
   /** It does not pass on marks of congestion: it is sent datagrams that are not to be marked (RFC 6040, section 4.1). */
   readonly losesMarks?: true;
+  /** X25519, 32 bytes: what is sent to it is sealed for that key. */
+  readonly publicKey?: Uint8Array;
+  /** 32 bytes that both have. */
+  readonly presharedKey?: Uint8Array;
+  /** Between signs of life; absent: none. */
+  readonly persistentKeepaliveMs?: number;
+  /** Another one after its agent was started anew, which has forgotten all sessions. */
+  readonly run?: string;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
   readonly unreachable: string | undefined;
 }
@@ -77,19 +85,26 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
   forwarding(): ForwardingPeer[] {
     return this.peers()
       .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
-      .map(({ key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks }) => ({
-        key,
-        name,
-        endpoint,
-        partialChecksums,
-        subnets,
-        mtu,
-        ...(sentSingly && { sentSingly }),
-        ...(losesMarks && { losesMarks }),
-      }));
+      .map(forwardingPeer);
   }
 
   close(): void {
     for (const source of this.#sources) source.close();
   }
+}
+
+function forwardingPeer(peer: KnownPeer): ForwardingPeer {
+  const { key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks, publicKey } = peer;
+  const { presharedKey, persistentKeepaliveMs, run } = peer;
+  return {
+    key,
+    name,
+    endpoint,
+    partialChecksums,
+    subnets,
+    mtu,
+    ...(sentSingly && { sentSingly }),
+    ...(losesMarks && { losesMarks }),
+    ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run }),
+  };
 }

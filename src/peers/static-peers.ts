@@ -27,7 +27,8 @@ export class StaticPeers implements PeerSource {
   close(): void {}
 }
 
-function knownPeer({ name, endpoint, subnets }: StaticPeer): KnownPeer {
+function knownPeer({ name, endpoint, subnets, ...keys }: StaticPeer): KnownPeer {
+  const { publicKey, presharedKey, persistentKeepaliveSeconds } = keys;
   return {
     key: `static/${name}`,
     id: '',
@@ -38,6 +39,9 @@ function knownPeer({ name, endpoint, subnets }: StaticPeer): KnownPeer {
     subnets,
     partialChecksums: false,
     mtu: undefined,
+    ...(publicKey && { publicKey }),
+    ...(presharedKey && { presharedKey }),
+    ...(persistentKeepaliveSeconds && { persistentKeepaliveMs: 1000 * persistentKeepaliveSeconds }),
     unreachable: undefined,
   };
 }

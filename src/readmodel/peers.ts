@@ -24,7 +24,7 @@ export function peerReports({
     endpoint: formatEndpoint(peer.endpoint),
     subnets: peer.subnets.map(formatPrefix),
     partialChecksums: peer.partialChecksums,
-    ...optional(peer, dataPlane.pathMtu(peer.key) ?? peer.mtu),
+    ...optional(peer, dataPlane.pathMtu(peer.key) ?? peer.mtu, dataPlane.sessionAgeMs?.(peer.key)),
     ...directionReports(dataPlane.traffic(peer.key)),
   }));
 }
@@ -32,9 +32,11 @@ export function peerReports({
 function optional(
   { sentSingly, unreachable }: KnownPeer,
   mtu: number | undefined,
-): Pick<PeerReport, 'mtu' | 'sentSingly' | 'unreachable'> {
+  sessionAgeMs: number | undefined,
+): Pick<PeerReport, 'mtu' | 'sentSingly' | 'unreachable' | 'sessionAgeSeconds'> {
   return {
     ...(mtu !== undefined && { mtu }),
+    ...(sessionAgeMs !== undefined && { sessionAgeSeconds: Math.floor(sessionAgeMs / 1000) }),
     ...(sentSingly && { sentSingly }),
     ...(unreachable !== undefined && { unreachable }),
   };

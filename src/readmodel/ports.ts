@@ -53,6 +53,8 @@ export interface DataPlaneReader {
   traffic(key: string): TrafficTotals;
   /** Inner bytes that the path to a peer carries; undefined for a peer that it does not know. */
   pathMtu(key: string): number | undefined;
+  /** For how long the keys in use with a peer have been, milliseconds; undefined: there are none. */
+  sessionAgeMs?(key: string): number | undefined;
 }
 
 /** What this node has in the overlay just now: nothing before the data plane is active. */
@@ -81,7 +83,7 @@ export interface NodeFacts {
   /** Whether gossip is sealed under a cluster key. */
   readonly sealed: boolean;
   readonly gossipPort: number;
-  readonly encapsulation: { readonly type: string; readonly vni: number };
+  readonly encapsulation: { readonly type: string; readonly vni: number; readonly publicKey?: string };
   uptimeSeconds(): number;
 }
 

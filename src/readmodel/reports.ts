@@ -43,8 +43,17 @@ export interface StatusReport {
   readonly encapsulation: {
     readonly type: string;
     readonly port: number;
-    readonly vni: number;
+    /** Of vxlan-gpe. */
+    readonly vni?: number;
     readonly overheadBytes: number;
+    /** Whether what goes between nodes is sealed. */
+    readonly encrypted: boolean;
+    /** What seals it; absent before packets flow. */
+    readonly cipher?: string;
+    /** Why that is not the fastest. */
+    readonly cipherFallback?: string;
+    /** This node's own, as `wg` shows keys. */
+    readonly publicKey?: string;
   };
   readonly tun: { readonly name: string; readonly mtu: number; readonly addresses: readonly string[] };
   readonly lease: { readonly status: LeaseStatus; readonly subnets: readonly string[] };
@@ -94,6 +103,8 @@ export interface PeerReport {
   readonly partialChecksums: boolean;
   /** Bytes of an inner packet that the path to it carries, as far as is known; absent: nothing is. */
   readonly mtu?: number;
+  /** For how long the keys in use have been; absent if there are none. */
+  readonly sessionAgeSeconds?: number;
   /** Present if groups of datagrams do not arrive there whole, so that it is sent single ones. */
   readonly sentSingly?: true;
   /** Why nothing can be sent to it although it is there; absent: all is well. */

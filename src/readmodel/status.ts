@@ -62,8 +62,12 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     encapsulation: {
       type: facts.encapsulation.type,
       port: dataPlane.vtep.port,
-      vni: facts.encapsulation.vni,
+      ...(facts.encapsulation.type === 'vxlan-gpe' && { vni: facts.encapsulation.vni }),
       overheadBytes: plane.overheadBytes,
+      encrypted: facts.encapsulation.type === 'wireguard',
+      ...(plane.cipher && { cipher: plane.cipher.name }),
+      ...(plane.cipher?.fallback !== undefined && { cipherFallback: plane.cipher.fallback }),
+      ...(facts.encapsulation.publicKey !== undefined && { publicKey: facts.encapsulation.publicKey }),
     },
     tun: { name: plane.device, mtu: dataPlane.mtu, addresses: own.addresses().map(formatAddress) },
     lease: { status: lease.status, subnets: lease.prefixes.map(formatPrefix) },

@@ -17,6 +17,8 @@ export class VirtualClock implements Clock {
   /** A binary heap, the next event first; bounded by what the simulated nodes schedule. */
   readonly #heap: Event[] = [];
   #nowMs = 0;
+  /** By how much the hosts' clocks were set: forward, or back. */
+  wallOffsetMs = 0;
   #scheduled = 0;
 
   now(): number {
@@ -24,7 +26,7 @@ export class VirtualClock implements Clock {
   }
 
   wallTime(): number {
-    return START_WALL_TIME_MS + this.#nowMs;
+    return START_WALL_TIME_MS + this.wallOffsetMs + this.#nowMs;
   }
 
   after(delayMs: number, callback: () => void): Timer {

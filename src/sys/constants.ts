@@ -40,6 +40,8 @@ export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
 export const SOCK_DGRAM = 2;
+/** Keeps the borders of messages, and is bounded in bytes alone. */
+export const SOCK_SEQPACKET = 5;
 export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
@@ -80,6 +82,7 @@ export const BPF_ABS = 0x20;
 export const BPF_IND = 0x40;
 /** Four times the lower half of a byte: the length of an IPv4 header. */
 export const BPF_MSH = 0xa0;
+export const BPF_ADD = 0x00;
 export const BPF_MOD = 0x90;
 export const BPF_JEQ = 0x10;
 export const BPF_K = 0x00;

@@ -73,6 +73,19 @@ export const sendto: (
 );
 export const send: Call4 = library.func('long send(int fd, uintptr_t buffer, size_t length, int flags)');
 export const recv: Call4 = library.func('long recv(int fd, uintptr_t buffer, size_t length, int flags)');
+export const socketpair: Call4 = library.func(
+  'int socketpair(int domain, int type, int protocol, uintptr_t fds)',
+);
+export const recvfrom: (
+  fd: number,
+  buffer: number,
+  length: number,
+  flags: number,
+  address: number,
+  addressLength: number,
+) => number = library.func(
+  'long recvfrom(int fd, uintptr_t buffer, size_t length, int flags, uintptr_t address, uintptr_t addressLength)',
+);
 export const flock: Call2 = library.func('int flock(int fd, int operation)');
 /** Ends the process with all its threads; `exit` would wait for those that do not end. */
 export const exitNow: Call1 = library.func('void _exit(int status)');

@@ -1,5 +1,6 @@
 /** The UDP socket between nodes: opened by the control thread, used by one packet path thread. */
 import type { UnderlaySocket } from '../datapath/ports.ts';
+import { WarrenError } from '../errors.ts';
 import { Arena } from '../sys/arena.ts';
 import { type CallContext, checked, setIntOption } from '../sys/calls.ts';
 import {
@@ -35,6 +36,7 @@ import { sockaddrPort, writeSockaddr } from '../sys/sockaddr.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { linkMtu } from './link-mtu.ts';
 import { steerBySourcePort } from './port-steering.ts';
+import { steerBySession } from './session-steering.ts';
 
 /** A burst of superpackets in each direction; the default of 208 KiB holds three. */
 const BUFFER_BYTES = 4 * 1024 * 1024;
@@ -61,6 +63,8 @@ export interface UnderlaySocketOptions {
   readonly count: number;
   /** They are never read from: what others send there must not stay in memory. */
   readonly sendsOnly?: boolean;
+  /** One more socket on the port, for handshakes, and data to the socket of the thread that has the session. */
+  readonly hasHandshakes?: boolean;
   readonly wanted: UnderlayOffloads;
 }
 
@@ -74,25 +78,51 @@ export interface UnderlayOffloads {
 export interface UnderlaySockets {
   /** `closeUnderlaySockets` closes them. */
   readonly descriptors: readonly number[];
+  /** Where handshakes come, if they come apart; to be closed with them. */
+  readonly handshakes?: number | undefined;
   /** What of the wanted offloads the kernel has. */
   readonly offloads: UnderlayOffloads;
 }
 
 /** Opens and binds the sockets. */
 export function openUnderlaySockets(options: UnderlaySocketOptions): UnderlaySockets {
+  if (options.hasHandshakes) return openWithHandshakes(options);
   const descriptors = options.port === 0 ? openInARow(options) : openOnOnePort(options);
   return switchUnderlayOffloads({ descriptors, offloads: options.wanted }, options.wanted);
 }
 
 /** The same sockets, which use what `wanted` says, and the kernel has, from now on. */
 export function switchUnderlayOffloads(
-  { descriptors }: UnderlaySockets,
+  { descriptors, handshakes }: UnderlaySockets,
   wanted: UnderlayOffloads,
 ): UnderlaySockets {
   // A kernel that does not know it has it off, and a datagram alone is what is received then.
   const isSet = descriptors.map((fd) => setGro(fd, wanted.udpGro)).every(Boolean);
   const udpSegment = wanted.udpSegment && hasSegmentation(descriptors[0]!);
-  return { descriptors, offloads: { udpSegment, udpGro: wanted.udpGro && isSet } };
+  return { descriptors, handshakes, offloads: { udpSegment, udpGro: wanted.udpGro && isSet } };
+}
+
+/** The socket for handshakes does without UDP_GRO, so the kernel merges none of them with data. */
+function openWithHandshakes(options: UnderlaySocketOptions): UnderlaySockets {
+  const { port, count, wanted } = options;
+  closeUnderlaySockets([openSocket(options, port, false)]);
+  const all = openAll(
+    options,
+    Array.from({ length: count + 1 }, () => port),
+    true,
+  );
+  const [handshakes, ...descriptors] = all;
+  if (!steerBySession(handshakes!, count)) {
+    closeUnderlaySockets(all);
+    throw new WarrenError(
+      'STEERING_REFUSED',
+      'the kernel lets no program choose between the underlay sockets',
+      {
+        hint: 'A sandbox may refuse SO_ATTACH_REUSEPORT_CBPF: let it through, or set encapsulation.type: vxlan-gpe, which is clear text.',
+      },
+    );
+  }
+  return switchUnderlayOffloads({ descriptors, handshakes, offloads: wanted }, wanted);
 }
 
 function openOnOnePort(options: UnderlaySocketOptions): number[] {

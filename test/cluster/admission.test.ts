@@ -1,7 +1,7 @@
 /** Who may take part in forwarding, as users and other nodes notice it: whole agents, packet by packet. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ipv4Packet, vxlanGpe } from '../helpers/packets.ts';
-import { World, type WorldNode, type WorldPod } from './world.ts';
+import { type NodeOptions, World, type WorldNode, type WorldPod } from './world.ts';
 
 let world: World;
 
@@ -22,8 +22,8 @@ async function reaches(from: WorldPod, to: WorldPod): Promise<boolean> {
 }
 
 /** Three nodes that began as an open cluster, and have let in each other: the way of the documentation. */
-async function allowlisted(): Promise<[WorldNode, WorldNode, WorldNode]> {
-  const nodes = (await world.cluster(3)) as [WorldNode, WorldNode, WorldNode];
+async function allowlisted(more: NodeOptions = {}): Promise<[WorldNode, WorldNode, WorldNode]> {
+  const nodes = (await world.cluster(3, more)) as [WorldNode, WorldNode, WorldNode];
   const [a] = nodes;
   await configure(nodes, `approvers: ["${idOf(a)}"]`);
   a.commands.changeNodes({ action: 'approve', all: true });
@@ -129,6 +129,37 @@ describe('a node that is revoked', () => {
     // Its subnet can be another's: the one that a node prefers that has the same id would be the same.
     expect(a.model.status().cluster.admission).toMatchObject({ approved: 2, revoked: 1 });
     expect(c.model.status().lease.status).toBe('pending');
+  });
+
+  it('has no session any more within 5 s, and what it seals is not opened', async () => {
+    const [a, b, c] = await allowlisted({ encapsulation: 'wireguard' });
+    const [web, db] = [await b.addPod('web'), await c.addPod('db')];
+    await world.advance(5_000);
+    expect([await reaches(web, db), await reaches(db, web)]).toEqual([true, true]);
+    const sessionOf = (on: WorldNode) =>
+      on.model.peers().find(({ name }) => name === c.name)?.sessionAgeSeconds;
+    expect(sessionOf(b)).toBeDefined();
+    const last = world.carried.findLast(
+      ({ from, to }) => c.hasAddress(from.address) && b.hasAddress(to.address),
+    )!;
+    a.commands.changeNodes({ action: 'revoke', nodes: [idOf(c)] });
+    const isOut = () =>
+      [a, b].every((node) => sessionOf(node) === undefined && !node.agent.admission.admits(idOf(c)));
+    expect(await world.until(isOut, 20_000)).toBeLessThan(5_000);
+    await world.advance(1_000);
+    const before = [world.carried.length, web.received.length];
+    expect([await reaches(web, db), await reaches(db, web)]).toEqual([false, false]);
+    // Neither a session nor a handshake.
+    await world.advance(10_000);
+    const between = world.carried
+      .slice(before[0])
+      .filter(({ from, to }) => [from, to].some((end) => c.hasAddress(end.address)));
+    expect(between).toEqual([]);
+    const [counted, heard] = [b.model.status().datapath.drops['inbound-no-session']!, web.received.length];
+    world.inject(last.from, last.to, last.bytes);
+    await world.advance(100);
+    expect(web.received.length).toBe(heard);
+    expect(b.model.status().datapath.drops['inbound-no-session']).toBe(counted + 1);
   });
 
   it('stays so over restarts of all, and comes back with its pods when it is approved again', async () => {

@@ -20,6 +20,7 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
+import { keyPairOf } from '../../src/encapsulation/wireguard/x25519.ts';
 import { GroupProbes } from '../../src/group-probe/group-probes.ts';
 import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
@@ -159,6 +160,8 @@ export interface NodeOptions {
   /** YAML beside `cluster:` and `node:`. */
   readonly yaml?: string;
   readonly clearText?: boolean;
+  /** Of the tunnel; default: vxlan-gpe. */
+  readonly encapsulation?: 'wireguard' | 'vxlan-gpe';
   /** YAML of `cluster.podCidrs` and what belongs to it. */
   readonly range?: string;
   /** More keys of `cluster:`, as YAML flow. */
@@ -216,7 +219,7 @@ export class WorldNode {
     this.#options = options;
     this.clusterKeys = options.cluster ?? '';
     this.name = `node-${number}`;
-    this.host = new MemoryHost(world.carrier, () => world.clock.now());
+    this.host = new MemoryHost(world.carrier, () => world.clock.now(), world.clock);
     this.host.addInterface('eth0', LINK_MTU, parseAddress(`192.0.2.${number + 1}`));
     this.attachmentNetwork = new MemoryAttachmentNetwork({ step: (what) => this.hostStep(what) });
     this.host.toPod = (address, packet) => this.#toPod(address, packet);
@@ -257,7 +260,7 @@ export class WorldNode {
     const text = `
 node: {name: ${this.name}, stateDir: /var/lib/warren}
 cluster: {${range}, seeds: [192.0.2.1], timing: lan${more}}
-encapsulation: {type: vxlan-gpe}
+encapsulation: {type: ${this.#options.encapsulation ?? 'vxlan-gpe'}}
 ${yaml}`;
     return parseConfig(text, 'world', this.name);
   }
@@ -394,6 +397,10 @@ ${yaml}`;
         load: () => disk.version,
         save: (version) => write(() => (disk.version = version)),
       },
+      tunnelKey: async () => ({
+        own: keyPairOf(createHash('sha256').update(seed).update('tunnel').digest()),
+        ceilingFile: `${this.name}/handshakes`,
+      }),
     };
   }
 }

@@ -32,7 +32,13 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tc'), 'a peer whose route carri
   let lab: Lab;
   beforeAll(async () => {
     const slow = { name: 'slow', endpoint: `${SLOW_PEER}:4790`, subnets: ['10.43.9.0/24'] };
-    lab = await Lab.up({ name: 'backpressure', nodes: 2, pods: 1, config: () => ({ staticPeers: [slow] }) });
+    lab = await Lab.up({
+      encapsulation: 'vxlan-gpe',
+      name: 'backpressure',
+      nodes: 2,
+      pods: 1,
+      config: () => ({ staticPeers: [slow] }),
+    });
     const commands = [
       'ip link add slow0 type veth peer name slow1',
       'ip link set slow1 up',

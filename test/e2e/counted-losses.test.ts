@@ -24,7 +24,7 @@ describeUnless(LACKING, 'what queue and socket do not take', () => {
   beforeAll(async () => {
     // The kernel counts a group of datagrams once.
     const config = () => ({ datapath: { workers: 1, offload: { udpSegment: false } } });
-    lab = await Lab.up({ name: 'losses', nodes: 2, pods: 1, config });
+    lab = await Lab.up({ encapsulation: 'vxlan-gpe', name: 'losses', nodes: 2, pods: 1, config });
     for (const node of lab.nodes) await silence(node);
     for (const node of [0, 1]) {
       const pod = await lab.pod(node, 'pod-1');

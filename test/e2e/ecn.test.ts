@@ -27,7 +27,7 @@ describeUnless(
     let pods: readonly LabPod[];
 
     beforeAll(async () => {
-      lab = await Lab.up({ name: 'ecn', nodes: 2, pods: 1 });
+      lab = await Lab.up({ encapsulation: 'vxlan-gpe', name: 'ecn', nodes: 2, pods: 1 });
       bridge = new LabNamespace(namedNetnsPath(bridgeNamespace('ecn')));
       pods = await Promise.all(lab.nodes.map((node) => lab.pod(node.name, 'pod-1')));
       for (const { netns } of pods) {

@@ -33,7 +33,13 @@ async function labThatTraces(config: RawConfig): Promise<Lab> {
   // The agents inherit it.
   process.env.NODE_OPTIONS = `--require ${TRACE} --max-semi-space-size=1`;
   try {
-    return await Lab.up({ name: NAME, nodes: 2, pods: ['web'], config: () => config });
+    return await Lab.up({
+      encapsulation: 'vxlan-gpe',
+      name: NAME,
+      nodes: 2,
+      pods: ['web'],
+      config: () => config,
+    });
   } finally {
     if (before === undefined) delete process.env.NODE_OPTIONS;
     else process.env.NODE_OPTIONS = before;

@@ -25,7 +25,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'groups of datagrams', (
   let echo: Listener;
 
   beforeAll(async () => {
-    lab = await Lab.up({ name: 'groups', nodes: 2, pods: 1 });
+    lab = await Lab.up({ encapsulation: 'vxlan-gpe', name: 'groups', nodes: 2, pods: 1 });
     [a, b] = lab.nodes as [LabNode, LabNode];
     pods = await Promise.all(lab.nodes.map(({ name }) => lab.pod(name, 'pod-1')));
     probes = pods.map((pod) => new Probe(pod));

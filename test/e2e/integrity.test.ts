@@ -54,6 +54,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'data between pods of tw
 
   beforeAll(async () => {
     lab = await Lab.up({
+      encapsulation: 'vxlan-gpe',
       name: 'integrity',
       nodes: TWO_WORKERS + 1,
       pods: 1,

@@ -25,6 +25,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a cluster without IPv4
 
   beforeAll(async () => {
     lab = await Lab.up({
+      encapsulation: 'vxlan-gpe',
       name: NAME,
       pods: 2,
       ipv6Only: true,

@@ -31,6 +31,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), "the ke
       const address = underlayAddresses(KERNEL_NUMBER)[underlay];
       const endpoint = underlay === 'ipv4' ? `${address}:${PORT}` : `[${address}]:${PORT}`;
       lab = await Lab.up({
+        encapsulation: 'vxlan-gpe',
         name: `kernel${underlay}`,
         nodes: 2,
         pods: 1,

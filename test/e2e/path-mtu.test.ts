@@ -63,7 +63,13 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
     let ownAddress: Record<4 | 6, string>;
 
     beforeAll(async () => {
-      lab = await Lab.up({ name: `pathmtu${underlay}`, nodes: 3, pods: 2, underlay });
+      lab = await Lab.up({
+        encapsulation: 'vxlan-gpe',
+        name: `pathmtu${underlay}`,
+        nodes: 3,
+        pods: 2,
+        underlay,
+      });
       router = await lab.addHost('router');
       pods = await Promise.all(
         lab.nodes.map(({ name }) => Promise.all(['pod-1', 'pod-2'].map((pod) => lab.pod(name, pod)))),

@@ -49,6 +49,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'a node refuses', () => 
       const quietAddress = underlayAddresses(QUIET_NUMBER)[underlay];
       const endpoint = underlay === 'ipv4' ? `${quietAddress}:${PORT}` : `[${quietAddress}]:${PORT}`;
       lab = await Lab.up({
+        encapsulation: 'vxlan-gpe',
         name: `security${underlay}`,
         nodes: 3,
         pods: PODS,

@@ -18,6 +18,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a host changed from ou
 
   beforeAll(async () => {
     lab = await Lab.up({
+      encapsulation: 'vxlan-gpe',
       name: NAME,
       nodes: 3,
       pods: 1,

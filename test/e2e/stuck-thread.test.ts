@@ -22,7 +22,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter') ?? NO_FREEZER, 'a thread
 
   beforeAll(async () => {
     const config = () => ({ api: { listen: LISTEN } });
-    lab = await Lab.up({ name: 'stuck', nodes: 2, pods: 1, config });
+    lab = await Lab.up({ encapsulation: 'vxlan-gpe', name: 'stuck', nodes: 2, pods: 1, config });
     node = lab.node(0);
   });
   afterAll(async () => {

@@ -44,6 +44,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tcpdump'), 'the wire', () => {
 
   beforeAll(async () => {
     lab = await Lab.up({
+      encapsulation: 'vxlan-gpe',
       name: NAME,
       nodes: 3,
       pods: 1,

@@ -28,7 +28,7 @@ export const fakeStatus: StatusReport = {
     problems: [],
   },
   underlay: { address: '198.51.100.1', interface: 'eth0', mtu: 1500, gossipPort: 7946 },
-  encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42, overheadBytes: 36 },
+  encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42, overheadBytes: 36, encrypted: false },
   tun: { name: 'warren0', mtu: 1464, addresses: ['10.42.3.1', 'fd42:0:0:3::1'] },
   lease: { status: 'active', subnets: ['10.42.3.0/24', 'fd42:0:0:3::/64'] },
   pods: 1,

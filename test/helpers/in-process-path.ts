@@ -3,6 +3,7 @@
  * (src/dataplane/packet-worker.ts), run whenever a packet comes in.
  */
 
+import type { Encapsulation } from '../../src/datapath/encapsulation.ts';
 import type { ForwardingState } from '../../src/datapath/forwarding.ts';
 import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
 import { Inbound } from '../../src/datapath/inbound.ts';
@@ -12,10 +13,12 @@ import { VtepTable } from '../../src/datapath/vtep-table.ts';
 import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { PacketPath } from '../../src/dataplane/userspace-parts.ts';
 import type { WorkerOffloads } from '../../src/dataplane/worker-messages.ts';
-import { chooseEncapsulation } from '../../src/encapsulation/choose.ts';
+import { VxlanGpe } from '../../src/encapsulation/vxlan-gpe/vxlan-gpe.ts';
+import { wireguardPath } from '../../src/encapsulation/wireguard/wireguard-path.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { EAGAIN } from '../../src/sys/constants.ts';
+import { sendNoticeTo } from './memory-key-exchange.ts';
 import type { MemorySocket, MemoryTun } from './memory-sockets.ts';
 import { MemoryThread } from './memory-thread.ts';
 
@@ -28,6 +31,7 @@ export class InProcessPath implements PacketPath {
   readonly #options: DatapathOptions;
   readonly #fdb = new Fdb();
   readonly #vteps: VtepTable;
+  readonly #encapsulation: Encapsulation;
   readonly #replies: IcmpReplies;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
@@ -39,13 +43,21 @@ export class InProcessPath implements PacketPath {
     this.offloads = options.offloads;
     this.#vteps = new VtepTable(options.underlayFamily);
     this.#replies = new IcmpReplies(tun, nowMs);
+    const { encapsulation, sessions, underlayFamily } = options;
+    this.#encapsulation = sessions
+      ? wireguardPath(
+          { ...sessions, nowMs, sendNotice: sendNoticeTo(sessions.noticesFd) },
+          this.#vteps,
+          underlayFamily,
+        )
+      : new VxlanGpe({ vni: encapsulation.vni, vteps: this.#vteps, underlayFamily });
     const shared = {
       tun,
       socket,
       fdb: this.#fdb,
       vteps: this.#vteps,
       counters: options.counters[0]!,
-      encapsulation: chooseEncapsulation(options.encapsulation, this.#vteps, options.underlayFamily),
+      encapsulation: this.#encapsulation,
       underlayFamily: options.underlayFamily,
       overheadBytes: options.overheadBytes,
     };
@@ -74,6 +86,7 @@ export class InProcessPath implements PacketPath {
       this.#fdb.load(state.fdb);
       this.#vteps.load(state);
       this.#replies.load(state);
+      this.#encapsulation.refresh();
     });
   }
 

@@ -3,8 +3,10 @@
  * packets from its pods to the right place. Whatever the agent does to a Linux host by commands and system calls it
  * does here to plain values, which tests look at and tamper with.
  */
+import type { Clock } from '../../src/clock.ts';
 import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { UserspaceParts } from '../../src/dataplane/userspace-parts.ts';
+import { MESSAGE } from '../../src/encapsulation/wireguard/messages.ts';
 import { WarrenError } from '../../src/errors.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { TunFault, TunNetwork } from '../../src/host/tun-network.ts';
@@ -16,6 +18,7 @@ import type { TunDevice } from '../../src/tun/tun-device.ts';
 import type { UnderlaySockets } from '../../src/underlay/underlay-socket.ts';
 import { InProcessPath } from './in-process-path.ts';
 import { answerTo, MemoryEchoes, pathProbe } from './memory-echoes.ts';
+import { MemoryKeyExchange } from './memory-key-exchange.ts';
 import { type Carrier, endpointKey, MemorySocket, MemoryTun } from './memory-sockets.ts';
 import type { MemoryThread } from './memory-thread.ts';
 
@@ -30,6 +33,7 @@ export type FailingStep =
   | 'openSockets'
   | 'switchTunOffloads'
   | 'switchSocketOffloads'
+  | 'startKeyExchange'
   | 'startPath'
   | 'openEchoes'
   | 'configureTun'
@@ -68,6 +72,11 @@ export class MemoryHost implements Host {
   readonly steps: string[] = [];
   readonly #carrier: Carrier;
   readonly #nowMs: () => number;
+  readonly #clock: Clock | undefined;
+  /** The highest timestamps of handshakes, by file; they outlive an agent. */
+  readonly ceilings = new Map<string, number>();
+  keyExchange: MemoryKeyExchange | undefined;
+  readonly #handshakes = new Map<string, MemorySocket>();
   readonly #sockets = new Map<string, MemorySocket>();
   readonly #byFd = new Map<number, MemorySocket | MemoryTun>();
   readonly #watchers = new Set<() => void>();
@@ -75,14 +84,19 @@ export class MemoryHost implements Host {
   #queue: MemoryTun | undefined;
   #echoes: MemoryEchoes | undefined;
 
-  constructor(carrier: Carrier, nowMs: () => number) {
+  /** `clock`: of hosts whose tunnels have keys. */
+  constructor(carrier: Carrier, nowMs: () => number, clock?: Clock) {
+    this.#clock = clock;
     this.#carrier = carrier;
     this.#nowMs = nowMs;
   }
 
   /** Which datagrams arrive where: the carrier's other end. */
   deliver(from: Endpoint, to: Endpoint, datagram: Uint8Array): void {
-    this.#sockets.get(endpointKey(to))?.deliver(from, datagram);
+    const key = endpointKey(to);
+    const handshakes = this.#handshakes.get(key);
+    const isHandshake = handshakes !== undefined && datagram[0] !== MESSAGE.data;
+    (isHandshake ? handshakes : this.#sockets.get(key))?.deliver(from, datagram);
   }
 
   /** How many watch it for changes. */
@@ -198,7 +212,7 @@ export class MemoryHost implements Host {
       this.#step('switchSocketOffloads');
       return { ...sockets, offloads: { ...wanted, udpGro: false } };
     },
-    openSockets: ({ words, port, count, wanted }) => {
+    openSockets: ({ words, port, count, wanted, hasHandshakes }) => {
       this.#step('openSockets');
       const endpoint = { address: addressFromWords(words), port };
       const isHere = [...this.interfaces.values()].some(({ addresses }) =>
@@ -209,21 +223,30 @@ export class MemoryHost implements Host {
           'UNDERLAY_ADDRESS_MISSING',
           `no interface has ${formatAddress(endpoint.address)}`,
         );
-      const descriptors = Array.from({ length: count }, () => {
+      const open = (sockets: Map<string, MemorySocket>) => {
         const socket = new MemorySocket(nextFd++, endpoint, this.#carrier);
         this.#byFd.set(socket.fd, socket);
-        this.#sockets.set(endpointKey(endpoint), socket);
+        sockets.set(endpointKey(endpoint), socket);
         return socket.fd;
-      });
-      return { descriptors, offloads: { ...wanted, udpGro: false } };
+      };
+      const descriptors = Array.from({ length: count }, () => open(this.#sockets));
+      const handshakes = hasHandshakes ? open(this.#handshakes) : undefined;
+      return { descriptors, handshakes, offloads: { ...wanted, udpGro: false } };
     },
-    closeSockets: ({ descriptors }: UnderlaySockets) => {
-      for (const fd of descriptors) {
+    closeSockets: ({ descriptors, handshakes }: UnderlaySockets) => {
+      for (const fd of handshakes === undefined ? descriptors : [...descriptors, handshakes]) {
         const socket = this.#byFd.get(fd) as MemorySocket;
         this.#byFd.delete(fd);
         const key = endpointKey(socket.endpoint);
-        if (this.#sockets.get(key) === socket) this.#sockets.delete(key);
+        for (const sockets of [this.#sockets, this.#handshakes])
+          if (sockets.get(key) === socket) sockets.delete(key);
       }
+    },
+    startKeyExchange: async (options) => {
+      this.#step('startKeyExchange');
+      const socketOf = (fd: number) => this.#byFd.get(fd) as MemorySocket;
+      this.keyExchange = new MemoryKeyExchange(options, this.#clock!, this.ceilings, socketOf);
+      return this.keyExchange;
     },
     socketDrops: (fd) => (this.#byFd.has(fd) ? (this.socketDrops.get(fd) ?? 0) : undefined),
     tunDrops: () => this.tun && this.tunDrops,

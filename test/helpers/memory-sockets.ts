@@ -110,6 +110,15 @@ export class MemorySocket implements UnderlaySocket {
     return 0;
   }
 
+  /** The next datagram, for whoever reads without a packet path. */
+  take(): { readonly from: Endpoint; readonly bytes: Uint8Array } | undefined {
+    return this.#received.shift();
+  }
+
+  sendTo(to: Endpoint, bytes: Uint8Array): void {
+    this.#carrier.carry(this.endpoint, to, new Uint8Array(bytes), { isGrouped: false, mayFragment: false });
+  }
+
   receive(vector: number, count: number): number {
     let filled = 0;
     for (; filled < count; filled++) {

@@ -13,7 +13,7 @@ import { Inbound } from '../../src/datapath/inbound.ts';
 import { Outbound } from '../../src/datapath/outbound.ts';
 import { Turn } from '../../src/datapath/turn.ts';
 import { VtepTable } from '../../src/datapath/vtep-table.ts';
-import { chooseEncapsulation } from '../../src/encapsulation/choose.ts';
+import { VxlanGpe } from '../../src/encapsulation/vxlan-gpe/vxlan-gpe.ts';
 import { Fdb } from '../../src/fdb/fdb.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../../src/fdb/snapshot.ts';
 import { addressWords, parseAddress } from '../../src/ip/address.ts';
@@ -47,7 +47,7 @@ export const OVERHEAD_BYTES = 36;
 export const PROBE_IDENTIFIER = 4711;
 
 const vxlanGpe = (vteps: VtepTable, underlayFamily: 4 | 6) =>
-  chooseEncapsulation({ type: 'vxlan-gpe', vni: VNI }, vteps, underlayFamily);
+  new VxlanGpe({ vni: VNI, vteps, underlayFamily });
 
 /** What is handed to the TUN; the default is a plain packet. */
 export interface TunFrame {

@@ -16,7 +16,12 @@ const TRAILER_BYTES = 16;
 const TYPE = 4;
 const PADDING = 16;
 
-const form = { headerBytes: HEADER_BYTES, addedBytes: HEADER_BYTES + TRAILER_BYTES, sendsFromOnePort: true };
+const form = {
+  headerBytes: HEADER_BYTES,
+  addedBytes: HEADER_BYTES + TRAILER_BYTES,
+  sendsFromOnePort: true,
+  hasHandshakes: false,
+};
 
 export class SealedEncapsulation implements Encapsulation {
   readonly form = form;
@@ -34,6 +39,8 @@ export class SealedEncapsulation implements Encapsulation {
   opener(memory: Arena): Opener {
     return new SealedOpener(memory.view, this.signs);
   }
+
+  refresh(): void {}
 }
 
 /** The datagram of `packet` to or from `vtep`. */

@@ -16,7 +16,7 @@ export class WireguardGo {
   }
 
   /** Ready when it returns. The name must be one that no other on this machine has: its control socket has it, too. */
-  static async start(netns: ThrowawayNetns, device: string): Promise<WireguardGo> {
+  static async start(netns: Pick<ThrowawayNetns, 'path'>, device: string): Promise<WireguardGo> {
     rmSync(wireguardSocket(device), { force: true });
     const child = spawn('nsenter', [`--net=${netns.path}`, '--', 'wireguard-go', '--foreground', device], {
       env: { ...process.env, LOG_LEVEL: 'verbose', WG_PROCESS_FOREGROUND: '1' },

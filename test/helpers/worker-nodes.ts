@@ -26,7 +26,10 @@ export interface WorkerNodes {
 }
 
 export async function workerNodes(name: string, workers: number): Promise<WorkerNodes> {
-  const lab = await Lab.up({ name, nodes: 2, pods: 1, config: () => ({ datapath: { workers } }) });
+  const lab = await Lab.up({
+    ...{ name, nodes: 2, pods: 1, encapsulation: 'vxlan-gpe' },
+    config: () => ({ datapath: { workers } }),
+  });
   try {
     const pods = await Promise.all(lab.nodes.map((node) => lab.pod(node.name, 'pod-1')));
     const bridge = new LabNamespace(namedNetnsPath(bridgeNamespace(name)));

@@ -12,7 +12,7 @@ import { Segmenter, type Superpacket } from '../../datapath/segment.ts';
 import { SendQueue } from '../../datapath/send-queue.ts';
 import { Turn } from '../../datapath/turn.ts';
 import { VtepTable } from '../../datapath/vtep-table.ts';
-import { chooseEncapsulation } from '../../encapsulation/choose.ts';
+import { VxlanGpe } from '../../encapsulation/vxlan-gpe/vxlan-gpe.ts';
 import { buildFdbSnapshot } from '../../fdb/snapshot.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../../wire/virtio-net.ts';
 import type { MicroBenchmark } from './harness.ts';
@@ -67,7 +67,7 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
   });
   const nowMs = () => 0;
   const replies = new IcmpReplies(noTun, nowMs);
-  const encloser = chooseEncapsulation({ type: 'vxlan-gpe', vni: 42 }, vteps, 4).encloser(arena);
+  const encloser = new VxlanGpe({ vni: 42, vteps, underlayFamily: 4 }).encloser(arena);
   const queue = new SendQueue({
     arena,
     encloser,

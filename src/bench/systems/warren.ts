@@ -12,28 +12,44 @@ interface Mode {
   readonly settings: string;
 }
 
-/** Another mode (an encrypted one) is one more entry here. */
+/** What has no keys is compared with what has none. */
+const CLEAR_TEXT = { encapsulation: { type: 'vxlan-gpe' } };
+
 const MODES: readonly Mode[] = [
-  { id: 'warren', title: 'warren', encrypted: false, config: {}, settings: 'as shipped' },
+  {
+    id: 'warren',
+    title: 'warren',
+    encrypted: false,
+    config: CLEAR_TEXT,
+    settings: 'encapsulation.type: vxlan-gpe',
+  },
+  {
+    id: 'warren-encrypted',
+    title: 'warren, encrypted',
+    encrypted: true,
+    // Its MTU is that of the others that encrypt.
+    config: { encapsulation: { type: 'wireguard' } },
+    settings: 'as shipped',
+  },
   {
     id: 'warren-two-workers',
     title: 'warren, two workers',
     encrypted: false,
-    config: { datapath: { workers: 2 } },
+    config: { ...CLEAR_TEXT, datapath: { workers: 2 } },
     settings: 'datapath.workers: 2',
   },
   {
     id: 'warren-full-checksums',
     title: 'warren, checksum offload off',
     encrypted: false,
-    config: { datapath: { offload: { checksum: false } } },
+    config: { ...CLEAR_TEXT, datapath: { offload: { checksum: false } } },
     settings: 'datapath.offload.checksum: false',
   },
   {
     id: 'warren-no-offload',
     title: 'warren, offload off',
     encrypted: false,
-    config: { datapath: { offload: 'off' } },
+    config: { ...CLEAR_TEXT, datapath: { offload: 'off' } },
     settings: 'datapath.offload: off',
   },
 ];
@@ -47,7 +63,7 @@ export const warrenModes: readonly System[] = MODES.map(({ id, title, encrypted,
   async start(stage) {
     const [client, server] = stage.nodes;
     const views = await Promise.all(stage.nodes.map((node) => node.view()));
-    const { tun } = views[1]!.status;
+    const { tun, encapsulation } = views[1]!.status;
     const nodeAddress = tun.addresses.find((address) => !address.includes(':'));
     if (nodeAddress === undefined) throw new Error(`${server.name} has no IPv4 address on ${tun.name}`);
     const pods = await Promise.all([stage.pod(0), stage.pod(1)]);
@@ -61,6 +77,9 @@ export const warrenModes: readonly System[] = MODES.map(({ id, title, encrypted,
       settings: `MTU ${tun.mtu}, ${encrypted ? 'encrypted' : 'clear text'}, ${settings}`,
       processes: views.flatMap(({ status }) => identifyProcess(status.node.pid) ?? []),
       paths,
+      ...(encapsulation.publicKey !== undefined && {
+        handshakes: { publicKey: Buffer.from(encapsulation.publicKey, 'base64'), port: encapsulation.port },
+      }),
     };
   },
 }));

@@ -50,6 +50,7 @@ export const wireguardGo: System = {
       settings: `MTU ${MTU_BYTES}, ChaCha20-Poly1305, ${hasOffloads(version) ? 'TSO and GRO' : 'without TSO'}`,
       processes,
       paths: [path],
+      handshakes: { publicKey: Buffer.from(keys[1].publicKey, 'hex'), port: PORT },
     };
   },
 };

@@ -11,6 +11,7 @@ export const VXLAN_GPE_FORM: EncapsulationForm = {
   headerBytes: VXLAN_GPE_BYTES,
   addedBytes: VXLAN_GPE_BYTES,
   sendsFromOnePort: false,
+  hasHandshakes: false,
 };
 
 export interface VxlanGpeParts {
@@ -34,4 +35,7 @@ export class VxlanGpe implements Encapsulation {
   opener(memory: Arena): Opener {
     return new VxlanGpeOpener(memory.view, this.#parts);
   }
+
+  /** All that it knows is in the table of VTEPs. */
+  refresh(): void {}
 }

@@ -7,10 +7,10 @@ import type { Clock } from '../../clock.ts';
 import { HandshakeAdmission } from './admission.ts';
 import type { AeadEngine } from './aead.ts';
 import { claimedInitiation, type InitiationRefusal } from './handshake.ts';
-import { IndexTable } from './index-table.ts';
+import { type IndexSource, IndexTable } from './index-table.ts';
 import { MacChecker } from './macs.ts';
 import { MESSAGE, messageType, receiverIndex, responseReceiver } from './messages.ts';
-import { type Named, Peer, type PeerEnvironment, type PeerOptions } from './peer.ts';
+import { type Named, Peer, type PeerEnvironment, type PeerOptions, type SessionUsers } from './peer.ts';
 import { type OpenRefusal, SessionCiphers } from './session-ciphers.ts';
 import type { Timestamps } from './tai64n.ts';
 import type { KeyPair } from './x25519.ts';
@@ -32,7 +32,13 @@ export interface DeviceOptions {
   readonly makeKeyPair?: (() => KeyPair) | undefined;
   /** From 0 to below 1; other than Math.random in tests. */
   readonly random?: (() => number) | undefined;
+  /** Whoever else seals and opens with the sessions of its peers. */
+  readonly users?: SessionUsers | undefined;
+  /** Of local indexes that lead to where a peer's datagrams are opened. */
+  readonly indexes?: IndexSource<Named> | undefined;
 }
+
+const PORT_BYTES = 2;
 
 /** What became of a datagram. */
 export type Received =
@@ -41,6 +47,7 @@ export type Received =
   | 'bad-mac1'
   | 'cookie-sent'
   | 'rate-limited'
+  | 'unanswered'
   | 'unknown-peer'
   | 'unknown-index'
   | InitiationRefusal
@@ -49,15 +56,18 @@ export type Received =
 export class Device {
   readonly #options: DeviceOptions;
   readonly #environment: PeerEnvironment;
-  readonly #indexes = new IndexTable<Named>();
+  readonly #indexes: IndexTable<Named>;
   readonly #ciphers: SessionCiphers;
   readonly #admission: HandshakeAdmission;
   /** By public key; as many as whoever owns the device adds. */
   readonly #peers = new Map<string, Peer>();
+  /** Without ports; bounded like the peers. */
+  #addresses: ReadonlySet<string> = new Set();
 
   constructor(options: DeviceOptions) {
-    const { own, clock, timestamps, engine, mtu, makeKeyPair, random } = options;
+    const { own, clock, timestamps, engine, mtu, makeKeyPair, random, users, indexes } = options;
     this.#options = options;
+    this.#indexes = new IndexTable(indexes);
     this.#ciphers = new SessionCiphers(engine, mtu);
     this.#admission = new HandshakeAdmission(new MacChecker(own.publicKey));
     this.#environment = {
@@ -70,6 +80,7 @@ export class Device {
       failed: (error) => options.failed(error),
       makeKeyPair,
       random,
+      users,
     };
   }
 
@@ -90,6 +101,21 @@ export class Device {
   /** How many receiver indexes are in use, and how many sessions have keys in the engine. */
   get held(): { readonly indexes: number; readonly ciphers: number } {
     return { indexes: this.#indexes.size, ciphers: this.#ciphers.size };
+  }
+
+  /** Where peers are expected to be: addresses and ports, as bytes. */
+  setKnownEndpoints(endpoints: Iterable<Uint8Array>): void {
+    this.#addresses = new Set([...endpoints].map(addressOf));
+  }
+
+  /** Inner packets may be as long as that from now on. */
+  setMtu(mtu: number): void {
+    this.#ciphers.mtu = mtu;
+  }
+
+  /** What a local index names. */
+  named(localIndex: number): Named | undefined {
+    return this.#indexes.get(localIndex);
   }
 
   /** `from`: address and port, as bytes; kept, so not to be changed later. */
@@ -117,11 +143,16 @@ export class Device {
 
   /** Undefined: it is worth its key agreements. */
   #admit(datagram: Buffer, from: Uint8Array): Received | undefined {
-    const admission = this.#admission.admit(datagram, from, this.#options.clock.now());
+    const nowMs = this.#options.clock.now();
+    const admission = this.#admission.admit(datagram, from, nowMs, () => this.#isPeerAt(from));
     if (admission === 'admitted') return undefined;
     if (typeof admission === 'string') return admission;
     this.#options.send(admission.reply, from);
     return 'cookie-sent';
+  }
+
+  #isPeerAt(from: Uint8Array): boolean {
+    return this.#addresses.has(addressOf(from));
   }
 
   #initiation(datagram: Buffer, from: Uint8Array): Received {
@@ -147,6 +178,10 @@ export class Device {
     if (packet.length > 0) this.#options.deliver(packet, named.peer);
     return 'accepted';
   }
+}
+
+function addressOf(endpoint: Uint8Array): string {
+  return nameOf(endpoint.subarray(0, endpoint.length - PORT_BYTES));
 }
 
 function nameOf(publicKey: Uint8Array): string {

@@ -2,7 +2,7 @@
  * Outbound: all datagrams of a flush are sealed one behind the other into one piece of memory, with counters that are taken
  * for exactly as many as follow each other to one peer. Header and counter are written when they are sealed.
  */
-import { DROP, PASSED, type Verdict } from '../../datapath/drops.ts';
+import { CONSUMED, DROP, PASSED, type Verdict } from '../../datapath/drops.ts';
 import type { EncapsulationForm, Encloser } from '../../datapath/encapsulation.ts';
 import {
   MAX_DATAGRAMS,
@@ -14,8 +14,9 @@ import type { VtepTable } from '../../datapath/vtep-table.ts';
 import { Arena } from '../../sys/arena.ts';
 import { IOVEC, MSGHDR } from '../../sys/structs.ts';
 import type { AeadEngine, Sealer } from './aead.ts';
+import { DATA_HEADER_BYTES } from './form.ts';
 import { TAG_BYTES } from './handshake-aead.ts';
-import { DATA_HEADER_BYTES, writeDataHeader } from './messages.ts';
+import { writeDataHeader } from './messages.ts';
 import { paddingOf } from './padding.ts';
 import type { PathSessions } from './path-sessions.ts';
 import type { Session } from './session.ts';
@@ -76,6 +77,7 @@ export class WireguardEncloser implements Encloser {
 
   seal(count: number): void {
     let from = 0;
+    this.#sessions.begin();
     while (from < count) {
       const vtep = this.#vtep[from]!;
       let end = from + 1;
@@ -109,9 +111,10 @@ export class WireguardEncloser implements Encloser {
   #sealRun(from: number, end: number, session: Session | undefined): void {
     const first = session === undefined ? -1 : session.nonces.take(end - from);
     if (session === undefined || first < 0) {
-      this.#verdicts.fill(DROP.outboundNoSession, from, end);
+      for (let datagram = from; datagram < end; datagram++) this.#verdicts[datagram] = this.#wait(datagram);
       return;
     }
+    this.#sessions.sent(this.#vtep[from]!);
     const sealer = this.#sealer(session);
     for (let datagram = from; datagram < end; datagram++) {
       const counter = first + datagram - from;
@@ -128,6 +131,20 @@ export class WireguardEncloser implements Encloser {
       );
       this.#verdicts[datagram] = done ? PASSED : DROP.outboundNoSession;
     }
+  }
+
+  /** The packet of a datagram that cannot be sealed yet goes to where it is sent from once it can. */
+  #wait(datagram: number): Verdict {
+    const at = this.#at[datagram]!;
+    const head = this.#arena.header(datagram) + DATA_HEADER_BYTES;
+    const headBytes = this.#headBytes[datagram]!;
+    const tail = this.#tail[datagram]!;
+    const tailBytes = this.#tailBytes[datagram]!;
+    const { bytes } = this.#output;
+    bytes.set(this.#arena.arena.bytes.subarray(head, head + headBytes), at);
+    bytes.set(this.#arena.arena.bytes.subarray(tail, tail + tailBytes), at + headBytes);
+    const waits = this.#sessions.wait(this.#vtep[datagram]!, this.#output, at, headBytes + tailBytes);
+    return waits ? CONSUMED : DROP.outboundNoSession;
   }
 
   #sealer(session: Session): Sealer {

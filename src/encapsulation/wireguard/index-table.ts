@@ -8,18 +8,30 @@ import { randomBytes } from 'node:crypto';
 
 const INDEX_BYTES = 4;
 
+/** Where indexes come from. */
+export interface IndexSource<T> {
+  /** 32 bits for an entry; asked again if they are in use. Throws if there are none. */
+  propose(entry: T): number;
+  /** It is in use no more. */
+  release(index: number): void;
+}
+
+const RANDOM: IndexSource<unknown> = {
+  propose: () => randomBytes(INDEX_BYTES).readUInt32LE(),
+  release: () => {},
+};
+
 export class IndexTable<T> {
   readonly #entries = new Map<number, T>();
-  readonly #random: () => number;
+  readonly #source: IndexSource<T>;
 
-  /** `random`: 32 bits, other than those of node:crypto in tests. */
-  constructor(random: () => number = () => randomBytes(INDEX_BYTES).readUInt32LE()) {
-    this.#random = random;
+  constructor(source: IndexSource<T> = RANDOM) {
+    this.#source = source;
   }
 
   add(entry: T): number {
     for (;;) {
-      const index = this.#random();
+      const index = this.#source.propose(entry);
       if (this.#entries.has(index)) continue;
       this.#entries.set(index, entry);
       return index;
@@ -36,7 +48,7 @@ export class IndexTable<T> {
   }
 
   delete(index: number): void {
-    this.#entries.delete(index);
+    if (this.#entries.delete(index)) this.#source.release(index);
   }
 
   get size(): number {

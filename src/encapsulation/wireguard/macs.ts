@@ -7,7 +7,7 @@
  * those who can receive there.
  */
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { HASH_BYTES, hash, mac } from './blake2s.ts';
+import { HASH_BYTES, hash, MAC_BYTES, mac } from './blake2s.ts';
 import { LONG_NONCE_BYTES, openWithLongNonce, sealWithLongNonce } from './handshake-aead.ts';
 import {
   beforeMac1,
@@ -20,6 +20,7 @@ import {
   senderIndex,
 } from './messages.ts';
 
+const NO_MAC = Buffer.alloc(MAC_BYTES);
 const LABEL_MAC1 = Buffer.from('mac1----');
 const LABEL_COOKIE = Buffer.from('cookie--');
 /** How long a cookie is good, at both ends. */
@@ -84,6 +85,8 @@ export class MacChecker {
   /** `source`: the bytes of the sender's address and port. */
   hasMac2(datagram: Buffer, source: Uint8Array, nowMs: number): boolean {
     if (this.#secretIsOld(nowMs)) return false;
+    // As nearly all of a flood are, and two hashes dear.
+    if (mac2Of(datagram).equals(NO_MAC)) return false;
     return timingSafeEqual(mac2Of(datagram), mac(this.#cookie(source), beforeMac2(datagram)));
   }
 

@@ -14,6 +14,7 @@
  * An index names a handshake or a session at whoever gave it out. MAC1 is over all before it, MAC2 over MAC1 too.
  */
 import { MAC_BYTES } from './blake2s.ts';
+import { DATA_HEADER_BYTES } from './form.ts';
 import { LONG_NONCE_BYTES, TAG_BYTES } from './handshake-aead.ts';
 import { INITIATION_OVERHEAD_BYTES, RESPONSE_OVERHEAD_BYTES } from './noise.ts';
 import { TIMESTAMP_BYTES } from './tai64n.ts';
@@ -38,7 +39,6 @@ const SEALED_COOKIE = COOKIE_NONCE + LONG_NONCE_BYTES;
 export const COOKIE_REPLY_BYTES = SEALED_COOKIE + MAC_BYTES + TAG_BYTES;
 
 export const DATA_COUNTER = 8;
-export const DATA_HEADER_BYTES = 16;
 /** Of a sign of life, whose packet is empty. */
 export const MIN_DATA_BYTES = DATA_HEADER_BYTES + TAG_BYTES;
 /** A packet is padded with zeros to a multiple of this before it is sealed. */

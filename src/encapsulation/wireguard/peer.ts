@@ -8,6 +8,7 @@ import { type Agreement, Handshake } from './handshake.ts';
 import type { IndexTable } from './index-table.ts';
 import { MacStamper } from './macs.ts';
 import type { ClaimedInitiation } from './noise.ts';
+import { Nonces } from './nonces.ts';
 import { Session } from './session.ts';
 import type { SessionCiphers } from './session-ciphers.ts';
 import { Sessions } from './sessions.ts';
@@ -38,6 +39,27 @@ export interface PeerEnvironment {
   /** Of a handshake; other than random ones in tests. */
   readonly makeKeyPair?: (() => KeyPair) | undefined;
   readonly random?: (() => number) | undefined;
+  /** Whoever else seals and opens with the sessions. */
+  readonly users?: SessionUsers | undefined;
+}
+
+/** What others have to know who seal and open with a peer's sessions too: a packet path. */
+export interface SessionUsers {
+  /** The counters of a session that is about to be made. */
+  nonces(localIndex: number): Nonces;
+  /** From now on something may come that is sealed for it. */
+  added(peer: Peer, session: Session): void;
+  /** What the peer is sent, is sealed with it from now on; undefined: it is sent nothing. */
+  sendWith(peer: Peer, session: Session | undefined): void;
+  ended(session: Session): void;
+  /** The peer was heard from another address. */
+  moved(peer: Peer, endpoint: Uint8Array): void;
+  /** Both sides have the keys of a new session. */
+  agreed(peer: Peer): void;
+  /** A packet that is not empty has left, of those that `send` was given. */
+  sent(peer: Peer, packetBytes: number): void;
+  /** So many of them never will. */
+  dropped(count: number): void;
 }
 
 /** What a receiver index names: a session, or a handshake of the peer that is under way. */
@@ -61,6 +83,8 @@ export class Peer {
   /** The session that only receives has asked for another one. */
   #askedByReceiving: Session | undefined;
   #dropped = 0;
+  /** What `users` know to be sent with. */
+  #sendingWith: Session | undefined;
 
   constructor(environment: PeerEnvironment, options: PeerOptions) {
     const { publicKey, presharedKey, endpoint, persistentKeepaliveMs = 0 } = options;
@@ -77,6 +101,7 @@ export class Peer {
       makeKeyPair,
     });
     this.#sessions = new Sessions((session) => {
+      environment.users?.ended(session);
       indexes.delete(session.localIndex);
       ciphers.end(session);
     });
@@ -112,8 +137,41 @@ export class Peer {
       this.#sendNow(packet);
       return;
     }
-    this.#dropped += this.#waiting.add(packet);
+    this.#drop(this.#waiting.add(packet));
     this.#initiate(false);
+  }
+
+  /** Something opened, elsewhere, with a session that nothing had opened with before. */
+  confirmed(session: Session): void {
+    this.#confirm(session);
+  }
+
+  /** Packets that are not empty were sealed elsewhere, up to now. */
+  sentElsewhere(): void {
+    const session = this.#sessions.current;
+    this.#timers.authenticatedSent();
+    this.#timers.dataSent();
+    if (session?.wantsRekeyAfterSend(this.#nowMs) === true) this.#initiate(false);
+  }
+
+  /** Something was opened elsewhere, up to now; `isData`: it was not all empty. */
+  receivedElsewhere(isData: boolean): void {
+    this.#received(this.#sessions.current, isData);
+  }
+
+  /** The peer was started anew, and cannot open what is sealed with the keys of before. */
+  renew(): void {
+    if (this.#sessions.current === undefined) return;
+    // Also right after one that it has forgotten.
+    this.#initiatedAtMs = Number.NEGATIVE_INFINITY;
+    this.#initiate(false);
+  }
+
+  /** The peer is at another address: it says so itself, or something that is surely its own came from there. */
+  moveTo(endpoint: Uint8Array): void {
+    if (this.#endpoint !== undefined && Buffer.compare(this.#endpoint, endpoint) === 0) return;
+    this.#endpoint = endpoint;
+    this.#environment.users?.moved(this, endpoint);
   }
 
   /** An initiation that names this peer; `from` is where it came from. */
@@ -125,7 +183,7 @@ export class Peer {
       indexes.delete(localIndex);
       return result;
     }
-    this.#endpoint = from;
+    this.moveTo(from);
     this.#timers.authenticatedReceived();
     this.#addSession(result.agreement, false);
     this.#timers.authenticatedSent();
@@ -136,10 +194,10 @@ export class Peer {
   responseReceived(datagram: Buffer, from: Uint8Array): 'accepted' | 'bad-seal' {
     const agreement = this.#handshake.complete(datagram);
     if (agreement === undefined) return 'bad-seal';
-    this.#endpoint = from;
+    this.moveTo(from);
     this.#timers.authenticatedReceived();
     this.#addSession(agreement, true);
-    this.#timers.handshakeEnded();
+    this.#handshakeEnded();
     // The peer sends nothing before it has heard from us under the new keys.
     if (this.#sendWaiting() === 0) this.#sendNow(EMPTY);
     return 'accepted';
@@ -151,24 +209,49 @@ export class Peer {
 
   /** Something opened with `session`: a packet, or an empty one. */
   opened(session: Session, isData: boolean, from: Uint8Array): void {
-    this.#endpoint = from;
-    if (this.#sessions.confirm(session)) {
-      this.#timers.handshakeEnded();
-      this.#sendWaiting();
-    }
-    this.#timers.authenticatedReceived();
-    if (isData) this.#timers.dataReceived();
-    if (this.#askedByReceiving !== session && session.wantsRekeyAfterReceive(this.#nowMs)) {
-      this.#askedByReceiving = session;
-      this.#initiate(false);
-    }
+    this.moveTo(from);
+    this.#confirm(session);
+    this.#received(session, isData);
   }
 
   /** Ends what there is with the peer. */
   close(): void {
     this.#timers.close();
     this.#forget();
-    this.#dropped += this.#waiting.take().length;
+    this.#drop(this.#waiting.take().length);
+  }
+
+  #confirm(session: Session): void {
+    if (!this.#sessions.confirm(session)) return;
+    this.#publish();
+    this.#handshakeEnded();
+    this.#sendWaiting();
+  }
+
+  #received(session: Session | undefined, isData: boolean): void {
+    this.#timers.authenticatedReceived();
+    if (isData) this.#timers.dataReceived();
+    if (session === undefined || this.#askedByReceiving === session) return;
+    if (!session.wantsRekeyAfterReceive(this.#nowMs)) return;
+    this.#askedByReceiving = session;
+    this.#initiate(false);
+  }
+
+  #handshakeEnded(): void {
+    this.#timers.handshakeEnded();
+    this.#environment.users?.agreed(this);
+  }
+
+  #publish(): void {
+    const { current } = this.#sessions;
+    if (current === this.#sendingWith) return;
+    this.#sendingWith = current;
+    this.#environment.users?.sendWith(this, current);
+  }
+
+  #drop(count: number): void {
+    this.#dropped += count;
+    if (count > 0) this.#environment.users?.dropped(count);
   }
 
   get #nowMs(): number {
@@ -191,21 +274,26 @@ export class Peer {
   /** Undefined: there can be none now. */
   #initiation(nowMs: number): Buffer | undefined {
     const { indexes, timestamps, failed } = this.#environment;
-    const localIndex = indexes.add({ peer: this, session: undefined });
+    let localIndex: number | undefined;
     let datagram: Buffer | undefined;
     try {
+      localIndex = indexes.add({ peer: this, session: undefined });
       datagram = this.#handshake.initiate(localIndex, timestamps.next(), nowMs);
     } catch (error) {
       failed(error);
     }
-    if (datagram === undefined) indexes.delete(localIndex);
+    if (datagram === undefined && localIndex !== undefined) indexes.delete(localIndex);
     return datagram;
   }
 
   #addSession(agreement: Agreement, isInitiator: boolean): void {
-    const session = new Session(agreement, isInitiator, this.#nowMs);
-    this.#environment.indexes.replace(agreement.localIndex, { peer: this, session });
+    const { indexes, users } = this.#environment;
+    const nonces = users?.nonces(agreement.localIndex) ?? new Nonces();
+    const session = new Session(agreement, isInitiator, this.#nowMs, nonces);
+    indexes.replace(agreement.localIndex, { peer: this, session });
+    users?.added(this, session);
     this.#sessions.add(session);
+    this.#publish();
     this.#timers.keysDerived();
   }
 
@@ -219,11 +307,14 @@ export class Peer {
     }
     const datagram = this.#environment.ciphers.seal(session, packet);
     if (datagram === undefined) {
-      this.#dropped++;
+      this.#drop(1);
       return;
     }
     this.#timers.authenticatedSent();
-    if (packet.length > 0) this.#timers.dataSent();
+    if (packet.length > 0) {
+      this.#timers.dataSent();
+      this.#environment.users?.sent(this, packet.length);
+    }
     this.#environment.send(datagram, this.#endpoint);
     if (session.wantsRekeyAfterSend(nowMs)) this.#initiate(false);
   }
@@ -236,7 +327,7 @@ export class Peer {
 
   #giveUp(): void {
     this.#giveUpHandshake();
-    this.#dropped += this.#waiting.take().length;
+    this.#drop(this.#waiting.take().length);
   }
 
   #giveUpHandshake(): void {
@@ -248,5 +339,6 @@ export class Peer {
   #forget(): void {
     this.#giveUpHandshake();
     this.#sessions.endAll();
+    this.#publish();
   }
 }

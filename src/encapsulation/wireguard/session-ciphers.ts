@@ -4,14 +4,9 @@
  */
 import { Arena } from '../../sys/arena.ts';
 import type { AeadEngine, Opener, Sealer } from './aead.ts';
+import { DATA_HEADER_BYTES } from './form.ts';
 import { TAG_BYTES } from './handshake-aead.ts';
-import {
-  DATA_HEADER_BYTES,
-  dataCounter,
-  MIN_DATA_BYTES,
-  PADDING_BYTES,
-  writeDataHeader,
-} from './messages.ts';
+import { dataCounter, MIN_DATA_BYTES, PADDING_BYTES, writeDataHeader } from './messages.ts';
 import { paddingOf } from './padding.ts';
 import type { Session } from './session.ts';
 
@@ -27,15 +22,15 @@ export type OpenRefusal = 'expired' | 'replayed' | 'bad-seal';
 
 export class SessionCiphers {
   readonly #engine: AeadEngine;
-  readonly #mtu: number;
+  /** Packets up to that long are not padded beyond it. */
+  mtu: number;
   readonly #memory = new Arena(2 * 65_536);
   /** Until they are told that a session ended; so bounded by the sessions. */
   readonly #ciphers = new Map<Session, Cipher>();
 
-  /** `mtu`: packets up to that long are not padded beyond it. */
   constructor(engine: AeadEngine, mtu: number) {
     this.#engine = engine;
-    this.#mtu = mtu;
+    this.mtu = mtu;
   }
 
   /** Undefined: the session has no counter left, or the packet fits no datagram. */
@@ -44,7 +39,7 @@ export class SessionCiphers {
     const counter = session.nonces.take(1);
     if (counter < 0) return undefined;
     const { bytes, view, buffer } = this.#memory;
-    const padding = paddingOf(packet.length, this.#mtu);
+    const padding = paddingOf(packet.length, this.mtu);
     const source = MAX_DATAGRAM_BYTES + 1;
     bytes.set(packet, source);
     writeDataHeader(view, 0, session.remoteIndex, counter);

@@ -24,7 +24,7 @@ export class Session {
   readonly sendKey: Buffer;
   readonly receiveKey: Buffer;
   readonly nonces: Nonces;
-  readonly replay = new ReplayWindow();
+  readonly replay: ReplayWindow;
   #destroyed = false;
 
   constructor(
@@ -32,6 +32,7 @@ export class Session {
     isInitiator: boolean,
     createdAtMs: number,
     nonces: Nonces = new Nonces(),
+    replay: ReplayWindow = new ReplayWindow(),
   ) {
     this.localIndex = localIndex;
     this.remoteIndex = remoteIndex;
@@ -40,6 +41,7 @@ export class Session {
     this.sendKey = keys.send;
     this.receiveKey = keys.receive;
     this.nonces = nonces;
+    this.replay = replay;
   }
 
   /** Nothing is sealed or opened with it any more. */

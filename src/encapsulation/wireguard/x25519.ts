@@ -37,6 +37,11 @@ export function keyPairOf(privateKey: Uint8Array): KeyPair {
   }
 }
 
+/** The 32 bytes that only this node knows. */
+export function privateKeyBytes({ privateKey }: KeyPair): Buffer {
+  return privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(PRIVATE_PREFIX.length);
+}
+
 /**
  * The secret that both sides compute. Undefined where there is none: `publicKey` is a point of low order, with which
  * every private key gives zero (RFC 7748, section 6.1), so whoever sent it holds no key.
@@ -55,7 +60,7 @@ export function sharedSecret(privateKey: KeyObject, publicKey: Uint8Array): Buff
   }
 }
 
-function withPublicKey(privateKey: KeyObject): KeyPair {
+export function withPublicKey(privateKey: KeyObject): KeyPair {
   const der = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
   return { privateKey, publicKey: der.subarray(PUBLIC_PREFIX.length) };
 }

@@ -120,6 +120,22 @@ describe('the control API', () => {
     });
   });
 
+  it('answers as many at once as a runtime starts containers', async () => {
+    await start();
+    let asked = 0;
+    let allAsked = (): void => {};
+    const all = new Promise<void>((resolve) => {
+      allAsked = resolve;
+    });
+    agent.allTargets = async () => {
+      if (++asked === 300) allAsked();
+      await all;
+      return { targets: [], unreachable: [] };
+    };
+    const answers = Array.from({ length: 300 }, () => raw('GET', '/v1/targets/all'));
+    for (const { status } of await Promise.all(answers)) expect(status).toBe(200);
+  });
+
   it('hands on the code, message and hint of an error', async () => {
     await start();
     const client = new AgentClient(path);

@@ -29,7 +29,7 @@ describe.skipIf(!isBuilt)(`the built API${isBuilt ? '' : ' (skipped: needs npm r
       const { controlApp } = (await import(built)) as typeof Apps;
       return controlApp({ server, model: agent, commands: agent, log: silentLogger });
     };
-    ({ close } = serveLate(server, load, (error) => expect.fail(String(error))));
+    ({ close } = serveLate(server, 64, load, (error) => expect.fail(String(error))));
     await new Promise<void>((resolve) => server.listen(path, resolve));
     client = new AgentClient(path);
   });

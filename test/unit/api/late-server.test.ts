@@ -23,7 +23,7 @@ function resolvable<T>() {
 async function start(load: () => Promise<LoadedApp>) {
   const failures: unknown[] = [];
   const server = createServer();
-  const { close } = serveLate(server, load, (error) => failures.push(error));
+  const { close } = serveLate(server, 64, load, (error) => failures.push(error));
   open.push(close);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };

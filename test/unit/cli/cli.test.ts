@@ -67,7 +67,7 @@ cluster   test: 2 alive, 1 dead; gossip not sealed
 admits    everyone who has the cluster key (cluster.admission: open)
 problem   192.0.2.1:7946: another key
 underlay  198.51.100.1 on eth0, MTU 1500, gossip port 7946
-tunnel    vxlan-gpe, UDP port 4790, VNI 42, 36 bytes a packet
+tunnel    vxlan-gpe (not encrypted), UDP port 4790, VNI 42, 36 bytes a packet
 overlay   warren0, MTU 1464  10.42.3.1  fd42:0:0:3::1
 offloads  tso; off: checksum
 pods      1

@@ -342,19 +342,9 @@ describe('a wrong file says where and what', () => {
       /2:23: .*did you mean vxlan-gpe\?/,
     ],
     [
-      'wireguard',
-      `${minimal}encapsulation: {type: wireguard}\n`,
-      /2:23: encapsulation\.type: this version does not have wireguard/,
-    ],
-    [
-      'a key without an encapsulation',
-      'cluster:\n  podCidrs: [10.42.0.0/16]\n  keyFile: /k\n',
-      /^c\.yaml:1:1: encapsulation\.type: with a cluster key the default encapsulation is wireguard, .*write `type: vxlan-gpe`/,
-    ],
-    [
-      'a key with an encapsulation that has no type',
-      'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\nencapsulation: {vni: 7}\n',
-      /^c\.yaml:2:16: encapsulation\.type: with a cluster key/,
+      'static peers of a sealed tunnel',
+      'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\nstaticPeers: [{name: a, endpoint: 192.0.2.9, subnets: [10.9.0.0/24]}]\n',
+      /^c\.yaml:2:15: staticPeers\[0\]\.publicKey: is missing, and the encapsulation is wireguard, the default with a cluster key \(give/,
     ],
     [
       'one port for both',
@@ -467,6 +457,34 @@ lag: {}
   it('does not expand a file that grows without end', () => {
     const levels = Array.from({ length: 12 }, (_, i) => `a${i + 1}: &a${i + 1} [${`*a${i},`.repeat(9)}]`);
     expect(problems(`a0: &a0 [x]\n${levels.join('\n')}\n`)[0]).toMatch(/not valid YAML: .*alias/i);
+  });
+
+  it('seals the tunnel where there is a cluster key, unless it is told otherwise', () => {
+    const withKey = 'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\n';
+    const of = (text: string) => parseConfig(text, 'c.yaml').encapsulation;
+    expect(of(withKey)).toMatchObject({ type: 'wireguard', port: 51_820 });
+    expect(of(`${withKey}encapsulation: {port: 4711}\n`)).toMatchObject({ type: 'wireguard', port: 4_711 });
+    expect(of(`${withKey}encapsulation: {type: vxlan-gpe}\n`)).toMatchObject({
+      type: 'vxlan-gpe',
+      port: 4_790,
+    });
+    expect(of(minimal)).toMatchObject({ type: 'vxlan-gpe', port: 4_790 });
+    expect(of(`${minimal}encapsulation: {type: wireguard}\n`)).toMatchObject({ type: 'wireguard' });
+  });
+
+  it('has static peers with keys', () => {
+    const key = Buffer.alloc(32, 7).toString('base64');
+    const peer = `{name: a, endpoint: 192.0.2.9, subnets: [10.9.0.0/24], publicKey: ${key}, presharedKey: ${key}, persistentKeepalive: 25}`;
+    const text = `${minimal}encapsulation: {type: wireguard}\nstaticPeers: [${peer}]\n`;
+    const { staticPeers } = parseConfig(text, 'c.yaml');
+    expect(staticPeers[0]).toMatchObject({ persistentKeepaliveSeconds: 25, endpoint: { port: 51_820 } });
+    expect(staticPeers[0]!.publicKey).toEqual(new Uint8Array(32).fill(7));
+    expect(staticPeers[0]!.presharedKey).toEqual(new Uint8Array(32).fill(7));
+    const clear = () => parseConfig(`${minimal}staticPeers: [${peer}]\n`, 'c.yaml');
+    expect(clear).toThrow(
+      /publicKey: is of wireguard, and the encapsulation is vxlan-gpe, the default without a cluster key/,
+    );
+    expect(() => parseConfig(text.replaceAll(key, 'abc'), 'c.yaml')).toThrow(/publicKey: must be a key as/);
   });
 
   it('says that a key file stays a key file through an alias', () => {

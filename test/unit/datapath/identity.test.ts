@@ -12,8 +12,9 @@ import { buildPacket, parsePacket, type Segment } from '../../helpers/transport-
 import type { Frame } from '../../helpers/tun-frame.ts';
 
 const PARTIAL = 1;
-/** What one send holds, whatever the headers. */
+/** What one send of 65,507 bytes holds of a payload of 60,000, whatever the headers: up to 116 bytes, sealed 147. */
 const MAX_SEGMENTS = 44;
+const MAX_SEALED_SEGMENTS = 37;
 /** What one receive takes of datagrams that come one by one, if they are shorter than 8 KB. */
 const RECEIVE_MESSAGES = 16;
 const MAX_SEGMENT_BYTES = 8000;
@@ -70,12 +71,12 @@ function shortened(segment: Segment, bytes: number): Segment {
 const sealed = (): Options => ({ encapsulation: () => new SealedEncapsulation() });
 
 describe.each([
-  ['partial checksums between the nodes', PARTIAL, () => ({})],
-  ['complete checksums between the nodes', 0, () => ({})],
-  ['an encapsulation that seals', PARTIAL, sealed],
-] as const)('with %s', (_what, flags, node) => {
+  ['partial checksums between the nodes', PARTIAL, MAX_SEGMENTS, () => ({})],
+  ['complete checksums between the nodes', 0, MAX_SEGMENTS, () => ({})],
+  ['an encapsulation that seals', PARTIAL, MAX_SEALED_SEGMENTS, sealed],
+] as const)('with %s', (_what, flags, maxSegments, node) => {
   it.each([
-    ['received as GRO makes them', {}, {}, MAX_SEGMENTS],
+    ['received as GRO makes them', {}, {}, maxSegments],
     ['received one by one', {}, { udpGro: false }, RECEIVE_MESSAGES],
     ['sent one by one', { segmentation: false }, { udpGro: false }, RECEIVE_MESSAGES],
   ] as const)('superpackets come out as they went in: %s', (_how, sending, receiving, max) => {

@@ -24,7 +24,10 @@ function nodes(count: number, family: 'ipv4' | 'ipv6'): LabNode[] {
 
 describe.each(['ipv4', 'ipv6'] as const)('a node of a lab on %s', (family) => {
   const all = nodes(5, family);
-  const options = { nodes: all, family, ipv6Only: false, pods: ['web'], keyFile: '/run/cluster.key' };
+  const options = {
+    ...{ nodes: all, family, ipv6Only: false, pods: ['web'], keyFile: '/run/cluster.key' },
+    encapsulation: 'wireguard' as const,
+  };
 
   test('its configuration is valid, and seeds are other nodes', () => {
     const text = stringify(defaultNodeConfig(all[1]!, options));

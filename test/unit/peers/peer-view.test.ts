@@ -35,6 +35,7 @@ function member(id: string, more: Partial<Member> = {}): Member {
     lease: undefined,
     mtu: undefined,
     inventory: undefined,
+    session: '0102030405060708',
     statusAgeMs: 0,
     ...more,
   };
@@ -134,5 +135,31 @@ describe('the view of peers', () => {
     view.close();
     expect(members.listenerCount('change') + members.listenerCount('removed')).toBe(0);
     expect(leases.listenerCount('change')).toBe(0);
+  });
+});
+
+describe('who is not admitted', () => {
+  it('has no path, and takes a tunnel key away from nobody', () => {
+    const admitted = new Set(['self', 'b']);
+    const gate = { admits: (id: string) => admitted.has(id), on: () => {}, off: () => {} };
+    const encapsulation = { type: 'wireguard', publicKey: new Uint8Array(32).fill(5) } as const;
+    // Its id is the smaller one, which decides between two that are admitted.
+    members.list = [member('self'), member('a', { encapsulation }), member('b', { encapsulation })];
+    const own = {
+      encapsulation: { type: 'wireguard', vni: 42 },
+      tunnelKey: new Uint8Array(32).fill(9),
+      partialChecksums: () => true,
+      family: () => 4 as const,
+    };
+    const unreachable = () =>
+      new GossipPeers(members, leases, own, gate).peers().map((peer) => peer.unreachable);
+    expect(unreachable()).toEqual([
+      'node-a is not admitted to the cluster: see `warren node list`',
+      undefined,
+    ]);
+    admitted.add('a');
+    expect(unreachable()).toEqual([undefined, 'node-b announces the tunnel key of another node']);
+    admitted.delete('self');
+    expect(new Set(unreachable())).toEqual(new Set(['this node is not admitted to the cluster']));
   });
 });

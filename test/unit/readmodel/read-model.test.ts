@@ -34,7 +34,7 @@ describe('status', () => {
         problems: ['a seed is silent', 'the lease is lost'],
       },
       underlay: { address: '192.0.2.1', interface: 'eth0', mtu: 1500, gossipPort: 7946 },
-      encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42, overheadBytes: 36 },
+      encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42, overheadBytes: 36, encrypted: false },
       tun: { name: 'warren0', mtu: 1464, addresses: ['10.42.3.1'] },
       lease: { status: 'active', subnets: ['10.42.3.0/24'] },
       pods: 0,

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  COOKIES_PER_SECOND,
   HandshakeAdmission,
   LOAD_MESSAGES_PER_SECOND,
 } from '../../../../src/encapsulation/wireguard/admission.ts';
@@ -96,15 +97,17 @@ describe('cookies', () => {
 });
 
 describe('admission', () => {
+  const nobody = () => false;
+
   it('answers nobody without a good MAC1, whatever the load', () => {
     const { stamper, checker } = pair();
     const admission = new HandshakeAdmission(checker);
     const good = stamped(stamper, 0);
-    for (let count = 0; count <= LOAD_MESSAGES_PER_SECOND; count++) admission.admit(good, SOURCE, 0);
+    for (let count = 0; count <= LOAD_MESSAGES_PER_SECOND; count++) admission.admit(good, SOURCE, 0, nobody);
     const bad = Buffer.from(good);
     bad[120]! ^= 1;
-    expect(admission.admit(bad, SOURCE, 0)).toBe('bad-mac1');
-    expect(admission.admit(good, SOURCE, 0)).toHaveProperty('reply');
+    expect(admission.admit(bad, SOURCE, 0, nobody)).toBe('bad-mac1');
+    expect(admission.admit(good, SOURCE, 0, nobody)).toHaveProperty('reply');
   });
 
   it('asks for a cookie under load, then limits each source, and asks nothing a second later', () => {
@@ -112,17 +115,32 @@ describe('admission', () => {
     const admission = new HandshakeAdmission(checker);
     const first = stamped(stamper, 0);
     for (let count = 0; count < LOAD_MESSAGES_PER_SECOND; count++)
-      expect(admission.admit(first, SOURCE, 0)).toBe('admitted');
-    const asked = admission.admit(first, SOURCE, 0);
+      expect(admission.admit(first, SOURCE, 0, nobody)).toBe('admitted');
+    const asked = admission.admit(first, SOURCE, 0, nobody);
     if (typeof asked === 'string') throw new Error(asked);
     expect(stamper.takeCookie(asked.reply, 0)).toBe(true);
     const second = stamped(stamper, 0);
     for (let count = 0; count < BURST_MESSAGES; count++)
-      expect(admission.admit(second, SOURCE, 0)).toBe('admitted');
-    expect(admission.admit(second, SOURCE, 0)).toBe('rate-limited');
+      expect(admission.admit(second, SOURCE, 0, nobody)).toBe('admitted');
+    expect(admission.admit(second, SOURCE, 0, nobody)).toBe('rate-limited');
     // What is forged gets no share of it.
-    expect(admission.admit(first, SOURCE, 0)).toHaveProperty('reply');
-    expect(admission.admit(first, SOURCE, 1_000)).toBe('admitted');
+    expect(admission.admit(first, SOURCE, 0, nobody)).toHaveProperty('reply');
+    expect(admission.admit(first, SOURCE, 1_000, nobody)).toBe('admitted');
+  });
+
+  it('gives cookies to so many strangers a second, and to whoever is a peer', () => {
+    const { stamper, checker } = pair();
+    const admission = new HandshakeAdmission(checker);
+    const datagram = stamped(stamper, 0);
+    for (let count = 0; count < LOAD_MESSAGES_PER_SECOND; count++)
+      admission.admit(datagram, SOURCE, 0, nobody);
+    const answers = Array.from({ length: 2 * COOKIES_PER_SECOND }, (_, i) =>
+      admission.admit(datagram, Uint8Array.of(198, 18, i >> 8, i & 0xff, 1, 1), 1, nobody),
+    );
+    expect(answers.filter((answer) => typeof answer === 'object')).toHaveLength(COOKIES_PER_SECOND);
+    expect(answers.at(-1)).toBe('unanswered');
+    expect(admission.admit(datagram, SOURCE, 1, () => true)).toHaveProperty('reply');
+    expect(admission.admit(datagram, SOURCE, 1_001, nobody)).toBe('admitted');
   });
 });
 

@@ -9,6 +9,7 @@ import type {
 import { Session } from '../../../../src/encapsulation/wireguard/session.ts';
 import { SessionCiphers } from '../../../../src/encapsulation/wireguard/session-ciphers.ts';
 import { Wireguard } from '../../../../src/encapsulation/wireguard/wireguard.ts';
+import type { Arena } from '../../../../src/sys/arena.ts';
 import { trimmed } from '../../../helpers/echo.ts';
 import { PacketPathHarness, PeerSocket, type SentMessage } from '../../../helpers/packet-path.ts';
 import { ipv4Packet, ipv6Packet } from '../../../helpers/packets.ts';
@@ -23,6 +24,19 @@ class SessionsInTest implements PathSessions {
   readonly receiving = new Map<number, ReceivingSession>();
   readonly opens: (readonly [number, boolean])[] = [];
   readonly handshakes: number[] = [];
+  readonly waiting: Buffer[] = [];
+  hasRoom = true;
+
+  receivesInto(): void {}
+
+  begin(): void {}
+
+  sent(): void {}
+
+  wait(_vtep: number, memory: Arena, at: number, bytes: number): boolean {
+    if (this.hasRoom) this.waiting.push(Buffer.from(memory.bytes.slice(at, at + bytes)));
+    return this.hasRoom;
+  }
 
   sendingTo(vtep: number): Session | undefined {
     return this.sending.get(vtep);
@@ -146,10 +160,19 @@ describe('outbound over WireGuard', () => {
     expect(sessions.sending.get(0)!.nonces.taken).toBe(4);
   });
 
-  it('lets nothing leave without keys, and all else', () => {
+  it('lets nothing leave without keys, and all else; packets wait as they are', () => {
     sessions.sending.delete(0);
-    path.fromPods(toB(), toC(60), toB());
+    path.fromPods(toB(), toC(60), toB(700));
     expect(peers[0]!.receiveAll()).toEqual([]);
+    expect(openedBy(1)).toHaveLength(1);
+    expect(sessions.waiting).toEqual([toB(), toB(700)].map((packet) => Buffer.from(packet)));
+    expect(path.drops()).toEqual({});
+  });
+
+  it('counts what cannot wait', () => {
+    sessions.sending.delete(0);
+    sessions.hasRoom = false;
+    path.fromPods(toB(), toC(60), toB());
     expect(openedBy(1)).toHaveLength(1);
     expect(path.drops()).toEqual({ 'outbound-no-session': 2 });
   });

@@ -111,11 +111,17 @@ describe('a session', () => {
 describe('receiver indexes', () => {
   it('are given to one at a time', () => {
     const numbers = [7, 7, 7, 8];
-    const table = new IndexTable<string>(() => numbers.shift()!);
+    const released: number[] = [];
+    const table = new IndexTable<string>({
+      propose: () => numbers.shift()!,
+      release: (index) => released.push(index),
+    });
     expect(table.add('a')).toBe(7);
     expect(table.add('b')).toBe(8);
     table.replace(7, 'c');
     table.delete(8);
+    table.delete(8);
+    expect(released).toEqual([8]);
     expect([table.get(7), table.get(8), table.size]).toEqual(['c', undefined, 1]);
   });
 });

@@ -1,0 +1,169 @@
+/**
+ * The thread that makes the tunnel's sessions, as the control thread sees it. It outlives packet paths: what replaces one
+ * goes on with the sessions that there are.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import type { WorkerCounters } from '../datapath/counters.ts';
+import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
+import { SharedSessions } from '../encapsulation/wireguard/shared-sessions.ts';
+import type { KeyPair } from '../encapsulation/wireguard/x25519.ts';
+import { WarrenError } from '../errors.ts';
+import { builtFile } from '../package.ts';
+import { Arena } from '../sys/arena.ts';
+import { checked } from '../sys/calls.ts';
+import {
+  AF_UNIX,
+  EFD_CLOEXEC,
+  EFD_NONBLOCK,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_SEQPACKET,
+} from '../sys/constants.ts';
+import * as libc from '../sys/libc.ts';
+import { readCeiling } from './handshake-ceiling.ts';
+import type { FromKeyExchange, KeyExchangeSettings, ToKeyExchange } from './key-exchange-messages.ts';
+import type { SharedSessionSettings } from './worker-messages.ts';
+
+export interface KeyExchangeThreadOptions {
+  readonly own: KeyPair;
+  readonly ceilingFile: string;
+  /** Packet path threads. */
+  readonly workers: number;
+  /** Of what it sends itself, and refuses. */
+  readonly counters: WorkerCounters;
+  /** A handshake could not begin; the next one may. */
+  readonly onFailed: (message: string) => void;
+  /** It has ended, and no session is made any more. */
+  readonly onEnded: (error: Error) => void;
+}
+
+/** Makes sessions for a packet path; on Linux a thread, in tests something in memory. */
+export interface RunningKeyExchange {
+  /** What a packet path needs to use the sessions. */
+  readonly sessions: SharedSessionSettings;
+  /** What seals, and why it is a slower one than there could be. */
+  readonly cipher: { readonly name: string; readonly fallback: string | undefined };
+  /** Resolves once sessions are made with these and no others. */
+  update(peers: readonly KeyedPeer[], mtu: number): Promise<void>;
+  /** Resolves once the socket of before is not used any more. */
+  useSocket(fd: number, family: 4 | 6): Promise<void>;
+  /** For how long there have been the keys that are in use with a VTEP, milliseconds; undefined: there are none. */
+  sessionAgeMs(vtep: number): number | undefined;
+  stop(): Promise<void>;
+}
+
+export class KeyExchangeThread implements RunningKeyExchange {
+  readonly #thread: Worker;
+  readonly #shared: SharedSessions;
+  readonly #wakeFd: number;
+  readonly #noticeFds: readonly [number, number];
+  readonly #exited: Promise<unknown>;
+  readonly #one = new Arena(8);
+  readonly #pending: (() => void)[] = [];
+  readonly #nowMs: () => number;
+  #isStopping = false;
+  cipher: RunningKeyExchange['cipher'] = { name: '', fallback: undefined };
+
+  /** Throws STATE_UNREADABLE, STATE_CORRUPT, or why it cannot be started. `nowMs`: of sys/monotonic.ts. */
+  static async start(options: KeyExchangeThreadOptions, nowMs: () => number): Promise<KeyExchangeThread> {
+    const started = new KeyExchangeThread(options, nowMs);
+    await started.#ready(options);
+    return started;
+  }
+
+  private constructor(options: KeyExchangeThreadOptions, nowMs: () => number) {
+    const { own, ceilingFile, workers, counters } = options;
+    const ceilingUs = readCeiling(ceilingFile);
+    this.#nowMs = nowMs;
+    this.#shared = new SharedSessions();
+    this.#one.setWord(0, 1);
+    this.#noticeFds = noticePair();
+    this.#wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), {
+      call: 'eventfd',
+      doing: 'starting the thread that agrees on keys',
+    });
+    const settings: KeyExchangeSettings = {
+      ...{ privateKey: own.privateKey, ceilingUs, ceilingFile, workers },
+      shared: this.#shared.shared,
+      counters: counters.shared,
+      noticesFd: this.#noticeFds[0],
+      wakeFd: this.#wakeFd,
+      turns: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+    };
+    this.#thread = new Worker(builtFile('dataplane/key-exchange-worker'), {
+      workerData: settings,
+      name: 'warren-keys',
+    });
+    this.#exited = once(this.#thread, 'exit').catch(() => {});
+  }
+
+  get sessions(): SharedSessionSettings {
+    return { shared: this.#shared.shared, noticesFd: this.#noticeFds[1] };
+  }
+
+  update(peers: readonly KeyedPeer[], mtu: number): Promise<void> {
+    return this.#ask({ kind: 'peers', peers, mtu });
+  }
+
+  useSocket(fd: number, family: 4 | 6): Promise<void> {
+    return this.#ask({ kind: 'socket', fd, family });
+  }
+
+  sessionAgeMs(vtep: number): number | undefined {
+    const agreedAtMs = this.#shared.agreedAtMs(vtep);
+    if (agreedAtMs === 0 || this.#shared.sendingTo(vtep) === 0) return undefined;
+    return Math.max(0, this.#nowMs() - agreedAtMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    this.#send({ kind: 'stop' });
+    await this.#exited;
+    for (const fd of [this.#wakeFd, ...this.#noticeFds]) libc.close(fd);
+  }
+
+  async #ready({ onFailed, onEnded }: KeyExchangeThreadOptions): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#thread.on('message', (message: FromKeyExchange) => {
+        if (message.kind === 'done') this.#pending.shift()?.();
+        else if (message.kind === 'failed') onFailed(message.message);
+        else {
+          this.cipher = { name: message.cipher, fallback: message.fallback };
+          resolve();
+        }
+      });
+      const ended = (error: Error) => {
+        reject(error);
+        // Nobody is left to answer.
+        for (const settle of this.#pending.splice(0)) settle();
+        if (!this.#isStopping) onEnded(error);
+      };
+      this.#thread.on('error', ended);
+      this.#thread.on('exit', (code) => {
+        ended(new WarrenError('WORKER_ENDED', `the thread that agrees on keys ended with code ${code}`));
+      });
+    });
+  }
+
+  #ask(message: ToKeyExchange): Promise<void> {
+    const done = new Promise<void>((resolve) => this.#pending.push(resolve));
+    this.#send(message);
+    return done;
+  }
+
+  #send(message: ToKeyExchange): void {
+    this.#thread.postMessage(message);
+    libc.write(this.#wakeFd, this.#one.address(0), 8);
+  }
+}
+
+/** One end reads what the other is written to; messages keep their borders. */
+function noticePair(): readonly [number, number] {
+  const fds = new Arena(8);
+  checked(libc.socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds.address(0)), {
+    call: 'socketpair',
+    doing: 'starting the thread that agrees on keys',
+  });
+  return [fds.view.getInt32(0, true), fds.view.getInt32(4, true)];
+}
