@@ -12,7 +12,6 @@ import { VXLAN_GPE_PORT } from '../wire/vxlan-gpe.ts';
 import type { Config, PodRange } from './config.ts';
 import type { Parsed } from './schema.ts';
 import type { KeyPath } from './source.ts';
-import { didYouMean } from './suggest.ts';
 
 export type Report = (path: KeyPath, message: string) => void;
 
