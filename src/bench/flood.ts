@@ -61,7 +61,8 @@ export async function floodRound(
       : attacker.exec(
           [
             ...[program.path, target.addresses.ipv4, String(system.handshakes!.port)],
-            ...[String(perSecond), String(seconds + 2 * LEAD_SECONDS), initiations],
+            ...[String(perSecond), String(perSecond * (seconds + 2 * LEAD_SECONDS))],
+            ...[String(INITIATION_BYTES), initiations],
           ],
           { timeoutMs: TIMEOUT_MS },
         );

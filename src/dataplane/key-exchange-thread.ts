@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { Clock, Timer } from '../clock.ts';
 import type { WorkerCounters } from '../datapath/counters.ts';
 import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
 import { SharedSessions } from '../encapsulation/wireguard/shared-sessions.ts';
@@ -22,10 +23,15 @@ import {
 } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
 import { readCeiling } from './handshake-ceiling.ts';
+import { Heartbeats } from './heartbeat.ts';
 import type { FromKeyExchange, KeyExchangeSettings, ToKeyExchange } from './key-exchange-messages.ts';
 import type { SharedSessionSettings } from './worker-messages.ts';
 
+/** For it to end by itself. */
+const STOP_MS = 5_000;
+
 export interface KeyExchangeThreadOptions {
+  readonly clock: Clock;
   readonly own: KeyPair;
   readonly ceilingFile: string;
   /** Packet path threads. */
@@ -34,7 +40,7 @@ export interface KeyExchangeThreadOptions {
   readonly counters: WorkerCounters;
   /** A handshake could not begin; the next one may. */
   readonly onFailed: (message: string) => void;
-  /** It has ended, and no session is made any more. */
+  /** It has ended, or does not answer, and no session is made any more. */
   readonly onEnded: (error: Error) => void;
 }
 
@@ -62,6 +68,9 @@ export class KeyExchangeThread implements RunningKeyExchange {
   readonly #one = new Arena(8);
   readonly #pending: (() => void)[] = [];
   readonly #nowMs: () => number;
+  readonly #clock: Clock;
+  readonly #turns = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  #heartbeats: Timer | undefined;
   #isStopping = false;
   cipher: RunningKeyExchange['cipher'] = { name: '', fallback: undefined };
 
@@ -73,7 +82,8 @@ export class KeyExchangeThread implements RunningKeyExchange {
   }
 
   private constructor(options: KeyExchangeThreadOptions, nowMs: () => number) {
-    const { own, ceilingFile, workers, counters } = options;
+    const { own, ceilingFile, workers, counters, clock } = options;
+    this.#clock = clock;
     const ceilingUs = readCeiling(ceilingFile);
     this.#nowMs = nowMs;
     this.#shared = new SharedSessions();
@@ -89,7 +99,7 @@ export class KeyExchangeThread implements RunningKeyExchange {
       counters: counters.shared,
       noticesFd: this.#noticeFds[0],
       wakeFd: this.#wakeFd,
-      turns: new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT),
+      turns: this.#turns.buffer as SharedArrayBuffer,
     };
     this.#thread = new Worker(builtFile('dataplane/key-exchange-worker'), {
       workerData: settings,
@@ -118,8 +128,11 @@ export class KeyExchangeThread implements RunningKeyExchange {
 
   async stop(): Promise<void> {
     this.#isStopping = true;
+    this.#heartbeats?.cancel();
     this.#send({ kind: 'stop' });
+    const giveUp = this.#clock.after(STOP_MS, () => void this.#thread.terminate());
     await this.#exited;
+    giveUp.cancel();
     for (const fd of [this.#wakeFd, ...this.#noticeFds]) libc.close(fd);
   }
 
@@ -130,6 +143,7 @@ export class KeyExchangeThread implements RunningKeyExchange {
         else if (message.kind === 'failed') onFailed(message.message);
         else {
           this.cipher = { name: message.cipher, fallback: message.fallback };
+          this.#watch(onEnded);
           resolve();
         }
       });
@@ -137,13 +151,27 @@ export class KeyExchangeThread implements RunningKeyExchange {
         reject(error);
         // Nobody is left to answer.
         for (const settle of this.#pending.splice(0)) settle();
-        if (!this.#isStopping) onEnded(error);
+        if (this.#isStopping) return;
+        this.#heartbeats?.cancel();
+        onEnded(error);
       };
       this.#thread.on('error', ended);
       this.#thread.on('exit', (code) => {
         ended(new WarrenError('WORKER_ENDED', `the thread that agrees on keys ended with code ${code}`));
       });
     });
+  }
+
+  /** As those of the packet path (watched-path.ts), but for this: where it does not come back, the agent ends. */
+  #watch(onLost: (error: Error) => void): void {
+    const wake = () => void libc.write(this.#wakeFd, this.#one.address(0), 8);
+    const heartbeats = new Heartbeats([{ turns: () => this.#turns[0]!, wake }], this.#clock.now());
+    const look = () => {
+      const nextMs = heartbeats.look(this.#clock.now());
+      if (!heartbeats.isOneLost) this.#heartbeats = this.#clock.after(nextMs, look);
+      else onLost(new WarrenError('WORKER_STUCK', 'the thread that agrees on keys does not answer'));
+    };
+    this.#heartbeats = this.#clock.after(0, look);
   }
 
   #ask(message: ToKeyExchange): Promise<void> {

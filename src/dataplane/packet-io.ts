@@ -84,7 +84,7 @@ export class PacketIo {
     const { config, parts, workers } = this.#options;
     const form = formOf(config.encapsulation);
     const sockets = openTunnelSockets(config, parts, underlay, workers, this.#switches, form);
-    this.losses.socketsOpened(sockets.receivers.descriptors);
+    this.losses.socketsOpened(receiving(sockets));
     return sockets;
   }
 
@@ -95,7 +95,7 @@ export class PacketIo {
 
   closeSockets(sockets: TunnelSockets): void {
     if (this.#isAbandoned) return;
-    this.losses.socketsClosing(sockets.receivers.descriptors);
+    this.losses.socketsClosing(receiving(sockets));
     closeTunnelSockets(sockets, this.#options.parts);
   }
 
@@ -138,4 +138,9 @@ export class PacketIo {
     this.#tun = { ...this.#tun, readFds: [], writeFds: [] };
     this.#isTunLost = true;
   }
+}
+
+/** All that datagrams come to. */
+function receiving({ receivers: { descriptors, handshakes } }: TunnelSockets): readonly number[] {
+  return handshakes === undefined ? descriptors : [...descriptors, handshakes];
 }

@@ -2,6 +2,7 @@
  * The keys of the tunnel: starts what makes sessions when packets are first to flow, and keeps it while packet paths come and
  * go. With an encapsulation that has no sessions all of it does nothing.
  */
+import type { Clock } from '../clock.ts';
 import type { WorkerCounters } from '../datapath/counters.ts';
 import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
 import type { KeyPair } from '../encapsulation/wireguard/x25519.ts';
@@ -20,6 +21,7 @@ export interface OwnTunnelKey {
 }
 
 export interface TunnelKeysOptions {
+  readonly clock: Clock;
   /** Undefined: the encapsulation has no keys. */
   readonly key: OwnTunnelKey | undefined;
   readonly parts: Pick<UserspaceParts, 'startKeyExchange'>;
@@ -54,10 +56,11 @@ export class TunnelKeys {
     sockets: TunnelSockets,
     family: Family,
   ): Promise<void> {
-    const { key, parts, workers, counters, log, onFailure } = this.#options;
+    const { clock, key, parts, workers, counters, log, onFailure } = this.#options;
     if (key === undefined) return;
     this.#running ??= await parts.startKeyExchange({
       ...key,
+      clock,
       workers,
       counters: counters!,
       onFailed: (message) => log.warn({ reason: message }, 'a handshake could not begin'),

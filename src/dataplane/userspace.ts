@@ -85,7 +85,7 @@ export class UserspaceDataPlane implements DataPlane {
     const { hasHandshakes } = formOf(config.encapsulation);
     this.#traffic = new Traffic(this.#workers, hasHandshakes);
     this.#keys = new TunnelKeys({
-      ...{ parts, log: options.log, workers: this.#workers, counters: this.#traffic.keyExchange },
+      ...{ clock, parts, log: options.log, workers: this.#workers, counters: this.#traffic.keyExchange },
       key: hasHandshakes ? options.tunnelKey : undefined,
       onFailure: options.onFailure,
     });

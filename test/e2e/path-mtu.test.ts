@@ -9,14 +9,13 @@ import { setSysctls } from '../../src/host/sysctl.ts';
 import type { CommandResult } from '../../src/lab/command.ts';
 import type { LabHost, LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
+import { VXLAN_GPE, WIREGUARD } from '../helpers/encapsulations.ts';
 import { mustRun, stackCounters } from '../helpers/in-namespace.ts';
 import { ping } from '../helpers/overlay-endpoints.ts';
 import { Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const UNDERLAY_MTU = 1500;
-/** Outer IP, UDP and VXLAN-GPE headers. */
-const OVERHEAD = { ipv4: 20 + 8 + 8, ipv6: 40 + 8 + 8 } as const;
 /** What ping(8) does not count: the IP and the ICMP header. */
 const ECHO_HEADERS = { 4: 20 + 8, 6: 40 + 8 } as const;
 const INNER_FAMILIES = [4, 6] as const;
@@ -52,7 +51,12 @@ function tooBig(family: 4 | 6, from: string, mtu: number): RegExp {
 }
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the path MTU', () => {
-  describe.each(['ipv4', 'ipv6'] as const)('over an %s underlay', (underlay) => {
+  describe.each([
+    { underlay: 'ipv4', encapsulation: VXLAN_GPE },
+    { underlay: 'ipv6', encapsulation: VXLAN_GPE },
+    { underlay: 'ipv4', encapsulation: WIREGUARD },
+  ] as const)('over an $underlay underlay by $encapsulation.type', ({ underlay, encapsulation }) => {
+    const OVERHEAD = encapsulation.overhead;
     const overlayMtu = UNDERLAY_MTU - OVERHEAD[underlay];
     const probes: Probe[] = [];
     let lab: Lab;
@@ -64,8 +68,8 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
 
     beforeAll(async () => {
       lab = await Lab.up({
-        encapsulation: 'vxlan-gpe',
-        name: `pathmtu${underlay}`,
+        encapsulation: encapsulation.type,
+        name: `pathmtu${underlay}${encapsulation.port}`,
         nodes: 3,
         pods: 2,
         underlay,
@@ -281,7 +285,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
           router.addresses[underlay],
           lab.node(0).underlayAddress,
           target,
-          '4790',
+          String(encapsulation.port),
           String(forged),
         ];
         // One ping and one lie after the other: none of them may be refused or lost.

@@ -64,7 +64,9 @@ export class WireguardEncloser implements Encloser {
 
   add(datagram: number, vtep: number, headBytes: number, tail: number, tailBytes: number): number {
     const packetBytes = headBytes - DATA_HEADER_BYTES + tailBytes;
-    const padding = paddingOf(packetBytes, this.#vteps.mtu(vtep));
+    const padding = this.#isProbe(headBytes, tail, tailBytes)
+      ? 0
+      : paddingOf(packetBytes, this.#vteps.mtu(vtep));
     const bytes = DATA_HEADER_BYTES + packetBytes + padding + TAG_BYTES;
     this.#vtep[datagram] = vtep;
     this.#headBytes[datagram] = headBytes - DATA_HEADER_BYTES;
@@ -131,6 +133,11 @@ export class WireguardEncloser implements Encloser {
       );
       this.#verdicts[datagram] = done ? PASSED : DROP.outboundNoSession;
     }
+  }
+
+  /** A probe of the path is to be as long as it says: longer by its padding it would show less than the path carries. */
+  #isProbe(headBytes: number, packet: number, bytes: number): boolean {
+    return headBytes === DATA_HEADER_BYTES && this.#vteps.ownProbes.has(this.#arena.view, packet, bytes);
   }
 
   /** The packet of a datagram that cannot be sealed yet goes to where it is sent from once it can. */

@@ -9,6 +9,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { HASH_BYTES, hash, MAC_BYTES, mac } from './blake2s.ts';
 import { LONG_NONCE_BYTES, openWithLongNonce, sealWithLongNonce } from './handshake-aead.ts';
+import { Mac1 } from './mac1.ts';
 import {
   beforeMac1,
   beforeMac2,
@@ -68,18 +69,18 @@ export class MacStamper {
 
 /** Looks at the MACs of what this node receives. */
 export class MacChecker {
-  readonly #mac1Key: Buffer;
+  readonly #mac1: Mac1;
   readonly #cookieKey: Buffer;
   #secret = randomBytes(HASH_BYTES);
   #secretAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(own: Uint8Array) {
-    this.#mac1Key = hash(LABEL_MAC1, own);
+    this.#mac1 = new Mac1(hash(LABEL_MAC1, own));
     this.#cookieKey = hash(LABEL_COOKIE, own);
   }
 
   hasMac1(datagram: Buffer): boolean {
-    return timingSafeEqual(mac1Of(datagram), mac(this.#mac1Key, beforeMac1(datagram)));
+    return timingSafeEqual(mac1Of(datagram), this.#mac1.of(beforeMac1(datagram)));
   }
 
   /** `source`: the bytes of the sender's address and port. */

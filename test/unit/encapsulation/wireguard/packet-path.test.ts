@@ -10,8 +10,13 @@ import { Session } from '../../../../src/encapsulation/wireguard/session.ts';
 import { SessionCiphers } from '../../../../src/encapsulation/wireguard/session-ciphers.ts';
 import { Wireguard } from '../../../../src/encapsulation/wireguard/wireguard.ts';
 import type { Arena } from '../../../../src/sys/arena.ts';
-import { trimmed } from '../../../helpers/echo.ts';
-import { PacketPathHarness, PeerSocket, type SentMessage } from '../../../helpers/packet-path.ts';
+import { echoRequest, trimmed } from '../../../helpers/echo.ts';
+import {
+  PacketPathHarness,
+  PeerSocket,
+  PROBE_IDENTIFIER,
+  type SentMessage,
+} from '../../../helpers/packet-path.ts';
 import { ipv4Packet, ipv6Packet } from '../../../helpers/packets.ts';
 import { bytesOf, overIpv6, virtioOf } from '../../../helpers/superpackets.ts';
 import { baseSegment, buildPacket, cut } from '../../../helpers/transport-packets.ts';
@@ -137,6 +142,15 @@ describe('outbound over WireGuard', () => {
     expect(openedBy(0)).toEqual([...packets, ...packets].map((packet) => Buffer.from(packet)));
     expect(openedBy(1)).toEqual([Buffer.from(toC(77))]);
     expect(path.drops()).toEqual({});
+  });
+
+  it('pads no probe of the path, which is as long as what it is to find out', () => {
+    const probe = echoRequest('10.42.1.1', '10.42.2.1', 1, 1_291);
+    probe.writeUInt16BE(PROBE_IDENTIFIER, 24);
+    const other = Buffer.from(probe);
+    other.writeUInt16BE(PROBE_IDENTIFIER + 1, 24);
+    path.fromPods(probe, other);
+    expect(sent.map(({ bytes, segmentBytes }) => segmentBytes || bytes)).toEqual([1_291 + 32, 1_296 + 32]);
   });
 
   it.each([
