@@ -122,15 +122,14 @@ export class WireguardEncloser implements Encloser {
       const counter = first + datagram - from;
       const at = this.#at[datagram]!;
       writeDataHeader(this.#output.view, at, session.remoteIndex, counter);
-      const done = sealer.seal(
-        counter,
-        this.#arena.header(datagram) + DATA_HEADER_BYTES,
-        this.#headBytes[datagram]!,
-        this.#tail[datagram]!,
-        this.#tailBytes[datagram]!,
-        this.#padding[datagram]!,
-        at + DATA_HEADER_BYTES,
-      );
+      const head = this.#headBytes[datagram]!;
+      const packet = this.#tail[datagram]! - head;
+      // Sealing one piece is a third faster than two. What is overwritten is sealed already: the segment before, or the headers
+      // that this one's were made of, whose addresses and ports stay what they are.
+      if (head > 0) this.#placeHead(datagram, packet, head);
+      const bytes = head + this.#tailBytes[datagram]!;
+      const padding = this.#padding[datagram]!;
+      const done = sealer.seal(counter, packet, bytes, 0, 0, padding, at + DATA_HEADER_BYTES);
       this.#verdicts[datagram] = done ? PASSED : DROP.outboundNoSession;
     }
   }
@@ -152,6 +151,12 @@ export class WireguardEncloser implements Encloser {
     bytes.set(this.#arena.arena.bytes.subarray(tail, tail + tailBytes), at + headBytes);
     const waits = this.#sessions.wait(this.#vtep[datagram]!, this.#output, at, headBytes + tailBytes);
     return waits ? CONSUMED : DROP.outboundNoSession;
+  }
+
+  /** Puts the headers of a segment in front of its payload. */
+  #placeHead(datagram: number, to: number, bytes: number): void {
+    const from = this.#arena.header(datagram) + DATA_HEADER_BYTES;
+    this.#arena.arena.bytes.copyWithin(to, from, from + bytes);
   }
 
   #sealer(session: Session): Sealer {
