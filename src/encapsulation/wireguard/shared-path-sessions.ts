@@ -86,12 +86,17 @@ export class SharedPathSessions implements PathSessions {
   opened(by: ReceivingSession, isData: boolean, sockaddr: number): void {
     const known = by as KnownSession;
     this.#shared.received(by.vtep, isData, this.#now);
-    if (!known.isConfirmed) known.isConfirmed = this.#notices.confirmed(by.session.localIndex);
+    if (!known.isConfirmed) this.#confirm(known);
     if (!this.#vteps.isAt(by.vtep, this.#received!.view, sockaddr)) this.#moved(known, sockaddr);
   }
 
   handshake(datagram: number, datagramBytes: number, sockaddr: number): void {
     this.#notices.handshake(this.#endpoint(sockaddr), this.#received!, datagram, datagramBytes);
+  }
+
+  #confirm(known: KnownSession): void {
+    this.#shared.confirm(known.vtep, known.session.localIndex);
+    known.isConfirmed = this.#notices.confirmed(known.session.localIndex);
   }
 
   /** Once for each new address, unless that got lost. */

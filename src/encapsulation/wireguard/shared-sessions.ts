@@ -162,6 +162,18 @@ export class SharedSessions {
     Atomics.store(this.#words, VTEP_WORDS * vtep + WORDS_OF_VTEP.sending, localIndex | 0);
   }
 
+  /**
+   * Something opened with a session, so the peer has its keys: what is sent to it is sealed with them from now on, unless with
+   * newer ones already. Whoever makes sessions does the same once it hears of it; but what answers that first packet may leave
+   * before, and a peer that was started anew knows no other keys.
+   */
+  confirm(vtep: number, localIndex: number): void {
+    const at = VTEP_WORDS * vtep + WORDS_OF_VTEP.sending;
+    const current = Atomics.load(this.#words, at);
+    if (current !== 0 && this.#createdAtMs(current) >= this.#createdAtMs(localIndex)) return;
+    Atomics.compareExchange(this.#words, at, current, localIndex | 0);
+  }
+
   /** 0: there is none. */
   sendingTo(vtep: number): number {
     return Atomics.load(this.#words, VTEP_WORDS * vtep + WORDS_OF_VTEP.sending) >>> 0;
@@ -233,6 +245,10 @@ export class SharedSessions {
   /** 0: never. */
   agreedAtMs(vtep: number): number {
     return this.#times[VTEP_TIMES * vtep + TIMES_OF_VTEP.handshake]!;
+  }
+
+  #createdAtMs(localIndex: number): number {
+    return this.#float64[(this.#slotAt(localIndex) + SLOT.createdAtMs) >> 3]!;
   }
 
   #slotAt(localIndex: number): number {
