@@ -6,7 +6,7 @@
 import type { Clock } from '../../src/clock.ts';
 import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { UserspaceParts } from '../../src/dataplane/userspace-parts.ts';
-import { MESSAGE } from '../../src/encapsulation/wireguard/messages.ts';
+import { MESSAGE } from '../../src/encapsulation/wireguard/data-message.ts';
 import { WarrenError } from '../../src/errors.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { TunFault, TunNetwork } from '../../src/host/tun-network.ts';

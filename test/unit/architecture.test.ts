@@ -314,7 +314,19 @@ describe('the import lines of src/', () => {
     );
     const cryptography = [...started].filter((name) => /^@noble|^encapsulation\/wireguard/.test(name));
     // How long its headers are, which whoever computes an MTU asks.
-    expect(cryptography).toEqual(['encapsulation/wireguard/form.ts']);
+    expect(cryptography.sort()).toEqual([
+      'encapsulation/wireguard/constants.ts',
+      'encapsulation/wireguard/form.ts',
+    ]);
+  });
+
+  it('let a packet path thread do without what only handshakes need', () => {
+    const loaded = reachable(
+      'encapsulation/wireguard/wireguard-path.ts',
+      imports.filter(({ isType }) => !isType),
+    );
+    const ofHandshakes = /^@noble|wireguard\/(?:noise|handshake|messages|blake2s|peer|device)/;
+    expect([...loaded].filter((name) => ofHandshakes.test(name))).toEqual([]);
   });
 
   it('make no circle of files', () => {

@@ -5,10 +5,9 @@
 import { Arena } from '../../sys/arena.ts';
 import { type Evp, findEvp } from '../../sys/evp.ts';
 import type { AeadEngine } from './aead.ts';
-import { TAG_BYTES } from './handshake-aead.ts';
+import { KEY_BYTES, TAG_BYTES } from './constants.ts';
 import { NodeAead } from './node-aead.ts';
 import { OpensslAead } from './openssl-aead.ts';
-import { KEY_BYTES } from './x25519.ts';
 
 export interface ChosenAead {
   readonly engine: AeadEngine;

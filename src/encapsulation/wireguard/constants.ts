@@ -14,3 +14,8 @@ export const REKEY_TIMEOUT_MS = 5_000;
 /** Added to REKEY_TIMEOUT_MS at random, so that two sides do not begin at the same time again and again. */
 export const REKEY_JITTER_MS = 334;
 export const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/** Of X25519 and ChaCha20-Poly1305. */
+export const KEY_BYTES = 32;
+/** Of Poly1305, behind what is sealed. */
+export const TAG_BYTES = 16;

@@ -6,10 +6,11 @@
 import type { Clock } from '../../clock.ts';
 import { HandshakeAdmission } from './admission.ts';
 import type { AeadEngine } from './aead.ts';
+import { MESSAGE } from './data-message.ts';
 import { claimedInitiation, type InitiationRefusal } from './handshake.ts';
 import { type IndexSource, IndexTable } from './index-table.ts';
 import { MacChecker } from './macs.ts';
-import { MESSAGE, messageType, receiverIndex, responseReceiver } from './messages.ts';
+import { messageType, receiverIndex, responseReceiver } from './messages.ts';
 import { type Named, Peer, type PeerEnvironment, type PeerOptions, type SessionUsers } from './peer.ts';
 import { type OpenRefusal, SessionCiphers } from './session-ciphers.ts';
 import type { Timestamps } from './tai64n.ts';

@@ -1,9 +1,9 @@
 /** What holds for all datagrams of WireGuard. It is asked by those too who load nothing else of it. */
 import type { EncapsulationForm } from '../../datapath/encapsulation.ts';
+import { TAG_BYTES } from './constants.ts';
 
 /** Type, receiver index and counter. */
 export const DATA_HEADER_BYTES = 16;
-const TAG_BYTES = 16;
 
 export const WIREGUARD_FORM: EncapsulationForm = {
   headerBytes: DATA_HEADER_BYTES,

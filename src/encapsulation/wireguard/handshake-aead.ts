@@ -4,8 +4,8 @@
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+import { TAG_BYTES } from './constants.ts';
 
-export const TAG_BYTES = 16;
 /** Of XChaCha20: long enough to be random. */
 export const LONG_NONCE_BYTES = 24;
 

@@ -14,13 +14,11 @@
  * An index names a handshake or a session at whoever gave it out. MAC1 is over all before it, MAC2 over MAC1 too.
  */
 import { MAC_BYTES } from './blake2s.ts';
-import { DATA_HEADER_BYTES } from './form.ts';
-import { LONG_NONCE_BYTES, TAG_BYTES } from './handshake-aead.ts';
+import { TAG_BYTES } from './constants.ts';
+import { MESSAGE, type MessageType, MIN_DATA_BYTES } from './data-message.ts';
+import { LONG_NONCE_BYTES } from './handshake-aead.ts';
 import { INITIATION_OVERHEAD_BYTES, RESPONSE_OVERHEAD_BYTES } from './noise.ts';
 import { TIMESTAMP_BYTES } from './tai64n.ts';
-
-export const MESSAGE = { initiation: 1, response: 2, cookieReply: 3, data: 4 } as const;
-export type MessageType = (typeof MESSAGE)[keyof typeof MESSAGE];
 
 const TYPE = 0;
 const FIRST_INDEX = 4;
@@ -37,14 +35,6 @@ export const RESPONSE_BYTES = RESPONSE_NOISE + RESPONSE_NOISE_BYTES + 2 * MAC_BY
 const COOKIE_NONCE = 8;
 const SEALED_COOKIE = COOKIE_NONCE + LONG_NONCE_BYTES;
 export const COOKIE_REPLY_BYTES = SEALED_COOKIE + MAC_BYTES + TAG_BYTES;
-
-export const DATA_COUNTER = 8;
-/** Of a sign of life, whose packet is empty. */
-export const MIN_DATA_BYTES = DATA_HEADER_BYTES + TAG_BYTES;
-/** A packet is padded with zeros to a multiple of this before it is sealed. */
-export const PADDING_BYTES = 16;
-
-const WORD_SPAN = 0x1_0000_0000;
 
 /** Undefined: none of the four, or of a wrong length. */
 export function messageType(datagram: Buffer): MessageType | undefined {
@@ -137,17 +127,4 @@ export function beforeMac2(datagram: Buffer): Buffer {
 
 export function mac2Of(datagram: Buffer): Buffer {
   return datagram.subarray(datagram.length - MAC_BYTES);
-}
-
-/** `counter` below 2^53. */
-export function writeDataHeader(view: DataView, at: number, receiver: number, counter: number): void {
-  view.setUint32(at + TYPE, MESSAGE.data, true);
-  view.setUint32(at + FIRST_INDEX, receiver, true);
-  view.setUint32(at + DATA_COUNTER, counter >>> 0, true);
-  view.setUint32(at + DATA_COUNTER + 4, Math.floor(counter / WORD_SPAN), true);
-}
-
-/** May be 2^53 or more, rounded, which no session ever reaches. */
-export function dataCounter(view: DataView, at: number): number {
-  return view.getUint32(at + DATA_COUNTER + 4, true) * WORD_SPAN + view.getUint32(at + DATA_COUNTER, true);
 }

@@ -2,8 +2,8 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto';
 import type { Arena } from '../../sys/arena.ts';
 import { type AeadEngine, COUNTER_NONCE_BYTES, type Opener, type Sealer, writeNonce } from './aead.ts';
-import { TAG_BYTES } from './handshake-aead.ts';
-import { PADDING_BYTES } from './messages.ts';
+import { TAG_BYTES } from './constants.ts';
+import { PADDING_BYTES } from './data-message.ts';
 
 const CIPHER = 'chacha20-poly1305';
 const OPTIONS = { authTagLength: TAG_BYTES };

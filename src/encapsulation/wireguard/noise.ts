@@ -9,8 +9,9 @@
  * does not open leaves its transcript as it was. What is secret is overwritten as soon as it is not needed.
  */
 import { derive1, derive2, derive3, HASH_BYTES, hash } from './blake2s.ts';
-import { open, seal, TAG_BYTES } from './handshake-aead.ts';
-import { KEY_BYTES, type KeyPair, sharedSecret } from './x25519.ts';
+import { KEY_BYTES, TAG_BYTES } from './constants.ts';
+import { open, seal } from './handshake-aead.ts';
+import { type KeyPair, sharedSecret } from './x25519.ts';
 
 const CONSTRUCTION = hash(Buffer.from('Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s'));
 const NOTHING = Buffer.alloc(0);

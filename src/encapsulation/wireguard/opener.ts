@@ -6,9 +6,9 @@ import { CONSUMED, DROP, PASSED, type Verdict } from '../../datapath/drops.ts';
 import type { Opener } from '../../datapath/encapsulation.ts';
 import type { Arena } from '../../sys/arena.ts';
 import type { AeadEngine, Opener as AeadOpener } from './aead.ts';
+import { TAG_BYTES } from './constants.ts';
+import { dataCounter, MESSAGE, MIN_DATA_BYTES } from './data-message.ts';
 import { DATA_HEADER_BYTES } from './form.ts';
-import { TAG_BYTES } from './handshake-aead.ts';
-import { dataCounter, MESSAGE, MIN_DATA_BYTES } from './messages.ts';
 import type { PathSessions } from './path-sessions.ts';
 import type { Session } from './session.ts';
 

@@ -2,9 +2,8 @@
 import { Arena } from '../../sys/arena.ts';
 import { EVP_CTRL_AEAD_GET_TAG, EVP_CTRL_AEAD_SET_TAG, type Evp } from '../../sys/evp.ts';
 import { type AeadEngine, type Opener, type Sealer, writeNonce } from './aead.ts';
-import { TAG_BYTES } from './handshake-aead.ts';
-import { PADDING_BYTES } from './messages.ts';
-import { KEY_BYTES } from './x25519.ts';
+import { KEY_BYTES, TAG_BYTES } from './constants.ts';
+import { PADDING_BYTES } from './data-message.ts';
 
 const NONCE = 0;
 /** Where OpenSSL says how many bytes it wrote, which is known. */

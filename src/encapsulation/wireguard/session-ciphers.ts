@@ -4,9 +4,9 @@
  */
 import { Arena } from '../../sys/arena.ts';
 import type { AeadEngine, Opener, Sealer } from './aead.ts';
+import { TAG_BYTES } from './constants.ts';
+import { dataCounter, MIN_DATA_BYTES, PADDING_BYTES, writeDataHeader } from './data-message.ts';
 import { DATA_HEADER_BYTES } from './form.ts';
-import { TAG_BYTES } from './handshake-aead.ts';
-import { dataCounter, MIN_DATA_BYTES, PADDING_BYTES, writeDataHeader } from './messages.ts';
 import { paddingOf } from './padding.ts';
 import type { Session } from './session.ts';
 

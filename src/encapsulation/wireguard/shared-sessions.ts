@@ -13,10 +13,10 @@
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { MAX_VTEPS } from '../../datapath/counters.ts';
+import { KEY_BYTES } from './constants.ts';
 import { Nonces } from './nonces.ts';
 import { REPLAY_WORDS, ReplayWindow } from './replay-window.ts';
 import { Session } from './session.ts';
-import { KEY_BYTES } from './x25519.ts';
 
 /** Four for each of 4,096 peers that packets are exchanged with at a time. */
 const SLOTS = 16_384;

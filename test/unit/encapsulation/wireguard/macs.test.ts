@@ -6,12 +6,12 @@ import {
   HandshakeAdmission,
   LOAD_MESSAGES_PER_SECOND,
 } from '../../../../src/encapsulation/wireguard/admission.ts';
+import { MESSAGE } from '../../../../src/encapsulation/wireguard/data-message.ts';
 import { COOKIE_LIFETIME_MS, MacChecker, MacStamper } from '../../../../src/encapsulation/wireguard/macs.ts';
 import {
   COOKIE_REPLY_BYTES,
   INITIATION_BYTES,
   initiation,
-  MESSAGE,
   messageType,
   receiverIndex,
 } from '../../../../src/encapsulation/wireguard/messages.ts';

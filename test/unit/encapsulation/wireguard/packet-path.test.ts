@@ -1,7 +1,8 @@
 /** The packet path over WireGuard, on real sockets: what it seals opens at peers, and what it must not open it does not. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { chooseAead } from '../../../../src/encapsulation/wireguard/choose-aead.ts';
-import { DATA_COUNTER, receiverIndex } from '../../../../src/encapsulation/wireguard/messages.ts';
+import { DATA_COUNTER } from '../../../../src/encapsulation/wireguard/data-message.ts';
+import { receiverIndex } from '../../../../src/encapsulation/wireguard/messages.ts';
 import type {
   PathSessions,
   ReceivingSession,
