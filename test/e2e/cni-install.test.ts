@@ -105,14 +105,8 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'debootstrap'), 'installing the 
     expect(versions()).not.toEqual(before);
   });
 
-  test('without an agent nothing is changed; taking it away works without one, for good', async () => {
-    const before = versions();
+  test('taking it away works without an agent, for good', async () => {
     await lab.node(0).stop();
-    expect(warren('install', '--root', root)).toMatchObject({
-      status: 1,
-      stderr: expect.stringContaining('control socket'),
-    });
-    expect(versions()).toEqual(before);
     expect(warren('uninstall', '--root', root).status).toBe(0);
     lab.node(0).start();
     await lab.ready();
