@@ -39,6 +39,8 @@ export interface MachineFacts {
   /** Why koffi cannot be loaded; undefined if it can. */
   readonly koffiProblem: string | undefined;
   readonly isRoot: boolean;
+  /** Something keeps the clock right; undefined: that cannot be told. */
+  readonly isClockSynchronised: boolean | undefined;
   readonly programs: Readonly<Record<ProgramName, boolean>>;
   readonly modules: Readonly<Record<ModuleName, ModuleState>>;
   /** /dev/net/tun is there. */

@@ -156,6 +156,16 @@ describe('settings', () => {
   });
 });
 
+describe('the clock', () => {
+  it('is to be kept right; where that cannot be told nothing is said', () => {
+    const clock = (isClockSynchronised: boolean | undefined) => ({
+      machine: { ...GOOD.machine, isClockSynchronised },
+    });
+    expect(only(clock(false))).toMatchObject({ check: 'clock', severity: 'warning' });
+    expect(found(clock(undefined))).toEqual([]);
+  });
+});
+
 describe('firewalls', () => {
   const drops: ForwardPolicy = {
     ...{
