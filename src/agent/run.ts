@@ -55,8 +55,9 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
     if (agent) agent.reload().catch(() => {});
     else isReloadDue = true;
   });
-  const parts = { ...linuxParts(config, log), readConfig, droppedLogLines: () => wholeLog.dropped };
+  // Before the state folder is touched, which is its own.
   await refuseSecondAgent(config);
+  const parts = { ...linuxParts(config, log), readConfig, droppedLogLines: () => wholeLog.dropped };
   service?.status('starting');
   let hasStuckThread = false;
   const events: AgentEvents = {

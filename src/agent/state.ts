@@ -10,7 +10,7 @@ import { ClusterKeys, fileKeyChanges } from '../link/cluster-keys.ts';
 import { loadKeyRing } from '../link/key-ring.ts';
 import type { Logger } from '../log/logger.ts';
 import { fileMembershipStore, type MembershipStore } from '../membership/store.ts';
-import { makeStateFolder } from '../state/state-file.ts';
+import { makeStateFolder, removeUnfinished } from '../state/state-file.ts';
 
 export interface AgentState {
   readonly identity: Identity;
@@ -29,6 +29,7 @@ export interface AgentState {
 export function fileState({ node, cluster }: Config, log: Logger): AgentState {
   const keyFile = cluster.keyFile === undefined ? undefined : loadKeyRing(cluster.keyFile, log);
   makeStateFolder(node.stateDir);
+  removeUnfinished(node.stateDir);
   const keys = keyFile && new ClusterKeys(keyFile, fileKeyChanges(node.stateDir));
   const identity = loadOrCreateIdentity(node.stateDir);
   return {

@@ -19,9 +19,11 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statfsSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { packageFile, VERSION } from '../package.ts';
 import { lackingLibraries, loadedLibraries, ownLibraries } from './libraries.ts';
@@ -49,6 +51,19 @@ export function placesBelow(root: string): PluginPlaces {
   };
 }
 
+/** File systems of the kernel (linux/magic.h) in which nothing can be made: Node tries to for ever. */
+const NO_FOLDERS: Readonly<Record<number, string>> = { 40864: 'proc', 1650812274: 'sysfs' };
+
+/** Throws CNI_ROOT_UNWRITABLE where `root` can be no host's, before anything is changed. */
+export function checkRoot(root: string): void {
+  if (statSync(root, { throwIfNoEntry: false })?.isDirectory() !== true)
+    throw unwritable(root, new Error(`there is no folder ${root}`));
+  let nearest = join(root, BIN);
+  while (!existsSync(nearest)) nearest = dirname(nearest);
+  const kernel = NO_FOLDERS[statfsSync(nearest).type];
+  if (kernel !== undefined) throw unwritable(root, new Error(`${nearest} is of the kernel (${kernel})`));
+}
+
 /**
  * Puts the plugin below `root`. What was there before works until the new one does. Throws CNI_HOST_TOO_OLD,
  * CNI_HOST_MUSL, CNI_PLUGIN_FAILED, CNI_ROOT_UNWRITABLE, NOT_BUILT; nothing of the new one is left then.
@@ -58,6 +73,7 @@ export function placePlugin(root: string): void {
   const all = join(root, BIN, FOLDER);
   const name = `${VERSION}-node-${process.versions.node}-${randomBytes(4).toString('hex')}`;
   const folder = join(all, name);
+  checkRoot(root);
   const program = packageFile('dist/bin/warren-cni.cjs');
   if (!existsSync(program)) {
     throw new WarrenError('NOT_BUILT', `${program} is not there`, { hint: 'Build it: npm run build' });

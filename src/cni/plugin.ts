@@ -3,7 +3,7 @@
  * deletions that the agent has yet to hear of. Whatever happens to it in the middle of a command, the agent finishes
  * what it was asked or has not begun it, and the runtime's next command finds that.
  */
-import { AgentAway, AgentRefused, askAgent } from './agent-call.ts';
+import { AgentAway, AgentRefused, type AgentSocket, askAgent } from './agent-call.ts';
 import { queueDelete } from './delete-queue.ts';
 import { CNI_ERROR, CniError } from './errors.ts';
 import type {
@@ -39,15 +39,24 @@ export interface Outcome {
   readonly text: string;
 }
 
+export interface PluginOptions {
+  /** How long the agent may take for an answer. Default a minute. */
+  readonly timeoutMs?: number | undefined;
+}
+
 /** `readInput` gives all of standard input, and throws what keeps it from that. */
-export async function runPlugin(env: Environment, readInput: () => Promise<string>): Promise<Outcome> {
+export async function runPlugin(
+  env: Environment,
+  readInput: () => Promise<string>,
+  options: PluginOptions = {},
+): Promise<Outcome> {
   let version: string = NEWEST;
   try {
     const command = commandOf(env);
     const text = await inputOf(readInput);
     const raw = command === 'VERSION' && text.trim() === '' ? {} : parseConfigText(text);
     if (isSupported(raw.cniVersion)) version = raw.cniVersion;
-    const answer = await answerTo(command, raw, env);
+    const answer = await answerTo(command, raw, env, options);
     return { exitCode: 0, text: answer === undefined ? '' : `${JSON.stringify(answer)}\n` };
   } catch (thrown) {
     const { code, message, details } = errorOf(thrown);
@@ -68,27 +77,29 @@ async function answerTo(
   command: CniCommand,
   raw: JsonObject,
   env: Environment,
+  { timeoutMs }: PluginOptions,
 ): Promise<JsonObject | undefined> {
   if (command === 'VERSION') {
     const cniVersion = typeof raw.cniVersion === 'string' ? raw.cniVersion : NEWEST;
     return { cniVersion, supportedVersions: VERSIONS };
   }
   const config = networkConfigOf(raw, command);
+  const agent = { path: config.socket, timeoutMs };
   switch (command) {
     case 'ADD':
-      return add(config, env);
+      return add(agent, config, env);
     case 'DEL':
-      return remove(config, attachmentOf(env, command, config.name));
+      return remove(agent, config, attachmentOf(env, command, config.name));
     case 'CHECK':
-      return check(config, attachmentOf(env, command, config.name));
+      return check(agent, config, attachmentOf(env, command, config.name));
     case 'STATUS':
-      return status(config);
+      return status(agent);
     case 'GC':
-      return collect(config);
+      return collect(agent, config);
   }
 }
 
-async function add(config: NetworkConfig, env: Environment): Promise<JsonObject> {
+async function add(agent: AgentSocket, config: NetworkConfig, env: Environment): Promise<JsonObject> {
   const { netns, ...key } = attachmentOf(env, 'ADD', config.name);
   const { name, labels, addresses } = wishesOf(config.raw, env);
   const request: AddRequest = {
@@ -100,31 +111,36 @@ async function add(config: NetworkConfig, env: Environment): Promise<JsonObject>
     mtu: config.mtu,
     queue: config.queue,
   };
-  const attached = await askAgent<Attached>(config.socket, 'add', request);
+  const attached = await askAgent<Attached>(agent, 'add', request);
   return resultOf(attached, config, { netns, interfaceName: key.interfaceName });
 }
 
-async function remove({ socket, queue }: NetworkConfig, attachment: AttachmentKey): Promise<undefined> {
+async function remove(
+  agent: AgentSocket,
+  { queue }: NetworkConfig,
+  attachment: AttachmentKey,
+): Promise<undefined> {
   const { network, containerId, interfaceName } = attachment;
   const key = { network, containerId, interfaceName };
   try {
-    await askAgent(socket, 'delete', key);
+    await askAgent(agent, 'delete', key);
   } catch (error) {
     if (!(error instanceof AgentAway)) throw error;
     if (!queueDelete(queue, key)) return;
     // Whatever comes of it, the agent finds the file.
-    await askAgent(socket, 'delete', key).catch(() => {});
+    await askAgent(agent, 'delete', key).catch(() => {});
   }
 }
 
 async function check(
-  { socket, raw }: NetworkConfig,
+  agent: AgentSocket,
+  { raw }: NetworkConfig,
   { netns, ...key }: AttachmentKey & { readonly netns: string },
 ): Promise<undefined> {
   const { prevResult } = raw;
   if (!isObject(prevResult))
     throw invalidConfig('prevResult', prevResult, 'CHECK is about the result of an ADD');
-  const { attached, problems } = await askAgent<CheckAnswer>(socket, 'check', { ...key, netns });
+  const { attached, problems } = await askAgent<CheckAnswer>(agent, 'check', { ...key, netns });
   if (attached === undefined) {
     throw new CniError(
       CNI_ERROR.unknownContainer,
@@ -144,10 +160,10 @@ async function check(
   }
 }
 
-async function status({ socket }: NetworkConfig): Promise<undefined> {
+async function status(agent: AgentSocket): Promise<undefined> {
   let answer: CniStatus;
   try {
-    answer = await askAgent<CniStatus>(socket, 'status');
+    answer = await askAgent<CniStatus>(agent, 'status');
   } catch (error) {
     if (!(error instanceof AgentAway)) throw error;
     // Packets go through the agent: without it nobody reaches another node.
@@ -161,9 +177,9 @@ async function status({ socket }: NetworkConfig): Promise<undefined> {
   );
 }
 
-async function collect({ socket, name, raw }: NetworkConfig): Promise<undefined> {
+async function collect(agent: AgentSocket, { name, raw }: NetworkConfig): Promise<undefined> {
   const request: GcRequest = { network: name, keep: validAttachments(raw) };
-  const { failed } = await askAgent<GcAnswer>(socket, 'gc', request);
+  const { failed } = await askAgent<GcAnswer>(agent, 'gc', request);
   if (failed.length === 0) return;
   throw new CniError(
     CNI_ERROR.agent,

@@ -39,6 +39,8 @@ export interface MachineFacts {
   /** Why koffi cannot be loaded; undefined if it can. */
   readonly koffiProblem: string | undefined;
   readonly isRoot: boolean;
+  /** Something keeps the clock right; undefined: that cannot be told. */
+  readonly isClockSynchronised: boolean | undefined;
   readonly programs: Readonly<Record<ProgramName, boolean>>;
   readonly modules: Readonly<Record<ModuleName, ModuleState>>;
   /** /dev/net/tun is there. */
@@ -58,13 +60,15 @@ export interface SysctlFacts {
   readonly conntrackCount: number | undefined;
 }
 
-/** A base chain of nftables whose policy is drop. */
+/** A base chain of nftables that drops, or rejects, what none of its rules accepts. */
 export interface DroppingChain {
+  /** Its policy is drop, or a rule without a condition does it, as hosts that come with `-j REJECT` have it. */
+  readonly by: 'policy' | 'rule';
   readonly family: string;
   readonly table: string;
   readonly chain: string;
   readonly hook: string;
-  /** Its rules name the TUN device and the attachments' interfaces. */
+  /** Its rules name the TUN device and the attachments' interfaces, or lead to the agent's own. */
   readonly namesInterfaces: boolean;
 }
 

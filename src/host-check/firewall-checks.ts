@@ -45,14 +45,15 @@ function firewalld({ machine }: HostFacts, tunName: string): Finding[] {
   ];
 }
 
-/** The chains of iptables and firewalld are looked at above. */
-function isNobodys({ family, table, hook }: DroppingChain): boolean {
+/** firewalld, and the policies of iptables, are looked at above. */
+function isNobodys({ by, family, table, hook }: DroppingChain): boolean {
   const isIptables = ['ip', 'ip6'].includes(family) && table === 'filter' && hook === 'forward';
-  return table !== 'firewalld' && !isIptables;
+  return table !== 'firewalld' && (by === 'rule' || !isIptables);
 }
 
 function droppingChain(found: DroppingChain, config: CheckedConfig): Finding[] {
-  const { family, table, chain, hook, namesInterfaces } = found;
+  const { by, family, table, chain, hook, namesInterfaces } = found;
+  const why = by === 'policy' ? 'its policy is drop' : 'a rule of it drops or rejects all that comes so far';
   const place = `${family} ${table} ${chain}`;
   if (hook === 'forward' && !namesInterfaces) {
     const interfaces = [config.tun.name, ATTACHMENT_INTERFACES.replace('+', '*')];
@@ -60,7 +61,7 @@ function droppingChain(found: DroppingChain, config: CheckedConfig): Finding[] {
       {
         check: 'firewall.nftables',
         severity: 'error',
-        problem: `the nftables chain ${place} drops what pods send and get: its policy is drop, and none of its rules names ${interfaces.join(' and ')}`,
+        problem: `the nftables chain ${place} drops what pods send and get: ${why}, and none of its rules names ${interfaces.join(' and ')}`,
         commands: interfaces.flatMap((name) => [
           `nft insert rule ${place} iifname '"${name}"' accept`,
           `nft insert rule ${place} oifname '"${name}"' accept`,
@@ -74,7 +75,7 @@ function droppingChain(found: DroppingChain, config: CheckedConfig): Finding[] {
     {
       check: 'firewall.input',
       severity: 'warning',
-      problem: `the chain ${place} drops what comes in by default: other nodes must be let in at ${ports.map(({ protocol, port }) => `${protocol.toUpperCase()} ${port}`).join(', ')}, and pods at ${config.tun.name} and ${ATTACHMENT_INTERFACES.replace('+', '*')} if they are to reach this host`,
+      problem: `the chain ${place} drops what comes in, for ${why}: other nodes must be let in at ${ports.map(({ protocol, port }) => `${protocol.toUpperCase()} ${port}`).join(', ')}, and pods at ${config.tun.name} and ${ATTACHMENT_INTERFACES.replace('+', '*')} if they are to reach this host`,
       commands: ports.map(
         ({ protocol, port }) => `nft insert rule ${place} ${protocol} dport ${port} accept`,
       ),

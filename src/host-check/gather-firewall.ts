@@ -38,7 +38,11 @@ export async function gatherFirewall(tunName: string): Promise<FirewallFacts> {
   try {
     const view = new FilterView(new NetlinkConversation(socket));
     forward.push(...FAMILIES.map((family) => readPolicy(family, view, tunName)));
-    const chains = parseDroppingChains((await output(['nft', '-j', 'list', 'chains'])) ?? '');
+    // Without the elements of sets; older ones cannot leave them out.
+    const listed =
+      (await output(['nft', '-j', '-t', 'list', 'ruleset'])) ??
+      (await output(['nft', '-j', 'list', 'chains']));
+    const chains = parseDroppingChains(listed ?? '');
     return {
       forward,
       hasFirewalld: hasFirewalld(view),
@@ -62,7 +66,9 @@ export function legacyView(rules: string): View {
   const lines = rules.split('\n');
   return {
     has: (_family, _table, chain) => lines.some((line) => line === `-N ${chain}`),
-    dropsByDefault: (_family, _table, chain) => lines.includes(`-P ${chain} DROP`),
+    dropsByDefault: (_family, _table, chain) =>
+      lines.includes(`-P ${chain} DROP`) ||
+      lines.some((line) => line.startsWith(`-A ${chain} -j REJECT`) || line === `-A ${chain} -j DROP`),
     mentions: (_family, _table, chain, ...words) =>
       words.every((word) => lines.some((line) => line.startsWith(`-A ${chain} `) && line.includes(word))),
   };
@@ -80,11 +86,19 @@ const listing = z.object({
           policy: z.string().optional(),
         })
         .optional(),
+      rule: z
+        .object({
+          family: z.string(),
+          table: z.string(),
+          chain: z.string(),
+          expr: z.array(z.record(z.string(), z.unknown())).default([]),
+        })
+        .optional(),
     }),
   ),
 });
 
-/** Base chains that drop by default, of `nft -j list chains`; none if that is something else. */
+/** Base chains that drop by default, of `nft -j list`; none if that is something else. */
 export function parseDroppingChains(text: string): Omit<DroppingChain, 'namesInterfaces'>[] {
   let value: unknown;
   try {
@@ -94,16 +108,56 @@ export function parseDroppingChains(text: string): Omit<DroppingChain, 'namesInt
   }
   const parsed = listing.safeParse(value);
   if (!parsed.success) return [];
+  // What each chain does with all that comes to its first rule without a condition.
+  const ends = new Map<string, Verdict>();
+  for (const { rule } of parsed.data.nftables) {
+    if (rule === undefined) continue;
+    const place = placeOf(rule.family, rule.table, rule.chain);
+    const verdict = verdictOf(rule.expr);
+    if (verdict !== undefined && !ends.has(place)) ends.set(place, verdict);
+  }
   return parsed.data.nftables.flatMap(({ chain }) => {
-    if (chain?.hook === undefined || chain.policy !== 'drop') return [];
-    return [{ family: chain.family, table: chain.table, chain: chain.name, hook: chain.hook }];
+    if (chain?.hook === undefined) return [];
+    const { family, table, name, hook, policy } = chain;
+    const end = ends.get(placeOf(family, table, name));
+    if (end === 'passes' || (end === undefined && policy !== 'drop')) return [];
+    return [{ by: end === undefined ? 'policy' : 'rule', family, table, chain: name, hook } as const];
   });
+}
+
+type Verdict = 'drops' | 'passes';
+
+/** Of a rule that concerns every packet; undefined: of some alone, or it decides nothing. */
+function verdictOf(expressions: readonly Readonly<Record<string, unknown>>[]): Verdict | undefined {
+  let verdict: Verdict | undefined;
+  for (const expression of expressions) {
+    const [kind] = Object.keys(expression);
+    if (kind === 'counter' || kind === 'log') continue;
+    if (kind === 'drop' || kind === 'reject' || isRejection(expression.xt)) verdict = 'drops';
+    else if (kind === 'accept') verdict = 'passes';
+    else return undefined;
+  }
+  return verdict;
+}
+
+/** The target of iptables, which nft shows as what it is. */
+function isRejection(xt: unknown): boolean {
+  const { type, name } = (xt ?? {}) as { readonly type?: unknown; readonly name?: unknown };
+  return type === 'target' && name === 'REJECT';
+}
+
+function placeOf(family: string, table: string, chain: string): string {
+  return `${family} ${table} ${chain}`;
 }
 
 function namesOurs(chain: Omit<DroppingChain, 'namesInterfaces'>, view: View, tunName: string): boolean {
   if (!Object.hasOwn(FILTER_FAMILY, chain.family)) return false;
   const family = FILTER_FAMILY[chain.family as keyof typeof FILTER_FAMILY];
-  return view.mentions(family, chain.table, chain.chain, tunName, ATTACHMENT_INTERFACES.slice(0, -1));
+  return (
+    view.mentions(family, chain.table, chain.chain, tunName, ATTACHMENT_INTERFACES.slice(0, -1)) ||
+    // The agent's own, which Docker asks before the others.
+    (chain.hook === 'forward' && view.mentions(family, chain.table, 'DOCKER-USER', `WARREN-${tunName}`))
+  );
 }
 
 /** Undefined where the program is absent or refuses. */

@@ -26,10 +26,13 @@ const SYMBOLS: Readonly<Record<ModuleName, string>> = {
 
 export async function gatherMachine(root: string): Promise<MachineFacts> {
   const kernel = release();
+  const problem = await koffiProblem();
   return {
     kernel,
     cLibrary: cLibrary(),
-    koffiProblem: await koffiProblem(),
+    koffiProblem: problem,
+    isClockSynchronised:
+      problem === undefined ? (await import('../sys/clock-state.ts')).isClockSynchronised() : undefined,
     isRoot: process.getuid?.() === 0,
     programs: byName(PROGRAMS, hasProgram),
     modules: gatherModules(root, kernel),

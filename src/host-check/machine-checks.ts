@@ -46,6 +46,15 @@ export function checkMachine(facts: HostFacts, config: CheckedConfig): Finding[]
       commands: [hint.slice(hint.indexOf('apt-get'))],
     });
   }
+  if (machine.isClockSynchronised === false) {
+    findings.push({
+      check: 'clock',
+      severity: 'warning',
+      problem:
+        "nothing keeps this host's clock right: times in its logs do not match those of other nodes, and where it is set back while the agent is down, peers take what is new for old",
+      commands: ['timedatectl set-ntp true'],
+    });
+  }
   if (!machine.isRoot) {
     findings.push({
       check: 'user',

@@ -13,9 +13,9 @@
  * edited, from something or somebody else) is an error: a node must never take a new identity because of a bad disk.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { z } from '../zod.ts';
 import { replaceFile, syncFolder } from './replace-file.ts';
@@ -49,6 +49,12 @@ export function makeStateFolder(path: string): void {
       },
     );
   }
+}
+
+/** Removes what a crash in the middle of a write left; for the folder's owner, before it writes anything itself. */
+export function removeUnfinished(folder: string): void {
+  for (const name of readdirSync(folder))
+    if (name.endsWith('.json.tmp')) rmSync(join(folder, name), { force: true });
 }
 
 /**

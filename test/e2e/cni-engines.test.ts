@@ -3,6 +3,7 @@
  * its own in which the plugin is installed. Containers need no image: they run in a debootstrapped folder.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import {
   copyFileSync,
@@ -36,10 +37,33 @@ const SET_UP = `
 set -e
 mount --make-rprivate /
 mount -t tmpfs none /opt; mkdir -p /opt/cni/bin; mount --bind "$1/opt/cni/bin" /opt/cni/bin
+mount -t tmpfs none /mnt; cp -a /etc/. /mnt; rm -rf /mnt/cni; mkdir -p /mnt/cni/net.d; mount --bind /mnt /etc
 mount --bind "$1/etc/cni/net.d" /etc/cni/net.d
 echo ready
 exec sleep 3600
 `;
+
+const DATA_BYTES = 8 * 1024 * 1024;
+/** In a container: sends what is in a file to whoever connects, over both families; after an HTTP request with `http`. */
+const SERVER = `
+use strict;
+use Socket qw(:DEFAULT IPPROTO_IPV6 IPV6_V6ONLY IN6ADDR_ANY pack_sockaddr_in6);
+my ($port, $file, $is_http) = @ARGV;
+socket(my $server, AF_INET6, SOCK_STREAM, 0) or die $!;
+setsockopt($server, IPPROTO_IPV6, IPV6_V6ONLY, 0) or die $!;
+bind($server, pack_sockaddr_in6($port, IN6ADDR_ANY)) or die $!;
+listen($server, 16) or die $!;
+while (accept(my $client, $server)) {
+  my $request = $is_http ? '' : "\\r\\n\\r\\n";
+  while ($request !~ /\\r\\n\\r\\n/) { sysread($client, $request, 4096, length $request) or last; }
+  if ($is_http) { print $client "HTTP/1.0 200 OK\\r\\n\\r\\n"; }
+  open(my $data, '<:raw', $file) or die $!;
+  while (sysread($data, my $block, 65536)) { print $client $block; }
+  close($client);
+}
+`;
+/** In a container: the hash of what `SERVER` at $0 sends, at port $1; `tail` takes it without the head of an answer. */
+const FETCH = `exec 3<>/dev/tcp/$0/$1; [ $1 = 80 ] && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; tail -c ${DATA_BYTES} <&3 | sha256sum`;
 
 interface Said {
   readonly code: number | null;
@@ -64,7 +88,6 @@ class EngineHost {
   }
 
   async start(): Promise<void> {
-    mkdirSync('/etc/cni/net.d', { recursive: true });
     const argv = [
       `--net=${this.node.netns}`,
       '--',
@@ -179,6 +202,14 @@ default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
     return { code: status, text: `${stdout}${stderr}` };
   }
 
+  /** The hash of what is there, for a program of the host itself. */
+  fetch(url: string): string {
+    const script = `fetch('${url}').then((answer) => answer.arrayBuffer()).then((body) =>
+      console.log(require('crypto').createHash('sha256').update(Buffer.from(body)).digest('hex')))`;
+    const argv = [`--net=${this.node.netns}`, '--', process.execPath, '-e', script];
+    return execFileSync('nsenter', argv, { encoding: 'utf8', timeout: 30_000 }).trim();
+  }
+
   attached(): { readonly name: string; readonly addresses: readonly string[] }[] {
     const text = readFileSync(join(this.node.folder, 'state', 'attachments.json'), 'utf8');
     return JSON.parse(text.slice(text.indexOf('\n'))).attachments;
@@ -220,6 +251,8 @@ describeUnless(
     let a: EngineHost;
     let b: EngineHost;
     const before = new Map<EngineHost, string[]>();
+    /** Of what containers serve. */
+    let hash: string;
 
     beforeAll(async () => {
       folder = mkdtempSync('/var/tmp/warren-engines-');
@@ -236,6 +269,10 @@ describeUnless(
         mkdirSync(join(folder, name), { recursive: true });
         execFileSync('cp', ['-al', `${root}/.`, join(folder, name)]);
       }
+      const data = randomBytes(DATA_BYTES);
+      hash = sha256(data);
+      writeFileSync(join(folder, 'rootfs/srv/data'), data);
+      writeFileSync(join(folder, 'rootfs/srv/serve.pl'), SERVER);
       lab = await Lab.up({ name: 'engines', nodes: 2, pods: 0 });
       [a, b] = [0, 1].map(
         (i) => new EngineHost(lab.node(i), join(folder, ['a', 'b'][i]!), join(folder, 'rootfs')),
@@ -275,13 +312,14 @@ describeUnless(
     }
 
     test('ctr: containers of two hosts reach each other, over restarts of agent and containerd, and go', async () => {
-      const web = a.ctr('run', '-d', '--cni', '--env', PATH, '--rootfs', a.rootfs, 'web', 'sleep', '600');
+      const serve = ['perl', '/srv/serve.pl', '9000', '/srv/data'];
+      const web = a.ctr('run', '-d', '--cni', '--env', PATH, '--rootfs', a.rootfs, 'web', ...serve);
       expect(web, web.text).toMatchObject({ code: 0 });
       const addresses = a.addresses('web');
       expect(addresses).toHaveLength(2);
       const reach = (name: string) => {
         for (const address of addresses) {
-          const pinged = b.ctr(
+          const fetched = b.ctr(
             'run',
             '--rm',
             '--cni',
@@ -290,10 +328,13 @@ describeUnless(
             '--rootfs',
             b.rootfs,
             name,
-            ...PING,
+            'bash',
+            '-c',
+            `${PING.join(' ')} $0 && ${FETCH}`,
             address,
+            '9000',
           );
-          expect(pinged, pinged.text).toMatchObject({ code: 0 });
+          expect(fetched, fetched.text).toMatchObject({ code: 0, text: expect.stringContaining(hash) });
         }
       };
       reach('one');
@@ -378,17 +419,22 @@ describeUnless(
         'shop',
         '--rootfs',
         a.rootfs,
-        'sleep',
-        '600',
+        'perl',
+        '/srv/serve.pl',
+        '80',
+        '/srv/data',
+        'http',
       ];
       const started = a.podman('run', '-d', ...argv);
       expect(started, started.text).toMatchObject({ code: 0 });
       const [attached] = a.attached();
       expect(attached?.name).toBe('shop');
       for (const address of attached!.addresses) {
-        const pinged = b.podman('run', '--rm', '--network', 'warren', '--rootfs', b.rootfs, ...PING, address);
-        expect(pinged, pinged.text).toMatchObject({ code: 0 });
+        const argv = ['bash', '-c', `${PING.join(' ')} $0 && ${FETCH}`, address, '80'];
+        const fetched = b.podman('run', '--rm', '--network', 'warren', '--rootfs', b.rootfs, ...argv);
+        expect(fetched, fetched.text).toMatchObject({ code: 0, text: expect.stringContaining(hash) });
       }
+      expect(b.fetch(`http://${a.node.addresses.ipv4}:8080/`)).toBe(hash);
       expect(hostState(a.node.netns).join('\n')).toContain(`${attached!.addresses[0]}:80`);
       const removed = a.podman('rm', '-f', '-t', '0', 'shop');
       expect(removed, removed.text).toMatchObject({ code: 0 });
@@ -397,3 +443,7 @@ describeUnless(
     });
   },
 );
+
+function sha256(data: Uint8Array): string {
+  return createHash('sha256').update(data).digest('hex');
+}

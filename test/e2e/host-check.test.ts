@@ -162,6 +162,21 @@ describeUnless(
       },
     );
 
+    test.each([
+      ['nft', 'firewall.nftables'],
+      ['legacy', 'firewall.forward4'],
+    ])('a chain FORWARD of iptables-%s that ends with REJECT, until its commands are typed', (kind, name) => {
+      const program = `iptables-${kind}`;
+      if (!hasProgram(program)) return;
+      netns.run(program, '-A', 'FORWARD', '-p', 'tcp', '--dport', '22', '-j', 'ACCEPT');
+      netns.run(program, '-A', 'FORWARD', '-j', 'REJECT', '--reject-with', 'icmp-host-prohibited');
+      const [finding, ...others] = errors(check());
+      expect(others).toEqual([]);
+      expect(finding).toMatchObject({ check: name });
+      mend({ ...finding!, commands: finding!.commands.map((line) => line.replace(/^iptables/, program)) });
+      expect(check().ok).toBe(true);
+    });
+
     test('a chain of nftables that drops what is forwarded, until its commands are typed', () => {
       netns.run(
         'nft',

@@ -25,6 +25,8 @@ export interface PluginCall {
   readonly env?: Readonly<Record<string, string>>;
   /** Default: ours. */
   readonly plugin?: string;
+  /** A program, with its arguments, that starts the plugin. */
+  readonly under?: readonly string[];
 }
 
 /** Starts a plugin; `answer` is what it has said by its end. */
@@ -38,7 +40,8 @@ export function startPlugin(
     ...{ cniVersion: version, name: network, socket: node.socket },
     ...{ queue: join(node.folder, 'state', 'cni-deletes'), ...call.config },
   };
-  const argv = call.plugin === undefined ? [process.execPath, PLUGIN] : [call.plugin];
+  const { plugin, under = [] } = call;
+  const argv = [...under, ...(plugin === undefined ? [process.execPath, PLUGIN] : [plugin])];
   const child = spawn('nsenter', [`--net=${node.netns}`, '--', ...argv], {
     env: {
       PATH: process.env.PATH ?? '',

@@ -30,6 +30,7 @@ export function hostFacts(changed: Partial<HostFacts> = {}): HostFacts {
       cLibrary: 'glibc 2.36',
       koffiProblem: undefined,
       isRoot: true,
+      isClockSynchronised: true,
       programs: allOf(PROGRAMS, true),
       modules: allOf(MODULES, 'there'),
       hasTunFile: true,

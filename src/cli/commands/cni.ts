@@ -25,18 +25,18 @@ export function registerCniCommands(program: Command, context: CliContext): void
       .description('install the CNI plugin, with a Node.js of its own, and have the agent announce it')
       .addHelpText('after', '\nExamples:\n  warren cni install\n  warren cni install --root /host'),
   ).action(async ({ root, ...options }: CniOptions) => {
-    const { placePlugin, placesBelow, removeOlder } = await import('../../cni-install/install.ts');
+    const { checkRoot, placePlugin, placesBelow, removeOlder } = await import('../../cni-install/install.ts');
     const path = resolve(root);
+    checkRoot(path);
     const client = agentClient(context, options);
-    // Before anything is changed: without an agent nobody writes the network configuration.
-    await client.cniStatus();
+    // Before anything is changed: an agent that is there and does not serve CNI is to say so.
+    const hasAgent = await isNotAway(client.cniStatus());
     placePlugin(path);
     const places = placesBelow(path);
-    const { isWritten } = await client.installCni(places);
+    const answer = hasAgent ? await client.installCni(places) : undefined;
     await delay(OLD_PLUGIN_MS);
     removeOlder(path);
-    const when = isWritten ? 'is there' : 'will be there as soon as the overlay is up';
-    stdout.write(`${places.plugin} is installed. For runtimes to find it, ${places.conflist} ${when}.\n`);
+    stdout.write(`${places.plugin} is installed. ${announcement(places.conflist, answer)}\n`);
     if (!places.portmap)
       stdout.write('Without the plugin portmap of containernetworking-plugins there are no port mappings.\n');
   });
@@ -48,16 +48,32 @@ export function registerCniCommands(program: Command, context: CliContext): void
     const { rmSync } = await import('node:fs');
     const path = resolve(root);
     const { conflist } = placesBelow(path);
-    try {
-      await agentClient(context, options).uninstallCni(conflist);
-    } catch (error) {
-      if (!(error instanceof WarrenError) || error.code !== 'AGENT_NOT_RUNNING') throw error;
-      // It finds at its next start that the plugin is gone.
-      rmSync(conflist, { force: true });
-    }
+    const hasAgent = await isNotAway(agentClient(context, options).uninstallCni(conflist));
+    // It finds at its next start that the plugin is gone.
+    if (!hasAgent) rmSync(conflist, { force: true });
     removePlugin(path);
     stdout.write(
       'The CNI plugin is removed. Containers that are running keep their network until they end.\n',
     );
   });
+}
+
+/** Whether an agent has answered. Throws what it has said against it. */
+async function isNotAway(asked: Promise<unknown>): Promise<boolean> {
+  try {
+    await asked;
+    return true;
+  } catch (error) {
+    if (error instanceof WarrenError && error.code === 'AGENT_NOT_RUNNING') return false;
+    throw error;
+  }
+}
+
+/** `answer`: the agent's; undefined if none runs, as before a Kubernetes pod's own containers are started. */
+function announcement(conflist: string, answer: { readonly isWritten: boolean } | undefined): string {
+  if (answer === undefined) {
+    return `No agent runs: for runtimes to find it, the agent writes ${conflist} once it runs and \`warren cni install\` is said again.`;
+  }
+  const when = answer.isWritten ? 'is there' : 'will be there as soon as the overlay is up';
+  return `For runtimes to find it, ${conflist} ${when}.`;
 }

@@ -1,8 +1,9 @@
 /** What `warren cni install` copies, and what it says of hosts on which that does not run. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { checkRoot } from '../../../src/cni-install/install.ts';
 import { lackingLibraries, loadedLibraries, ownLibraries } from '../../../src/cni-install/libraries.ts';
 import { explain, needsNewerLibraries } from '../../../src/cni-install/trial.ts';
 import { Conflists } from '../../../src/cni-server/conflists.ts';
@@ -76,6 +77,27 @@ describe('a host on which it does not run', () => {
       ),
     ).toBe(true);
     expect(explain('Illegal instruction', root)).toMatchObject({ code: 'CNI_PLUGIN_FAILED' });
+  });
+});
+
+describe('a root', () => {
+  it('of the kernel, or that is not there, is refused before anything is made in it', () => {
+    checkRoot(root);
+    checkRoot('/');
+    for (const [bad, why] of [
+      ['/proc', /of the kernel \(proc\)/],
+      ['/proc/self', /of the kernel/],
+      ['/sys', /of the kernel \(sysfs\)/],
+      [join(root, 'none'), /there is no folder/],
+      ['/proc/none/host', /there is no folder/],
+    ] as const) {
+      expect(() => checkRoot(bad)).toThrow(
+        expect.objectContaining({ code: 'CNI_ROOT_UNWRITABLE', message: expect.stringMatching(why) }),
+      );
+    }
+    mkdirSync(join(root, 'host'));
+    symlinkSync('/proc', join(root, 'host/opt'));
+    expect(() => checkRoot(join(root, 'host'))).toThrow(/of the kernel/);
   });
 });
 

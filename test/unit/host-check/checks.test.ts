@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ForwardPolicy } from '../../../src/host/rules/forward-policy.ts';
 import { checkHost } from '../../../src/host-check/check-host.ts';
-import type { HostFacts, SocketFacts } from '../../../src/host-check/facts.ts';
+import type { DroppingChain, HostFacts, SocketFacts } from '../../../src/host-check/facts.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { hostConfig, hostFacts, hostLink, RANGES } from '../../helpers/host-facts.ts';
 
@@ -156,6 +156,16 @@ describe('settings', () => {
   });
 });
 
+describe('the clock', () => {
+  it('is to be kept right; where that cannot be told nothing is said', () => {
+    const clock = (isClockSynchronised: boolean | undefined) => ({
+      machine: { ...GOOD.machine, isClockSynchronised },
+    });
+    expect(only(clock(false))).toMatchObject({ check: 'clock', severity: 'warning' });
+    expect(found(clock(undefined))).toEqual([]);
+  });
+});
+
 describe('firewalls', () => {
   const drops: ForwardPolicy = {
     ...{
@@ -194,7 +204,8 @@ describe('firewalls', () => {
   });
 
   it('of nftables: a chain that drops what is forwarded, or what comes in', () => {
-    const chain = { family: 'inet', table: 'filter', chain: 'f', hook: 'forward', namesInterfaces: false };
+    const place = { family: 'inet', table: 'filter', chain: 'f', hook: 'forward' };
+    const chain: DroppingChain = { ...place, by: 'policy', namesInterfaces: false };
     expect(only(firewall({ droppingChains: [chain] })).commands).toContain(
       `nft insert rule inet filter f iifname '"wp*"' accept`,
     );
@@ -206,6 +217,10 @@ describe('firewalls', () => {
       'nft insert rule inet filter i tcp dport 7946 accept',
       'nft insert rule inet filter i udp dport 4790 accept',
     ]);
+    const rule: DroppingChain = { ...chain, by: 'rule', family: 'ip', chain: 'FORWARD' };
+    expect(only(firewall({ droppingChains: [rule] })).problem).toContain(
+      'a rule of it drops or rejects all that comes so far',
+    );
     // Said of iptables and of firewalld already.
     const others = [
       { ...chain, family: 'ip', chain: 'FORWARD' },

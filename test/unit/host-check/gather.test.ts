@@ -138,16 +138,54 @@ describe('chains', () => {
       ],
     });
     expect(parseDroppingChains(text)).toEqual([
-      { family: 'inet', table: 'filter', chain: 'forward', hook: 'forward' },
+      { by: 'policy', family: 'inet', table: 'filter', chain: 'forward', hook: 'forward' },
     ]);
     for (const other of ['', 'nonsense', '{}', '{"nftables": [1]}'])
       expect(parseDroppingChains(other)).toEqual([]);
+  });
+
+  it('of nftables that end with a rule that drops or rejects', () => {
+    const match = { match: { op: '==', left: { meta: { key: 'iifname' } }, right: 'lo' } };
+    const counter = { counter: { packets: 1, bytes: 40 } };
+    const found = (rules: readonly object[], policy = 'accept') =>
+      parseDroppingChains(
+        JSON.stringify({
+          nftables: [
+            { chain: { family: 'ip', table: 'filter', name: 'INPUT', hook: 'input', policy } },
+            ...rules.map((expr) => ({ rule: { family: 'ip', table: 'filter', chain: 'INPUT', expr } })),
+          ],
+        }),
+      ).map(({ by }) => by);
+    expect(found([[match, { accept: null }]])).toEqual([]);
+    // As `iptables -A INPUT -j REJECT` is shown.
+    expect(
+      found([
+        [match, counter, { accept: null }],
+        [counter, { xt: { type: 'target', name: 'REJECT' } }],
+      ]),
+    ).toEqual(['rule']);
+    expect(found([[counter, { log: { prefix: 'gone' } }, { reject: { type: 'icmpx' } }]])).toEqual(['rule']);
+    expect(found([[{ drop: null }]], 'drop')).toEqual(['rule']);
+    // Of some packets alone, or of none that came so far.
+    for (const rule of [
+      [match, { drop: null }],
+      [{ limit: { rate: 5, per: 'second' } }, { drop: null }],
+      [{ xt: { type: 'match', name: 'u32' } }, { drop: null }],
+      [{ xt: null }, { reject: null }],
+      [{ xt: { type: 'target', name: 'MARK' } }],
+      [{ jump: { target: 'other' } }],
+    ])
+      expect(found([rule])).toEqual([]);
+    expect(found([[{ accept: null }], [{ drop: null }]], 'drop')).toEqual([]);
   });
 
   it('of the legacy iptables are read as those of nftables are', () => {
     const read = (rules: string, leads = false) =>
       readForwardPolicy(4, { tunName: 'warren0', view: legacyView(rules), docker: { leads: () => leads } });
     expect(read('-P FORWARD ACCEPT\n')).toMatchObject({ drops: false });
+    for (const end of ['REJECT --reject-with icmp-host-prohibited', 'DROP'])
+      expect(read(`-P FORWARD ACCEPT\n-A FORWARD -j ${end}\n`)).toMatchObject({ drops: true });
+    expect(read('-P FORWARD ACCEPT\n-A FORWARD -i eth1 -j DROP\n')).toMatchObject({ drops: false });
     expect(read('-P FORWARD DROP\n')).toMatchObject({ drops: true, isLetThrough: false, hasUfw: false });
     const let_ = '-P FORWARD DROP\n-A FORWARD -i warren0 -j ACCEPT\n-A FORWARD -i wp+ -j ACCEPT\n';
     expect(read(let_)).toMatchObject({ drops: true, isLetThrough: true });

@@ -17,6 +17,7 @@ import { WarrenError } from '../../../src/errors.ts';
 import {
   readStateFile,
   removeStateFile,
+  removeUnfinished,
   writeStateFile,
   writeStateFileAsync,
 } from '../../../src/state/state-file.ts';
@@ -179,5 +180,17 @@ describe('state file', () => {
     writeStateFile(join(folder, 'x.json'), value);
     removeStateFile(join(folder, 'x.json'));
     expect(readStateFile(join(folder, 'x.json'), schema, 'pods')).toBeUndefined();
+  });
+});
+
+describe('what a crash in the middle of a write left', () => {
+  it('goes, and nothing else', () => {
+    const path = join(folder, 'attachments.json');
+    writeStateFile(path, value);
+    for (const name of ['attachments.json.tmp', 'lease.json.tmp', 'notes.tmp'])
+      writeFileSync(join(folder, name), '{"form');
+    removeUnfinished(folder);
+    expect(readdirSync(folder).sort()).toEqual(['attachments.json', 'notes.tmp']);
+    expect(readStateFile(path, schema, 'test')).toEqual(value);
   });
 });
