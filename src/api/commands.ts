@@ -1,5 +1,6 @@
 /** What can be asked of the agent that is more than reading what it knows: changes, and questions to other nodes. */
 import type { CniCommands } from '../cni/messages.ts';
+import type { DockerCommands } from '../docker/commands.ts';
 import type {
   AllTargets,
   ForgetReport,
@@ -29,6 +30,8 @@ export interface Commands {
   reload(): Promise<ReloadReport>;
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
+  /** What `warren docker` asks. */
+  docker(): Promise<DockerCommands>;
   listKeys(): Promise<KeyListReport>;
   /** The fingerprint of the key. */
   changeKeys(change: KeyChange): Promise<{ readonly fingerprint: string }>;
