@@ -2,7 +2,7 @@
  * What a Docker engine asks of its network and IPAM driver, in terms of attachments: libnetwork's remote drivers, plugin
  * protocol v1. Requests come in and answers go out as plain objects; sockets are elsewhere.
  *
- *     RequestPool -> CreateNetwork           the pool is a whole pod range: a network is on all nodes
+ *     RequestPool -> CreateNetwork           a network is on all nodes: its pool is a whole pod range, or says nothing
  *     RequestAddress -> CreateEndpoint       the address is of this node's subnet; the interface pair is made
  *     Join                                   the engine moves the inner end into the container, and sets our routes
  *     Leave -> DeleteEndpoint -> ReleaseAddress
@@ -45,6 +45,12 @@ const IPV6_GATEWAY = 'fe80::1';
 /** Kinds of routes in the answer to Join (libnetwork, types.NEXTHOP and types.CONNECTED). */
 const NEXT_HOP = 0;
 const CONNECTED = 1;
+
+/**
+ * The pool of a network that names no subnet. Of any other the engine wants that no route of the host overlaps it, and
+ * asks again and again, without end, as the pod range is routed (libnetwork, requestPoolHelper; IPv4 alone is looked at).
+ */
+const ANY_IPV4 = '0.0.0.0/0';
 
 /** What the engine knows of a network that it tells its driver nothing of. */
 export interface NetworkNames {
@@ -109,7 +115,7 @@ export class DockerDriver {
   #createNetwork(body: unknown): Answer {
     const { IPv4Data, IPv6Data } = createNetworkRequest(body);
     for (const { Pool } of [...IPv4Data, ...IPv6Data]) {
-      if (!this.#options.podRanges.some((range) => formatPrefix(range) === Pool)) {
+      if (Pool !== ANY_IPV4 && !this.#options.podRanges.some((range) => formatPrefix(range) === Pool)) {
         throw refused(
           `${Pool} is not a pod range of this cluster: create the network with --ipam-driver warren`,
         );
@@ -209,7 +215,7 @@ export class DockerDriver {
     const subnet = this.#options.subnets().find((one) => prefixCovers(range, one));
     return {
       PoolID: formatPrefix(range),
-      Pool: formatPrefix(range),
+      Pool: Pool === '' && !V6 ? ANY_IPV4 : formatPrefix(range),
       // Without it the engine asks for an address that nothing would be at.
       ...(subnet && { Data: { [GATEWAY]: `${formatAddress(nodeAddress(subnet))}/${range.length}` } }),
     };
