@@ -21,6 +21,7 @@ export class DockerHost {
   readonly node: LabNode;
   readonly folder: string;
   #engine: ChildProcess | undefined;
+  #keeper: ChildProcess | undefined;
 
   constructor(node: LabNode, folder: string) {
     this.node = node;
@@ -48,13 +49,28 @@ export class DockerHost {
   }
 
   async start(): Promise<void> {
-    const engine = [
-      ...['dockerd', '--host', `unix://${this.#host}`, '--data-root', `${this.folder}/data`],
+    await this.#keep();
+    const argv = [
+      ...['--target', String(this.#keeper!.pid), '--net', '--mount', '--', 'dockerd'],
+      ...['--host', `unix://${this.#host}`, '--data-root', `${this.folder}/data`],
       ...['--exec-root', `${this.folder}/exec`, '--pidfile', `${this.folder}/dockerd.pid`],
       ...['--live-restore'],
-    ].join(' ');
-    const script = `mount --bind ${this.folder}/plugins /run/docker/plugins && exec ${engine}`;
+    ];
     const log = openSync(this.logFile, 'a');
+    this.#engine = spawn('nsenter', argv, { stdio: ['ignore', log, log] });
+    closeSync(log);
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    while (this.docker('version').code !== 0) {
+      if (performance.now() > deadline || this.#engine.exitCode !== null)
+        throw new Error(`dockerd does not start: ${this.log().slice(-2000)}`);
+      await delay(100);
+    }
+  }
+
+  /** The mounts of containers outlive an engine, so they are in a namespace that does. */
+  async #keep(): Promise<void> {
+    if (this.#keeper !== undefined) return;
+    const script = `mount --bind ${this.folder}/plugins /run/docker/plugins && echo ready && exec sleep 3600`;
     const argv = [
       `--net=${this.node.netns}`,
       'unshare',
@@ -65,14 +81,8 @@ export class DockerHost {
       '-c',
       script,
     ];
-    this.#engine = spawn('nsenter', argv, { stdio: ['ignore', log, log] });
-    closeSync(log);
-    const deadline = performance.now() + START_TIMEOUT_MS;
-    while (this.docker('version').code !== 0) {
-      if (performance.now() > deadline || this.#engine.exitCode !== null)
-        throw new Error(`dockerd does not start: ${this.log().slice(-2000)}`);
-      await delay(100);
-    }
+    this.#keeper = spawn('nsenter', argv, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(this.#keeper.stdout!, 'data');
   }
 
   get logFile(): string {
@@ -111,6 +121,7 @@ export class DockerHost {
     const all = this.docker('ps', '-aq').text.split('\n').filter(Boolean);
     if (all.length > 0) this.docker('rm', '-f', ...all);
     await this.end('SIGTERM');
+    this.#keeper?.kill('SIGKILL');
   }
 }
 
