@@ -62,7 +62,12 @@ export class DockerService implements DockerCommands {
     await this.#close();
   }
 
-  /** Nothing happens if it is enabled like that already. */
+  /** Resolves when a look at what was left behind that is under way is done. */
+  looked(): Promise<void> {
+    return this.#looking;
+  }
+
+  /** Serves an engine, in place of the one before. */
   enable(settings: DockerSettings): Promise<void> {
     return this.#change(async () => {
       await this.#close();
