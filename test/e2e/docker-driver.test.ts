@@ -6,7 +6,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import { DockerHost, imageArchive } from '../helpers/docker-host.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
+import { testScale } from '../helpers/scale.ts';
 
+/** 50 with WARREN_TEST_SCALE=5. */
+const AT_ONCE = 10 * testScale();
 const IMAGE = 'box';
 const PING = ['ping', '-n', '-c2', '-W5'] as const;
 const SERVER = "require('net').createServer((s)=>s.end('hello')).listen(80)";
@@ -141,6 +144,20 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     const { IPAddress } = endpoint(a, 'web', 'app');
     expect(b.done('run', '--rm', '--network', 'app', IMAGE, ...PING, IPAddress)).toContain('0% packet loss');
   });
+
+  test('many containers come and go at once', async () => {
+    const names = Array.from({ length: AT_ONCE }, (_, i) => `many-${i}`);
+    const run = ['run', '-d', '--network', 'app', '--name'] as const;
+    const started = await Promise.all(
+      names.map((name) => b.dockerAtOnce(...run, name, IMAGE, 'sleep', '600')),
+    );
+    expect(started.filter(({ code }) => code !== 0)).toEqual([]);
+    const addresses = names.map((name) => endpoint(b, name, 'app').IPAddress);
+    expect(new Set(addresses).size).toBe(AT_ONCE);
+    const removed = await Promise.all(names.map((name) => b.dockerAtOnce('rm', '-f', name)));
+    expect(removed.filter(({ code }) => code !== 0)).toEqual([]);
+    expect([attached(b), hostLinks(b)]).toEqual([[], '']);
+  }, 120_000);
 
   test('nothing is left behind, and the driver goes', () => {
     a.done('rm', '-f', 'web', 'near');

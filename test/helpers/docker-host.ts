@@ -102,6 +102,15 @@ export class DockerHost {
     return { code: status, text: `${stdout}${stderr}`.trim() };
   }
 
+  /** For several at the same time. */
+  async dockerAtOnce(...argv: string[]): Promise<Said> {
+    const child = spawn('/usr/bin/docker', ['--host', `unix://${this.#host}`, ...argv], { stdio: 'pipe' });
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += chunk));
+    const [code] = await once(child, 'close');
+    return { code: code as number | null, text: text.trim() };
+  }
+
   /** What it says; throws where it fails. */
   done(...argv: string[]): string {
     const { code, text } = this.docker(...argv);
