@@ -77,7 +77,7 @@ describe('pools and addresses', () => {
   });
 
   it('is given to nobody else before its endpoint is made', async () => {
-    const held = await address();
+    const held = await address({ Address: '10.42.3.2' });
     const pod = await attachments.add({ id: 'web', client: 'pod', name: 'web' });
     expect(pod.addresses.map(({ value }) => value)).not.toContain(parsePrefix(held).value);
   });
