@@ -3,6 +3,7 @@ import type { NodeCommands } from '../admission/node-commands.ts';
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { CniCommands } from '../cni/messages.ts';
+import type { DockerCommands } from '../docker/commands.ts';
 import { WarrenError } from '../errors.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import type { KeyCommands } from '../keys/key-commands.ts';
@@ -29,6 +30,7 @@ export interface CommandParts {
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
+  readonly docker: () => Promise<DockerCommands>;
   readonly reload: () => Promise<ReloadReport>;
   /** This node has left for good. */
   readonly onLeave: () => void;
@@ -63,6 +65,7 @@ export function agentCommands(parts: CommandParts): Commands {
     leave: ({ force }) => leave(parts, force),
     reload: parts.reload,
     cni: parts.cni,
+    docker: parts.docker,
     listKeys: () => keys.list(),
     changeKeys: (change) => changeKeys(keys, change),
     listNodes: () => nodes.list(),

@@ -36,6 +36,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
     cni: { stateDir: config.node.stateDir, socket: config.node.socket },
+    docker: { stateDir: config.node.stateDir },
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

@@ -18,6 +18,7 @@ import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { CniParts } from './cni.ts';
+import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
 
@@ -42,6 +43,8 @@ export interface AgentParts {
   readonly groupProbes?: LoadGroupProbes;
   /** What the CNI plugin needs of this node; absent: it is not served. */
   readonly cni?: CniParts;
+  /** What the Docker driver needs of this node; absent: there is none. */
+  readonly docker?: DockerParts;
   readonly random?: Random;
   /** Log lines that nobody took; absent: none ever. */
   readonly droppedLogLines?: () => number;

@@ -1,5 +1,6 @@
 /** What can be asked of the agent that is more than reading what it knows: changes, and questions to other nodes. */
 import type { CniCommands } from '../cni/messages.ts';
+import type { DockerCommands } from '../docker/commands.ts';
 import type {
   AllTargets,
   ChangedNodesReport,
@@ -32,6 +33,8 @@ export interface Commands {
   reload(): Promise<ReloadReport>;
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
+  /** What `warren docker` asks. */
+  docker(): Promise<DockerCommands>;
   listKeys(): Promise<KeyListReport>;
   /** Who takes part in forwarding. */
   listNodes(): NodeListReport;

@@ -19,6 +19,7 @@
  *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
+ *     POST   /v1/docker/enable     and /v1/docker/disable: the driver of Docker engines, see docker-routes.ts
  */
 import type { Server } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -31,6 +32,7 @@ import { z } from '../zod.ts';
 import { newApp } from './app.ts';
 import { cniRoutes } from './cni-routes.ts';
 import type { Commands } from './commands.ts';
+import { dockerRoutes } from './docker-routes.ts';
 import type { LoadedApp } from './late-server.ts';
 import { WatchStreams } from './watch-stream.ts';
 
@@ -116,6 +118,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
   cniRoutes(app, onRequest, () => agent.cni());
+  dockerRoutes(app, onRequest, () => agent.docker());
 }
 
 interface Named {
