@@ -12,12 +12,13 @@
  * place where events of members, leases, attachments and the host meet what follows them.
  */
 import { Cni } from './agent/cni.ts';
-import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
+import { agentCommands, type CommandParts, refuseWithoutSubnet } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
+import { serveSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import { waitForUnderlay } from './agent/underlay-wait.ts';
@@ -25,6 +26,7 @@ import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
+import { renderConfig } from './config/render.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress } from './ip/address.ts';
@@ -41,6 +43,7 @@ import { PeerView } from './peers/peer-view.ts';
 import { StaticPeers } from './peers/static-peers.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import type { LiveReadModel, ReadModel } from './readmodel/read-model.ts';
+import { TOPICS } from './readmodel/topics.ts';
 import { RpcNode } from './rpc/rpc-node.ts';
 import { serveTargets } from './rpc/targets.ts';
 
@@ -260,6 +263,7 @@ export class Agent {
       ownTargets: () => this.#model.targets(),
       subnets,
       cni: () => this.#cni.commands(),
+      sysdump: this.#servedSysdumps(),
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });
@@ -382,6 +386,25 @@ export class Agent {
       peers: () => this.#peers.peers(),
       traffic: (key) => dataPlane.traffic(key),
       onChange: () => this.#peers.refresh(),
+    });
+  }
+
+  #servedSysdumps(): CommandParts['sysdump'] {
+    const { sysdumps, state, hostFacts, recentLog } = this.#parts;
+    if (!sysdumps) return undefined;
+    const model = this.#model;
+    return serveSysdumps(this.#rpc, sysdumps, {
+      rpc: this.#rpc,
+      nodeName: this.#config.node.name,
+      isSealed: state.keys !== undefined,
+      others: () => this.#membership.others(),
+      sources: {
+        reports: Object.fromEntries(TOPICS.map((topic) => [topic, () => model[topic]()])),
+        config: () => renderConfig(this.#config),
+        log: () => recentLog?.() ?? '',
+        host: async () => hostFacts?.() ?? [],
+        secrets: state.secrets,
+      },
     });
   }
 

@@ -9,7 +9,13 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PodManager } from '../pod/pod-manager.ts';
-import type { KeyChange, LeaveReport, NodeTargets, ReloadReport } from '../readmodel/reports.ts';
+import type {
+  KeyChange,
+  LeaveReport,
+  NodeTargets,
+  ReloadReport,
+  SysdumpReport,
+} from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import { askAllTargets } from '../rpc/targets.ts';
 
@@ -25,6 +31,8 @@ export interface CommandParts {
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
+  /** Undefined: this agent makes none. */
+  readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
   /** This node has left for good. */
   readonly onLeave: () => void;
@@ -54,6 +62,10 @@ export function agentCommands(parts: CommandParts): Commands {
       return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
     },
     leave: ({ force }) => leave(parts, force),
+    sysdump: async ({ all }) => {
+      if (parts.sysdump) return parts.sysdump(all);
+      throw new WarrenError('NOT_FOUND', 'this agent makes no sysdumps');
+    },
     reload: parts.reload,
     cni: parts.cni,
     listKeys: () => keys.list(),

@@ -55,7 +55,12 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
     if (agent) agent.reload().catch(() => {});
     else isReloadDue = true;
   });
-  const parts = { ...linuxParts(config, log), readConfig, droppedLogLines: () => wholeLog.dropped };
+  const parts = {
+    ...linuxParts(config, log),
+    readConfig,
+    droppedLogLines: () => wholeLog.dropped,
+    recentLog: () => wholeLog.recent(),
+  };
   await refuseSecondAgent(config);
   service?.status('starting');
   let hasStuckThread = false;

@@ -1,7 +1,8 @@
 /** What an agent keeps over its restarts. On Linux it is files in the state folder; tests have it in memory. */
 import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachment-store.ts';
 import type { Config } from '../config/config.ts';
-import { type Identity, loadOrCreateIdentity } from '../identity.ts';
+import { WarrenError } from '../errors.ts';
+import { type Identity, identitySecret, loadOrCreateIdentity } from '../identity.ts';
 import { fileVersionStore, type VersionStore } from '../inventory/version-store.ts';
 import { fileLeaseStore, type LeaseStore } from '../lease/lease-store.ts';
 import { ClusterKeys, fileKeyChanges } from '../link/cluster-keys.ts';
@@ -14,6 +15,8 @@ export interface AgentState {
   readonly identity: Identity;
   /** Undefined: the cluster has no key, and its gossip is clear text. */
   readonly keys: ClusterKeys | undefined;
+  /** What must be in nothing that is handed out. Throws where that cannot be told. */
+  readonly secrets: () => readonly Uint8Array[];
   readonly lease: LeaseStore;
   readonly membership: MembershipStore;
   readonly attachments: AttachmentStore;
@@ -29,9 +32,21 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
   return {
     identity,
     keys,
+    secrets: () => secretsOf(node.stateDir, keys),
     lease: fileLeaseStore(node.stateDir, identity.id),
     membership: fileMembershipStore(node.stateDir, identity.id),
     attachments: fileAttachmentStore(node.stateDir, identity.id),
     inventory: fileVersionStore(node.stateDir, identity.id),
   };
+}
+
+/** A dump that cannot be compared with the identity's key is none. */
+function secretsOf(stateDir: string, keys: ClusterKeys | undefined): Uint8Array[] {
+  const seed = identitySecret(stateDir);
+  if (seed === undefined) {
+    throw new WarrenError('STATE_INCOMPLETE', `the identity of this node is gone from ${stateDir}`, {
+      hint: 'Put back a copy of identity.json.',
+    });
+  }
+  return [seed, ...(keys?.keys ?? [])];
 }

@@ -16,6 +16,7 @@
  *     GET    /v1/keys              the cluster's keys by fingerprint, and which nodes have them
  *     POST   /v1/keys              {"action": "add", "key": "..."}, {"action": "use", "fingerprint": "..."}
  *     GET    /v1/targets/all       the targets of every node that can be asked
+ *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  */
 import type { Server } from 'node:http';
@@ -73,6 +74,10 @@ const keyRequest = z
   })
   .describe('the body must be {"action": "add|use|remove", …}');
 
+const sysdumpRequest = z
+  .strictObject({ all: z.enum(['true', 'false']).optional() })
+  .describe('there may be ?all=true');
+
 function commandRoutes(app: FastifyInstance, commands: Commands | undefined): void {
   /** For each request anew, before its body is looked at: on the read-only socket all of them are refused. */
   const onRequest = async ({ method, url }: FastifyRequest) => {
@@ -101,6 +106,10 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     agent.changeKeys(request.body as z.infer<typeof keyRequest>),
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
+  app.get('/v1/sysdump', { onRequest, schema: { querystring: sysdumpRequest } }, async (request) => {
+    const { all } = request.query as z.infer<typeof sysdumpRequest>;
+    return agent.sysdump({ all: all === 'true' });
+  });
   cniRoutes(app, onRequest, () => agent.cni());
 }
 

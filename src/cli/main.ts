@@ -19,6 +19,7 @@ import { registerLeaveCommand } from './commands/leave.ts';
 import { registerPodCommands } from './commands/pod.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
+import { registerSysdumpCommand } from './commands/sysdump.ts';
 
 /** Runs `argv` (without the interpreter and the script) and gives the exit code. Never throws. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
@@ -61,6 +62,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerHostCommands(program, context);
   registerLeaveCommand(program, context);
   registerReloadCommand(program, context);
+  registerSysdumpCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
   registerCompletionCommand(program, context, (words) => buildProgram(context, words));

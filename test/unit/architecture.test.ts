@@ -71,11 +71,13 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
+  // What a bug report needs, of this node and of others.
+  sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
   api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'api attachment clock cni cni-server config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
+    code: 'api attachment clock cni cni-server config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath',
   },
 
   // What people run.
@@ -99,7 +101,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate terminal',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sysdump terminal',
     types: 'log',
   },
   bin: { code: 'cli cni terminal' },
@@ -113,7 +115,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   yaml: 'config lab bench',
   fastify: 'api',
   'fastest-levenshtein': 'config',
-  'p-limit': 'bench check rpc',
+  nanotar: 'sysdump',
+  'p-limit': 'bench check rpc sysdump',
   zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',
