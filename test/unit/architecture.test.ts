@@ -308,6 +308,14 @@ describe('the import lines of src/', () => {
     );
   });
 
+  it('let an agent start without what only a sysdump needs', () => {
+    const started = reachable(
+      'agent/run.ts',
+      imports.filter(({ isType, isDynamic }) => !isType && !isDynamic),
+    );
+    expect([...started].filter((name) => /^sysdump\/|^nanotar/.test(name))).toEqual(['sysdump/method.ts']);
+  });
+
   it('let an agent in clear text start without the cryptography of tunnels', () => {
     const started = reachable(
       'agent/run.ts',
