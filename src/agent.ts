@@ -15,13 +15,14 @@ import { Admission } from './admission/admission.ts';
 import type { ChangedNodes } from './admission/gate.ts';
 import { NodeCommands } from './admission/node-commands.ts';
 import { Cni } from './agent/cni.ts';
-import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
+import { agentCommands, type CommandParts, refuseWithoutSubnet } from './agent/commands.ts';
 import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import type { AgentParts } from './agent/parts.ts';
+import { serveSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import { waitForUnderlay } from './agent/underlay-wait.ts';
@@ -29,6 +30,7 @@ import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
+import { renderConfig } from './config/render.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress } from './ip/address.ts';
@@ -46,6 +48,7 @@ import { PeerView } from './peers/peer-view.ts';
 import { StaticPeers } from './peers/static-peers.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import type { LiveReadModel, ReadModel } from './readmodel/read-model.ts';
+import { TOPICS } from './readmodel/topics.ts';
 import { RpcNode } from './rpc/rpc-node.ts';
 import { serveTargets } from './rpc/targets.ts';
 
@@ -309,6 +312,7 @@ export class Agent {
       subnets,
       cni: () => this.#cni.commands(),
       docker: () => this.#docker.commands(),
+      sysdump: this.#servedSysdumps(),
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });
@@ -460,6 +464,25 @@ export class Agent {
     this.#model.changed('status');
   }
 
+  #servedSysdumps(): CommandParts['sysdump'] {
+    const { sysdumps, state, hostFacts, recentLog } = this.#parts;
+    if (!sysdumps) return undefined;
+    const model = this.#model;
+    return serveSysdumps(this.#rpc, sysdumps, {
+      rpc: this.#rpc,
+      nodeName: this.#config.node.name,
+      isSealed: state.keys !== undefined,
+      others: () => this.#membership.others(),
+      sources: {
+        reports: Object.fromEntries(TOPICS.map((topic) => [topic, () => model[topic]()])),
+        config: () => renderConfig(withoutSecrets(this.#config)),
+        log: () => recentLog?.() ?? '',
+        host: async () => hostFacts?.() ?? [],
+        secrets: () => [...state.secrets(), ...secretsIn(this.#config)],
+      },
+    });
+  }
+
   #push(what: string, stop: () => Promise<void> | void): void {
     this.#started.push({ what, stop });
   }
@@ -474,6 +497,16 @@ export class Agent {
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }
+}
+
+/** What static peers and this node have in common, and nobody else may know. */
+function secretsIn({ staticPeers }: Config): Uint8Array[] {
+  return staticPeers.flatMap(({ presharedKey }) => presharedKey ?? []);
+}
+
+function withoutSecrets(config: Config): Config {
+  const staticPeers = config.staticPeers.map(({ presharedKey: _, ...peer }) => peer);
+  return { ...config, staticPeers };
 }
 
 /** As this node announces it. */

@@ -90,6 +90,12 @@ export function loadIdentity(stateDir: string): Identity | undefined {
   return identity;
 }
 
+/** The seed of the identity kept in `stateDir`: what must never leave this node. Undefined if there is none. */
+export function identitySecret(stateDir: string): Uint8Array | undefined {
+  const stored = readStateFile(identityFile(stateDir), identitySchema, "this node's identity");
+  return stored && new Uint8Array(Buffer.from(stored.privateKey, 'base64').subarray(PKCS8_PREFIX.length));
+}
+
 function identityFile(stateDir: string): string {
   return join(stateDir, 'identity.json');
 }

@@ -11,7 +11,13 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PodManager } from '../pod/pod-manager.ts';
-import type { KeyChange, LeaveReport, NodeTargets, ReloadReport } from '../readmodel/reports.ts';
+import type {
+  KeyChange,
+  LeaveReport,
+  NodeTargets,
+  ReloadReport,
+  SysdumpReport,
+} from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import { askAllTargets } from '../rpc/targets.ts';
 
@@ -31,6 +37,8 @@ export interface CommandParts {
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
   readonly docker: () => Promise<DockerCommands>;
+  /** Undefined: this agent makes none. */
+  readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
   /** This node has left for good. */
   readonly onLeave: () => void;
@@ -63,6 +71,10 @@ export function agentCommands(parts: CommandParts): Commands {
       return { name, id, subnets: (lease?.prefixes ?? []).map(formatPrefix) };
     },
     leave: ({ force }) => leave(parts, force),
+    sysdump: async ({ all }) => {
+      if (parts.sysdump) return parts.sysdump(all);
+      throw new WarrenError('NOT_FOUND', 'this agent makes no sysdumps');
+    },
     reload: parts.reload,
     cni: parts.cni,
     docker: parts.docker,

@@ -20,6 +20,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
+import type { LoadSysdumps } from './sysdump.ts';
 
 /** Reads the state folder and the key file, and throws what is wrong with them. */
 export function linuxParts(config: Config, log: Logger): AgentParts {
@@ -35,6 +36,11 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
+    sysdumps: loadSysdumps,
+    hostFacts: async () => {
+      const { linuxFacts } = await import('../sysdump/linux-facts.ts');
+      return linuxFacts(config.node.stateDir, config.tun.name);
+    },
     cni: { stateDir: config.node.stateDir, socket: config.node.socket },
     docker: { stateDir: config.node.stateDir },
     serve: (model, commands) => serve(config, model, commands, log),
@@ -45,6 +51,11 @@ const loadGroupProbes: LoadGroupProbes = async (options) => {
   const { GroupProbes } = await import('../group-probe/group-probes.ts');
   const { linuxProbeSockets } = await import('../group-probe/linux-sockets.ts');
   return new GroupProbes(options, linuxProbeSockets);
+};
+
+const loadSysdumps: LoadSysdumps = async (options) => {
+  const { Sysdumps } = await import('../sysdump/sysdumps.ts');
+  return new Sysdumps(options);
 };
 
 /** Throws AGENT_RUNNING if another agent answers on this one's control socket. */

@@ -17,10 +17,12 @@ import type { Boot } from '../membership/downtime.ts';
 import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { DumpFile } from '../readmodel/reports.ts';
 import type { CniParts } from './cni.ts';
 import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
+import type { LoadSysdumps } from './sysdump.ts';
 
 export interface AgentParts {
   readonly clock: Clock;
@@ -45,6 +47,12 @@ export interface AgentParts {
   readonly cni?: CniParts;
   /** What the Docker driver needs of this node; absent: there is none. */
   readonly docker?: DockerParts;
+  /** Absent: there are no sysdumps of this agent. */
+  readonly sysdumps?: LoadSysdumps;
+  /** What the host says of itself for a sysdump. */
+  readonly hostFacts?: () => Promise<readonly DumpFile[]>;
+  /** The latest lines of the log. */
+  readonly recentLog?: () => string;
   readonly random?: Random;
   /** Log lines that nobody took; absent: none ever. */
   readonly droppedLogLines?: () => number;

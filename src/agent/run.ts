@@ -57,7 +57,12 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
   });
   // Before the state folder is touched, which is its own.
   await refuseSecondAgent(config);
-  const parts = { ...linuxParts(config, log), readConfig, droppedLogLines: () => wholeLog.dropped };
+  const parts = {
+    ...linuxParts(config, log),
+    readConfig,
+    droppedLogLines: () => wholeLog.dropped,
+    recentLog: () => wholeLog.recent(),
+  };
   service?.status('starting');
   let hasStuckThread = false;
   const events: AgentEvents = {

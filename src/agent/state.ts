@@ -3,7 +3,8 @@ import { fileStatementStore, type StatementStore } from '../admission/statement-
 import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachment-store.ts';
 import type { Config } from '../config/config.ts';
 import type { OwnTunnelKey } from '../dataplane/tunnel-keys.ts';
-import { type Identity, loadOrCreateIdentity } from '../identity.ts';
+import { WarrenError } from '../errors.ts';
+import { type Identity, identitySecret, loadOrCreateIdentity } from '../identity.ts';
 import { fileVersionStore, type VersionStore } from '../inventory/version-store.ts';
 import { fileLeaseStore, type LeaseStore } from '../lease/lease-store.ts';
 import { ClusterKeys, fileKeyChanges } from '../link/cluster-keys.ts';
@@ -11,11 +12,14 @@ import { loadKeyRing } from '../link/key-ring.ts';
 import type { Logger } from '../log/logger.ts';
 import { fileMembershipStore, type MembershipStore } from '../membership/store.ts';
 import { makeStateFolder, removeUnfinished } from '../state/state-file.ts';
+import { readTunnelKey } from './tunnel-key-file.ts';
 
 export interface AgentState {
   readonly identity: Identity;
   /** Undefined: the cluster has no key, and its gossip is clear text. */
   readonly keys: ClusterKeys | undefined;
+  /** What must be in nothing that is handed out. Throws where that cannot be told. */
+  readonly secrets: () => readonly Uint8Array[];
   readonly lease: LeaseStore;
   readonly membership: MembershipStore;
   readonly attachments: AttachmentStore;
@@ -35,6 +39,7 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
   return {
     identity,
     keys,
+    secrets: () => secretsOf(node.stateDir, identity.id, keys),
     lease: fileLeaseStore(node.stateDir, identity.id),
     membership: fileMembershipStore(node.stateDir, identity.id),
     attachments: fileAttachmentStore(node.stateDir, identity.id),
@@ -45,4 +50,16 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
       return loadOrCreateTunnelKey(node.stateDir, identity.id);
     },
   };
+}
+
+/** A dump that cannot be compared with the identity's key is none. */
+function secretsOf(stateDir: string, nodeId: string, keys: ClusterKeys | undefined): Uint8Array[] {
+  const seed = identitySecret(stateDir);
+  if (seed === undefined) {
+    throw new WarrenError('STATE_INCOMPLETE', `the identity of this node is gone from ${stateDir}`, {
+      hint: 'Put back a copy of identity.json.',
+    });
+  }
+  const tunnelKey = readTunnelKey(stateDir, nodeId);
+  return [seed, ...(keys?.keys ?? []), ...(tunnelKey === undefined ? [] : [tunnelKey])];
 }

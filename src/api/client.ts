@@ -21,6 +21,7 @@ import type {
   ReloadReport,
   RouteReport,
   StatusReport,
+  SysdumpReport,
 } from '../readmodel/reports.ts';
 import type { Topic } from '../readmodel/topics.ts';
 import type { AddPodOptions } from './commands.ts';
@@ -33,6 +34,8 @@ const ANSWER_TIMEOUT_MS = 10_000;
 const POD_TIMEOUT_MS = 120_000;
 /** Asking every other node, those that do not answer included. */
 const TARGETS_TIMEOUT_MS = 60_000;
+/** The same, and each runs programs of its host. */
+const SYSDUMP_TIMEOUT_MS = 120_000;
 /** A report of a thousand nodes is a few MB. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** A stream has a comment every 15 s at least (watch-stream.ts). */
@@ -102,6 +105,10 @@ export class AgentClient {
   /** Static pods that are new are made before it answers. */
   reload(): Promise<ReloadReport> {
     return this.#ask('POST', '/v1/reload', POD_TIMEOUT_MS);
+  }
+
+  sysdump({ all }: { readonly all: boolean }): Promise<SysdumpReport> {
+    return this.#ask('GET', `/v1/sysdump?all=${all}`, SYSDUMP_TIMEOUT_MS);
   }
 
   cniStatus(): Promise<CniStatus> {

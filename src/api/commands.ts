@@ -12,6 +12,7 @@ import type {
   NodeListReport,
   PodReport,
   ReloadReport,
+  SysdumpReport,
 } from '../readmodel/reports.ts';
 
 export interface AddPodOptions {
@@ -31,6 +32,8 @@ export interface Commands {
   leave(options: { readonly force: boolean }): Promise<LeaveReport>;
   /** Reads the configuration again. Throws CONFIG_INVALID or CONFIG_UNREADABLE, and nothing has changed then. */
   reload(): Promise<ReloadReport>;
+  /** This node's state for a bug report, without keys, or that of every node that answers. */
+  sysdump(options: { readonly all: boolean }): Promise<SysdumpReport>;
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
   /** What `warren docker` asks. */

@@ -18,6 +18,7 @@
  *     GET    /v1/nodes             who takes part in forwarding
  *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
+ *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  *     POST   /v1/docker/enable     and /v1/docker/disable: the driver of Docker engines, see docker-routes.ts
  */
@@ -84,6 +85,9 @@ const nodeRequest = z
     all: z.boolean().optional(),
   })
   .describe('the body must be {"action": "approve|revoke", "nodes": ["…"]}; approve may have "all": true');
+const sysdumpRequest = z
+  .strictObject({ all: z.enum(['true', 'false']).optional() })
+  .describe('there may be ?all=true');
 
 function commandRoutes(app: FastifyInstance, commands: Commands | undefined): void {
   /** For each request anew, before its body is looked at: on the read-only socket all of them are refused. */
@@ -117,6 +121,10 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     agent.changeNodes(request.body as z.infer<typeof nodeRequest>),
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
+  app.get('/v1/sysdump', { onRequest, schema: { querystring: sysdumpRequest } }, async (request) => {
+    const { all } = request.query as z.infer<typeof sysdumpRequest>;
+    return agent.sysdump({ all: all === 'true' });
+  });
   cniRoutes(app, onRequest, () => agent.cni());
   dockerRoutes(app, onRequest, () => agent.docker());
 }

@@ -5,6 +5,7 @@
 import pino from 'pino';
 import { withSourcePlaces } from '../places.ts';
 import { LogOutput, type Sink } from './log-output.ts';
+import { LogRing } from './log-ring.ts';
 import { loggedError, textLine } from './text.ts';
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
@@ -15,6 +16,8 @@ export interface Log {
   readonly logger: Logger;
   /** Lines that the reader did not take in time. */
   readonly dropped: number;
+  /** The latest lines, whether they were taken or not. */
+  recent(): string;
   /** Before the process ends: as far as the reader takes it within `limitMs`. */
   flush(limitMs: number): void;
 }
@@ -26,6 +29,7 @@ export function createLog(
   const isText = options.format === 'text';
   const shown = (json: string) => (isText ? textLine(json) : json);
   const output = new LogOutput({ sink, notice: (dropped) => shown(droppedLine(dropped)) });
+  const ring = new LogRing();
   const logger = pino(
     {
       level: options.level,
@@ -33,13 +37,20 @@ export function createLog(
       timestamp: pino.stdTimeFunctions.isoTime,
       serializers: { err: isText ? (error: unknown) => loggedError(error) : jsonError },
     },
-    { write: (json: string) => output.write(shown(json)) },
+    {
+      write: (json: string) => {
+        const line = shown(json);
+        ring.add(line);
+        output.write(line);
+      },
+    },
   );
   return {
     logger,
     get dropped() {
       return output.dropped;
     },
+    recent: () => ring.text(),
     flush: (limitMs) => output.flush(limitMs),
   };
 }

@@ -213,3 +213,23 @@ export interface ErrorReport {
   readonly message: string;
   readonly hint?: string;
 }
+
+/** One file of a sysdump. */
+export interface DumpFile {
+  /** Lower-case letters, digits, `.` and `-`. */
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface NodeDump {
+  readonly node: string;
+  /** Empty for the node that was asked. */
+  readonly id: string;
+  readonly files: readonly DumpFile[];
+}
+
+export interface SysdumpReport {
+  /** The node that was asked comes first. */
+  readonly nodes: readonly NodeDump[];
+  readonly unreachable: readonly UnreachableNode[];
+}

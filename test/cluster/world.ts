@@ -36,6 +36,7 @@ import type { StoredMembership } from '../../src/membership/store.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
+import { Sysdumps } from '../../src/sysdump/sysdumps.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
 import { MemoryProbeSockets } from '../helpers/memory-probe-sockets.ts';
@@ -206,6 +207,8 @@ export class WorldNode {
   #disk = new Disk();
   #agent: Agent | undefined;
   #assigned: AssignedLease | undefined;
+  /** What a sysdump has for the log. */
+  recentLog = '';
   readonly #number: number;
   /** Of the node whose identity it has. */
   #keyNumber: number;
@@ -283,6 +286,8 @@ ${yaml}`;
         ...(!this.#options.withoutGroupProbes && {
           groupProbes: async (options) => new GroupProbes(options, new MemoryProbeSockets(this.host)),
         }),
+        sysdumps: async (options) => new Sysdumps(options),
+        recentLog: () => this.recentLog,
         ...(hostRules && { hostRules }),
         ...(this.#options.cniFolder !== undefined && {
           cni: { stateDir: this.#options.cniFolder, socket: '/run/warren/agent.sock' },
@@ -374,6 +379,7 @@ ${yaml}`;
     const seed = createHash('sha256').update(`${this.world.seed}/${this.#keyNumber}`).digest();
     return {
       identity: identityFromSeed(seed),
+      secrets: () => [seed, ...this.world.keys.keys],
       keys: this.#options.clearText ? undefined : new ClusterKeys(this.world.keys, disk.keyChanges),
       lease: {
         load: () => disk.lease,

@@ -14,6 +14,7 @@ import type {
   PodReport,
   ReloadReport,
   StatusReport,
+  SysdumpReport,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
 
@@ -162,6 +163,12 @@ export class FakeAgent implements ReadModel, Commands {
 
   async reload() {
     return this.reloadReport;
+  }
+
+  async sysdump({ all }: { readonly all: boolean }): Promise<SysdumpReport> {
+    const own = { node: 'node-a', id: '', files: [{ name: 'log.txt', text: 'started\n' }] };
+    const unreachable = all ? [{ node: 'node-b', reason: 'no answer' }] : [];
+    return { nodes: [own], unreachable };
   }
 
   keyChanges: KeyChange[] = [];

@@ -75,11 +75,13 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
+  // What a bug report needs, of this node and of others.
+  sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
   api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni docker log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane docker encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath zod',
+    code: 'admission api attachment clock cni cni-server config dataplane docker encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
   },
 
   // What people run.
@@ -103,7 +105,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate terminal',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sysdump terminal',
     types: 'log',
   },
   bin: { code: 'cli cni terminal' },
@@ -117,7 +119,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   yaml: 'config lab bench',
   fastify: 'api',
   'fastest-levenshtein': 'config',
-  'p-limit': 'bench check rpc',
+  nanotar: 'sysdump',
+  'p-limit': 'bench check rpc sysdump',
   zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',
@@ -307,6 +310,14 @@ describe('the import lines of src/', () => {
     expect([...reached].filter((name) => ['fastify', 'api/app.ts', 'api/apps.ts'].includes(name))).toEqual(
       [],
     );
+  });
+
+  it('let an agent start without what only a sysdump needs', () => {
+    const started = reachable(
+      'agent/run.ts',
+      imports.filter(({ isType, isDynamic }) => !isType && !isDynamic),
+    );
+    expect([...started].filter((name) => /^sysdump\/|^nanotar/.test(name))).toEqual(['sysdump/method.ts']);
   });
 
   it('let an agent in clear text start without the cryptography of tunnels', () => {

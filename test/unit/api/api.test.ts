@@ -279,6 +279,7 @@ describe('the read-only socket', () => {
     ['GET', '/v1/keys', ''],
     ['POST', '/v1/keys', '{"action":"add","key":"x"}'],
     ['GET', '/v1/targets/all', ''],
+    ['GET', '/v1/sysdump?all=true', ''],
   ])('%s %s is 403', async (method, url, body) => {
     await startReadOnly();
     expect(await raw(method, url, body)).toMatchObject({ status: 403, body: { code: 'READ_ONLY' } });

@@ -34,6 +34,21 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
+describe('sysdump', () => {
+  it('writes one archive that only its owner may read, and never over another file', async () => {
+    const path = join(folder, 'dump.tar.gz');
+    const { code, stdout, stderr } = await cli(['sysdump', '--all', '-o', path, '-s', socket]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: 'node-b is missing: no answer\n' });
+    expect(stdout).toMatch(/dump\.tar\.gz: 1 nodes, \d+ bytes\n$/);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const listed = execFileSync('tar', ['-tzf', path], { encoding: 'utf8' });
+    expect(listed).toBe('warren-sysdump/node-a/log.txt\nwarren-sysdump/unreachable.txt\n');
+    const again = await cli(['sysdump', '-o', path, '-s', socket]);
+    expect(again.code).toBe(1);
+    expect(again.stderr).toContain('with --output');
+  });
+});
+
 describe('reports', () => {
   it('print JSON as the agent gives it', async () => {
     for (const [name, value] of [
