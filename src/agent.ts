@@ -12,17 +12,18 @@
  * place where events of members, leases, attachments and the host meet what follows them.
  */
 import { Admission } from './admission/admission.ts';
-import type { ChangedNodes } from './admission/gate.ts';
 import { NodeCommands } from './admission/node-commands.ts';
+import { logAdmission } from './agent/admission-log.ts';
 import { Cni } from './agent/cni.ts';
-import { agentCommands, type CommandParts, refuseWithoutSubnet } from './agent/commands.ts';
+import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
+import { ownEncapsulation } from './agent/own-encapsulation.ts';
 import type { AgentParts } from './agent/parts.ts';
-import { serveSysdumps } from './agent/sysdump.ts';
+import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import { waitForUnderlay } from './agent/underlay-wait.ts';
@@ -30,7 +31,6 @@ import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
-import { renderConfig } from './config/render.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress } from './ip/address.ts';
@@ -41,14 +41,12 @@ import type { LeaseSource } from './lease/lease-source.ts';
 import { MovableTransport } from './link/movable-transport.ts';
 import { BugLog } from './membership/alarms.ts';
 import { Membership } from './membership/membership.ts';
-import type { Encapsulation } from './membership/types.ts';
 import { VERSION } from './package.ts';
 import { GossipPeers } from './peers/gossip-peers.ts';
 import { PeerView } from './peers/peer-view.ts';
 import { StaticPeers } from './peers/static-peers.ts';
 import { PodManager } from './pod/pod-manager.ts';
 import type { LiveReadModel, ReadModel } from './readmodel/read-model.ts';
-import { TOPICS } from './readmodel/topics.ts';
 import { RpcNode } from './rpc/rpc-node.ts';
 import { serveTargets } from './rpc/targets.ts';
 
@@ -171,7 +169,7 @@ export class Agent {
         gossip,
         vtep: dataPlane.vtep,
         mtu: dataPlane.mtu,
-        encapsulation: encapsulationOf(config, tunnelKey),
+        encapsulation: ownEncapsulation(config, tunnelKey),
       },
       seeds: cluster.seeds,
       transport: this.#transport,
@@ -296,7 +294,10 @@ export class Agent {
       ownId: state.identity.id,
       announce: (said) => membership.admissionNews.announce(said),
     });
-    admission.on('change', (changed) => this.#onAdmission(changed));
+    admission.on('change', (changed) => {
+      logAdmission({ admission, log, nameOf: (id) => membership.member(id)?.name }, changed);
+      this.#model.changed('status');
+    });
     serveTargets(this.#rpc, () => this.#model.targets());
     this.commands = agentCommands({
       nodeName: node.name,
@@ -312,7 +313,10 @@ export class Agent {
       subnets,
       cni: () => this.#cni.commands(),
       docker: () => this.#docker.commands(),
-      sysdump: this.#servedSysdumps(),
+      sysdump: servedSysdumps(parts, {
+        ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
+        others: () => membership.others(),
+      }),
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });
@@ -427,7 +431,7 @@ export class Agent {
     const isOther = this.#config.datapath.offload.checksum !== offload.checksum;
     this.#config = { ...this.#config, datapath: { ...this.#config.datapath, offload } };
     if (isOther) {
-      this.#membership.updateSelf({ encapsulation: encapsulationOf(this.#config, this.#tunnelKey) });
+      this.#membership.updateSelf({ encapsulation: ownEncapsulation(this.#config, this.#tunnelKey) });
       this.#gossipPeers.ownEndChanged();
     }
     this.#model.changed('status');
@@ -450,39 +454,6 @@ export class Agent {
     });
   }
 
-  #onAdmission(changed: ChangedNodes): void {
-    const { log } = this.#parts;
-    if (changed === 'all') log.info(this.admission.rules, 'who may take part in forwarding is decided anew');
-    else {
-      for (const id of changed) {
-        const node = this.#membership.member(id)?.name ?? this.admission.about(id)?.name;
-        const admission = this.admission.standing(id);
-        if (this.admission.admits(id)) log.info({ node, id, admission }, 'node takes part in forwarding');
-        else log.warn({ node, id, admission }, 'node takes no part in forwarding any more');
-      }
-    }
-    this.#model.changed('status');
-  }
-
-  #servedSysdumps(): CommandParts['sysdump'] {
-    const { sysdumps, state, hostFacts, recentLog } = this.#parts;
-    if (!sysdumps) return undefined;
-    const model = this.#model;
-    return serveSysdumps(this.#rpc, sysdumps, {
-      rpc: this.#rpc,
-      nodeName: this.#config.node.name,
-      isSealed: state.keys !== undefined,
-      others: () => this.#membership.others(),
-      sources: {
-        reports: Object.fromEntries(TOPICS.map((topic) => [topic, () => model[topic]()])),
-        config: () => renderConfig(withoutSecrets(this.#config)),
-        log: () => recentLog?.() ?? '',
-        host: async () => hostFacts?.() ?? [],
-        secrets: () => [...state.secrets(), ...secretsIn(this.#config)],
-      },
-    });
-  }
-
   #push(what: string, stop: () => Promise<void> | void): void {
     this.#started.push({ what, stop });
   }
@@ -497,23 +468,4 @@ export class Agent {
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }
-}
-
-/** What static peers and this node have in common, and nobody else may know. */
-function secretsIn({ staticPeers }: Config): Uint8Array[] {
-  return staticPeers.flatMap(({ presharedKey }) => presharedKey ?? []);
-}
-
-function withoutSecrets(config: Config): Config {
-  const staticPeers = config.staticPeers.map(({ presharedKey: _, ...peer }) => peer);
-  return { ...config, staticPeers };
-}
-
-/** As this node announces it. */
-function encapsulationOf(
-  { encapsulation: { type, vni }, datapath }: Config,
-  tunnelKey: Uint8Array | undefined,
-): Encapsulation {
-  if (type === 'wireguard') return { type, publicKey: tunnelKey! };
-  return { type, vni, partialChecksums: datapath.offload.checksum };
 }
