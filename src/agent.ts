@@ -63,6 +63,9 @@ export interface AgentEvents {
   readonly onUp?: (what: string) => void;
 }
 
+const ACCEPTS_CLEAR_TEXT =
+  'clear text is sent to nodes without keys, and taken from them: remove encapsulation.accept once all have some';
+
 export class Agent {
   #config: Config;
   readonly #parts: AgentParts;
@@ -461,6 +464,7 @@ export class Agent {
   /** What a person should look at, one sentence each. */
   #problems(): string[] {
     return [
+      ...(this.#config.encapsulation.accept === undefined ? [] : [ACCEPTS_CLEAR_TEXT]),
       ...this.#membership.problems(),
       ...this.#followers.problems(),
       ...(this.#groupProbing?.problems() ?? []),

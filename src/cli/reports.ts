@@ -148,12 +148,14 @@ function right(text: string): Cell {
 }
 
 function tunnelText(
-  { type, port, vni, overheadBytes, encrypted, cipher, cipherFallback }: StatusReport['encapsulation'],
+  { type, accept, port, vni, overheadBytes, encrypted, ...sealing }: StatusReport['encapsulation'],
   paint: Paint,
 ): string {
+  const { cipher, cipherFallback } = sealing;
+  const clear = accept === undefined ? 'not encrypted' : `and ${accept}, which is not encrypted`;
   const slower = cipherFallback === undefined ? '' : paint(` (slower: ${cipherFallback})`, 'yellow');
   return [
-    encrypted ? type : `${type} (${paint('not encrypted', 'yellow')})`,
+    encrypted ? type : `${type} (${paint(clear, 'yellow')})`,
     `UDP port ${port}`,
     ...(vni === undefined ? [] : [`VNI ${vni}`]),
     ...(cipher === undefined ? [] : [`${cipher}${slower}`]),

@@ -83,7 +83,10 @@ export const DEFAULT_PORTS = { wireguard: 51_820, 'vxlan-gpe': VXLAN_GPE_PORT } 
 /** The encapsulation, sealed where there is a key to know other nodes by. */
 export function encapsulationOf({ encapsulation, cluster }: Parsed): Config['encapsulation'] {
   const type = encapsulation?.type ?? (cluster?.keyFile === undefined ? 'vxlan-gpe' : 'wireguard');
-  return { type, port: encapsulation?.port ?? DEFAULT_PORTS[type], vni: encapsulation?.vni ?? 0 };
+  const accept = type === 'wireguard' ? encapsulation?.accept : undefined;
+  // Nodes without keys know one port.
+  const port = encapsulation?.port ?? DEFAULT_PORTS[accept ?? type];
+  return { type, ...(accept && { accept }), port, vni: encapsulation?.vni ?? 0 };
 }
 
 /** Ports, and who cannot take part in a sealed tunnel. */
@@ -92,6 +95,9 @@ export function checkEncapsulation(parsed: Parsed, report: Report): void {
   const { type, port } = encapsulationOf(parsed);
   if (port === parsed.underlay?.gossipPort) {
     report(['encapsulation', 'port'], `is underlay.gossipPort too; both are UDP ports (change one of them)`);
+  }
+  if (type === 'vxlan-gpe' && parsed.encapsulation.accept !== undefined) {
+    report(['encapsulation', 'accept'], 'is of wireguard: set encapsulation.type to that, or remove it');
   }
   const why = parsed.encapsulation.type === undefined ? `${type}, the default ${WHERE_DEFAULT[type]}` : type;
   parsed.staticPeers?.forEach((peer, i) => {

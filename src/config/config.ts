@@ -51,6 +51,8 @@ export interface Config {
   readonly encapsulation: {
     /** Default: wireguard where there is a cluster key, else vxlan-gpe, which is clear text. */
     readonly type: 'wireguard' | 'vxlan-gpe';
+    /** Of wireguard: clear text is sent to and taken from nodes that have no keys yet. */
+    readonly accept?: 'vxlan-gpe' | undefined;
     /** UDP; default 51820, of vxlan-gpe 4790 (IANA). */
     readonly port: number;
     /** Of vxlan-gpe: 0 to 2^24-1; default 42. */

@@ -13,6 +13,8 @@ export const VTEP_PARTIAL_CHECKSUMS = 1;
 export const VTEP_SENT_SINGLY = 2;
 /** Marks of congestion end there: datagrams to it are Not-ECT (RFC 6040, compatibility mode). */
 export const VTEP_LOSES_MARKS = 4;
+/** Datagrams to and from it are sealed, whatever else this node may send and take. */
+export const VTEP_SEALED = 8;
 
 export interface ForwardingState {
   /**

@@ -11,6 +11,7 @@ import {
   VTEP,
   VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SEALED,
   VTEP_SENT_SINGLY,
   VTEP_WORDS,
 } from './forwarding.ts';
@@ -112,6 +113,10 @@ export class VtepTable {
 
   losesMarks(index: number): boolean {
     return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_LOSES_MARKS) !== 0;
+  }
+
+  isSealed(index: number): boolean {
+    return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_SEALED) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */

@@ -11,6 +11,7 @@ import {
   MAPPED_WORD,
   VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SEALED,
   VTEP_SENT_SINGLY,
   VTEP_WORDS,
 } from '../datapath/forwarding.ts';
@@ -139,7 +140,7 @@ export class ForwardingTable {
 
 /** In the order of `VTEP`. */
 function vtepWords(
-  { endpoint, partialChecksums, sentSingly, losesMarks }: ForwardingPeer,
+  { endpoint, partialChecksums, sentSingly, losesMarks, publicKey }: ForwardingPeer,
   mtu: number,
 ): number[] {
   const words = [...addressWords(endpoint.address)];
@@ -147,7 +148,8 @@ function vtepWords(
   const flags =
     (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) |
     (sentSingly ? VTEP_SENT_SINGLY : 0) |
-    (losesMarks ? VTEP_LOSES_MARKS : 0);
+    (losesMarks ? VTEP_LOSES_MARKS : 0) |
+    (publicKey ? VTEP_SEALED : 0);
   return [flags, endpoint.port, mtu, ...mapped];
 }
 

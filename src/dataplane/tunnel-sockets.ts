@@ -34,6 +34,7 @@ export function openTunnelSockets(
     wanted: { udpSegment, udpGro },
     count: workers,
     hasHandshakes,
+    acceptsOthers: config.encapsulation.accept !== undefined,
   };
   const receivers = parts.openSockets({ ...options, port: vtep.port });
   if (workers === 1 || sendsFromOnePort) return { receivers, senders: receivers };

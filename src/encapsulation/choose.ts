@@ -11,6 +11,8 @@ export type EncapsulationType = (typeof ENCAPSULATION_TYPES)[number];
 /** What a packet path thread is told; it can be copied to one. */
 export interface EncapsulationSettings {
   readonly type: EncapsulationType;
+  /** Of wireguard: nodes without keys are sent clear text, and it is taken from them. */
+  readonly accept?: 'vxlan-gpe' | undefined;
   /** Of vxlan-gpe. */
   readonly vni: number;
 }
@@ -34,7 +36,7 @@ export function formOf({ type }: Pick<EncapsulationSettings, 'type'>): Encapsula
 
 /** `sessions` is there for those that have some. */
 export async function chooseEncapsulation(
-  { type, vni }: EncapsulationSettings,
+  { type, accept, vni }: EncapsulationSettings,
   vteps: VtepTable,
   underlayFamily: 4 | 6,
   sessions: SessionAccess | undefined,
@@ -42,5 +44,8 @@ export async function chooseEncapsulation(
   if (type === 'vxlan-gpe') return new VxlanGpe({ vni, vteps, underlayFamily });
   // Its ciphers are not for those to load who do not use them.
   const { wireguardPath } = await import('./wireguard/wireguard-path.ts');
-  return wireguardPath(sessions!, vteps, underlayFamily);
+  const wireguard = wireguardPath(sessions!, vteps, underlayFamily);
+  if (accept === undefined) return wireguard;
+  const { Moving } = await import('./moving/moving.ts');
+  return new Moving(wireguard, new VxlanGpe({ vni, vteps, underlayFamily }), { vni, vteps });
 }

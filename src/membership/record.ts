@@ -84,6 +84,10 @@ export function decodeRecord(bytes: Uint8Array): Decoded<NodeRecord> {
 
 export function encodeRecord(record: NodeRecord): Uint8Array {
   const { encapsulation, lease, mtu, inventory } = record;
+  const tunnelKey =
+    encapsulation.type === 'vxlan-gpe'
+      ? encapsulation.tunnelKey
+      : encapsulation.type === 'wireguard' && encapsulation.publicKey;
   const raw = {
     publicKey: record.publicKey,
     incarnation: record.incarnation,
@@ -96,7 +100,7 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     session: rawId(record.session),
     generation: record.generation,
     partialChecksums: encapsulation.type === 'vxlan-gpe' && encapsulation.partialChecksums,
-    ...(encapsulation.type === 'wireguard' && { tunnelKey: encapsulation.publicKey }),
+    ...(tunnelKey && { tunnelKey }),
     ...(lease && { lease: rawLease(lease) }),
     ...(mtu !== undefined && { mtu }),
     ...(inventory && { inventory: { version: inventory.version, hash: rawId(inventory.hash) } }),
@@ -123,10 +127,13 @@ function encapsulationField(raw: Raw): Encapsulation {
     return { type: 'wireguard', publicKey: new Uint8Array(publicKey) };
   }
   if (raw.encapsulation !== ENCAPSULATION['vxlan-gpe']) return { type: 'unknown' };
+  const tunnelKey = bytesField(raw.tunnelKey, 0, TUNNEL_KEY_BYTES);
+  check(tunnelKey.length === 0 || tunnelKey.length === TUNNEL_KEY_BYTES);
   return {
     type: 'vxlan-gpe',
     vni: integerField(raw.vni, 0, 0xff_ffff),
     partialChecksums: raw.partialChecksums === true,
+    ...(tunnelKey.length > 0 && { tunnelKey: new Uint8Array(tunnelKey) }),
   };
 }
 

@@ -10,6 +10,8 @@ export type Encapsulation =
       readonly vni: number;
       /** The node takes packets with partial transport checksums (wire/vxlan-gpe.ts). */
       readonly partialChecksums: boolean;
+      /** It can be sent what is sealed for this key, too: X25519, 32 bytes. */
+      readonly tunnelKey?: Uint8Array | undefined;
     }
   | {
       readonly type: 'wireguard';

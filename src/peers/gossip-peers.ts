@@ -23,7 +23,11 @@ export interface Owners {
 
 /** What this node's own end of a tunnel is like. */
 export interface TunnelEnd {
-  readonly encapsulation: { readonly type: string; readonly vni: number };
+  readonly encapsulation: {
+    readonly type: string;
+    readonly accept?: string | undefined;
+    readonly vni: number;
+  };
   /** X25519, if the encapsulation has keys. */
   readonly tunnelKey?: Uint8Array | undefined;
   /** Whether it takes partial transport checksums now. */
@@ -81,6 +85,7 @@ export class GossipPeers implements PeerSource {
 
   #peer(member: Member, subnets: readonly Prefix[], holders: ReadonlyMap<string, string>): KnownPeer {
     const { encapsulation } = member;
+    const publicKey = this.#sealedFor(member);
     const unreachable = this.#unreachable(member, holders);
     return {
       key: member.id,
@@ -93,16 +98,22 @@ export class GossipPeers implements PeerSource {
       // Both ends must want it: to send one to a node that we have not announced it to would be in vain.
       partialChecksums:
         this.#own.partialChecksums() &&
+        this.#own.encapsulation.type === 'vxlan-gpe' &&
         encapsulation.type === 'vxlan-gpe' &&
         encapsulation.partialChecksums &&
         subnets.length > 0 &&
         unreachable === undefined,
       mtu: member.mtu,
-      ...(encapsulation.type === 'wireguard' && { publicKey: encapsulation.publicKey, run: member.session }),
+      ...(publicKey && { publicKey, run: member.session }),
       // Agents say their MTU since the release in which they began to look at the outer header's ECN.
       ...(member.mtu === undefined && { losesMarks: true as const }),
       unreachable,
     };
+  }
+
+  /** Where both ends have keys, nothing else goes between them. */
+  #sealedFor({ encapsulation }: Pick<Member, 'encapsulation'>): Uint8Array | undefined {
+    return this.#own.tunnelKey && keyOf(encapsulation);
   }
 
   #unreachable(
@@ -115,16 +126,17 @@ export class GossipPeers implements PeerSource {
     const own = this.#own.encapsulation;
     if (encapsulation.type === 'unknown')
       return `${name} uses an encapsulation that this version does not have`;
-    if (encapsulation.type !== own.type) {
+    const publicKey = this.#sealedFor({ encapsulation });
+    const ownClear = own.accept ?? own.type;
+    if (publicKey === undefined && encapsulation.type !== ownClear) {
       return `${name} uses ${encapsulation.type}, this node ${own.type}: set the same encapsulation.type`;
     }
-    if (encapsulation.type === 'vxlan-gpe' && encapsulation.vni !== own.vni) {
+    if (publicKey === undefined && encapsulation.type === 'vxlan-gpe' && encapsulation.vni !== own.vni) {
       return `${name} uses VNI ${encapsulation.vni}, this node ${own.vni}: set the same encapsulation.vni`;
     }
-    if (encapsulation.type === 'wireguard') {
-      const key = keyText(encapsulation.publicKey);
-      if (this.#own.tunnelKey !== undefined && key === keyText(this.#own.tunnelKey))
-        return `${name} announces this node's own tunnel key`;
+    if (publicKey !== undefined) {
+      const key = keyText(publicKey);
+      if (key === keyText(this.#own.tunnelKey!)) return `${name} announces this node's own tunnel key`;
       if (holders.get(key) !== id) return `${name} announces the tunnel key of another node`;
     }
     const family = this.#own.family();
@@ -139,12 +151,18 @@ export class GossipPeers implements PeerSource {
 function holdersOfKeys(members: readonly Member[]): Map<string, string> {
   const holders = new Map<string, string>();
   for (const { id, encapsulation } of members) {
-    if (encapsulation.type !== 'wireguard') continue;
-    const key = keyText(encapsulation.publicKey);
+    const publicKey = keyOf(encapsulation);
+    if (publicKey === undefined) continue;
+    const key = keyText(publicKey);
     const known = holders.get(key);
     if (known === undefined || id < known) holders.set(key, id);
   }
   return holders;
+}
+
+function keyOf(encapsulation: Member['encapsulation']): Uint8Array | undefined {
+  if (encapsulation.type === 'wireguard') return encapsulation.publicKey;
+  return encapsulation.type === 'vxlan-gpe' ? encapsulation.tunnelKey : undefined;
 }
 
 function keyText(key: Uint8Array): string {

@@ -83,7 +83,12 @@ export interface NodeFacts {
   /** Whether gossip is sealed under a cluster key. */
   readonly sealed: boolean;
   readonly gossipPort: number;
-  readonly encapsulation: { readonly type: string; readonly vni: number; readonly publicKey?: string };
+  readonly encapsulation: {
+    readonly type: string;
+    readonly accept?: string | undefined;
+    readonly vni: number;
+    readonly publicKey?: string;
+  };
   uptimeSeconds(): number;
 }
 

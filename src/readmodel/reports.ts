@@ -48,6 +48,8 @@ export interface StatusReport {
     readonly overheadBytes: number;
     /** Whether what goes between nodes is sealed. */
     readonly encrypted: boolean;
+    /** What is sent to and taken from nodes without keys, beside that. */
+    readonly accept?: string;
     /** What seals it; absent before packets flow. */
     readonly cipher?: string;
     /** Why that is not the fastest. */

@@ -85,6 +85,7 @@ export const BPF_MSH = 0xa0;
 export const BPF_ADD = 0x00;
 export const BPF_MOD = 0x90;
 export const BPF_JEQ = 0x10;
+export const BPF_JGE = 0x30;
 export const BPF_K = 0x00;
 export const BPF_A = 0x10;
 /** Offsets from here on count from the network header. */

@@ -13,6 +13,7 @@ import {
   BPF_ALU,
   BPF_B,
   BPF_JEQ,
+  BPF_JGE,
   BPF_JMP,
   BPF_K,
   BPF_LD,
@@ -23,18 +24,27 @@ import {
 import { attachProgram, type Instruction } from '../sys/socket-filter.ts';
 
 const DATA = 4;
+/** Below: a handshake. */
+const FIRST_OTHER = 5;
 const TYPE = 0;
 /** Of the receiver index, which is little-endian. */
 const LOW_BYTE = 4;
 
+const OTHERS: readonly Instruction[] = [
+  [BPF_JMP | BPF_JGE | BPF_K, FIRST_OTHER, 0, 1],
+  [BPF_RET | BPF_K, 1],
+];
+
 /**
  * `fd` is any of the sockets, all of them bound: the one for handshakes, then `workers` more. False where the kernel or a
- * sandbox refuses: then handshakes and data cannot be told apart.
+ * sandbox refuses: then handshakes and data cannot be told apart. `acceptsOthers`: what begins with a byte from 5 on goes to the
+ * first worker.
  */
-export function steerBySession(fd: number, workers: number): boolean {
+export function steerBySession(fd: number, workers: number, acceptsOthers = false): boolean {
   const program: readonly Instruction[] = [
     [BPF_LD | BPF_B | BPF_ABS, TYPE],
-    [BPF_JMP | BPF_JEQ | BPF_K, DATA, 1, 0],
+    [BPF_JMP | BPF_JEQ | BPF_K, DATA, acceptsOthers ? 1 + OTHERS.length : 1, 0],
+    ...(acceptsOthers ? OTHERS : []),
     [BPF_RET | BPF_K, 0],
     [BPF_LD | BPF_B | BPF_ABS, LOW_BYTE],
     [BPF_ALU | BPF_MOD | BPF_K, workers],

@@ -65,6 +65,8 @@ export interface UnderlaySocketOptions {
   readonly sendsOnly?: boolean;
   /** One more socket on the port, for handshakes, and data to the socket of the thread that has the session. */
   readonly hasHandshakes?: boolean;
+  /** With that: what is neither goes to the first thread, instead of to where handshakes go. */
+  readonly acceptsOthers?: boolean;
   readonly wanted: UnderlayOffloads;
 }
 
@@ -112,7 +114,7 @@ function openWithHandshakes(options: UnderlaySocketOptions): UnderlaySockets {
     true,
   );
   const [handshakes, ...descriptors] = all;
-  if (!steerBySession(handshakes!, count)) {
+  if (!steerBySession(handshakes!, count, options.acceptsOthers === true)) {
     closeUnderlaySockets(all);
     throw new WarrenError(
       'STEERING_REFUSED',

@@ -197,6 +197,106 @@ describe('a sealed tunnel', () => {
   });
 });
 
+describe('a cluster that is moved from clear text to sealed, node by node', () => {
+  const MOVING = 'type: wireguard, accept: vxlan-gpe';
+  const SEALED = 'type: wireguard, port: 4790';
+
+  let nodes: WorldNode[];
+  let pods: WorldPod[];
+
+  beforeEach(async () => {
+    await world.stop();
+    world = new World(2);
+    nodes = await world.cluster(3);
+    pods = [];
+    for (const node of nodes) pods.push(await node.addPod('pod'));
+  });
+
+  /** Both families, from each of `some` to each other one: all of it arrives. */
+  async function allTalk(some: readonly WorldPod[]): Promise<void> {
+    const before = some.map(({ received }) => received.length);
+    for (const from of some) {
+      for (const to of some) {
+        if (from !== to) for (const address of to.addresses) from.send(address, { bytes: 1_300 });
+      }
+    }
+    await world.advance(200);
+    const more = 2 * (some.length - 1);
+    expect(some.map(({ received }) => received.length)).toEqual(before.map((count) => count + more));
+  }
+
+  async function restart(node: WorldNode, encapsulation: string): Promise<void> {
+    const others = pods.filter((pod) => pod.node !== node);
+    await node.stop();
+    node.encapsulation = encapsulation;
+    await node.start();
+    // The others go on meanwhile.
+    for (let i = 0; i < 5; i++) await allTalk(others);
+    await world.settle();
+    await world.advance(3_000);
+  }
+
+  function kindsBetween(one: WorldNode, other: WorldNode, from: number): string[] {
+    const isBetween = ({ from: source, to }: (typeof world.carried)[number]) =>
+      (isAt(one, source) && isAt(other, to)) || (isAt(other, source) && isAt(one, to));
+    const between = world.carried.slice(from).filter(isBetween);
+    return [...new Set(between.map(({ bytes }) => (bytes[0]! < 8 ? 'sealed' : 'clear')))];
+  }
+
+  it('goes on all the time, and sends clear text to none that has keys', async () => {
+    await allTalk(pods);
+    for (const [step, node] of nodes.entries()) {
+      await restart(node, MOVING);
+      const from = world.carried.length;
+      for (let i = 0; i < 5; i++) await allTalk(pods);
+      for (const [i, one] of nodes.entries()) {
+        for (const [j, other] of nodes.entries())
+          if (i < j) expect(kindsBetween(one, other, from)).toEqual([j <= step ? 'sealed' : 'clear']);
+      }
+      const { encapsulation, cluster, tun } = node.model.status();
+      expect(encapsulation).toMatchObject({ encrypted: false, accept: 'vxlan-gpe' });
+      expect(cluster.problems.join()).toContain('remove encapsulation.accept');
+      expect(tun.mtu).toBe(1440);
+    }
+    for (const node of nodes) {
+      await restart(node, SEALED);
+      const from = world.carried.length;
+      for (let i = 0; i < 5; i++) await allTalk(pods);
+      for (const other of nodes) {
+        if (other !== node) expect(kindsBetween(node, other, from)).toEqual(['sealed']);
+      }
+      expect(node.model.status().encapsulation.encrypted).toBe(true);
+    }
+    // Of nodes that were just started anew, and of their peers.
+    const normal = ['inbound-handshake-refused', 'inbound-no-session'];
+    expect(
+      nodes.flatMap((node) => Object.keys(drops(node)).filter((name) => !normal.includes(name))),
+    ).toEqual([]);
+  });
+
+  it('takes no clear text of a node that has keys', async () => {
+    const [one, other] = nodes as [WorldNode, WorldNode];
+    const [pod] = pods as [WorldPod];
+    await restart(one, MOVING);
+    await allTalk(pods);
+    const recorded = world.carried.findLast(
+      ({ from, to, bytes }) => isAt(other, from) && isAt(one, to) && bytes.length === 1_308,
+    )!;
+    const heard = pod.received.length;
+    world.inject(recorded.from, recorded.to, recorded.bytes);
+    await world.advance(100);
+    // It still is one without keys.
+    expect(pod.received.length).toBe(heard + 1);
+    await restart(other, MOVING);
+    await allTalk(pods);
+    const now = pod.received.length;
+    world.inject(recorded.from, recorded.to, recorded.bytes);
+    await world.advance(100);
+    expect(pod.received.length).toBe(now);
+    expect(drops(one)).toEqual({ 'inbound-foreign-source': 1 });
+  });
+});
+
 const isAt = (node: WorldNode, { address }: { address: IpAddress }) => node.hasAddress(address);
 
 function bytesOf(address: string): Buffer {

@@ -198,6 +198,8 @@ export class WorldNode {
   hostStep: (what: string) => Promise<void> = async () => {};
   /** Of its own: an agent may change the level. */
   readonly log = silentLogger.child({});
+  /** YAML of what is in `encapsulation`, from the next start on. */
+  encapsulation: string;
   /** Nothing reaches it, and it reaches nothing. */
   isDown = false;
   /** More keys of `cluster:`, as YAML flow, from the next start or reload on. */
@@ -221,6 +223,7 @@ export class WorldNode {
     this.#keyNumber = number;
     this.#options = options;
     this.clusterKeys = options.cluster ?? '';
+    this.encapsulation = `type: ${options.encapsulation ?? 'vxlan-gpe'}`;
     this.name = `node-${number}`;
     this.host = new MemoryHost(world.carrier, () => world.clock.now(), world.clock);
     this.host.addInterface('eth0', LINK_MTU, parseAddress(`192.0.2.${number + 1}`));
@@ -263,7 +266,7 @@ export class WorldNode {
     const text = `
 node: {name: ${this.name}, stateDir: /var/lib/warren}
 cluster: {${range}, seeds: [192.0.2.1], timing: lan${more}}
-encapsulation: {type: ${this.#options.encapsulation ?? 'vxlan-gpe'}}
+encapsulation: {${this.encapsulation}}
 ${yaml}`;
     return parseConfig(text, 'world', this.name);
   }

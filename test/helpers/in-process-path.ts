@@ -13,6 +13,7 @@ import { VtepTable } from '../../src/datapath/vtep-table.ts';
 import type { DatapathOptions } from '../../src/dataplane/packet-threads.ts';
 import type { PacketPath } from '../../src/dataplane/userspace-parts.ts';
 import type { WorkerOffloads } from '../../src/dataplane/worker-messages.ts';
+import { Moving } from '../../src/encapsulation/moving/moving.ts';
 import { VxlanGpe } from '../../src/encapsulation/vxlan-gpe/vxlan-gpe.ts';
 import { wireguardPath } from '../../src/encapsulation/wireguard/wireguard-path.ts';
 import { WarrenError } from '../../src/errors.ts';
@@ -44,13 +45,14 @@ export class InProcessPath implements PacketPath {
     this.#vteps = new VtepTable(options.underlayFamily);
     this.#replies = new IcmpReplies(tun, nowMs);
     const { encapsulation, sessions, underlayFamily } = options;
-    this.#encapsulation = sessions
-      ? wireguardPath(
-          { ...sessions, nowMs, sendNotice: sendNoticeTo(sessions.noticesFd) },
-          this.#vteps,
-          underlayFamily,
-        )
-      : new VxlanGpe({ vni: encapsulation.vni, vteps: this.#vteps, underlayFamily });
+    const clear = new VxlanGpe({ vni: encapsulation.vni, vteps: this.#vteps, underlayFamily });
+    this.#encapsulation = clear;
+    if (sessions) {
+      const sendNotice = sendNoticeTo(sessions.noticesFd);
+      const sealed = wireguardPath({ ...sessions, nowMs, sendNotice }, this.#vteps, underlayFamily);
+      const parts = { vni: encapsulation.vni, vteps: this.#vteps };
+      this.#encapsulation = encapsulation.accept ? new Moving(sealed, clear, parts) : sealed;
+    }
     const shared = {
       tun,
       socket,

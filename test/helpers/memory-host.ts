@@ -95,7 +95,7 @@ export class MemoryHost implements Host {
   deliver(from: Endpoint, to: Endpoint, datagram: Uint8Array): void {
     const key = endpointKey(to);
     const handshakes = this.#handshakes.get(key);
-    const isHandshake = handshakes !== undefined && datagram[0] !== MESSAGE.data;
+    const isHandshake = handshakes !== undefined && datagram[0]! < MESSAGE.data;
     (isHandshake ? handshakes : this.#sockets.get(key))?.deliver(from, datagram);
   }
 

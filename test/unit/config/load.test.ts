@@ -470,6 +470,11 @@ lag: {}
     });
     expect(of(minimal)).toMatchObject({ type: 'vxlan-gpe', port: 4_790 });
     expect(of(`${minimal}encapsulation: {type: wireguard}\n`)).toMatchObject({ type: 'wireguard' });
+    const moving = of(`${withKey}encapsulation: {accept: vxlan-gpe}\n`);
+    expect(moving).toMatchObject({ type: 'wireguard', accept: 'vxlan-gpe', port: 4_790, vni: 42 });
+    expect(() => of(`${minimal}encapsulation: {accept: vxlan-gpe}\n`)).toThrow(
+      /encapsulation\.accept: is of wireguard/,
+    );
   });
 
   it('has static peers with keys', () => {
