@@ -187,6 +187,20 @@ describe('a sealed tunnel', () => {
     await talk(1_000);
   });
 
+  it('is there soon where the first handshake was lost, as by a node that has just come up', async () => {
+    await world.advance(700_000);
+    const from = world.carried.length;
+    world.onTheWay = ({ bytes }) => (bytes[0] === 1 ? undefined : bytes);
+    const before = db.received.length;
+    web.send(db.addresses[0]!);
+    await world.advance(200);
+    world.onTheWay = ({ bytes }) => bytes;
+    await world.advance(100);
+    expect(db.received.length).toBe(before + 1);
+    await talk(10_000);
+    expect(typesSince(from).filter((type) => type === 1)).toHaveLength(2);
+  });
+
   it('has no path to a node with another encapsulation, and says so', async () => {
     const clear = world.add();
     await clear.start();

@@ -167,6 +167,13 @@ export class Peer {
     this.#initiate(false);
   }
 
+  /** Packets still wait for an answer to the last initiation, and the peer may not have been able to answer. */
+  hurry(): void {
+    if (this.#sessions.current !== undefined || this.#waiting.size === 0) return;
+    this.#initiatedAtMs = Number.NEGATIVE_INFINITY;
+    this.#initiate(false);
+  }
+
   /** The peer is at another address: it says so itself, or something that is surely its own came from there. */
   moveTo(endpoint: Uint8Array): void {
     if (this.#endpoint !== undefined && Buffer.compare(this.#endpoint, endpoint) === 0) return;
