@@ -70,14 +70,18 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft', 'strace'), 'killed at eac
       await callPlugin(node, 'GC', { containerId: '', config: { 'cni.dev/valid-attachments': [] } }),
     ).toMatchObject({ exitCode: 0 });
 
+  function attachments(): unknown[] {
+    const text = readFileSync(join(node.folder, 'state', 'attachments.json'), 'utf8');
+    return JSON.parse(text.slice(text.indexOf('\n'))).attachments;
+  }
+
   async function nothingLeft(step: string): Promise<void> {
     const queue = join(node.folder, 'state', 'cni-deletes');
     await expect.poll(() => readdirSync(queue), { message: step, timeout: 10_000 }).toEqual([]);
     await expect
       .poll(() => hostState(node.netns), { message: step, timeout: 10_000, interval: 100 })
       .toEqual(before);
-    const text = readFileSync(join(node.folder, 'state', 'attachments.json'), 'utf8');
-    expect(JSON.parse(text.slice(text.indexOf('\n'))).attachments, step).toEqual([]);
+    expect(attachments(), step).toEqual([]);
     expect(
       readdirSync(join(node.folder, 'state')).filter((name) => name.endsWith('.tmp')),
       step,
@@ -97,9 +101,12 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft', 'strace'), 'killed at eac
       kills[name] = await eachStep(async (nth) => {
         if (command === 'DEL') await added();
         const { exitCode } = await callPlugin(node, command, { ...call(), under: killingAt(name, nth) });
-        // What was asked of the agent by then it does, or it is not there; both end with what a runtime says next.
+        // What was asked of the agent by then it does, or it is not there; both end with what a runtime says next. A request of
+        // the plugin's that was on its way may be read after that, and ends with the runtime's next collection.
         await (nth % 2 === 0 ? deleted() : collected());
-        await collected();
+        await expect
+          .poll(async () => (await collected(), attachments()), { timeout: 10_000, interval: 200 })
+          .toEqual([]);
         await nothingLeft(`${command}, ${name} ${nth}`);
         return exitCode === null;
       });
