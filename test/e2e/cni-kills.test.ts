@@ -82,10 +82,9 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft', 'strace'), 'killed at eac
       .poll(() => hostState(node.netns), { message: step, timeout: 10_000, interval: 100 })
       .toEqual(before);
     expect(attachments(), step).toEqual([]);
-    expect(
-      readdirSync(join(node.folder, 'state')).filter((name) => name.endsWith('.tmp')),
-      step,
-    ).toEqual([]);
+    // The agent may be writing something else just now.
+    const unfinished = () => readdirSync(join(node.folder, 'state')).filter((name) => name.endsWith('.tmp'));
+    await expect.poll(unfinished, { message: step, timeout: 10_000 }).toEqual([]);
     expect(netns.run('ip', '-oneline', 'link').trim().split('\n'), step).toHaveLength(1);
   }
 

@@ -329,7 +329,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
         expect(receipt).toMatchObject({ bytes: 2_000_000, sha256 });
         const longer = await pingWhole(pods[0]![0]!, to, 4, fits + 1);
         expect(longer.stdout).toMatch(tooBig(4, to.address(4), fits));
-        const fitting = await pingWhole(pods[0]![0]!, to, 6, Math.max(fits, 1280));
+        const fitting = await pingWhole(pods[0]![0]!, to, 6, Math.max(fits, 1280), 3);
         expect(fitting.code, fitting.stdout).toBe(0);
       });
 
