@@ -197,9 +197,8 @@ export class AttachmentMaker {
     const before = this.describe(entry);
     const { id, hostInterface, addresses: old } = entry.record;
     try {
-      // Where it has moved and what it had could not be removed, the pool knows its new ones already.
-      const addresses = this.#pool.fits(id) ? this.#pool.addressesOf(id) : this.#pool.allocate(id);
       const found = this.#namespaces.find(entry.record, this.#entries.values(), { isSamePath });
+      const addresses = this.#pool.fits(id) ? this.#pool.addressesOf(id) : this.#pool.allocate(id);
       const netnsIdentity = found.isGone ? entry.record.netnsIdentity : found.identity;
       if (addresses !== old) {
         this.#log.warn(
@@ -207,7 +206,7 @@ export class AttachmentMaker {
           "attachment was outside of this node's subnets and moves",
         );
         // With the interface go the old addresses and the routes to them: before it is remembered to have others.
-        await this.#network.remove({ hostInterface, addresses: old });
+        await this.#takeOff(entry.record);
       }
       if (addresses !== old || netnsIdentity !== entry.record.netnsIdentity) {
         await this.#save(entry, { ...entry.record, addresses, netnsIdentity });
@@ -230,6 +229,26 @@ export class AttachmentMaker {
       const now = this.describe(entry);
       if (now.status !== before.status || now.addresses !== before.addresses) this.#changed(entry, 'changed');
     }
+  }
+
+  /**
+   * Takes the addresses of before off one that has others now. Until they are, nobody else gets them, though subnets may change
+   * meanwhile; and where they cannot be taken off, they stay its own.
+   */
+  async #takeOff({ id, hostInterface, addresses }: AttachmentRecord): Promise<void> {
+    const held = `${id} moves`;
+    const freed = addresses.filter((address) => this.#pool.ownerOf(address) === undefined);
+    this.#pool.reserve(held, freed);
+    try {
+      await this.#network.remove({ hostInterface, addresses });
+    } catch (error) {
+      this.#pool.free(held);
+      const isAnothers = (address: IpAddress) => ![undefined, id].includes(this.#pool.ownerOf(address));
+      // One that was remembered for two of them is the other's.
+      if (!addresses.some(isAnothers)) this.#pool.reserve(id, addresses);
+      throw error;
+    }
+    this.#pool.free(held);
   }
 
   /** Says whether it is made from the node's configuration. */
