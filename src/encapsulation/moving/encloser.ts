@@ -4,15 +4,8 @@
  */
 import { PASSED, type Verdict } from '../../datapath/drops.ts';
 import type { EncapsulationForm, Encloser } from '../../datapath/encapsulation.ts';
-import {
-  MAX_DATAGRAMS,
-  MAX_HEADER_BYTES,
-  MAX_MESSAGES,
-  type OutboundArena,
-} from '../../datapath/outbound-arena.ts';
+import { MAX_DATAGRAMS, type OutboundArena } from '../../datapath/outbound-arena.ts';
 import type { VtepTable } from '../../datapath/vtep-table.ts';
-import { Arena } from '../../sys/arena.ts';
-import { IOVEC, MSGHDR } from '../../sys/structs.ts';
 import {
   FIRST_WORD_IPV4,
   FIRST_WORD_IPV6,
@@ -20,10 +13,8 @@ import {
   vniWord,
   writeVxlanGpe,
 } from '../../wire/vxlan-gpe.ts';
+import { ContiguousOutput } from '../contiguous-output.ts';
 import type { MovingParts } from './moving.ts';
-
-/** All packets that were read, and for each datagram its own headers. */
-const OUTPUT_BYTES = 4 * 65_536 + MAX_DATAGRAMS * (MAX_HEADER_BYTES + 64);
 
 export class MovingEncloser implements Encloser {
   readonly form: EncapsulationForm;
@@ -32,20 +23,17 @@ export class MovingEncloser implements Encloser {
   readonly #sealed: Encloser;
   readonly #vteps: VtepTable;
   readonly #vniWord: number;
-  readonly #output = new Arena(OUTPUT_BYTES);
-  readonly #iovecs = new Arena(MAX_MESSAGES * IOVEC.bytes);
-  /** By datagram: its number with the sealing encloser, or -1. */
+  readonly #clear: ContiguousOutput;
+  /** By datagram: its number with the sealing encloser, or `~` its number among those in clear text. */
   readonly #number = new Int32Array(MAX_DATAGRAMS);
-  /** Where one in clear text lies in the output, and how long it is. */
-  readonly #at = new Int32Array(MAX_DATAGRAMS);
-  readonly #bytes = new Int32Array(MAX_DATAGRAMS);
   #sealedCount = 0;
-  #end = 0;
+  #clearCount = 0;
 
   constructor(arena: OutboundArena, sealed: Encloser, { vni, vteps }: MovingParts) {
     this.form = sealed.form;
     this.#arena = arena;
     this.#sealed = sealed;
+    this.#clear = new ContiguousOutput(arena);
     this.#vteps = vteps;
     this.#vniWord = vniWord(vni);
   }
@@ -56,7 +44,7 @@ export class MovingEncloser implements Encloser {
   add(datagram: number, vtep: number, headBytes: number, tail: number, tailBytes: number): number {
     if (datagram === 0) {
       this.#sealedCount = 0;
-      this.#end = 0;
+      this.#clearCount = 0;
     }
     if (this.#vteps.isSealed(vtep)) {
       const number = this.#sealedCount++;
@@ -67,17 +55,16 @@ export class MovingEncloser implements Encloser {
     const { bytes, view } = this.#arena.arena;
     const head = this.#arena.header(datagram) + this.form.headerBytes;
     const innerHead = headBytes - this.form.headerBytes;
-    const at = this.#end;
-    const packet = at + VXLAN_GPE_BYTES;
-    this.#output.bytes.set(bytes.subarray(head, head + innerHead), packet);
-    this.#output.bytes.set(bytes.subarray(tail, tail + tailBytes), packet + innerHead);
+    const number = this.#clearCount++;
+    const datagramBytes = VXLAN_GPE_BYTES + innerHead + tailBytes;
+    const at = this.#clear.place(number, datagramBytes);
+    const output = this.#clear.memory;
+    output.bytes.set(bytes.subarray(head, head + innerHead), at + VXLAN_GPE_BYTES);
+    output.bytes.set(bytes.subarray(tail, tail + tailBytes), at + VXLAN_GPE_BYTES + innerHead);
     const isIpv4 = view.getUint8(innerHead > 0 ? head : tail) >> 4 === 4;
-    writeVxlanGpe(this.#output.view, at, isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6, this.#vniWord);
-    this.#number[datagram] = -1;
-    this.#at[datagram] = at;
-    this.#bytes[datagram] = VXLAN_GPE_BYTES + innerHead + tailBytes;
-    this.#end += this.#bytes[datagram]!;
-    return this.#bytes[datagram]!;
+    writeVxlanGpe(output.view, at, isIpv4 ? FIRST_WORD_IPV4 : FIRST_WORD_IPV6, this.#vniWord);
+    this.#number[datagram] = ~number;
+    return datagramBytes;
   }
 
   seal(_count: number): void {
@@ -92,17 +79,8 @@ export class MovingEncloser implements Encloser {
   /** All of a message go to one VTEP, so they are of one kind, and behind each other there too. */
   gather(message: number, first: number, size: number): void {
     const number = this.#number[first]!;
-    if (number >= 0) {
-      this.#sealed.gather(message, number, size);
-      return;
-    }
-    const last = first + size - 1;
-    const iovec = message * IOVEC.bytes;
-    this.#iovecs.setWord(iovec + IOVEC.base, this.#output.address(this.#at[first]!));
-    this.#iovecs.setWord(iovec + IOVEC.length, this.#at[last]! + this.#bytes[last]! - this.#at[first]!);
-    const header = this.#arena.message(message);
-    this.#arena.arena.setWord(header + MSGHDR.iov, this.#iovecs.address(iovec));
-    this.#arena.view.setUint32(header + MSGHDR.iovCount, 1, true);
+    if (number >= 0) this.#sealed.gather(message, number, size);
+    else this.#clear.gather(message, ~number, size);
   }
 
   /** The sealing encloser finds the headers of a segment in the slot of the number that it knows. */

@@ -4,15 +4,9 @@
  */
 import { CONSUMED, DROP, PASSED, type Verdict } from '../../datapath/drops.ts';
 import type { EncapsulationForm, Encloser } from '../../datapath/encapsulation.ts';
-import {
-  MAX_DATAGRAMS,
-  MAX_HEADER_BYTES,
-  MAX_MESSAGES,
-  type OutboundArena,
-} from '../../datapath/outbound-arena.ts';
+import { MAX_DATAGRAMS, type OutboundArena } from '../../datapath/outbound-arena.ts';
 import type { VtepTable } from '../../datapath/vtep-table.ts';
-import { Arena } from '../../sys/arena.ts';
-import { IOVEC, MSGHDR } from '../../sys/structs.ts';
+import { ContiguousOutput } from '../contiguous-output.ts';
 import type { AeadEngine, Sealer } from './aead.ts';
 import { TAG_BYTES } from './constants.ts';
 import { writeDataHeader } from './data-message.ts';
@@ -20,9 +14,6 @@ import { DATA_HEADER_BYTES } from './form.ts';
 import { paddingOf } from './padding.ts';
 import type { PathSessions } from './path-sessions.ts';
 import type { Session } from './session.ts';
-
-/** All packets that were read, and for each datagram its own headers, padding and tag. */
-const OUTPUT_BYTES = 4 * 65_536 + MAX_DATAGRAMS * (MAX_HEADER_BYTES + 64);
 
 export interface EncloserParts {
   readonly form: EncapsulationForm;
@@ -38,8 +29,7 @@ export class WireguardEncloser implements Encloser {
   readonly #engine: AeadEngine;
   readonly #sessions: PathSessions;
   readonly #vteps: VtepTable;
-  readonly #output = new Arena(OUTPUT_BYTES);
-  readonly #iovecs = new Arena(MAX_MESSAGES * IOVEC.bytes);
+  readonly #output: ContiguousOutput;
   /** Until they are told to end; so bounded by the sessions. */
   readonly #sealers = new Map<Session, Sealer>();
   readonly #vtep = new Int32Array(MAX_DATAGRAMS);
@@ -47,13 +37,12 @@ export class WireguardEncloser implements Encloser {
   readonly #tail = new Int32Array(MAX_DATAGRAMS);
   readonly #tailBytes = new Int32Array(MAX_DATAGRAMS);
   readonly #padding = new Int32Array(MAX_DATAGRAMS);
-  /** Where each datagram begins in the output; one more, where the last one ends. */
-  readonly #at = new Int32Array(MAX_DATAGRAMS + 1);
   readonly #verdicts = new Int8Array(MAX_DATAGRAMS);
 
   constructor(arena: OutboundArena, { form, engine, sessions, vteps }: EncloserParts) {
     this.form = form;
     this.#arena = arena;
+    this.#output = new ContiguousOutput(arena);
     this.#engine = engine;
     this.#sessions = sessions;
     this.#vteps = vteps;
@@ -73,7 +62,7 @@ export class WireguardEncloser implements Encloser {
     this.#tail[datagram] = tail;
     this.#tailBytes[datagram] = tailBytes;
     this.#padding[datagram] = padding;
-    this.#at[datagram + 1] = this.#at[datagram]! + bytes;
+    this.#output.place(datagram, bytes);
     return bytes;
   }
 
@@ -94,13 +83,7 @@ export class WireguardEncloser implements Encloser {
   }
 
   gather(message: number, first: number, size: number): void {
-    const iovec = message * IOVEC.bytes;
-    const at = this.#at[first]!;
-    this.#iovecs.setWord(iovec + IOVEC.base, this.#output.address(at));
-    this.#iovecs.setWord(iovec + IOVEC.length, this.#at[first + size]! - at);
-    const header = this.#arena.message(message);
-    this.#arena.arena.setWord(header + MSGHDR.iov, this.#iovecs.address(iovec));
-    this.#arena.view.setUint32(header + MSGHDR.iovCount, 1, true);
+    this.#output.gather(message, first, size);
   }
 
   /** Lets go of a session's key. */
@@ -120,8 +103,8 @@ export class WireguardEncloser implements Encloser {
     const sealer = this.#sealer(session);
     for (let datagram = from; datagram < end; datagram++) {
       const counter = first + datagram - from;
-      const at = this.#at[datagram]!;
-      writeDataHeader(this.#output.view, at, session.remoteIndex, counter);
+      const at = this.#output.at(datagram);
+      writeDataHeader(this.#output.memory.view, at, session.remoteIndex, counter);
       const head = this.#headBytes[datagram]!;
       const packet = this.#tail[datagram]! - head;
       // Sealing one piece is a third faster than two. What is overwritten is sealed already: the segment before, or the headers
@@ -141,15 +124,15 @@ export class WireguardEncloser implements Encloser {
 
   /** The packet of a datagram that cannot be sealed yet goes to where it is sent from once it can. */
   #wait(datagram: number): Verdict {
-    const at = this.#at[datagram]!;
+    const at = this.#output.at(datagram);
     const head = this.#arena.header(datagram) + DATA_HEADER_BYTES;
     const headBytes = this.#headBytes[datagram]!;
     const tail = this.#tail[datagram]!;
     const tailBytes = this.#tailBytes[datagram]!;
-    const { bytes } = this.#output;
+    const { bytes } = this.#output.memory;
     bytes.set(this.#arena.arena.bytes.subarray(head, head + headBytes), at);
     bytes.set(this.#arena.arena.bytes.subarray(tail, tail + tailBytes), at + headBytes);
-    const waits = this.#sessions.wait(this.#vtep[datagram]!, this.#output, at, headBytes + tailBytes);
+    const waits = this.#sessions.wait(this.#vtep[datagram]!, this.#output.memory, at, headBytes + tailBytes);
     return waits ? CONSUMED : DROP.outboundNoSession;
   }
 
@@ -162,7 +145,7 @@ export class WireguardEncloser implements Encloser {
   #sealer(session: Session): Sealer {
     const known = this.#sealers.get(session);
     if (known !== undefined) return known;
-    const sealer = this.#engine.sealer(session.sendKey, this.#arena.arena, this.#output);
+    const sealer = this.#engine.sealer(session.sendKey, this.#arena.arena, this.#output.memory);
     this.#sealers.set(session, sealer);
     return sealer;
   }
