@@ -86,6 +86,8 @@ static char out_control[MAX_MESSAGES][CMSG_SPACE(sizeof(uint16_t))] __attribute_
 static int queued;
 static uint32_t queued_bytes, cursor = HEADROOM;
 
+/* Takes what a datagram holds. */
+static void deliver(uint8_t *datagram, unsigned bytes);
 /* Each queues what a packet becomes: one datagram, or one for each segment of a superpacket. */
 static void queue_packet(uint8_t *packet, unsigned bytes, const struct virtio *virtio);
 static void queue_segments(uint8_t *packet, unsigned bytes, const struct virtio *virtio);
@@ -290,6 +292,21 @@ static void take(uint8_t *packet, unsigned bytes, int partial) {
   last_flags = 0;
   if (!is_udp) next_sequence = ntohl(((struct tcphdr *)(packet + 20))->seq) + payload;
   if (payload == 0 || flags != 0) write_merged();
+}
+
+/* Blocks until something comes, and writes it and what came with it. */
+static void inbound_turn(void) {
+  for (int i = 0; i < batch; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
+  int n = recvmmsg(sock, in, batch, MSG_WAITFORONE, NULL);
+  for (int i = 0; i < n; i++) {
+    unsigned bytes = in[i].msg_len, size = bytes;
+    struct cmsghdr *control = CMSG_FIRSTHDR(&in[i].msg_hdr);
+    if (control && control->cmsg_type == UDP_GRO) size = *(int *)CMSG_DATA(control);
+    uint8_t *start = receive_iovecs[i].iov_base;
+    for (unsigned at = 0; at < bytes; at += size) deliver(start + at, bytes - at < size ? bytes - at : size);
+    batch = bytes >= LARGE_MESSAGE ? 1 : RECEIVE_MESSAGES;
+  }
+  write_merged();
 }
 
 /* ---- set-up ---- */

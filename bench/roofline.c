@@ -87,24 +87,11 @@ static void queue_segments(uint8_t *packet, unsigned bytes, const struct virtio 
   }
 }
 
-/* Blocks until something comes, and writes it and what came with it. */
-static void inbound_turn(void) {
-  for (int i = 0; i < batch; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
-  int n = recvmmsg(sock, in, batch, MSG_WAITFORONE, NULL);
-  for (int i = 0; i < n; i++) {
-    unsigned bytes = in[i].msg_len, size = bytes;
-    struct cmsghdr *control = CMSG_FIRSTHDR(&in[i].msg_hdr);
-    if (control && control->cmsg_type == UDP_GRO) size = *(int *)CMSG_DATA(control);
-    uint8_t *start = receive_iovecs[i].iov_base;
-    for (unsigned at = 0; at < bytes; at += size) {
-      unsigned datagram = bytes - at < size ? bytes - at : size;
-      uint32_t first_word;
-      memcpy(&first_word, start + at, 4);
-      take(start + at + GPE_BYTES, datagram - GPE_BYTES, ntohl(first_word) & GPE_PARTIAL);
-    }
-    batch = bytes >= LARGE_MESSAGE ? 1 : RECEIVE_MESSAGES;
-  }
-  write_merged();
+/* Takes what a datagram holds. */
+static void deliver(uint8_t *datagram, unsigned bytes) {
+  uint32_t first_word;
+  memcpy(&first_word, datagram, 4);
+  take(datagram + GPE_BYTES, bytes - GPE_BYTES, ntohl(first_word) & GPE_PARTIAL);
 }
 
 int main(int argc, char **argv) {

@@ -172,23 +172,11 @@ static int may_merge(const uint8_t *packet) {
   return packet[0] == 0x45 && !is_fragment && (packet[9] == IPPROTO_TCP || packet[9] == IPPROTO_UDP);
 }
 
-/* Blocks until something comes, and writes it and what came with it. */
-static void inbound_turn(void) {
-  for (int i = 0; i < batch; i++) in[i].msg_hdr.msg_controllen = sizeof in_control[0];
-  int n = recvmmsg(sock, in, batch, MSG_WAITFORONE, NULL);
-  for (int i = 0; i < n; i++) {
-    unsigned bytes = in[i].msg_len, size = bytes;
-    struct cmsghdr *control = CMSG_FIRSTHDR(&in[i].msg_hdr);
-    if (control && control->cmsg_type == UDP_GRO) size = *(int *)CMSG_DATA(control);
-    uint8_t *start = receive_iovecs[i].iov_base;
-    for (unsigned at = 0; at < bytes; at += size) {
-      unsigned packet_bytes = open_datagram(start + at, bytes - at < size ? bytes - at : size);
-      uint8_t *packet = start + at + DATA_BYTES;
-      if (packet_bytes > 0) take(packet, packet_bytes, may_merge(packet));
-    }
-    batch = bytes >= LARGE_MESSAGE ? 1 : RECEIVE_MESSAGES;
-  }
-  write_merged();
+/* Opens a datagram, and takes what it holds. */
+static void deliver(uint8_t *datagram, unsigned bytes) {
+  unsigned packet_bytes = open_datagram(datagram, bytes);
+  uint8_t *packet = datagram + DATA_BYTES;
+  if (packet_bytes > 0) take(packet, packet_bytes, may_merge(packet));
 }
 
 /* ---- set-up ---- */
