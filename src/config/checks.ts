@@ -86,7 +86,14 @@ export function encapsulationOf({ encapsulation, cluster }: Parsed): Config['enc
   const accept = type === 'wireguard' ? encapsulation?.accept : undefined;
   // Nodes without keys know one port.
   const port = encapsulation?.port ?? DEFAULT_PORTS[accept ?? type];
-  return { type, ...(accept && { accept }), port, vni: encapsulation?.vni ?? 0 };
+  const dscp = encapsulation?.dscp;
+  return {
+    type,
+    ...(accept && { accept }),
+    port,
+    vni: encapsulation?.vni ?? 0,
+    ...(dscp !== undefined && { dscp }),
+  };
 }
 
 /** Ports, and who cannot take part in a sealed tunnel. */

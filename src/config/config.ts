@@ -57,6 +57,8 @@ export interface Config {
     readonly port: number;
     /** Of vxlan-gpe: 0 to 2^24-1; default 42. */
     readonly vni: number;
+    /** Of the outer header: 0 to 63, or the inner packet's; default 0. */
+    readonly dscp?: number | 'copy' | undefined;
   };
   readonly egress: {
     /** Whether pods leave the overlay under their node's address; default false. */

@@ -84,6 +84,12 @@ export function autoOrNumber(least: number, most: number) {
   });
 }
 
+/** A codepoint of the outer header (RFC 2474), or the inner packet's. */
+export const dscp = z.custom<number | 'copy'>(
+  (value) => value === 'copy' || (Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 63),
+  { error: 'must be copy or a whole number from 0 to 63' },
+);
+
 /** Every offload on or off. */
 export function allOffloads(on: boolean): OffloadSwitches {
   return { tso: on, uso: on, udpSegment: on, udpGro: on, coalesceTcp: on, coalesceUdp: on, checksum: on };

@@ -8,6 +8,7 @@ import {
   autoOrNumber,
   clusterName,
   DEFAULT_GOSSIP_PORT,
+  dscp,
   duration,
   endpoint,
   groupName,
@@ -58,6 +59,7 @@ export const sections = {
     accept: z.enum(['vxlan-gpe']).optional(),
     port: port.optional(),
     vni: wholeNumber(0, 2 ** 24 - 1).default(42),
+    dscp: dscp.optional(),
   }),
   egress: z.strictObject({
     masquerade: z.boolean().default(false),

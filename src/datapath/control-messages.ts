@@ -1,8 +1,8 @@
 /**
  * What goes beside a datagram in sendmsg(2) and recvmsg(2) as control messages (cmsg(3)): how long each datagram of a group
- * is (UDP_SEGMENT, UDP_GRO in udp(7)), and the ECN codepoint of the outer IP header (IP_TOS in ip(7), IPV6_TCLASS in
- * ipv6(7)). The outer DSCP is always 0 (RFC 2983, the pipe model): what a pod asks of its own network is nothing to the
- * underlay.
+ * is (UDP_SEGMENT, UDP_GRO in udp(7)), and the traffic class of the outer IP header (IP_TOS in ip(7), IPV6_TCLASS in
+ * ipv6(7)): ECN codepoint and DSCP. Unless asked for, the outer DSCP is 0, and it never changes the inner one (RFC 2983, the
+ * pipe model): what a pod asks of its own network is nothing to the underlay.
  */
 import {
   IP_TOS,
@@ -14,13 +14,12 @@ import {
   UDP_SEGMENT,
 } from '../sys/constants.ts';
 import { CMSGHDR } from '../sys/structs.ts';
+import { ECN_MASK } from '../wire/ecn.ts';
 
 /** CMSG_SPACE of a value of at most eight bytes. */
 const STRIDE = CMSGHDR.data + 8;
 /** One of each kind. */
 export const CONTROL_BYTES = 2 * STRIDE;
-
-const ECN_MASK = 0b11;
 
 export class SentControls {
   readonly #view: DataView;
@@ -34,7 +33,7 @@ export class SentControls {
   }
 
   /** Writes at `at` for datagrams of `segmentBytes` each (0: it is one alone); returns how many bytes they are. */
-  write(at: number, segmentBytes: number, ecn: number): number {
+  write(at: number, segmentBytes: number, trafficClass: number): number {
     const view = this.#view;
     let end = at;
     if (segmentBytes !== 0) {
@@ -42,9 +41,9 @@ export class SentControls {
       view.setUint16(end + CMSGHDR.data, segmentBytes, true);
       end += STRIDE;
     }
-    if (ecn !== 0) {
+    if (trafficClass !== 0) {
       this.#header(end, 4, this.#level, this.#type);
-      view.setInt32(end + CMSGHDR.data, ecn, true);
+      view.setInt32(end + CMSGHDR.data, trafficClass, true);
       end += STRIDE;
     }
     return end - at;

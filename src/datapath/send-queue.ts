@@ -1,8 +1,7 @@
 /**
  * The datagrams of a burst on their way to the underlay. Consecutive datagrams of one size to one peer leave
  * as a single `UDP_SEGMENT` send (udp(7)), which costs the kernel one walk through its stack for all of them: they have one
- * outer header, and so one ECN codepoint;
- * the rest shares one sendmmsg.
+ * outer header, and so one ECN codepoint and one DSCP; the rest shares one sendmmsg.
  *
  * Nothing that waits here is lost without a count: a socket that is full is waited for (turn.ts), a kernel, device
  * or path that cannot segment makes segmentation stop for good, and a datagram over the path MTU is answered or
@@ -10,7 +9,7 @@
  */
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from '../sys/constants.ts';
 import { MSGHDR } from '../sys/structs.ts';
-import { ecnOf, NOT_ECT } from '../wire/ecn.ts';
+import { DSCP_SHIFT, ECN_MASK, trafficClassOf } from '../wire/ecn.ts';
 import { SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED } from './drops.ts';
@@ -40,6 +39,8 @@ export interface SendQueueParts {
   readonly pathMtu: PathMtu;
   readonly turn: Turn;
   readonly underlayFamily: 4 | 6;
+  /** Of the outer header: always the same, or the inner packet's. */
+  readonly dscp: number | 'copy';
   /** Whether to use UDP_SEGMENT. */
   readonly segmentation: boolean;
   /** UDP_SEGMENT turned out not to work here and is off from now on. */
@@ -58,6 +59,9 @@ export class SendQueue {
   readonly #pathMtu: PathMtu;
   readonly #turn: Turn;
   readonly #controls: SentControls;
+  /** What every outer traffic class has, and which bits of the inner one it has besides. */
+  readonly #ownClass: number;
+  readonly #copiedBits: number;
   #segmentation: boolean;
   /** Groups in a row that were refused with no reason that showed. */
   #unexplainedRefusals = 0;
@@ -71,8 +75,8 @@ export class SendQueue {
   readonly #origin = new Int32Array(MAX_DATAGRAMS);
   /** 1: over the path MTU, and the inner packet allows outer fragments. */
   readonly #fragment = new Uint8Array(MAX_DATAGRAMS);
-  /** The outer codepoint: the inner packet's, unless the peer would lose a mark (RFC 6040, section 4.1). */
-  readonly #ecn = new Uint8Array(MAX_DATAGRAMS);
+  /** The outer one. Its codepoint is the inner packet's, unless the peer would lose a mark (RFC 6040, section 4.1). */
+  readonly #class = new Uint8Array(MAX_DATAGRAMS);
   #count = 0;
   #queuedBytes = 0;
   /** Datagrams before this one go out one by one: the kernel refused them as a group. */
@@ -96,6 +100,8 @@ export class SendQueue {
     this.#pathMtu = parts.pathMtu;
     this.#turn = parts.turn;
     this.#controls = new SentControls(parts.arena.view, parts.underlayFamily);
+    this.#ownClass = parts.dscp === 'copy' ? 0 : parts.dscp << DSCP_SHIFT;
+    this.#copiedBits = parts.dscp === 'copy' ? ~ECN_MASK & 0xff : 0;
     this.#segmentation = parts.segmentation;
     // A packet path before this one may have left it otherwise.
     this.#socket.allowFragmentation(false);
@@ -137,7 +143,8 @@ export class SendQueue {
     this.#vtep[datagram] = vtep;
     this.#origin[datagram] = origin;
     this.#fragment[datagram] = fragment ? 1 : 0;
-    this.#ecn[datagram] = this.#vteps.losesMarks(vtep) ? NOT_ECT : ecnOf(this.#view, origin);
+    const copied = this.#vteps.losesMarks(vtep) ? this.#copiedBits : this.#copiedBits | ECN_MASK;
+    this.#class[datagram] = this.#ownClass | (trafficClassOf(this.#view, origin) & copied);
     this.#queuedBytes += headBytes + tailBytes;
   }
 
@@ -215,13 +222,18 @@ export class SendQueue {
     if (!this.#segmentation || start < this.#singlesUntil || this.#fragment[start] === 1) return 1;
     const segmentBytes = this.#bytes[start]!;
     const vtep = this.#vtep[start]!;
-    const ecn = this.#ecn[start]!;
+    const trafficClass = this.#class[start]!;
     const isSingle = this.#vteps.isSentSingly(vtep);
     if ((isSingle && !this.#isExempt(start)) || this.#isOwnProbe(start)) return 1;
     const limit = Math.min(this.#count, start + MAX_SEGMENTS_PER_SEND);
     let total = segmentBytes;
     let end = start + 1;
-    while (end < limit && this.#vtep[end] === vtep && this.#ecn[end] === ecn && this.#fragment[end] === 0) {
+    while (
+      end < limit &&
+      this.#vtep[end] === vtep &&
+      this.#class[end] === trafficClass &&
+      this.#fragment[end] === 0
+    ) {
       const bytes = this.#bytes[end]!;
       total += bytes;
       if (bytes > segmentBytes || total > MAX_SEND_BYTES) break;
@@ -255,7 +267,7 @@ export class SendQueue {
     view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
     this.#encloser.gather(message, datagram, size);
     const segmentBytes = size > 1 ? this.#bytes[datagram]! : 0;
-    const controls = this.#controls.write(this.#arena.control(message), segmentBytes, this.#ecn[datagram]!);
+    const controls = this.#controls.write(this.#arena.control(message), segmentBytes, this.#class[datagram]!);
     view.setUint32(at + MSGHDR.controlLength, controls, true);
   }
 

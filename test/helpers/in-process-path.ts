@@ -61,6 +61,7 @@ export class InProcessPath implements PacketPath {
       counters: options.counters[0]!,
       encapsulation: this.#encapsulation,
       underlayFamily: options.underlayFamily,
+      dscp: options.dscp,
       overheadBytes: options.overheadBytes,
     };
     // Nothing in memory is ever full.

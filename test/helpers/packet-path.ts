@@ -232,6 +232,8 @@ export class PacketPathHarness {
       /** Default: vxlan-gpe. */
       encapsulation?: (vteps: VtepTable, underlayFamily: 4 | 6) => Encapsulation;
       mtu?: number;
+      /** Default: 0. */
+      dscp?: number | 'copy';
       segmentation?: boolean;
       coalesce?: boolean;
       udpGro?: boolean;
@@ -270,6 +272,7 @@ export class PacketPathHarness {
       counters: this.counters,
       encapsulation: (options.encapsulation ?? vxlanGpe)(this.vteps, family),
       underlayFamily: family,
+      dscp: options.dscp ?? 0,
       overheadBytes: OVERHEAD_BYTES,
     };
     const blockForRoom = (timeoutMs: number, watchesWake: boolean) => {

@@ -103,7 +103,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sysdump terminal',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal',
     types: 'log',
   },
   bin: { code: 'cli cni terminal' },

@@ -77,6 +77,7 @@ function segment(name: string, shape: Shape, partial: boolean): MicroBenchmark {
     pathMtu: new PathMtu({ arena, socket, vteps, replies, overheadBytes: 36 }),
     turn: new Turn({ blockForRoom: () => false, nowMs }),
     underlayFamily: 4,
+    dscp: 0,
     segmentation: true,
     onSegmentationOff: () => {},
   });

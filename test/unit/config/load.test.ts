@@ -205,6 +205,11 @@ describe('a wrong file says where and what', () => {
     ],
     ['no range at all', `${minimal}underlay: {allowFrom: []}\n`, /allowFrom: must name a range at least/],
     ['a fraction', `${minimal}encapsulation: {vni: 1.5}\n`, /vni: must be a whole number from 0 to 16777215/],
+    [
+      'a DSCP of 7 bits',
+      `${minimal}encapsulation: {dscp: 64}\n`,
+      /dscp: must be copy or a whole number from 0 to 63/,
+    ],
     ['a VNI of 25 bits', `${minimal}encapsulation: {vni: 0x1000000}\n`, /from 0 to 16777215/],
     [
       'host bits',

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { VTEP_LOSES_MARKS } from '../../../src/datapath/forwarding.ts';
 import {
   CE,
+  DSCP_SHIFT,
   decapsulatedEcn,
   ECT_0,
   ECT_1,
@@ -22,24 +23,26 @@ const UNDERLAYS = [
   ['IPv6', '::1', '::1'],
 ] as const;
 
+const OWNERS = {
+  '10.42.1.0/24': 'local',
+  'fd42:0:0:1::/64': 'local',
+  '10.42.2.0/24': 0,
+  'fd42:0:0:2::/64': 0,
+} as const;
+
 let path: PacketPathHarness;
 let peer: PeerSocket;
 let sent: SentMessage[];
 
-function setUp(nodeAddress: string, peerAddress: string, flags = 0): void {
+function setUp(nodeAddress: string, peerAddress: string, flags = 0, dscp: number | 'copy' = 0): void {
   sent = [];
   const refuse = (message: SentMessage) => {
     sent.push(message);
     return 0;
   };
-  path = new PacketPathHarness({ address: nodeAddress, underlay: { refuse } });
+  path = new PacketPathHarness({ address: nodeAddress, dscp, underlay: { refuse } });
   peer = new PeerSocket(peerAddress, path.node);
-  path.load([{ address: peerAddress, port: peer.port, flags }], {
-    '10.42.1.0/24': 'local',
-    'fd42:0:0:1::/64': 'local',
-    '10.42.2.0/24': 0,
-    'fd42:0:0:2::/64': 0,
-  });
+  path.load([{ address: peerAddress, port: peer.port, flags }], OWNERS);
 }
 
 afterEach(() => {
@@ -99,6 +102,40 @@ describe.each(UNDERLAYS)('over an %s underlay', (_name, nodeAddress, peerAddress
       [NOT_ECT, 2],
     ]);
     expect(peer.receiveAll().map((datagram) => ecnOf(viewOf(datagram), 8))).toEqual(order);
+  });
+
+  it('the outer DSCP is 0 unless asked for, and what was asked for then; the inner one stays', () => {
+    for (const [dscp, tos] of [
+      [0, ECT_0],
+      [46, (46 << DSCP_SHIFT) | ECT_0],
+      ['copy', (10 << DSCP_SHIFT) | ECT_0],
+    ] as const) {
+      setUp(nodeAddress, peerAddress, 0, dscp);
+      peer.receiveTos();
+      for (const protocol of [baseSegment, overIpv6(baseSegment)]) {
+        const inner = buildPacket({ ...protocol, trafficClass: (10 << DSCP_SHIFT) | ECT_0 });
+        path.fromPods(inner);
+        expect(peer.receiveWithTos()).toEqual({ datagram: Buffer.from(vxlanGpe(inner)), tos });
+        if (dscp !== 'copy') continue;
+        // Also towards a peer that would lose a mark.
+        path.load([{ address: peerAddress, port: peer.port, flags: VTEP_LOSES_MARKS }], OWNERS);
+        path.fromPods(inner);
+        expect(peer.receiveWithTos()?.tos).toBe(10 << DSCP_SHIFT);
+        path.load([{ address: peerAddress, port: peer.port, flags: 0 }], OWNERS);
+      }
+      if (dscp === 'copy') break;
+      path.close();
+      peer.close();
+    }
+  });
+
+  it('no group mixes DSCPs that are copied', () => {
+    setUp(nodeAddress, peerAddress, 0, 'copy');
+    const order = [0, 0, 10, 10, 46].map((dscp) => packet(4, dscp << DSCP_SHIFT));
+    path.fromPods(...order);
+    const datagramBytes = vxlanGpe(packet(4, 0)).length;
+    expect(sent.map(({ bytes }) => bytes / datagramBytes)).toEqual([2, 2, 1]);
+    expect(peer.receiveAll()).toEqual(order.map((one) => Buffer.from(vxlanGpe(one))));
   });
 
   it('the segments of a superpacket have its codepoint', () => {
