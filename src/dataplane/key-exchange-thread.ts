@@ -22,6 +22,7 @@ import {
   SOCK_SEQPACKET,
 } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
+import { SMALL_YOUNG_GENERATION } from '../sys/young-generation.ts';
 import { readCeiling } from './handshake-ceiling.ts';
 import { Heartbeats } from './heartbeat.ts';
 import type { FromKeyExchange, KeyExchangeSettings, ToKeyExchange } from './key-exchange-messages.ts';
@@ -104,6 +105,7 @@ export class KeyExchangeThread implements RunningKeyExchange {
     this.#thread = new Worker(builtFile('dataplane/key-exchange-worker'), {
       workerData: settings,
       name: 'warren-keys',
+      resourceLimits: SMALL_YOUNG_GENERATION,
     });
     this.#exited = once(this.#thread, 'exit').catch(() => {});
   }

@@ -15,6 +15,7 @@ import { checked } from '../sys/calls.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { errnoName } from '../sys/errors.ts';
 import * as libc from '../sys/libc.ts';
+import { SMALL_YOUNG_GENERATION } from '../sys/young-generation.ts';
 import type { Beating } from './heartbeat.ts';
 import type {
   FromWorker,
@@ -32,6 +33,7 @@ export interface DatapathOptions {
   readonly tunWriteFds: readonly number[];
   readonly sendFds: readonly number[];
   readonly underlayFamily: 4 | 6;
+  readonly dscp: number | 'copy';
   readonly encapsulation: EncapsulationSettings;
   readonly sessions: SharedSessionSettings | undefined;
   readonly overheadBytes: number;
@@ -148,6 +150,7 @@ export class Datapath {
       turns,
       wakeFd,
       underlayFamily: options.underlayFamily,
+      dscp: options.dscp,
       encapsulation: options.encapsulation,
       sessions: options.sessions,
       overheadBytes: options.overheadBytes,
@@ -156,6 +159,7 @@ export class Datapath {
     const thread = new Worker(builtFile('dataplane/packet-worker'), {
       workerData: settings,
       name: 'warren-path',
+      resourceLimits: SMALL_YOUNG_GENERATION,
     });
     const exited = once(thread, 'exit').catch(() => {});
     const worker: RunningWorker = { thread, wakeFd, turns: new Int32Array(turns), exited, pending: [] };

@@ -421,6 +421,7 @@ export class UserspaceDataPlane implements DataPlane {
       socketFds: receivers.descriptors,
       sendFds: senders.descriptors,
       underlayFamily: this.#underlay.address.family,
+      dscp: config.encapsulation.dscp ?? 0,
       encapsulation: config.encapsulation,
       sessions: this.#keys.sessions,
       overheadBytes: this.#overheadBytes,

@@ -14,6 +14,7 @@ export interface WorkerSettings {
   /** Written to by the control thread after each message, so that the worker's poll returns. */
   readonly wakeFd: number;
   readonly underlayFamily: 4 | 6;
+  readonly dscp: number | 'copy';
   readonly encapsulation: EncapsulationSettings;
   /** Of an encapsulation that has sessions. */
   readonly sessions: SharedSessionSettings | undefined;

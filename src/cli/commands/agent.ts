@@ -16,6 +16,9 @@ export function registerAgentCommand(program: Command, context: CliContext): voi
       '\nSIGTERM or Ctrl-C stops it. Pods and the TUN device stay, so a restart loses nothing.',
     )
     .action(async (options: { config: string; cleanup?: true }) => {
+      const { keepYoungGenerationSmall } = await import('../../sys/young-generation.ts');
+      // Before all that allocates.
+      keepYoungGenerationSmall();
       const { loadConfig } = await import('../../config/load.ts');
       const config = loadConfig(options.config);
       const { cleanupNode, runAgent } = await import('../../agent/run.ts');

@@ -9,11 +9,12 @@ import type { Logger } from '../../log/logger.ts';
 import { builtFile } from '../../package.ts';
 import * as libc from '../../sys/libc.ts';
 import { openNetlinkSockets } from '../../sys/netlink-socket.ts';
+import { SMALL_YOUNG_GENERATION } from '../../sys/young-generation.ts';
 import { Journal } from './journal.ts';
 import type { ErrorParts, FromThread, OperationName, Operations, ThreadSettings } from './thread-messages.ts';
 
 /** What an operation needs is kilobytes; a dump of 4096 interfaces is some megabytes. */
-const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 8, stackSizeMb: 1 } as const;
+const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 64, ...SMALL_YOUNG_GENERATION, stackSizeMb: 1 } as const;
 const IDLE_MS = 30_000;
 
 export interface NamespaceThreadOptions {
