@@ -3,6 +3,9 @@
  * skipped test with its reason, and one line `N passed, N failed[, N skipped]`. Further arguments go to
  * vitest (`npm test -- test/e2e/lab.test.ts`).
  *
+ * End-to-end tests that wait for most of their time run beside the others, in namespaces of their own; what they print
+ * comes at the end.
+ *
  * The environment variable WARREN_TEST_SCALE, 1 to 100, multiplies what the end-to-end tests send in bulk:
  * 1, the default, is 2 GB; .ci/nightly sets 10.
  */
@@ -17,33 +20,64 @@ import { testScale } from './test-scale.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IS_ROOT = process.getuid?.() === 0;
 
+/** Most of what they take is the waiting for a path, a thread or a probe to be given up. */
+const WAITING = ['path-mtu', 'stuck-thread', 'group-probes'].map((name) => `test/e2e/${name}.test.ts`);
+
 // A mistake in it shows now, not after minutes.
 testScale();
 
 const folder = mkdtempSync(join(tmpdir(), 'warren-test-'));
 try {
   const reports = [await runProjects(['unit', 'cluster', 'sim'])];
-  if (IS_ROOT) reports.push(await runProjects(['e2e']));
+  if (IS_ROOT) reports.push(...(await endToEnd(process.argv.slice(2))));
   process.exitCode = summarise(reports) ? 0 : 1;
 } finally {
   rmSync(folder, { recursive: true });
 }
 
-/** Runs vitest on `projects`; resolves to what test-reporter.mjs wrote. */
-async function runProjects(projects) {
-  const reportFile = join(folder, `${projects.join('-')}.json`);
-  const args = [
+/** With arguments of its own a run is one process: only some tests are meant, and their output at once. */
+async function endToEnd(args) {
+  if (args.length > 0) return [await runProjects(['e2e'])];
+  const output = [];
+  const waiting = runProjects(['e2e'], {
+    name: 'waiting',
+    args: WAITING,
+    apart: true,
+    print: (text) => output.push(text),
+  });
+  const others = await runProjects(['e2e'], { args: WAITING.flatMap((file) => ['--exclude', file]) });
+  const reports = [others, await waiting];
+  process.stdout.write(Buffer.concat(output));
+  return reports;
+}
+
+/**
+ * Runs vitest on `projects`; resolves to what test-reporter.mjs wrote. `apart`: in namespaces of its own. `print` is given
+ * what it prints, where that is not to be seen at once.
+ */
+async function runProjects(
+  projects,
+  { name = projects.join('-'), args = process.argv.slice(2), apart, print } = {},
+) {
+  const reportFile = join(folder, `${name}.json`);
+  const command = [
+    ...(apart ? [join(ROOT, 'scripts', 'apart.sh')] : []),
+    process.execPath,
     'node_modules/vitest/vitest.mjs',
     'run',
-    ...projects.flatMap((name) => ['--project', name]),
+    ...projects.flatMap((project) => ['--project', project]),
     '--allowOnly=false',
     '--passWithNoTests',
     '--reporter=default',
     `--reporter=${join(ROOT, 'scripts', 'test-reporter.mjs')}`,
-    ...process.argv.slice(2),
+    ...args,
   ];
   const env = { ...process.env, WARREN_TEST_REPORT: reportFile };
-  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'], env });
+  if (apart) env.TMPDIR = mkdtempSync(join(folder, 'tmp-'));
+  const output = print ? 'pipe' : 'inherit';
+  const child = spawn(command[0], command.slice(1), { cwd: ROOT, stdio: ['ignore', output, output], env });
+  child.stdout?.on('data', print);
+  child.stderr?.on('data', print);
   const [code, signal] = await new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (...result) => resolve(result));
@@ -54,7 +88,7 @@ async function runProjects(projects) {
   // Whatever vitest calls a failure must not get lost because the reporter saw none.
   if (code !== 0 && report.failures.length === 0) {
     report.failures.push({
-      test: projects.join(', '),
+      test: name,
       message: `vitest ended with ${signal ?? `code ${code}`}`,
     });
   }
