@@ -20,8 +20,8 @@ import { testScale } from './test-scale.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IS_ROOT = process.getuid?.() === 0;
 
-/** Most of what they take is the waiting for a path, a thread or a probe to be given up. */
-const WAITING = ['path-mtu', 'stuck-thread', 'group-probes'].map((name) => `test/e2e/${name}.test.ts`);
+/** Most of what they take is the waiting for a path, a thread, a probe or a session to be given up. */
+const WAITING = ['path-mtu', 'stuck-thread', 'group-probes', 'wireguard-rekey'].map((name) => `test/e2e/${name}.test.ts`);
 
 // A mistake in it shows now, not after minutes.
 testScale();
