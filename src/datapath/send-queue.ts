@@ -11,7 +11,7 @@
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from '../sys/constants.ts';
 import { MSGHDR } from '../sys/structs.ts';
 import { ecnOf, NOT_ECT } from '../wire/ecn.ts';
-import { SentControls } from './control-messages.ts';
+import { type ControlWriter, SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED } from './drops.ts';
 import type { Encloser } from './encapsulation.ts';
@@ -40,6 +40,8 @@ export interface SendQueueParts {
   readonly pathMtu: PathMtu;
   readonly turn: Turn;
   readonly underlayFamily: 4 | 6;
+  /** What goes beside datagrams, other than SentControls; `view` is of the arena. */
+  readonly controls?: ((view: DataView) => ControlWriter) | undefined;
   /** Whether to use UDP_SEGMENT. */
   readonly segmentation: boolean;
   /** UDP_SEGMENT turned out not to work here and is off from now on. */
@@ -57,7 +59,7 @@ export class SendQueue {
   readonly #counters: WorkerCounters;
   readonly #pathMtu: PathMtu;
   readonly #turn: Turn;
-  readonly #controls: SentControls;
+  readonly #controls: ControlWriter;
   #segmentation: boolean;
   /** Groups in a row that were refused with no reason that showed. */
   #unexplainedRefusals = 0;
@@ -95,7 +97,8 @@ export class SendQueue {
     this.#counters = parts.counters;
     this.#pathMtu = parts.pathMtu;
     this.#turn = parts.turn;
-    this.#controls = new SentControls(parts.arena.view, parts.underlayFamily);
+    this.#controls =
+      parts.controls?.(parts.arena.view) ?? new SentControls(parts.arena.view, parts.underlayFamily);
     this.#segmentation = parts.segmentation;
     // A packet path before this one may have left it otherwise.
     this.#socket.allowFragmentation(false);
@@ -255,7 +258,12 @@ export class SendQueue {
     view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
     this.#encloser.gather(message, datagram, size);
     const segmentBytes = size > 1 ? this.#bytes[datagram]! : 0;
-    const controls = this.#controls.write(this.#arena.control(message), segmentBytes, this.#ecn[datagram]!);
+    const controls = this.#controls.write(
+      this.#arena.control(message),
+      this.#vtep[datagram]!,
+      segmentBytes,
+      this.#ecn[datagram]!,
+    );
     view.setUint32(at + MSGHDR.controlLength, controls, true);
   }
 
@@ -275,6 +283,7 @@ export class SendQueue {
   #refused(message: number, errno: number): number {
     const first = this.#first[message]!;
     const size = this.#size[message]!;
+    if (this.#controls.refused?.(this.#vtep[first]!, errno) === true) return first;
     if (size > 1) {
       // EIO: the route's device cannot do checksums, and so no segmentation (udp_send_skb). EINVAL, EMSGSIZE: a
       // segment is over the path MTU; sent one by one, each will show.
