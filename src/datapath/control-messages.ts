@@ -117,7 +117,11 @@ export class ReceivedControls {
       ) {
         // One byte from IPv4, an int in host order from IPv6.
         this.ecn = view.getUint8(next + CMSGHDR.data) & ECN_MASK;
-      } else if (level === IPPROTO_IPV6 && type === IPV6_PKTINFO && length >= CMSGHDR.data + PACKET_INFO_BYTES) {
+      } else if (
+        level === IPPROTO_IPV6 &&
+        type === IPV6_PKTINFO &&
+        length >= CMSGHDR.data + PACKET_INFO_BYTES
+      ) {
         this.packetInfo = next + CMSGHDR.data;
       }
       next += (length + 7) & ~7;

@@ -115,7 +115,10 @@ export function openTunDevice(name: string, queues: number, wanted: TunOffloads)
  */
 export function openOwnTunDevice(name: string, wanted: TunOffloads): NamedTunDevice {
   if (Buffer.byteLength(name) >= IFREQ.nameBytes || name === '') {
-    throw new WarrenError('TUN_NAME_INVALID', `"${name}" is not an interface name: it has 1 to 15 characters`);
+    throw new WarrenError(
+      'TUN_NAME_INVALID',
+      `"${name}" is not an interface name: it has 1 to 15 characters`,
+    );
   }
   const doing = `creating the TUN device ${name}`;
   const path = `open(${DEVICE_PATH})`;

@@ -50,10 +50,10 @@ export class AllowedIps<T> {
     return this.#prefixes.get(owner)?.values() ?? [];
   }
 
-  snapshot(valueOf: (owner: T) => number): FdbSnapshot {
+  snapshot(slotOf: (owner: T) => number): FdbSnapshot {
     const entries: FdbEntry[] = [];
     for (const { prefix, owner } of this.#owners.values())
-      entries.push({ words: addressWords(prefix), length: prefix.length, value: valueOf(owner) });
+      entries.push({ words: addressWords(prefix), length: prefix.length, value: slotOf(owner) });
     return buildFdbSnapshot(entries);
   }
 }

@@ -31,7 +31,10 @@ export interface EndpointParts {
 }
 
 /** Undefined: it is none. */
-export function parseUapiEndpoint(text: string, names: InterfaceNames = hostInterfaces): Uint8Array | undefined {
+export function parseUapiEndpoint(
+  text: string,
+  names: InterfaceNames = hostInterfaces,
+): Uint8Array | undefined {
   const match = WRITTEN.exec(text);
   const port = Number(match?.[4]);
   if (!match || port < 1 || port > 65_535) return undefined;
