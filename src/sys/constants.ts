@@ -136,8 +136,14 @@ export const UDP_GRO = 104;
 export const SOL_NETLINK = 270;
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
-/** Multicast groups: links, addresses and routes of both families, and rules (RTNLGRP_LINK, _IPV4_IFADDR and so on). */
-export const RTMGRP_ALL = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | (1 << 18);
+export const RTMGRP_LINK = 0x1;
+export const RTMGRP_IPV4_IFADDR = 0x10;
+export const RTMGRP_IPV4_ROUTE = 0x40;
+export const RTMGRP_IPV4_RULE = 0x80;
+export const RTMGRP_IPV6_IFADDR = 0x100;
+export const RTMGRP_IPV6_ROUTE = 0x400;
+/** Of groups without a bit of their own there: the number from 1 on. */
+export const RTNLGRP_IPV6_RULE = 19;
 export const NETLINK_KOBJECT_UEVENT = 15;
 /** Linux 4.2: an error does not repeat the whole of what was asked. */
 export const NETLINK_CAP_ACK = 10;

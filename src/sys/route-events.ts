@@ -6,13 +6,27 @@ import {
   EAGAIN,
   MSG_DONTWAIT,
   NETLINK_ROUTE,
-  RTMGRP_ALL,
+  RTMGRP_IPV4_IFADDR,
+  RTMGRP_IPV4_ROUTE,
+  RTMGRP_IPV4_RULE,
+  RTMGRP_IPV6_IFADDR,
+  RTMGRP_IPV6_ROUTE,
+  RTMGRP_LINK,
+  RTNLGRP_IPV6_RULE,
   SOCK_CLOEXEC,
   SOCK_RAW,
 } from './constants.ts';
 import * as libc from './libc.ts';
 import { SOCKADDR_NL } from './structs.ts';
 
+const GROUPS =
+  RTMGRP_LINK |
+  RTMGRP_IPV4_IFADDR |
+  RTMGRP_IPV6_IFADDR |
+  RTMGRP_IPV4_ROUTE |
+  RTMGRP_IPV6_ROUTE |
+  RTMGRP_IPV4_RULE |
+  (1 << (RTNLGRP_IPV6_RULE - 1));
 const RECEIVE_BYTES = 32_768;
 /** Events read at once: after a storm of them the rest is for the next time. */
 const MAX_EVENTS = 1_000;
@@ -35,7 +49,7 @@ export class RouteEvents {
     try {
       const scratch = new Arena(SOCKADDR_NL.bytes);
       scratch.view.setUint16(SOCKADDR_NL.family, AF_NETLINK, true);
-      scratch.view.setUint32(SOCKADDR_NL.groups, RTMGRP_ALL, true);
+      scratch.view.setUint32(SOCKADDR_NL.groups, GROUPS, true);
       checked(libc.bind(fd, scratch.base, SOCKADDR_NL.bytes), { call: 'bind', doing });
     } catch (error) {
       libc.close(fd);
