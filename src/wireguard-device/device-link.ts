@@ -18,6 +18,8 @@ import { tunInterface } from '../tun/tun-device.ts';
 import type { Source } from './sources.ts';
 import { endpointParts } from './uapi-endpoint.ts';
 
+/** What a descriptor gives whose device was deleted. */
+const EBADFD = 77;
 const OWN_NETNS = '/proc/thread-self/ns/net';
 
 interface Asking {
@@ -37,13 +39,13 @@ export class DeviceLink {
     this.#there = this.#here;
   }
 
-  /** Undefined: it was deleted. */
-  look(): Link | undefined {
+  /** Undefined: it is somewhere that this process cannot look into. */
+  look(): Link | 'deleted' | undefined {
     try {
       const { name } = tunInterface(this.#tunFd);
       return this.#find(name) ?? (this.#follow() ? this.#find(name) : undefined);
     } catch (error) {
-      if (error instanceof SysError || error instanceof NetlinkError) return undefined;
+      if (error instanceof SysError) return error.errno === EBADFD ? 'deleted' : undefined;
       throw error;
     }
   }

@@ -51,6 +51,9 @@ export async function runDevice(options: DeviceOptions): Promise<void> {
     options.onReady();
     await device.ended;
     log.info({ device: tun.name }, 'device ends');
+  } catch (error) {
+    log.error({ err: error }, 'device fails');
+    throw error;
   } finally {
     await device?.stop();
     link?.close();
@@ -71,6 +74,9 @@ class RunningDevice {
   #timer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Timeout | undefined;
   #known = '';
+  #mtu = DEFAULT_MTU;
+  /** Ways are not asked for again before, so that it takes a tenth of the time at most. */
+  #checkAgainMs = 0;
   #hasEnded = false;
 
   constructor(tunFd: number, link: DeviceLink, log: Logger) {
@@ -86,7 +92,7 @@ class RunningDevice {
 
   setMtu(mtu: number): void {
     const found = this.#link.look();
-    if (found !== undefined) this.#link.setMtu(found.index, mtu);
+    if (typeof found === 'object') this.#link.setMtu(found.index, mtu);
   }
 
   async start(name: string, uapiFd: number | undefined): Promise<void> {
@@ -135,17 +141,22 @@ class RunningDevice {
   readonly #fail = (error: unknown): void => this.#end.reject(error);
 
   #lookSoon(checksSources: boolean): void {
-    this.#soon ??= setTimeout(() => {
-      this.#soon = undefined;
-      this.#look(checksSources).catch(this.#fail);
-    }, LOOK_AFTER_MS);
+    this.#soon ??= setTimeout(
+      () => {
+        this.#soon = undefined;
+        this.#look(checksSources).catch(this.#fail);
+      },
+      Math.max(LOOK_AFTER_MS, this.#checkAgainMs - performance.now()),
+    );
   }
 
   async #look(checksSources: boolean): Promise<void> {
     if (this.#hasEnded) return;
     const found = this.#link.look();
-    if (found === undefined) return this.#finish();
-    const { isUp, mtu } = found;
+    if (found === 'deleted') return this.#finish();
+    // Where it cannot be looked at it is taken to be up, as it was last.
+    const { isUp, mtu } = found ?? { isUp: true, mtu: this.#mtu };
+    this.#mtu = mtu;
     if (isUp) await this.#control!.ensureSocket();
     const now = `${isUp} ${mtu}`;
     if (now !== this.#known) {
@@ -159,10 +170,13 @@ class RunningDevice {
   async #checkSources(): Promise<void> {
     const states = await this.#tunnel!.peers();
     const { fwmark } = this.#control!;
+    const beganMs = performance.now();
     const astray = states.filter(
       ({ endpoint, source }) =>
         endpoint !== undefined && source !== undefined && !this.#link.leadsBack(endpoint, source, fwmark),
     );
+    const nowMs = performance.now();
+    this.#checkAgainMs = nowMs + 9 * (nowMs - beganMs);
     if (astray.length > 0) await this.#tunnel!.forgetSources(astray.map(({ slot }) => slot));
   }
 }

@@ -45,6 +45,7 @@ export class TunnelThread implements RunningTunnel {
   /** In order, as they are answered; bounded by what the control thread asks. */
   readonly #pending: ((answer: FromTunnel) => void)[] = [];
   #isStopping = false;
+  #hasEnded = false;
 
   static async start(options: TunnelThreadOptions): Promise<TunnelThread> {
     const started = new TunnelThread(options);
@@ -110,6 +111,7 @@ export class TunnelThread implements RunningTunnel {
       });
       const ended = (error: Error) => {
         reject(error);
+        this.#hasEnded = true;
         // Nobody is left to answer.
         for (const settle of this.#pending.splice(0)) settle({ kind: 'done' });
         if (!this.#isStopping) onEnded(error);
@@ -121,7 +123,9 @@ export class TunnelThread implements RunningTunnel {
     });
   }
 
+  /** Answered at once where nobody is left to answer. */
   #ask(message: ToTunnel): Promise<FromTunnel> {
+    if (this.#hasEnded) return Promise.resolve({ kind: 'done' });
     return new Promise((resolve) => {
       this.#pending.push(resolve);
       this.#worker.postMessage(message);

@@ -73,7 +73,9 @@ export class UapiServer {
   async #listen(): Promise<void> {
     const { path, fd } = this.#options;
     if (fd === undefined) {
-      if (mkdirSync(FOLDER, { recursive: true }) !== undefined) chmodSync(FOLDER, 0o755);
+      // Whatever the mask.
+      const folder = dirname(path);
+      if (mkdirSync(folder, { recursive: true }) !== undefined) chmodSync(folder, 0o755);
       await removeStale(path);
     }
     await new Promise<void>((resolve, reject) => {
