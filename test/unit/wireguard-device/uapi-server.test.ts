@@ -46,14 +46,14 @@ afterEach(() => {
 async function ask(count: number, ...pieces: readonly string[]): Promise<string> {
   const connection = createConnection(path);
   let text = '';
-  const answered = new Promise<string>((resolve, reject) => {
+  const answered = new Promise<string>((resolve) => {
     connection.setEncoding('utf8');
     connection.on('data', (chunk: string) => {
       text += chunk;
       if (text.split('\n\n').length > count) resolve(text);
     });
     connection.on('close', () => resolve(text));
-    connection.on('error', reject);
+    connection.on('error', () => resolve(text));
   });
   for (const piece of pieces) await write(connection, piece);
   const answer = await answered;
@@ -104,7 +104,7 @@ describe('the configuration socket', () => {
 
   it('ends a connection that says too much', async () => {
     const line = `allowed_ip=${'1'.repeat(1024 * 1024)}\n`;
-    expect(await ask(1, 'set=1\n', ...Array.from({ length: 17 }, () => line)).catch(() => '')).toBe('');
+    expect(await ask(1, 'set=1\n', ...Array.from({ length: 17 }, () => line))).toBe('');
     expect(await ask(1, 'get=1\n\n')).toContain('errno=0');
   });
 
