@@ -7,10 +7,18 @@
  *     inner 1 --- wg1 --- veth --- outer (NAT) --- veth --- wg2 --- inner 2
  *     inner 1 --- wg1 --- veth ----------------------- veth --- wg2 --- inner 2                      several addresses
  */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import koffi from 'koffi';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { generateWireguardKeys, wireguardSocket } from '../../src/bench/wireguard-control.ts';
+import { Arena } from '../../src/sys/arena.ts';
+import { AF_UNIX } from '../../src/sys/constants.ts';
+import * as libc from '../../src/sys/libc.ts';
+import { SOCKADDR_UN } from '../../src/sys/structs.ts';
+import { closeTunDevice, openOwnTunDevice } from '../../src/tun/tun-device.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import {
   type Implementation,
@@ -50,6 +58,20 @@ beforeAll(() => {
   folder = new KeyFolder();
 });
 afterAll(() => folder.remove());
+
+const listen = koffi.load(null).func('int listen(int fd, int backlog)');
+const SOCK_STREAM = 1;
+
+/** A unix socket that only listens: Node would take what comes. */
+function listenAt(path: string): number {
+  const address = new Arena(SOCKADDR_UN.bytes);
+  address.view.setUint16(SOCKADDR_UN.family, AF_UNIX, true);
+  address.bytes.set(Buffer.from(path), SOCKADDR_UN.path);
+  const fd = libc.socket(AF_UNIX, SOCK_STREAM, 0);
+  expect(libc.bind(fd, address.base, SOCKADDR_UN.bytes)).toBe(0);
+  expect(listen(fd, 8)).toBe(0);
+  return fd;
+}
 
 /** Two devices, and what is between them. */
 class Pair {
@@ -230,6 +252,30 @@ describeUnless(lacking(...NEEDED, 'wireguard-go'), 'a WireGuard device', () => {
       );
       expect(await pair.ping(0)).toBe(true);
       expect(await pair.ping(1, 6)).toBe(true);
+    });
+
+    test('a tunnel goes through the tunnel, and one that leads into itself is no harm', async () => {
+      const names = [`${prefix}3`, `${prefix}4`] as const;
+      const keys = [makeKeys(), makeKeys()] as const;
+      for (const at of [0, 1] as const) {
+        await startDevice('warren', pair.inner[at], names[at]);
+        await pair.outer.run(
+          ...['wg', 'set', names[at], 'private-key', folder.file(keys[at].privateKey), 'listen-port', '5'],
+          ...['peer', keys[1 - at]!.publicKey, 'allowed-ips', `10.9.0.${2 - at}/32`],
+          ...['endpoint', `[${ADDRESSES[6][1 - at]}]:5`],
+        );
+        await pair.inner[at].all(
+          `ip address add 10.9.0.${1 + at}/24 dev ${names[at]}`,
+          `ip link set ${names[at]} mtu 1340 up`,
+        );
+      }
+      expect(await pair.inner[0].pings('10.9.0.2', '-M', 'do', '-s', '1312')).toBe(true);
+      await pair.inner[0].iperf(pair.inner[1], '10.9.0.2', '-n', '10M');
+      const peer = keys[1].publicKey;
+      await pair.outer.run('wg', 'set', names[0], 'peer', peer, 'endpoint', '10.9.0.2:5');
+      expect(await pair.inner[0].pings('10.9.0.2', '-c', '5', '-i', '0.01')).toBe(false);
+      expect(await pair.ping(0)).toBe(true);
+      for (const at of [0, 1] as const) await removeDevice(pair.inner[at], names[at]);
     });
 
     test('a port that another program has is refused, and the device goes on', async () => {
@@ -477,6 +523,22 @@ describeUnless(lacking(...NEEDED, 'wireguard-go'), 'a WireGuard device', () => {
       // The first one is as it was.
       expect(await isThere()).toBe(true);
       await removeDevice(where, device);
+    });
+
+    test('that was given a TUN device and a socket, in the background', async () => {
+      const other = 'wgf0';
+      const tun = openOwnTunDevice(other, { tso: true, uso: true });
+      const socket = listenAt(wireguardSocket(other));
+      const child = spawn(WARREN, ['another-name'], {
+        stdio: ['ignore', 'ignore', 'inherit', tun.readFds[0]!, socket],
+        env: { ...process.env, WG_TUN_FD: '3', WG_UAPI_FD: '4' },
+      });
+      expect(await once(child, 'exit')).toEqual([0, null]);
+      closeTunDevice(tun);
+      libc.close(socket);
+      expect(await where.run('wg', 'show', other)).toContain(`interface: ${other}`);
+      execFileSync('ip', ['link', 'delete', other]);
+      await until(() => !existsSync(wireguardSocket(other)));
     });
 
     test('in the foreground with a signal, and takes both with it', async () => {
