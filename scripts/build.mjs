@@ -16,8 +16,10 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
  */
 const ENTRIES = [
   'bin/warren',
+  'bin/warren-wireguard',
   'dataplane/packet-worker',
   'dataplane/key-exchange-worker',
+  'wireguard-device/thread',
   'host/attachment/worker',
   'simulate/part-worker',
   'bench/micro/main',
@@ -88,6 +90,7 @@ await build({
 });
 chmodSync(join(ROOT, 'dist/bin/warren-cni.cjs'), 0o755);
 chmodSync(join(ROOT, 'dist/bin/warren.js'), 0o755);
+chmodSync(join(ROOT, 'dist/bin/warren-wireguard.js'), 0o755);
 writeFileSync(join(ROOT, 'dist/LICENSES.txt'), licencesOf(bundledPackages(output)));
 
 function withoutUnused() {

@@ -161,6 +161,7 @@ export const COMMAND_ERRORS = [
   'SIMULATION_FAILED',
   'SYSDUMP_UNWRITABLE',
   'USAGE',
+  'WIREGUARD_DEVICE_FAILED',
 ] as const;
 
 export type ApiErrorCode = keyof typeof API_ERRORS;

@@ -73,9 +73,9 @@ export interface Encloser {
 export interface Opener {
   /**
    * Who sent a message, as far as its socket address at `sockaddr` tells; or `~reason` where nobody who may send has that
-   * address.
+   * address. `packetInfo` is where the address that it came to stands, as in ReceivedControls.
    */
-  source(sockaddr: number): number;
+  source(sockaddr: number, packetInfo: number): number;
   /**
    * Opens a datagram in place. PASSED; or why it is dropped; or CONSUMED: it was no packet (a handshake, a sign of life), and
    * whoever it is for has it.

@@ -6,7 +6,7 @@
 import { Arena } from '../sys/arena.ts';
 import { SOCKADDR_STRIDE } from '../sys/sockaddr.ts';
 import { IOVEC, MMSGHDR, MSGHDR, SOCKADDR_IN, SOCKADDR_IN6 } from '../sys/structs.ts';
-import { CONTROL_BYTES } from './control-messages.ts';
+import { CONTROL_BYTES, CONTROL_STRIDE } from './control-messages.ts';
 
 export const RECEIVE_MESSAGES = 16;
 
@@ -14,7 +14,6 @@ const HEADROOM_BYTES = 64;
 export const RECEIVE_BYTES = 65_535;
 /** Not a power of two, so that the messages' first lines do not all fall into one cache set. */
 const BUFFER_STRIDE = 65_536 + 4 * 64;
-const CONTROL_STRIDE = 64;
 
 const MESSAGES = RECEIVE_MESSAGES * BUFFER_STRIDE;
 const IOVECS = MESSAGES + RECEIVE_MESSAGES * MMSGHDR.bytes;

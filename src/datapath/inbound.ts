@@ -56,6 +56,8 @@ export interface InboundParts extends Omit<CoalescerParts, 'packets'> {
   readonly vteps: VtepTable;
   readonly encapsulation: Encapsulation;
   readonly underlayFamily: 4 | 6;
+  /** What the FDB does not have as this node's own is forwarded too: the host routes, and the sender is all that counts. */
+  readonly toAnywhere?: boolean;
 }
 
 /** No sender has this number. */
@@ -72,6 +74,7 @@ export class Inbound {
   readonly #view: DataView;
   readonly #coalescer: Coalescer;
   readonly #turn: Turn;
+  readonly #toAnywhere: boolean;
   #batch = RECEIVE_MESSAGES;
 
   /** The IPv4 packet that passed step 5 last, within one turn: the next one is mostly of the same flow. */
@@ -91,6 +94,7 @@ export class Inbound {
     this.#controls = new ReceivedControls(this.#view);
     this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
     this.#turn = parts.turn;
+    this.#toAnywhere = parts.toAnywhere === true;
   }
 
   /** Steps 1 to 7 for one turn, or until the socket has no more. */
@@ -123,15 +127,15 @@ export class Inbound {
 
   /** Step 2, then the message's datagrams one by one. An unknown source counts once per message. */
   #message(i: number, bytes: number): Verdict {
-    const source = this.#opener.source(this.#arena.sockaddr(i));
-    if (source < 0) return ~source as Verdict;
-    const start = this.#arena.datagram(i);
-    const end = start + bytes;
     const controls = this.#controls;
     controls.read(
       this.#arena.control(i),
       this.#view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true),
     );
+    const source = this.#opener.source(this.#arena.sockaddr(i), controls.packetInfo);
+    if (source < 0) return ~source as Verdict;
+    const start = this.#arena.datagram(i);
+    const end = start + bytes;
     const datagramBytes = controls.segmentBytes === 0 ? bytes : controls.segmentBytes;
     let datagram = start;
     do {
@@ -159,7 +163,7 @@ export class Inbound {
     if (source !== this.#lastSource || destination !== this.#lastDestination || sender !== this.#lastSender) {
       const found = this.#fdb.lookup4(source);
       if (found < 0 || !opened.isFrom(found, sender)) return DROP.inboundForeignSource;
-      if (this.#fdb.lookup4(destination) !== FDB_LOCAL) return DROP.inboundNotLocal;
+      if (!this.#toAnywhere && this.#fdb.lookup4(destination) !== FDB_LOCAL) return DROP.inboundNotLocal;
       this.#lastSource = source;
       this.#lastDestination = destination;
       this.#lastSender = sender;
@@ -184,7 +188,8 @@ export class Inbound {
     if (bytes === 0 || ipVersion(this.#view, packet) !== 6) return DROP.inboundMalformed;
     const vtep = this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE);
     if (vtep < 0 || !opened.isFrom(vtep, opened.sender)) return DROP.inboundForeignSource;
-    if (this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL) return DROP.inboundNotLocal;
+    if (!this.#toAnywhere && this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL)
+      return DROP.inboundNotLocal;
     if (partialStart !== 0) {
       const next = this.#view.getUint8(packet + IPV6_NEXT_HEADER);
       const isTransport = next === PROTOCOL_TCP || next === PROTOCOL_UDP;

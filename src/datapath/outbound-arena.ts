@@ -13,6 +13,7 @@
 import { Arena } from '../sys/arena.ts';
 import { IOVEC, MMSGHDR, MSGHDR } from '../sys/structs.ts';
 import { VIRTIO_NET_HEADER_BYTES } from '../wire/virtio-net.ts';
+import { CONTROL_STRIDE } from './control-messages.ts';
 
 /** The longest inner packet, superpackets included. */
 export const MAX_PACKET_BYTES = 65_535;
@@ -29,8 +30,6 @@ export const MAX_MESSAGES = 64;
 const HEADER_STRIDE = 192;
 export const MAX_HEADER_BYTES = HEADER_STRIDE;
 const PIECES = 2;
-/** Not less than CONTROL_BYTES of control-messages.ts. */
-const CONTROL_STRIDE = 64;
 
 const HEADERS = PACKETS_BYTES;
 /** One slot more: the headers that the segments of a superpacket have in common. */

@@ -65,6 +65,8 @@ export interface OutboundParts
   readonly tun: TunQueue;
   readonly fdb: Fdb;
   readonly encapsulation: Encapsulation;
+  /** Whatever the host routes here leaves, whoever sent it and be it to many: the FDB alone decides. */
+  readonly fromAnywhere?: boolean;
 }
 
 export class Outbound {
@@ -74,6 +76,7 @@ export class Outbound {
   readonly #counters: WorkerCounters;
   readonly #replies: IcmpReplies;
   readonly #turn: Turn;
+  readonly #fromAnywhere: boolean;
 
   readonly #arena = new OutboundArena();
   readonly #view = this.#arena.view;
@@ -100,6 +103,7 @@ export class Outbound {
     this.#counters = parts.counters;
     this.#replies = parts.replies;
     this.#turn = parts.turn;
+    this.#fromAnywhere = parts.fromAnywhere === true;
     this.#pathMtu = new PathMtu({ ...parts, arena: this.#arena });
     this.#encloser = parts.encapsulation.encloser(this.#arena);
     this.#headerBytes = parts.encapsulation.form.headerBytes;
@@ -150,8 +154,10 @@ export class Outbound {
   #packet4(packet: number, bytes: number): Verdict {
     if (bytes === 0) return DROP.outboundMalformed;
     const destination = ipv4Destination(this.#view, packet);
-    if (!ipv4IsUnicast(destination)) return DROP.outboundNotUnicast;
-    if (this.#fdb.lookup4(ipv4Source(this.#view, packet)) !== FDB_LOCAL) return DROP.outboundForeignSource;
+    if (!this.#fromAnywhere) {
+      if (!ipv4IsUnicast(destination)) return DROP.outboundNotUnicast;
+      if (this.#fdb.lookup4(ipv4Source(this.#view, packet)) !== FDB_LOCAL) return DROP.outboundForeignSource;
+    }
     return this.#forward(packet, bytes, this.#fdb.lookup4(destination), true);
   }
 
@@ -163,9 +169,11 @@ export class Outbound {
     const word1 = this.#view.getInt32(destination + 4);
     const word2 = this.#view.getInt32(destination + 8);
     const word3 = this.#view.getInt32(destination + 12);
-    if (!ipv6IsRoutable(word0, word1, word2, word3)) return DROP.outboundNotUnicast;
-    if (this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE) !== FDB_LOCAL)
-      return DROP.outboundForeignSource;
+    if (!this.#fromAnywhere) {
+      if (!ipv6IsRoutable(word0, word1, word2, word3)) return DROP.outboundNotUnicast;
+      if (this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE) !== FDB_LOCAL)
+        return DROP.outboundForeignSource;
+    }
     return this.#forward(packet, bytes, this.#fdb.lookup6(word0, word1, word2, word3), false);
   }
 

@@ -10,7 +10,7 @@
 import { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE } from '../sys/constants.ts';
 import { MSGHDR } from '../sys/structs.ts';
 import { DSCP_SHIFT, ECN_MASK, trafficClassOf } from '../wire/ecn.ts';
-import { SentControls } from './control-messages.ts';
+import { type ControlWriter, SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
 import { DROP, PASSED } from './drops.ts';
 import type { Encloser } from './encapsulation.ts';
@@ -41,6 +41,8 @@ export interface SendQueueParts {
   readonly underlayFamily: 4 | 6;
   /** Of the outer header: always the same, or the inner packet's. */
   readonly dscp: number | 'copy';
+  /** What goes beside datagrams, other than SentControls; `view` is of the arena. */
+  readonly controls?: ((view: DataView) => ControlWriter) | undefined;
   /** Whether to use UDP_SEGMENT. */
   readonly segmentation: boolean;
   /** UDP_SEGMENT turned out not to work here and is off from now on. */
@@ -58,7 +60,7 @@ export class SendQueue {
   readonly #counters: WorkerCounters;
   readonly #pathMtu: PathMtu;
   readonly #turn: Turn;
-  readonly #controls: SentControls;
+  readonly #controls: ControlWriter;
   /** What every outer traffic class has, and which bits of the inner one it has besides. */
   readonly #ownClass: number;
   readonly #copiedBits: number;
@@ -99,7 +101,8 @@ export class SendQueue {
     this.#counters = parts.counters;
     this.#pathMtu = parts.pathMtu;
     this.#turn = parts.turn;
-    this.#controls = new SentControls(parts.arena.view, parts.underlayFamily);
+    this.#controls =
+      parts.controls?.(parts.arena.view) ?? new SentControls(parts.arena.view, parts.underlayFamily);
     this.#ownClass = parts.dscp === 'copy' ? 0 : parts.dscp << DSCP_SHIFT;
     this.#copiedBits = parts.dscp === 'copy' ? ~ECN_MASK & 0xff : 0;
     this.#segmentation = parts.segmentation;
@@ -267,7 +270,12 @@ export class SendQueue {
     view.setUint32(at + MSGHDR.nameLength, this.#vteps.sockaddrBytes, true);
     this.#encloser.gather(message, datagram, size);
     const segmentBytes = size > 1 ? this.#bytes[datagram]! : 0;
-    const controls = this.#controls.write(this.#arena.control(message), segmentBytes, this.#class[datagram]!);
+    const controls = this.#controls.write(
+      this.#arena.control(message),
+      this.#vtep[datagram]!,
+      segmentBytes,
+      this.#class[datagram]!,
+    );
     view.setUint32(at + MSGHDR.controlLength, controls, true);
   }
 
@@ -287,6 +295,7 @@ export class SendQueue {
   #refused(message: number, errno: number): number {
     const first = this.#first[message]!;
     const size = this.#size[message]!;
+    if (this.#controls.refused?.(this.#vtep[first]!, errno) === true) return first;
     if (size > 1) {
       // EIO: the route's device cannot do checksums, and so no segmentation (udp_send_skb). EINVAL, EMSGSIZE: a
       // segment is over the path MTU; sent one by one, each will show.

@@ -76,8 +76,8 @@ export class VtepTable {
   }
 
   /** Datagrams to a VTEP go to that address from now on, until the next `load`. */
-  move(index: number, words: Int32Array, port: number): void {
-    writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
+  move(index: number, words: Int32Array, port: number, scope = 0): void {
+    writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port, scope);
   }
 
   /** Whether a VTEP is at the socket address at `sockaddr` of `view`. */

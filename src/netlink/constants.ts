@@ -47,11 +47,13 @@ export const RTM_F_CLONED = 0x200;
 /** Linux 4.13: of a question, to be answered with the table's entry and not with what was learned beside it. */
 export const RTM_F_FIB_MATCH = 0x2000;
 export const RTA_DST = 1;
+export const RTA_SRC = 2;
 export const RTA_OIF = 4;
 export const RTA_GATEWAY = 5;
 export const RTA_PREFSRC = 7;
 export const RTA_METRICS = 8;
 export const RTA_TABLE = 15;
+export const RTA_MARK = 16;
 export const RTAX_MTU = 2;
 /** A link without its counters, which are half of its message. */
 export const RTEXT_FILTER_SKIP_STATS = 8;

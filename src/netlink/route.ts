@@ -70,6 +70,29 @@ export function getRouteTo(to: IpAddress): Request {
   return { type: nl.RTM_GETROUTE, flags: 0, body: concat([header, attribute(nl.RTA_DST, bytes)]) };
 }
 
+/** How the kernel would send a packet with that source and mark (0: none) to `to`. */
+export function getPathTo(to: IpAddress, from: IpAddress, mark: number): Request {
+  const destination = addressBytes(to);
+  const source = addressBytes(from);
+  const header = new Uint8Array(RTMSG_BYTES);
+  header[0] = FAMILIES[to.family];
+  header[1] = 8 * destination.length;
+  header[2] = 8 * source.length;
+  const body = concat([
+    header,
+    attribute(nl.RTA_DST, destination),
+    attribute(nl.RTA_SRC, source),
+    ...(mark === 0 ? [] : [u32(nl.RTA_MARK, mark)]),
+  ]);
+  return { type: nl.RTM_GETROUTE, flags: 0, body };
+}
+
+/** The interface that an answer to `getPathTo` leads out of. Throws NETLINK_MALFORMED. */
+export function decodePathInterface({ type, body }: Message): number | undefined {
+  if (type !== nl.RTM_NEWROUTE || body.length < RTMSG_BYTES) throw malformed('no route');
+  return readU32(attributes(body.subarray(RTMSG_BYTES)).get(nl.RTA_OIF));
+}
+
 /** The MTU that a route was given when it was made; undefined if none. Throws NETLINK_MALFORMED. */
 export function decodeRouteMtu({ type, body }: Message): number | undefined {
   if (type !== nl.RTM_NEWROUTE || body.length < RTMSG_BYTES) throw malformed('no route');

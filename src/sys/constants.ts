@@ -17,6 +17,9 @@ export const EFD_NONBLOCK = O_NONBLOCK;
 
 // linux/if_tun.h
 export const TUNSETIFF = 0x400454ca;
+export const TUNGETIFF = 0x800454d2;
+/** Linux 5.2: gives a descriptor of the network namespace that the device is in. */
+export const TUNGETDEVNETNS = 0x54e3;
 export const TUNSETPERSIST = 0x400454cb;
 export const TUNSETOFFLOAD = 0x400454d0;
 export const TUNSETVNETHDRSZ = 0x400454d8;
@@ -51,6 +54,7 @@ export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
 export const SO_DOMAIN = 39;
 export const SO_RCVTIMEO = 20;
+export const SO_MARK = 36;
 export const SO_ATTACH_FILTER = 26;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
@@ -108,6 +112,10 @@ export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_MTU = 24;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
+/** The address that a datagram came to comes with it (IPV6_PKTINFO), that of IPv4 as mapped. */
+export const IPV6_RECVPKTINFO = 49;
+/** Of a datagram: the address of this host, and an interface. */
+export const IPV6_PKTINFO = 50;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 /** Never fragment on our own; a datagram over the path MTU is refused with EMSGSIZE. */
@@ -128,6 +136,14 @@ export const UDP_GRO = 104;
 export const SOL_NETLINK = 270;
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const RTMGRP_LINK = 0x1;
+export const RTMGRP_IPV4_IFADDR = 0x10;
+export const RTMGRP_IPV4_ROUTE = 0x40;
+export const RTMGRP_IPV4_RULE = 0x80;
+export const RTMGRP_IPV6_IFADDR = 0x100;
+export const RTMGRP_IPV6_ROUTE = 0x400;
+/** Of groups without a bit of their own there: the number from 1 on. */
+export const RTNLGRP_IPV6_RULE = 19;
 export const NETLINK_KOBJECT_UEVENT = 15;
 /** Linux 4.2: an error does not repeat the whole of what was asked. */
 export const NETLINK_CAP_ACK = 10;
@@ -155,6 +171,8 @@ export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
 export const EINVAL = 22;
+export const EPROTO = 71;
+export const EAFNOSUPPORT = 97;
 export const ENAMETOOLONG = 36;
 export const EMSGSIZE = 90;
 export const EADDRINUSE = 98;

@@ -6,10 +6,17 @@ import { SOCKADDR_IN, SOCKADDR_IN6 } from './structs.ts';
 export const SOCKADDR_STRIDE = 32;
 
 /**
- * Writes a socket address at `offset`. `words` is one int32 (IPv4) or four (IPv6), big-endian as numbers.
+ * Writes a socket address at `offset`. `words` is one int32 (IPv4) or four (IPv6), big-endian as numbers; `scope` the number of
+ * the interface that a link-local one belongs to.
  * Returns its length: 16 or 28 bytes.
  */
-export function writeSockaddr(view: DataView, offset: number, words: Int32Array, port: number): number {
+export function writeSockaddr(
+  view: DataView,
+  offset: number,
+  words: Int32Array,
+  port: number,
+  scope = 0,
+): number {
   if (words.length === 1) {
     view.setUint16(offset + SOCKADDR_IN.family, AF_INET, true);
     view.setUint16(offset + SOCKADDR_IN.port, port);
@@ -21,7 +28,7 @@ export function writeSockaddr(view: DataView, offset: number, words: Int32Array,
   view.setUint16(offset + SOCKADDR_IN6.port, port);
   view.setUint32(offset + SOCKADDR_IN6.flowInfo, 0);
   for (let i = 0; i < 4; i++) view.setInt32(offset + SOCKADDR_IN6.address + 4 * i, words[i]!);
-  view.setUint32(offset + SOCKADDR_IN6.scopeId, 0);
+  view.setUint32(offset + SOCKADDR_IN6.scopeId, scope, true);
   return SOCKADDR_IN6.bytes;
 }
 

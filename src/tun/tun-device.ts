@@ -31,6 +31,7 @@ import {
   TUN_F_TSO6,
   TUN_F_USO4,
   TUN_F_USO6,
+  TUNGETIFF,
   TUNSETIFF,
   TUNSETOFFLOAD,
   TUNSETPERSIST,
@@ -75,6 +76,10 @@ export interface TunDevice {
   readonly offloads: TunOffloads;
 }
 
+export interface NamedTunDevice extends TunDevice {
+  readonly name: string;
+}
+
 /** Creates the device `name` or attaches to it, with `queues` queues. */
 export function openTunDevice(name: string, queues: number, wanted: TunOffloads): TunDevice {
   if (Buffer.byteLength(name) >= IFREQ.nameBytes || name === '') {
@@ -102,6 +107,65 @@ export function openTunDevice(name: string, queues: number, wanted: TunOffloads)
     for (const fd of opened) libc.close(fd);
     throw error;
   }
+}
+
+/**
+ * Creates the device `name` for a program that lives as long as it does: one queue, and gone with the descriptor. In `name` the
+ * kernel puts a number in place of %d; the result has the name.
+ */
+export function openOwnTunDevice(name: string, wanted: TunOffloads): NamedTunDevice {
+  if (Buffer.byteLength(name) >= IFREQ.nameBytes || name === '') {
+    throw new WarrenError(
+      'TUN_NAME_INVALID',
+      `"${name}" is not an interface name: it has 1 to 15 characters`,
+    );
+  }
+  const doing = `creating the TUN device ${name}`;
+  const path = `open(${DEVICE_PATH})`;
+  const fd = checked(libc.open(DEVICE_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC), {
+    ...{ call: path, doing, hints: OPEN_HINTS },
+  });
+  try {
+    const request = new Arena(IFREQ.bytes);
+    request.bytes.set(Buffer.from(name), IFREQ.name);
+    request.view.setUint16(IFREQ.flags, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR, true);
+    const call = 'ioctl(TUNSETIFF)';
+    checked(libc.ioctl(fd, TUNSETIFF, request.address(0)), { call, doing, hints: ATTACH_HINTS });
+    return preparedTun(fd, wanted);
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+}
+
+/** One that is open already as `fd`. Throws TUN_NAME_INVALID if it has no virtio header before its packets. */
+export function adoptTunDevice(fd: number, wanted: TunOffloads): NamedTunDevice {
+  const { flags } = tunInterface(fd);
+  if ((flags & IFF_VNET_HDR) === 0)
+    throw new WarrenError('TUN_OFFLOAD', `descriptor ${fd} is a TUN device without IFF_VNET_HDR`);
+  return preparedTun(fd, wanted);
+}
+
+/** What the device behind a descriptor is called now, and its flags. Throws a SysError: EBADFD where it is gone. */
+export function tunInterface(fd: number): { readonly name: string; readonly flags: number } {
+  const request = new Arena(IFREQ.bytes);
+  checked(libc.ioctl(fd, TUNGETIFF, request.address(0)), {
+    call: 'ioctl(TUNGETIFF)',
+    doing: `asking which TUN device descriptor ${fd} is`,
+  });
+  const name = Buffer.from(request.buffer, IFREQ.name, IFREQ.nameBytes).toString();
+  return { name: name.slice(0, name.indexOf('\0')), flags: request.view.getUint16(IFREQ.flags, true) };
+}
+
+function preparedTun(fd: number, wanted: TunOffloads): NamedTunDevice {
+  const { name } = tunInterface(fd);
+  const size = new Arena(4);
+  size.view.setInt32(0, VIRTIO_NET_HEADER_BYTES, true);
+  checked(libc.ioctl(fd, TUNSETVNETHDRSZ, size.address(0)), {
+    call: 'ioctl(TUNSETVNETHDRSZ)',
+    doing: `opening the TUN device ${name}`,
+  });
+  return { name, readFds: [fd], writeFds: [fd], offloads: setOffloads(name, fd, wanted) };
 }
 
 /** The same device, which hands over what `wanted` says from now on. Throws a SysError, and nothing has changed then. */

@@ -77,6 +77,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
   api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
 
+  // A WireGuard device of its own, without an agent.
+  'wireguard-device': {
+    code: 'datapath dataplane encapsulation errors fdb ip log netlink package sys tun',
+    types: 'clock',
+  },
+
   // The composition root: src/agent.ts and src/agent/.
   agent: {
     code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
@@ -103,10 +109,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal wireguard-device',
     types: 'log',
   },
-  bin: { code: 'cli cni terminal' },
+  bin: { code: 'cli cni terminal wireguard-device' },
 };
 
 /** Which parts may import an npm package. */

@@ -6,7 +6,7 @@ import { API_ERRORS, COMMAND_ERRORS, httpStatusOf } from '../../src/error-codes.
 
 const SRC = new URL('../../src/', import.meta.url).pathname;
 /** Where code runs in a command's own process, not in an agent's. */
-const COMMANDS_ONLY = /^(bin|cli|cni-install|lab|bench|simulate)\/|^api\/client\.ts$/;
+const COMMANDS_ONLY = /^(bin|cli|cni-install|lab|bench|simulate|wireguard-device)\/|^api\/client\.ts$/;
 /** Not thrown as a WarrenError: what a client is told of anything else that was thrown. */
 const NOT_THROWN = ['INTERNAL'];
 

@@ -27,8 +27,8 @@ export class MovingOpener implements Opener {
     this.#vteps = vteps;
   }
 
-  source(sockaddr: number): number {
-    return this.#sealed.source(sockaddr);
+  source(sockaddr: number, packetInfo: number): number {
+    return this.#sealed.source(sockaddr, packetInfo);
   }
 
   open(datagram: number, datagramBytes: number, source: number): Verdict {
@@ -36,7 +36,7 @@ export class MovingOpener implements Opener {
     const opener = isClear ? this.#clear : this.#sealed;
     let from = source;
     if (isClear) {
-      from = this.#clear.source(source);
+      from = this.#clear.source(source, 0);
       if (from < 0) return ~from as Verdict;
     }
     const verdict = opener.open(datagram, datagramBytes, from);

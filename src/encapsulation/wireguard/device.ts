@@ -23,8 +23,8 @@ export interface DeviceOptions {
   readonly engine: AeadEngine;
   /** Of inner packets. */
   readonly mtu: number;
-  /** `to`: address and port, as bytes. */
-  send(datagram: Buffer, to: Uint8Array): void;
+  /** `to`: address and port, as bytes; `peer`: whom it is for, undefined where that is not known yet. */
+  send(datagram: Buffer, to: Uint8Array, peer: Peer | undefined): void;
   /** An inner packet from `peer`. Nothing is known of it but its sender; zeros may follow it. */
   deliver(packet: Buffer, peer: Peer): void;
   /** A handshake could not begin, such as where its timestamp could not be written ahead. It is tried again. */
@@ -77,7 +77,7 @@ export class Device {
       timestamps,
       indexes: this.#indexes,
       ciphers: this.#ciphers,
-      send: (datagram, to) => options.send(datagram, to),
+      send: (datagram, to, peer) => options.send(datagram, to, peer),
       failed: (error) => options.failed(error),
       makeKeyPair,
       random,
@@ -148,7 +148,7 @@ export class Device {
     const admission = this.#admission.admit(datagram, from, nowMs, () => this.#isPeerAt(from));
     if (admission === 'admitted') return undefined;
     if (typeof admission === 'string') return admission;
-    this.#options.send(admission.reply, from);
+    this.#options.send(admission.reply, from, undefined);
     return 'cookie-sent';
   }
 

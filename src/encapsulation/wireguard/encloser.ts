@@ -20,6 +20,8 @@ export interface EncloserParts {
   readonly engine: AeadEngine;
   readonly sessions: PathSessions;
   readonly vteps: VtepTable;
+  /** Packets up to that long are not padded beyond it; by default the MTU of the path to a VTEP. */
+  readonly mtu?: (() => number) | undefined;
 }
 
 export class WireguardEncloser implements Encloser {
@@ -29,6 +31,7 @@ export class WireguardEncloser implements Encloser {
   readonly #engine: AeadEngine;
   readonly #sessions: PathSessions;
   readonly #vteps: VtepTable;
+  readonly #mtu: (() => number) | undefined;
   readonly #output: ContiguousOutput;
   /** Until they are told to end; so bounded by the sessions. */
   readonly #sealers = new Map<Session, Sealer>();
@@ -39,13 +42,14 @@ export class WireguardEncloser implements Encloser {
   readonly #padding = new Int32Array(MAX_DATAGRAMS);
   readonly #verdicts = new Int8Array(MAX_DATAGRAMS);
 
-  constructor(arena: OutboundArena, { form, engine, sessions, vteps }: EncloserParts) {
+  constructor(arena: OutboundArena, { form, engine, sessions, vteps, mtu }: EncloserParts) {
     this.form = form;
     this.#arena = arena;
     this.#output = new ContiguousOutput(arena);
     this.#engine = engine;
     this.#sessions = sessions;
     this.#vteps = vteps;
+    this.#mtu = mtu;
   }
 
   /** All that is in it is known when it is sealed. */
@@ -55,7 +59,7 @@ export class WireguardEncloser implements Encloser {
     const packetBytes = headBytes - DATA_HEADER_BYTES + tailBytes;
     const padding = this.#isProbe(headBytes, tail, tailBytes)
       ? 0
-      : paddingOf(packetBytes, this.#vteps.mtu(vtep));
+      : paddingOf(packetBytes, this.#mtu?.() ?? this.#vteps.mtu(vtep));
     const bytes = DATA_HEADER_BYTES + packetBytes + padding + TAG_BYTES;
     this.#vtep[datagram] = vtep;
     this.#headBytes[datagram] = headBytes - DATA_HEADER_BYTES;
@@ -99,8 +103,8 @@ export class WireguardEncloser implements Encloser {
       for (let datagram = from; datagram < end; datagram++) this.#verdicts[datagram] = this.#wait(datagram);
       return;
     }
-    this.#sessions.sent(this.#vtep[from]!);
     const sealer = this.#sealer(session);
+    let sealedBytes = 0;
     for (let datagram = from; datagram < end; datagram++) {
       const counter = first + datagram - from;
       const at = this.#output.at(datagram);
@@ -114,7 +118,9 @@ export class WireguardEncloser implements Encloser {
       const padding = this.#padding[datagram]!;
       const done = sealer.seal(counter, packet, bytes, 0, 0, padding, at + DATA_HEADER_BYTES);
       this.#verdicts[datagram] = done ? PASSED : DROP.outboundNoSession;
+      sealedBytes += DATA_HEADER_BYTES + bytes + padding + TAG_BYTES;
     }
+    this.#sessions.sent(this.#vtep[from]!, sealedBytes);
   }
 
   /** A probe of the path is to be as long as it says: longer by its padding it would show less than the path carries. */

@@ -62,7 +62,7 @@ export function claimedInitiation(own: KeyPair, datagram: Buffer): ClaimedInitia
 
 export class Handshake {
   readonly #peer: HandshakePeer;
-  readonly #presharedKey: Uint8Array;
+  #presharedKey: Uint8Array;
   readonly #makeKeyPair: () => KeyPair;
   #pending: (PendingInitiation & { readonly localIndex: number }) | undefined;
   /** Of the peer's latest initiation that was accepted: only a later one is. */
@@ -73,6 +73,11 @@ export class Handshake {
     this.#peer = peer;
     this.#presharedKey = peer.presharedKey ?? NO_PRESHARED_KEY;
     this.#makeKeyPair = peer.makeKeyPair ?? generateKeyPair;
+  }
+
+  /** For what is begun or answered from now on; undefined: none. */
+  setPresharedKey(presharedKey: Uint8Array | undefined): void {
+    this.#presharedKey = presharedKey ?? NO_PRESHARED_KEY;
   }
 
   /** The index of the initiation that waits for its response. */

@@ -38,8 +38,8 @@ export class WireguardOpener implements Opener {
   }
 
   /** Anyone may send from anywhere; what opens tells who it was. */
-  source(sockaddr: number): number {
-    this.#sessions.begin();
+  source(sockaddr: number, packetInfo: number): number {
+    this.#sessions.begin(packetInfo);
     return sockaddr;
   }
 
@@ -60,7 +60,7 @@ export class WireguardOpener implements Opener {
     if (!this.#opener(by.session).open(counter, this.packet, datagramBytes - DATA_HEADER_BYTES))
       return DROP.inboundForged;
     by.session.replay.commit(counter);
-    this.#sessions.opened(by, this.bytes > 0, source);
+    this.#sessions.opened(by, this.bytes > 0, source, datagramBytes);
     if (this.bytes === 0) return CONSUMED;
     this.isIpv4 = this.#view.getUint8(this.packet) >> 4 === 4;
     this.sender = by.vtep;

@@ -33,7 +33,8 @@ export interface PeerEnvironment {
   readonly timestamps: Timestamps;
   readonly indexes: IndexTable<Named>;
   readonly ciphers: SessionCiphers;
-  send(datagram: Buffer, to: Uint8Array): void;
+  /** `peer`: whom it is for. */
+  send(datagram: Buffer, to: Uint8Array, peer: Peer): void;
   /** A handshake could not begin, such as where its timestamp could not be written ahead. It is tried again. */
   failed(error: unknown): void;
   /** Of a handshake; other than random ones in tests. */
@@ -60,6 +61,8 @@ export interface SessionUsers {
   sent(peer: Peer, packetBytes: number): void;
   /** So many of them never will. */
   dropped(count: number): void;
+  /** A message of a handshake, `bytes` long, was surely the peer's. */
+  handshakeReceived?(peer: Peer, bytes: number): void;
 }
 
 /** What a receiver index names: a session, or a handshake of the peer that is under way. */
@@ -141,6 +144,21 @@ export class Peer {
     this.#initiate(false);
   }
 
+  /** A sign of life, now or as the end of a handshake. */
+  sendKeepalive(): void {
+    this.#sendNow(EMPTY);
+  }
+
+  /** For handshakes from now on; sessions go on. */
+  setPresharedKey(presharedKey: Uint8Array | undefined): void {
+    this.#handshake.setPresharedKey(presharedKey);
+  }
+
+  /** 0: none. */
+  setPersistentKeepalive(ms: number): void {
+    this.#timers.setPersistentKeepalive(ms);
+  }
+
   /** Something opened, elsewhere, with a session that nothing had opened with before. */
   confirmed(session: Session): void {
     this.#confirm(session);
@@ -191,10 +209,11 @@ export class Peer {
       return result;
     }
     this.moveTo(from);
+    this.#environment.users?.handshakeReceived?.(this, datagram.length);
     this.#timers.authenticatedReceived();
     this.#addSession(result.agreement, false);
     this.#timers.authenticatedSent();
-    this.#environment.send(result.datagram, from);
+    this.#environment.send(result.datagram, from, this);
     return 'accepted' as const;
   }
 
@@ -202,6 +221,7 @@ export class Peer {
     const agreement = this.#handshake.complete(datagram);
     if (agreement === undefined) return 'bad-seal';
     this.moveTo(from);
+    this.#environment.users?.handshakeReceived?.(this, datagram.length);
     this.#timers.authenticatedReceived();
     this.#addSession(agreement, true);
     this.#handshakeEnded();
@@ -275,7 +295,7 @@ export class Peer {
     const datagram = this.#initiation(nowMs);
     if (datagram === undefined) return;
     this.#timers.authenticatedSent();
-    this.#environment.send(datagram, this.#endpoint);
+    this.#environment.send(datagram, this.#endpoint, this);
   }
 
   /** Undefined: there can be none now. */
@@ -322,7 +342,7 @@ export class Peer {
       this.#timers.dataSent();
       this.#environment.users?.sent(this, packet.length);
     }
-    this.#environment.send(datagram, this.#endpoint);
+    this.#environment.send(datagram, this.#endpoint, this);
     if (session.wantsRekeyAfterSend(nowMs)) this.#initiate(false);
   }
 

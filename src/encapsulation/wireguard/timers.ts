@@ -46,7 +46,7 @@ type Name = 'retry' | 'answer' | 'keepalive' | 'persistent' | 'forget';
 export class PeerTimers {
   readonly #actions: TimerActions;
   readonly #group: TimerGroup;
-  readonly #persistentMs: number;
+  #persistentMs: number;
   readonly #random: () => number;
   /** One of each name at most. */
   readonly #running = new Map<Name, Timer>();
@@ -58,6 +58,13 @@ export class PeerTimers {
     this.#group = new TimerGroup(clock);
     this.#persistentMs = persistentKeepaliveMs;
     this.#random = random ?? Math.random;
+  }
+
+  /** 0: none any more. */
+  setPersistentKeepalive(ms: number): void {
+    this.#persistentMs = ms;
+    if (ms === 0) this.#clear('persistent');
+    else if (this.#running.has('persistent')) this.#traversed();
   }
 
   initiationSent(isRetry: boolean): void {
