@@ -26,6 +26,7 @@ const PEER_COLOURS: Readonly<Record<PeerReport['status'], Colour>> = {
   dead: 'red',
   left: 'dim',
   static: 'green',
+  wireguard: 'green',
 };
 
 export function renderStatus(status: StatusReport, paint: Paint): string {
@@ -74,6 +75,12 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
   if (peers.length === 0) return 'No peers.\n';
   // For most clusters it would say nothing.
   const hasSingly = peers.some(({ sentSingly }) => sentSingly);
+  // Where the tunnel has keys.
+  const hasKeys = peers.some(
+    ({ kind, handshakeAgeSeconds }) => kind === 'wireguard' || handshakeAgeSeconds !== undefined,
+  );
+  const handshake = ({ handshakeAgeSeconds: seconds }: PeerReport): Cell =>
+    right(seconds === undefined ? '-' : `${durationText(seconds)} ago`);
   const sending = ({ sentSingly }: PeerReport): Cell =>
     sentSingly ? { text: 'singly', colour: 'yellow' } : { text: 'in groups' };
   return renderTable(
@@ -84,6 +91,7 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
       'ENDPOINT',
       'SUBNETS',
       right('MTU'),
+      ...(hasKeys ? [right('HANDSHAKE')] : []),
       right('OUTBOUND'),
       right('INBOUND'),
     ],
@@ -91,9 +99,10 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
       peer.name,
       { text: peer.status, colour: PEER_COLOURS[peer.status] },
       ...(hasSingly ? [sending(peer)] : []),
-      peer.endpoint,
+      peer.endpoint || '-',
       peer.subnets.join(' ') || '-',
       right(peer.mtu === undefined ? '-' : String(peer.mtu)),
+      ...(hasKeys ? [handshake(peer)] : []),
       right(sizeText(peer.outbound.bytes)),
       right(sizeText(peer.inbound.bytes)),
     ]),

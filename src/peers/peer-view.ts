@@ -14,9 +14,11 @@ export interface KnownPeer {
   /** A member's; empty where there is none. */
   readonly id: string;
   readonly name: string;
-  readonly kind: 'gossip' | 'static';
-  readonly status: MemberStatus | 'static';
-  readonly endpoint: Endpoint;
+  /** `wireguard`: an ordinary WireGuard device that was added to this node. */
+  readonly kind: 'gossip' | 'static' | 'wireguard';
+  readonly status: MemberStatus | 'static' | 'wireguard';
+  /** Undefined: it has to be heard from first. */
+  readonly endpoint: Endpoint | undefined;
   readonly subnets: readonly Prefix[];
   /** Both ends leave transport checksums partial. */
   readonly partialChecksums: boolean;
@@ -95,7 +97,7 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
 
 function forwardingPeer(peer: KnownPeer): ForwardingPeer {
   const { key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks, publicKey } = peer;
-  const { presharedKey, persistentKeepaliveMs, run } = peer;
+  const { presharedKey, persistentKeepaliveMs, run, kind } = peer;
   return {
     key,
     name,
@@ -106,5 +108,6 @@ function forwardingPeer(peer: KnownPeer): ForwardingPeer {
     ...(sentSingly && { sentSingly }),
     ...(losesMarks && { losesMarks }),
     ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run }),
+    ...(publicKey && kind !== 'gossip' && { isGuest: true }),
   };
 }
