@@ -31,6 +31,7 @@ import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
+import { Guests } from './guest/guests.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress } from './ip/address.ts';
 import { prefixContains } from './ip/prefix.ts';
@@ -76,6 +77,7 @@ export class Agent {
   readonly #rpc: RpcNode;
   readonly #leases: LeaseSource;
   readonly #staticPeers: StaticPeers;
+  readonly #guests: Guests;
   readonly #gossipPeers: GossipPeers;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
@@ -238,9 +240,15 @@ export class Agent {
       family: () => dataPlane.underlay.address.family,
     };
     this.#gossipPeers = new GossipPeers(membership, this.#leases, ownEnd, admission);
+    this.#guests = new Guests({
+      ...{ store: state.guests, attachments: this.#attachments, dataPlane, tunnelKey, clock, log },
+      ...{ nodeName: node.name, clusterName: cluster.name },
+      podRanges: cluster.podCidrs.map(({ range }) => range),
+      everybody: () => this.#peers.peers(),
+    });
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView(
-      [this.#staticPeers, this.#gossipPeers],
+      [this.#staticPeers, this.#guests, this.#gossipPeers],
       (key) => this.#groupProbing?.isSentSingly(key) ?? false,
     );
     this.#followers = new Followers({
@@ -301,6 +309,7 @@ export class Agent {
       leases: this.#leases,
       pods: this.#pods,
       attachments: this.#attachments,
+      guests: this.#guests,
       keys,
       nodes,
       admits: (id) => admission.admits(id),
@@ -350,6 +359,8 @@ export class Agent {
     this.#push('requests', () => this.#rpc.close());
     this.#push('inventory', () => this.inventory.stop());
     this.#push('peers', () => this.#peers.close());
+    await this.#guests.start();
+    this.#push('WireGuard peers', () => this.#guests.stop());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
     this.#groupProbing?.start();

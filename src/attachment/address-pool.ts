@@ -110,9 +110,9 @@ export class AddressPool {
     if (address !== undefined) return address;
     throw new WarrenError(
       'POD_SUBNET_EXHAUSTED',
-      `this node's subnet ${formatPrefix(subnet)} has no free address: all ${podCapacity(subnet)} are taken by pods`,
+      `this node's subnet ${formatPrefix(subnet)} has no free address: all ${podCapacity(subnet)} are taken`,
       {
-        hint: 'Remove pods (warren pod rm NAME), or give nodes larger subnets (cluster.nodePrefixLengths).',
+        hint: 'Remove pods (warren pod rm NAME) or WireGuard peers (warren peer rm NAME), or give nodes larger subnets (cluster.nodePrefixLengths).',
       },
     );
   }

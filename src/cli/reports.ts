@@ -7,6 +7,7 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
+  WireguardPeerReport,
 } from '../readmodel/reports.ts';
 import { type Cell, type Colour, type Paint, renderFields, renderTable } from '../terminal/table.ts';
 
@@ -79,8 +80,6 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
   const hasKeys = peers.some(
     ({ kind, handshakeAgeSeconds }) => kind === 'wireguard' || handshakeAgeSeconds !== undefined,
   );
-  const handshake = ({ handshakeAgeSeconds: seconds }: PeerReport): Cell =>
-    right(seconds === undefined ? '-' : `${durationText(seconds)} ago`);
   const sending = ({ sentSingly }: PeerReport): Cell =>
     sentSingly ? { text: 'singly', colour: 'yellow' } : { text: 'in groups' };
   return renderTable(
@@ -102,12 +101,33 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
       peer.endpoint || '-',
       peer.subnets.join(' ') || '-',
       right(peer.mtu === undefined ? '-' : String(peer.mtu)),
-      ...(hasKeys ? [handshake(peer)] : []),
+      ...(hasKeys ? [handshakeCell(peer)] : []),
       right(sizeText(peer.outbound.bytes)),
       right(sizeText(peer.inbound.bytes)),
     ]),
     paint,
   );
+}
+
+export function renderWireguardPeers(peers: readonly WireguardPeerReport[], paint: Paint): string {
+  if (peers.length === 0) return 'No WireGuard peers.\n';
+  return renderTable(
+    ['NAME', 'ADDRESSES', 'ENDPOINT', right('HANDSHAKE'), right('OUTBOUND'), right('INBOUND'), 'PUBLIC KEY'],
+    peers.map((peer) => [
+      peer.name,
+      peer.addresses.join(' '),
+      peer.endpoint || '-',
+      handshakeCell(peer),
+      right(sizeText(peer.outbound.bytes)),
+      right(sizeText(peer.inbound.bytes)),
+      peer.publicKey,
+    ]),
+    paint,
+  );
+}
+
+function handshakeCell({ handshakeAgeSeconds: seconds }: Pick<PeerReport, 'handshakeAgeSeconds'>): Cell {
+  return right(seconds === undefined ? '-' : `${durationText(seconds)} ago`);
 }
 
 export function renderRoutes(routes: readonly RouteReport[], paint: Paint): string {

@@ -91,6 +91,8 @@ export interface ForwardingPeer {
   readonly isGuest?: boolean | undefined;
   /** Another one after the peer has forgotten all sessions. */
   readonly run?: string | undefined;
+  /** It is asked for keys as soon as it is known. */
+  readonly isGreeted?: boolean | undefined;
 }
 
 export interface DataPlaneReport {

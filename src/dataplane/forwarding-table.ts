@@ -106,11 +106,11 @@ export class ForwardingTable {
   keyed(): KeyedPeer[] {
     return this.#forwarding.peers.flatMap(({ key, publicKey, endpoint, ...peer }) => {
       if (publicKey === undefined) return [];
-      const { presharedKey, persistentKeepaliveMs, run } = peer;
+      const { presharedKey, persistentKeepaliveMs, run, isGreeted } = peer;
       const vtep = this.#indexes.get(key)!;
       return [
         {
-          ...{ vtep, publicKey, presharedKey, persistentKeepaliveMs, run },
+          ...{ vtep, publicKey, presharedKey, persistentKeepaliveMs, run, isGreeted },
           endpoint: endpoint && endpointBytes(endpoint),
         },
       ];

@@ -36,6 +36,8 @@ export interface KnownPeer {
   readonly persistentKeepaliveMs?: number;
   /** Another one after its agent was started anew, which has forgotten all sessions. */
   readonly run?: string;
+  /** It does not hear that this agent was started anew, and is asked for keys at once. */
+  readonly isGreeted?: true;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
   readonly unreachable: string | undefined;
 }
@@ -83,10 +85,12 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
     return this.#peers;
   }
 
-  /** Those that own something and can be sent to, as the data plane takes them. */
+  /** Those that own something and can be sent to, as the data plane takes them. A key is that of one peer: of the first. */
   forwarding(): ForwardingPeer[] {
+    const keys = new Set<string>();
     return this.peers()
       .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
+      .filter(({ publicKey }) => publicKey === undefined || isFirst(keys, publicKey))
       .map(forwardingPeer);
   }
 
@@ -95,9 +99,14 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
   }
 }
 
+/** A node may announce whatever key it likes. */
+function isFirst(keys: Set<string>, { buffer, byteOffset, byteLength }: Uint8Array): boolean {
+  return keys.size < keys.add(Buffer.from(buffer, byteOffset, byteLength).toString('latin1')).size;
+}
+
 function forwardingPeer(peer: KnownPeer): ForwardingPeer {
   const { key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks, publicKey } = peer;
-  const { presharedKey, persistentKeepaliveMs, run, kind } = peer;
+  const { presharedKey, persistentKeepaliveMs, run, kind, isGreeted } = peer;
   return {
     key,
     name,
@@ -107,7 +116,7 @@ function forwardingPeer(peer: KnownPeer): ForwardingPeer {
     mtu,
     ...(sentSingly && { sentSingly }),
     ...(losesMarks && { losesMarks }),
-    ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run }),
+    ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run, isGreeted }),
     ...(publicKey && kind !== 'gossip' && { isGuest: true }),
   };
 }

@@ -119,6 +119,31 @@ export interface PeerReport {
   readonly inbound: DirectionReport;
 }
 
+/** An ordinary WireGuard device that this node is the home of. */
+export interface WireguardPeerReport {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** As `wg` writes it. */
+  readonly publicKey: string;
+  /** Whether there is one. */
+  readonly presharedKey: boolean;
+  /** Where it was heard from last; empty: it was not heard from yet. */
+  readonly endpoint: string;
+  readonly dns: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** Since the last handshake; absent: there was none since the agent's start. */
+  readonly handshakeAgeSeconds?: number;
+  readonly outbound: DirectionReport;
+  readonly inbound: DirectionReport;
+}
+
+export interface WireguardPeerFile extends WireguardPeerReport {
+  /** Its configuration, as wg-quick takes it. */
+  readonly file: string;
+  /** The file has its private key: it was made just now, and is shown this once. */
+  readonly isComplete: boolean;
+}
+
 export interface RouteReport {
   readonly prefix: string;
   /** `local` for this node's own subnets. */

@@ -22,6 +22,7 @@ import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
 import { keyPairOf } from '../../src/encapsulation/wireguard/x25519.ts';
 import { GroupProbes } from '../../src/group-probe/group-probes.ts';
+import type { GuestRecord } from '../../src/guest/guest-store.ts';
 import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
@@ -181,6 +182,7 @@ class Disk {
   lease: StoredLease | undefined;
   membership: StoredMembership | undefined;
   attachments: AttachmentState = { attachments: [], last: [] };
+  guests: readonly GuestRecord[] = [];
   version: number | undefined;
   readonly keyChanges = volatileKeyChanges();
   readonly admission = volatileStatementStore();
@@ -397,6 +399,10 @@ ${yaml}`;
         isOutdated: false,
         read: () => disk.attachments,
         write: async (state) => write(() => (disk.attachments = state)),
+      },
+      guests: {
+        read: () => disk.guests,
+        write: async (guests) => write(() => (disk.guests = guests)),
       },
       admission: {
         load: () => disk.admission.load(),

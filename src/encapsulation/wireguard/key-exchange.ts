@@ -29,6 +29,7 @@ const HURRIES_MS = [250, 1_000, 2_500];
 const RENEWALS = 60;
 const RENEW_EVERY_MS = 500;
 const PORT_BYTES = 2;
+const SIGN_OF_LIFE = Buffer.alloc(0);
 
 /** A peer as the forwarding state has it. */
 export interface KeyedPeer {
@@ -43,6 +44,8 @@ export interface KeyedPeer {
   readonly endpoint?: Uint8Array | undefined;
   /** Another one after it has forgotten all sessions; undefined where nobody says. */
   readonly run?: string | undefined;
+  /** It does not hear that all sessions are forgotten here: it is asked for keys as soon as it is known. */
+  readonly isGreeted?: boolean | undefined;
 }
 
 export interface KeyExchangeOptions {
@@ -212,6 +215,7 @@ export class KeyExchange {
     this.#vteps.set(peer, vtep);
     const none = { dataSentMs: 0, receivedMs: 0, dataReceivedMs: 0, isHurried: false };
     this.#entries.set(vtep, { vtep, serial: this.#shared.serial(vtep), peer, known, ...none });
+    if (known.isGreeted === true && endpoint !== undefined) peer.send(SIGN_OF_LIFE);
   }
 
   #remove(vtep: number): void {
