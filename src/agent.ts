@@ -202,6 +202,7 @@ export class Agent {
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
       log,
     });
+    this.#attachments.setReserved(config.staticPeers.flatMap(({ subnets }) => subnets));
     this.#pods = new PodManager({
       nodeName: node.name,
       attachments: this.#attachments,
@@ -402,7 +403,10 @@ export class Agent {
       if (change.changed.some((key) => key.startsWith('datapath.offload')))
         await this.#switchOffloads(config);
       if (change.changed.includes('log.level')) log.level = config.log.level;
-      if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
+      if (change.changed.includes('staticPeers')) {
+        this.#attachments.setReserved(config.staticPeers.flatMap(({ subnets }) => subnets));
+        this.#staticPeers.replace(config.staticPeers);
+      }
       if (change.changed.some((key) => key === 'cluster.admission' || key === 'cluster.approvers')) {
         const { admission, approvers } = config.cluster;
         this.#config = { ...this.#config, cluster: { ...this.#config.cluster, admission, approvers } };

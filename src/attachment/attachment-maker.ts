@@ -100,6 +100,10 @@ export class AttachmentMaker {
     this.#limits = limits;
   }
 
+  setReserved(prefixes: readonly Prefix[]): void {
+    this.#pool.setReserved(prefixes);
+  }
+
   setSubnets(subnets: readonly Prefix[]): void {
     this.#pool.setSubnets(subnets);
   }
