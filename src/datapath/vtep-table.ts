@@ -81,8 +81,12 @@ export class VtepTable {
     writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
   }
 
-  /** Whether a VTEP is at the socket address at `sockaddr` of `view`. */
+  /**
+   * Whether a VTEP is at the socket address at `sockaddr` of `view`. One that comes with the next `load`, and may send before, is
+   * wherever it says.
+   */
   isAt(index: number, view: DataView, sockaddr: number): boolean {
+    if (index >= this.#mtu.length) return true;
     const own = this.#sockaddrs.view;
     const at = index * SOCKADDR_STRIDE;
     const isSame = (field: number) => view.getInt32(sockaddr + field) === own.getInt32(at + field);
