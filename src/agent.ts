@@ -246,6 +246,7 @@ export class Agent {
       ...{ nodeName: node.name, clusterName: cluster.name },
       podRanges: cluster.podCidrs.map(({ range }) => range),
       everybody: () => this.#peers.peers(),
+      followed: () => this.#followers.peersFollowed(),
     });
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView(

@@ -41,6 +41,8 @@ export interface GuestsOptions {
   readonly podRanges: readonly Prefix[];
   /** Everybody who is known, these guests included. */
   readonly everybody: () => readonly KnownPeer[];
+  /** Resolves once packets go by what `peers` gives now. */
+  readonly followed: () => Promise<void>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -150,6 +152,7 @@ export class Guests implements PeerSource {
         this.#hidden.delete(name);
         this.#changed();
       }
+      await this.#options.followed();
       await this.#write.idle();
       this.#options.log.info({ peer: name }, 'a WireGuard peer is removed');
       return report;
@@ -161,7 +164,7 @@ export class Guests implements PeerSource {
     labels: Readonly<Record<string, string>>,
     tunnelKey: Uint8Array,
   ): Promise<WireguardPeerFile> {
-    const { attachments, everybody, nodeName, log } = this.#options;
+    const { attachments, everybody, followed, nodeName, log } = this.#options;
     const namesake = everybody().find((peer) => peer.name === name);
     if (this.#records.has(name) || namesake !== undefined || name === nodeName) {
       const isGuest = this.#records.has(name);
@@ -204,6 +207,7 @@ export class Guests implements PeerSource {
     }
     this.#hidden.delete(name);
     this.#changed();
+    await followed();
     log.info({ peer: name }, 'a WireGuard peer is added');
     return this.#fileOf(this.#known(name), made?.privateKey);
   }

@@ -4,6 +4,7 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { generateKeyPair, privateKeyBytes } from '../../src/encapsulation/wireguard/x25519.ts';
+import type { TunNetwork } from '../../src/host/tun-network.ts';
 import { formatEndpoint, parseEndpoint } from '../../src/ip/endpoint.ts';
 import type { WireguardPeerFile } from '../../src/readmodel/reports.ts';
 import { MemoryWireguard, readQuickFile } from '../helpers/memory-wireguard.ts';
@@ -164,6 +165,29 @@ describe('a WireGuard device', () => {
     await world.advance(1_000);
     expect(office.received).toHaveLength(1);
     await talk(office, web);
+  });
+
+  it('may come as soon as it has its file, and is out as soon as it is said to be', async () => {
+    let isHeld = true;
+    const { configureTun } = a.host.parts;
+    Object.assign(a.host.parts, {
+      configureTun: async (network: TunNetwork) => {
+        while (isHeld) await new Promise((resolve) => setImmediate(resolve));
+        return configureTun(network);
+      },
+    });
+    let isAdded = false;
+    const adding = a.commands.addWireguardPeer({ name: 'laptop' }).finally(() => (isAdded = true));
+    await world.advance(1_000);
+    expect(isAdded).toBe(false);
+    isHeld = false;
+    const laptop = start(await adding);
+    laptop.send(web.addresses[0]!);
+    await world.advance(200);
+    expect(web.received).toHaveLength(1);
+    await a.commands.removeWireguardPeer('laptop');
+    expect(a.host.tun!.network!.extraPrefixes).toEqual([]);
+    expect(a.model.routes().some(({ via }) => via === 'laptop')).toBe(false);
   });
 
   it('is followed wherever it goes', async () => {
