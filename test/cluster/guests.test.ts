@@ -168,19 +168,17 @@ describe('a WireGuard device', () => {
   });
 
   it('may come as soon as it has its file, and is out as soon as it is said to be', async () => {
-    let isHeld = true;
     const { configureTun } = a.host.parts;
+    let release = () => {};
+    const held = new Promise<void>((resolve) => (release = resolve));
     Object.assign(a.host.parts, {
-      configureTun: async (network: TunNetwork) => {
-        while (isHeld) await new Promise((resolve) => setImmediate(resolve));
-        return configureTun(network);
-      },
+      configureTun: (network: TunNetwork) => held.then(() => configureTun(network)),
     });
     let isAdded = false;
     const adding = a.commands.addWireguardPeer({ name: 'laptop' }).finally(() => (isAdded = true));
     await world.advance(1_000);
     expect(isAdded).toBe(false);
-    isHeld = false;
+    release();
     const laptop = start(await adding);
     laptop.send(web.addresses[0]!);
     await world.advance(200);
