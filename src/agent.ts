@@ -31,6 +31,7 @@ import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
+import { Guests } from './guest/guests.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress } from './ip/address.ts';
 import { prefixContains } from './ip/prefix.ts';
@@ -76,6 +77,7 @@ export class Agent {
   readonly #rpc: RpcNode;
   readonly #leases: LeaseSource;
   readonly #staticPeers: StaticPeers;
+  readonly #guests: Guests;
   readonly #gossipPeers: GossipPeers;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
@@ -200,6 +202,7 @@ export class Agent {
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
       log,
     });
+    this.#attachments.setReserved(config.staticPeers.flatMap(({ subnets }) => subnets));
     this.#pods = new PodManager({
       nodeName: node.name,
       attachments: this.#attachments,
@@ -238,9 +241,16 @@ export class Agent {
       family: () => dataPlane.underlay.address.family,
     };
     this.#gossipPeers = new GossipPeers(membership, this.#leases, ownEnd, admission);
+    this.#guests = new Guests({
+      ...{ store: state.guests, attachments: this.#attachments, dataPlane, tunnelKey, clock, log },
+      ...{ nodeName: node.name, clusterName: cluster.name },
+      podRanges: cluster.podCidrs.map(({ range }) => range),
+      everybody: () => this.#peers.peers(),
+      followed: () => this.#followers.peersFollowed(),
+    });
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView(
-      [this.#staticPeers, this.#gossipPeers],
+      [this.#staticPeers, this.#guests, this.#gossipPeers],
       (key) => this.#groupProbing?.isSentSingly(key) ?? false,
     );
     this.#followers = new Followers({
@@ -301,6 +311,7 @@ export class Agent {
       leases: this.#leases,
       pods: this.#pods,
       attachments: this.#attachments,
+      guests: this.#guests,
       keys,
       nodes,
       admits: (id) => admission.admits(id),
@@ -350,6 +361,8 @@ export class Agent {
     this.#push('requests', () => this.#rpc.close());
     this.#push('inventory', () => this.inventory.stop());
     this.#push('peers', () => this.#peers.close());
+    await this.#guests.start();
+    this.#push('WireGuard peers', () => this.#guests.stop());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
     this.#groupProbing?.start();
@@ -391,7 +404,10 @@ export class Agent {
       if (change.changed.some((key) => key.startsWith('datapath.offload')))
         await this.#switchOffloads(config);
       if (change.changed.includes('log.level')) log.level = config.log.level;
-      if (change.changed.includes('staticPeers')) this.#staticPeers.replace(config.staticPeers);
+      if (change.changed.includes('staticPeers')) {
+        this.#attachments.setReserved(config.staticPeers.flatMap(({ subnets }) => subnets));
+        this.#staticPeers.replace(config.staticPeers);
+      }
       if (change.changed.some((key) => key === 'cluster.admission' || key === 'cluster.approvers')) {
         const { admission, approvers } = config.cluster;
         this.#config = { ...this.#config, cluster: { ...this.#config.cluster, admission, approvers } };

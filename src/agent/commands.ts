@@ -4,6 +4,7 @@ import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { CniCommands } from '../cni/messages.ts';
 import { WarrenError } from '../errors.ts';
+import type { Guests } from '../guest/guests.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import type { KeyCommands } from '../keys/key-commands.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
@@ -26,6 +27,7 @@ export interface CommandParts {
   readonly leases: LeaseSource;
   readonly pods: PodManager;
   readonly attachments: Attachments;
+  readonly guests: Guests;
   readonly keys: KeyCommands;
   readonly nodes: NodeCommands;
   /** Whether the node with this id takes part in forwarding. */
@@ -43,13 +45,20 @@ export interface CommandParts {
 }
 
 export function agentCommands(parts: CommandParts): Commands {
-  const { membership, pods, keys, nodes, rpc, ownTargets, admits } = parts;
+  const { membership, pods, guests, keys, nodes, rpc, ownTargets, admits } = parts;
   return {
     addPod: async (name, options) => {
       refuseWithoutSubnet(parts);
       return pods.add(name, options);
     },
     removePod: (name) => pods.remove(name),
+    listWireguardPeers: () => guests.list(),
+    showWireguardPeer: (name) => guests.show(name),
+    addWireguardPeer: async (request) => {
+      refuseWithoutSubnet(parts);
+      return guests.add(request);
+    },
+    removeWireguardPeer: (name) => guests.remove(name),
     allTargets: async () => {
       const { targets, unreachable } = await askAllTargets(
         rpc,
@@ -101,7 +110,7 @@ async function leave(
   if (names.length > 0 && !force) {
     const shown = names.slice(0, 10).join(', ') + (names.length > 10 ? ', ...' : '');
     throw new WarrenError('LEAVE_PODS', `this node has ${names.length} pods: ${shown}`, {
-      hint: 'Remove them first (warren pod rm NAME); or with --force, which removes them.',
+      hint: 'Remove them first (warren pod rm NAME, warren peer rm NAME); or with --force, which removes them.',
     });
   }
   if (names.length > 0) await attachments.deleteAll();

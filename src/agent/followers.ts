@@ -139,6 +139,11 @@ export class Followers {
     this.#rulesWatch = this.#parts.hostRules?.watch(() => this.#guard.check());
   }
 
+  /** Resolves once packets go by the peers that there are now, or that has failed. */
+  peersFollowed(): Promise<void> {
+    return this.#peers.idle();
+  }
+
   /** Takes over another way out of the overlay. */
   setEgress(egress: Config['egress']): void {
     this.#egress = egress;

@@ -48,6 +48,11 @@ export class Reconciler {
     });
   }
 
+  /** Resolves once nothing is asked for any more, or what is has failed and is tried again later. */
+  async idle(): Promise<void> {
+    while (this.#working) await this.#working;
+  }
+
   /** Resolves once it does nothing any more. */
   async stop(): Promise<void> {
     this.#isStopped = true;

@@ -4,6 +4,7 @@ import { type AttachmentStore, fileAttachmentStore } from '../attachment/attachm
 import type { Config } from '../config/config.ts';
 import type { OwnTunnelKey } from '../dataplane/tunnel-keys.ts';
 import { WarrenError } from '../errors.ts';
+import { fileGuestStore, type GuestStore, readGuests } from '../guest/guest-store.ts';
 import { type Identity, identitySecret, loadOrCreateIdentity } from '../identity.ts';
 import { fileVersionStore, type VersionStore } from '../inventory/version-store.ts';
 import { fileLeaseStore, type LeaseStore } from '../lease/lease-store.ts';
@@ -23,6 +24,7 @@ export interface AgentState {
   readonly lease: LeaseStore;
   readonly membership: MembershipStore;
   readonly attachments: AttachmentStore;
+  readonly guests: GuestStore;
   readonly inventory: VersionStore;
   readonly admission: StatementStore;
   /** Asked where the tunnel has keys; made where there is none. Throws what is wrong with the state folder. */
@@ -43,6 +45,7 @@ export function fileState({ node, cluster }: Config, log: Logger): AgentState {
     lease: fileLeaseStore(node.stateDir, identity.id),
     membership: fileMembershipStore(node.stateDir, identity.id),
     attachments: fileAttachmentStore(node.stateDir, identity.id),
+    guests: fileGuestStore(node.stateDir, identity.id),
     inventory: fileVersionStore(node.stateDir, identity.id),
     admission: fileStatementStore(node.stateDir),
     tunnelKey: async () => {
@@ -61,5 +64,6 @@ function secretsOf(stateDir: string, nodeId: string, keys: ClusterKeys | undefin
     });
   }
   const tunnelKey = readTunnelKey(stateDir, nodeId);
-  return [seed, ...(keys?.keys ?? []), ...(tunnelKey === undefined ? [] : [tunnelKey])];
+  const guests = readGuests(stateDir, nodeId).flatMap(({ presharedKey }) => presharedKey ?? []);
+  return [seed, ...(keys?.keys ?? []), ...(tunnelKey === undefined ? [] : [tunnelKey]), ...guests];
 }

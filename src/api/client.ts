@@ -21,9 +21,11 @@ import type {
   RouteReport,
   StatusReport,
   SysdumpReport,
+  WireguardPeerFile,
+  WireguardPeerReport,
 } from '../readmodel/reports.ts';
 import type { Topic } from '../readmodel/topics.ts';
-import type { AddPodOptions } from './commands.ts';
+import type { AddPodOptions, AddWireguardPeer } from './commands.ts';
 import { eventsOf } from './event-stream.ts';
 
 /** An agent that is alive accepts a connection at once. */
@@ -81,6 +83,23 @@ export class AgentClient {
 
   removePod(name: string): Promise<PodReport> {
     return this.#ask('DELETE', `/v1/pods/${encodeURIComponent(name)}`, POD_TIMEOUT_MS);
+  }
+
+  wireguardPeers(): Promise<WireguardPeerReport[]> {
+    return this.#get('/v1/wireguard-peers');
+  }
+
+  wireguardPeer(name: string): Promise<WireguardPeerFile> {
+    return this.#get(`/v1/wireguard-peers/${encodeURIComponent(name)}`);
+  }
+
+  /** The answer is the only one that has the private key that was made. */
+  addWireguardPeer(request: AddWireguardPeer): Promise<WireguardPeerFile> {
+    return this.#ask('POST', '/v1/wireguard-peers', ANSWER_TIMEOUT_MS, request);
+  }
+
+  removeWireguardPeer(name: string): Promise<WireguardPeerReport> {
+    return this.#ask('DELETE', `/v1/wireguard-peers/${encodeURIComponent(name)}`, ANSWER_TIMEOUT_MS);
   }
 
   targets(): Promise<NodeTargets> {

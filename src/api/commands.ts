@@ -12,6 +12,8 @@ import type {
   PodReport,
   ReloadReport,
   SysdumpReport,
+  WireguardPeerFile,
+  WireguardPeerReport,
 } from '../readmodel/reports.ts';
 
 export interface AddPodOptions {
@@ -20,9 +22,27 @@ export interface AddPodOptions {
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 
+export interface AddWireguardPeer {
+  readonly name: string;
+  /** As `wg pubkey` writes it; default: keys are made, and the file has them this once. */
+  readonly publicKey?: string | undefined;
+  /** Where the device always is; default: it comes from anywhere. */
+  readonly endpoint?: string | undefined;
+  /** Where the device reaches this node; default: the underlay's address and the tunnel's port. */
+  readonly nodeEndpoint?: string | undefined;
+  readonly dns?: readonly string[] | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+}
+
 export interface Commands {
   addPod(name: string, options: AddPodOptions): Promise<PodReport>;
   removePod(name: string): Promise<PodReport>;
+  /** Ordinary WireGuard devices of this node. */
+  listWireguardPeers(): readonly WireguardPeerReport[];
+  /** With its file, which has no private key. */
+  showWireguardPeer(name: string): WireguardPeerFile;
+  addWireguardPeer(request: AddWireguardPeer): Promise<WireguardPeerFile>;
+  removeWireguardPeer(name: string): Promise<WireguardPeerReport>;
   /** What every node that can be asked has to be reached, this one first. */
   allTargets(): Promise<AllTargets>;
   /** Forgets a dead node, by name or id, on the whole cluster. */

@@ -10,6 +10,10 @@
  *
  *     POST   /v1/pods              {"name": "web", "netns": "/run/netns/blue"}   netns and labels may be absent
  *     DELETE /v1/pods/NAME
+ *     GET    /v1/wireguard-peers   ordinary WireGuard devices of this node
+ *     POST   /v1/wireguard-peers   {"name": "laptop"}: gives one keys and an address; the answer has its file
+ *     GET    /v1/wireguard-peers/NAME    with its file, without its private key
+ *     DELETE /v1/wireguard-peers/NAME
  *     DELETE /v1/peers/NODE        forgets a dead node, by name or id
  *     POST   /v1/leave             {"force": true}: gives the subnets back and ends the agent; force removes its pods
  *     POST   /v1/reload            reads the configuration again, and says what of it counts from now on
@@ -64,6 +68,18 @@ const podRequest = z
     labels: z.record(z.string(), z.string()).optional(),
   })
   .describe('the body must be {"name": "…"}, and may have "netns": "/…" and "labels": {"…": "…"}');
+const wireguardPeerRequest = z
+  .strictObject({
+    name: z.string(),
+    publicKey: z.string().optional(),
+    endpoint: z.string().optional(),
+    nodeEndpoint: z.string().optional(),
+    dns: z.array(z.string()).optional(),
+    labels: z.record(z.string(), z.string()).optional(),
+  })
+  .describe(
+    'the body must be {"name": "…"}, and may have "publicKey", "endpoint", "nodeEndpoint", "dns": ["…"] and "labels"',
+  );
 const leaveRequest = z
   .strictObject({ force: z.boolean().optional() })
   .describe('the body must be {}, or {"force": true}');
@@ -104,6 +120,18 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     return agent.addPod(name, options);
   });
   app.delete<Named>('/v1/pods/:name', { onRequest }, async ({ params }) => agent.removePod(params.name));
+  app.get('/v1/wireguard-peers', { onRequest }, async () => agent.listWireguardPeers());
+  app.get<Named>('/v1/wireguard-peers/:name', { onRequest }, async ({ params }) =>
+    agent.showWireguardPeer(params.name),
+  );
+  const wireguardPeer = { onRequest, schema: { body: wireguardPeerRequest } };
+  app.post('/v1/wireguard-peers', wireguardPeer, async (request, reply) => {
+    reply.code(201);
+    return agent.addWireguardPeer(request.body as z.infer<typeof wireguardPeerRequest>);
+  });
+  app.delete<Named>('/v1/wireguard-peers/:name', { onRequest }, async ({ params }) =>
+    agent.removeWireguardPeer(params.name),
+  );
   app.delete<Named>('/v1/peers/:name', { onRequest }, async ({ params }) => agent.forget(params.name));
   app.post('/v1/leave', { onRequest, schema: { body: leaveRequest } }, async (request) => {
     const { force } = request.body as z.infer<typeof leaveRequest>;

@@ -7,7 +7,7 @@
  */
 import { WarrenError } from '../errors.ts';
 import { type Family, formatAddress, type IpAddress } from '../ip/address.ts';
-import { formatPrefix, type Prefix } from '../ip/prefix.ts';
+import { addressCount, formatPrefix, type Prefix, prefixContains } from '../ip/prefix.ts';
 import { isPodAddress, nextPodAddress, podCapacity } from './addresses.ts';
 
 export interface AddressPoolOptions {
@@ -19,6 +19,7 @@ export interface AddressPoolOptions {
 
 export class AddressPool {
   #subnets: readonly Prefix[];
+  #reserved: readonly Prefix[] = [];
   readonly #last: Map<Family, IpAddress>;
   /** Address to owner. Bounded by the owners, of which the caller has a limit. */
   readonly #owners: Readonly<Record<Family, Map<bigint, string>>> = { 4: new Map(), 6: new Map() };
@@ -39,6 +40,11 @@ export class AddressPool {
 
   setSubnets(subnets: readonly Prefix[]): void {
     this.#subnets = subnets;
+  }
+
+  /** These are given to nobody from now on; who has an address in there keeps it. */
+  setReserved(prefixes: readonly Prefix[]): void {
+    this.#reserved = prefixes;
   }
 
   ownerOf(address: IpAddress): string | undefined {
@@ -106,15 +112,26 @@ export class AddressPool {
   }
 
   #nextOf(subnet: Prefix): IpAddress {
-    const address = nextPodAddress(subnet, this.#owners[subnet.family], this.#last.get(subnet.family)?.value);
-    if (address !== undefined) return address;
+    let last = this.#last.get(subnet.family)?.value;
+    // Past each of them once, and once more from the start of the subnet.
+    for (let jumps = 0; jumps <= 2 * this.#reserved.length; jumps++) {
+      const address = nextPodAddress(subnet, this.#owners[subnet.family], last);
+      if (address === undefined) break;
+      const reserved = this.#reservedOf(address);
+      if (reserved === undefined) return address;
+      last = reserved.value + addressCount(reserved) - 1n;
+    }
     throw new WarrenError(
       'POD_SUBNET_EXHAUSTED',
-      `this node's subnet ${formatPrefix(subnet)} has no free address: all ${podCapacity(subnet)} are taken by pods`,
+      `this node's subnet ${formatPrefix(subnet)} has no free address: all ${podCapacity(subnet)} are taken`,
       {
-        hint: 'Remove pods (warren pod rm NAME), or give nodes larger subnets (cluster.nodePrefixLengths).',
+        hint: 'Remove pods (warren pod rm NAME) or WireGuard peers (warren peer rm NAME), or give nodes larger subnets (cluster.nodePrefixLengths).',
       },
     );
+  }
+
+  #reservedOf(address: IpAddress): Prefix | undefined {
+    return this.#reserved.find((prefix) => prefixContains(prefix, address));
   }
 
   #checkRequested(owner: string, address: IpAddress): void {
@@ -124,6 +141,13 @@ export class AddressPool {
         'ADDRESS_OUTSIDE',
         `${formatAddress(address)} is not an address for pods in this node's ${subnets}`,
         { hint: 'Ask for one in there (not its first two or its IPv4 broadcast address), or for none.' },
+      );
+    }
+    const reserved = this.#reservedOf(address);
+    if (reserved !== undefined && this.ownerOf(address) !== owner) {
+      throw new WarrenError(
+        'ADDRESS_TAKEN',
+        `${formatAddress(address)} lies in ${formatPrefix(reserved)} of a static peer`,
       );
     }
     this.#checkFree(owner, address);

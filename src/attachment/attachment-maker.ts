@@ -100,6 +100,10 @@ export class AttachmentMaker {
     this.#limits = limits;
   }
 
+  setReserved(prefixes: readonly Prefix[]): void {
+    this.#pool.setReserved(prefixes);
+  }
+
   setSubnets(subnets: readonly Prefix[]): void {
     this.#pool.setSubnets(subnets);
   }
@@ -137,7 +141,7 @@ export class AttachmentMaker {
     }
     try {
       if (wanted.ownsNetns) await this.#network.addNamespace(basename(wanted.netns!));
-      await this.#network.ensure(this.#link(record));
+      await this.#ensure(record);
     } catch (error) {
       await this.#rollBack(entry);
       throw error;
@@ -170,7 +174,7 @@ export class AttachmentMaker {
     const wasAdded = entry.state !== 'adding';
     entry.state = 'removing';
     try {
-      await this.#network.remove(record);
+      if (!record.remote) await this.#network.remove(record);
       if (record.ownsNetns) await this.#network.removeNamespace(basename(record.netns!));
       entry.isForgotten = true;
       await this.#write.request();
@@ -206,7 +210,7 @@ export class AttachmentMaker {
           "attachment was outside of this node's subnets and moves",
         );
         // With the interface go the old addresses and the routes to them: before it is remembered to have others.
-        await this.#takeOff(entry.record);
+        if (!entry.record.remote) await this.#takeOff(entry.record);
       }
       if (addresses !== old || netnsIdentity !== entry.record.netnsIdentity) {
         await this.#save(entry, { ...entry.record, addresses, netnsIdentity });
@@ -219,7 +223,7 @@ export class AttachmentMaker {
       }
       if (found.isToMake) await this.#network.addNamespace(basename(entry.record.netns!));
       entry.identity = undefined;
-      await this.#network.ensure(this.#link(entry.record));
+      await this.#ensure(entry.record);
       entry.state = 'ready';
       return true;
     } catch (error) {
@@ -274,8 +278,12 @@ export class AttachmentMaker {
   /** False if there is nothing to do for now: it is missing, or `restore` will give it other addresses. */
   async ensureAgain(entry: AttachmentEntry): Promise<boolean> {
     if (!this.#isWorking(entry)) return false;
-    await this.#network.ensure(this.#link(entry.record));
+    await this.#ensure(entry.record);
     return true;
+  }
+
+  async #ensure(record: AttachmentRecord): Promise<void> {
+    if (!record.remote) await this.#network.ensure(this.#link(record));
   }
 
   /** Whether it is as it should be, as far as this node knows. */
@@ -297,6 +305,7 @@ export class AttachmentMaker {
     if (state !== 'ready') {
       return [{ code: 'failed', message: `the network of ${id} could not be made, see the log` }];
     }
+    if (record.remote) return [];
     const damaged = await this.#network.findDamaged([this.#link(record)]);
     const message =
       damaged.length > 0
@@ -307,7 +316,9 @@ export class AttachmentMaker {
 
   /** Those of which something is missing or changed on the node's side. */
   async findDamaged(): Promise<AttachmentEntry[]> {
-    const working = [...this.#entries.values()].filter((entry) => this.#isWorking(entry));
+    const working = [...this.#entries.values()].filter(
+      (entry) => !entry.record.remote && this.#isWorking(entry),
+    );
     if (working.length === 0) return [];
     const damaged = await this.#network.findDamaged(working.map(({ record }) => this.#link(record)));
     return damaged.flatMap(({ id }) => this.#entries.get(id) ?? []);

@@ -52,6 +52,7 @@ const schema = z.object({
       mtu: z.number().int().positive().optional(),
       requested: z.array(address),
       addresses: z.array(address),
+      remote: z.literal(true).optional(),
       static: z.boolean(),
     }),
   ),
@@ -92,8 +93,9 @@ export function fileAttachmentStore(stateDir: string, nodeId: string): Attachmen
       if (state === undefined) return readPods(podsPath, nodeId);
       return {
         last: state.last,
-        attachments: state.attachments.map((one) => ({
+        attachments: state.attachments.map(({ remote, ...one }) => ({
           ...one,
+          ...(remote && { remote }),
           netns: one.netns,
           netnsIdentity: one.netnsIdentity,
           mtu: one.mtu,

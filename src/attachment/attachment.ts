@@ -41,6 +41,8 @@ export interface AttachmentRequest {
   readonly mtu?: number | undefined;
   /** One of each family at most; the others are the next free ones. */
   readonly addresses?: readonly IpAddress[] | undefined;
+  /** Who has the addresses is no neighbour of this node: no interface is made, and something else carries the packets. */
+  readonly remote?: true | undefined;
   /** Made from the node's configuration. It is no part of what makes two requests the same. */
   readonly static?: boolean | undefined;
 }
@@ -59,6 +61,8 @@ export interface WantedAttachment {
   /** Undefined: the data plane's. */
   readonly mtu: number | undefined;
   readonly requested: readonly IpAddress[];
+  /** Absent: there is an interface. */
+  readonly remote?: true;
   readonly static: boolean;
 }
 
@@ -118,6 +122,7 @@ export function wantedAttachment(request: AttachmentRequest, nodeId: string): Wa
   return {
     ...{ id, client, name, network, labels: { ...labels }, netns, ownsNetns },
     ...{ interfaceName, hostInterface, mtu, requested, static: request.static ?? false },
+    ...(request.remote && { remote: true as const }),
   };
 }
 
@@ -136,6 +141,7 @@ export function isSameRequest(a: WantedAttachment, b: WantedAttachment): boolean
     a.interfaceName === b.interfaceName &&
     a.hostInterface === b.hostInterface &&
     a.mtu === b.mtu &&
+    a.remote === b.remote &&
     a.requested.length === b.requested.length &&
     a.requested.every((one) => b.requested.some((other) => sameAddress(one, other)))
   );

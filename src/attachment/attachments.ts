@@ -202,6 +202,11 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
     this.#maker.setSubnets(subnets);
   }
 
+  /** What of the node's subnets is given to nobody that is attached from now on. */
+  setReserved(prefixes: readonly Prefix[]): void {
+    this.#maker.setReserved(prefixes);
+  }
+
   /** Takes no more work, and resolves when all that was taken is done. What is attached stays. */
   async close(): Promise<void> {
     this.#isClosed = true;

@@ -17,6 +17,7 @@ import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
 import { registerNodeCommands } from './commands/node.ts';
+import { registerPeerCommands } from './commands/peer.ts';
 import { registerPodCommands } from './commands/pod.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
@@ -58,6 +59,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerAgentCommand(program, context);
   registerReportCommands(program, context);
   registerPodCommands(program, context);
+  registerPeerCommands(program, context);
   registerCniCommands(program, context);
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);

@@ -7,6 +7,7 @@ import type {
   PodReport,
   RouteReport,
   StatusReport,
+  WireguardPeerReport,
 } from '../readmodel/reports.ts';
 import { type Cell, type Colour, type Paint, renderFields, renderTable } from '../terminal/table.ts';
 
@@ -26,6 +27,7 @@ const PEER_COLOURS: Readonly<Record<PeerReport['status'], Colour>> = {
   dead: 'red',
   left: 'dim',
   static: 'green',
+  wireguard: 'green',
 };
 
 export function renderStatus(status: StatusReport, paint: Paint): string {
@@ -74,6 +76,10 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
   if (peers.length === 0) return 'No peers.\n';
   // For most clusters it would say nothing.
   const hasSingly = peers.some(({ sentSingly }) => sentSingly);
+  // Where the tunnel has keys.
+  const hasKeys = peers.some(
+    ({ kind, handshakeAgeSeconds }) => kind === 'wireguard' || handshakeAgeSeconds !== undefined,
+  );
   const sending = ({ sentSingly }: PeerReport): Cell =>
     sentSingly ? { text: 'singly', colour: 'yellow' } : { text: 'in groups' };
   return renderTable(
@@ -84,6 +90,7 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
       'ENDPOINT',
       'SUBNETS',
       right('MTU'),
+      ...(hasKeys ? [right('HANDSHAKE')] : []),
       right('OUTBOUND'),
       right('INBOUND'),
     ],
@@ -91,14 +98,36 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
       peer.name,
       { text: peer.status, colour: PEER_COLOURS[peer.status] },
       ...(hasSingly ? [sending(peer)] : []),
-      peer.endpoint,
+      peer.endpoint || '-',
       peer.subnets.join(' ') || '-',
       right(peer.mtu === undefined ? '-' : String(peer.mtu)),
+      ...(hasKeys ? [handshakeCell(peer)] : []),
       right(sizeText(peer.outbound.bytes)),
       right(sizeText(peer.inbound.bytes)),
     ]),
     paint,
   );
+}
+
+export function renderWireguardPeers(peers: readonly WireguardPeerReport[], paint: Paint): string {
+  if (peers.length === 0) return 'No WireGuard peers.\n';
+  return renderTable(
+    ['NAME', 'ADDRESSES', 'ENDPOINT', right('HANDSHAKE'), right('OUTBOUND'), right('INBOUND'), 'PUBLIC KEY'],
+    peers.map((peer) => [
+      peer.name,
+      peer.addresses.join(' '),
+      peer.endpoint || '-',
+      handshakeCell(peer),
+      right(sizeText(peer.outbound.bytes)),
+      right(sizeText(peer.inbound.bytes)),
+      peer.publicKey,
+    ]),
+    paint,
+  );
+}
+
+function handshakeCell({ handshakeAgeSeconds: seconds }: Pick<PeerReport, 'handshakeAgeSeconds'>): Cell {
+  return right(seconds === undefined ? '-' : `${durationText(seconds)} ago`);
 }
 
 export function renderRoutes(routes: readonly RouteReport[], paint: Paint): string {

@@ -1,5 +1,5 @@
 /** What must hold between the values of a configuration. Each check stands alone, so that all report at once. */
-import { type Family, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
+import { type Family, formatAddress, type IpAddress, parseAddress, sameAddress } from '../ip/address.ts';
 import {
   formatPrefix,
   type Prefix,
@@ -131,6 +131,7 @@ const WHERE_DEFAULT = { wireguard: 'with a cluster key', 'vxlan-gpe': 'without a
 /** Names, endpoints and subnets of the static peers, among themselves and against the rest. */
 export function checkStaticPeers(parsed: Parsed, report: Report): void {
   const peers = parsed.staticPeers ?? [];
+  const isSealed = parsed.encapsulation !== undefined && encapsulationOf(parsed).type === 'wireguard';
   const subnets: { subnet: Prefix; path: KeyPath; owner: string }[] = [];
   peers.forEach((peer, i) => {
     const path = ['staticPeers', i];
@@ -139,17 +140,8 @@ export function checkStaticPeers(parsed: Parsed, report: Report): void {
     if (earlier.some((other) => other.name === peer.name)) {
       report([...path, 'name'], `${peer.name} is the name of another static peer (rename one of them)`);
     }
-    const { address } = peer.endpoint;
-    const duplicate = earlier.find(
-      (other) =>
-        other.endpoint.address.family === address.family && other.endpoint.address.value === address.value,
-    );
-    if (duplicate !== undefined) {
-      report(
-        [...path, 'endpoint'],
-        `${formatAddress(address)} is ${duplicate.name}'s address too; packets are told apart by it (merge the two peers)`,
-      );
-    }
+    if (isSealed) checkSameKey(peer, earlier, path, report);
+    else checkSameAddress(peer, earlier, path, report);
     if (peer.subnets.length === 0) report([...path, 'subnets'], 'must name at least one subnet');
     peer.subnets.forEach((subnet, j) => {
       const at = [...path, 'subnets', j];
@@ -170,13 +162,54 @@ export function checkStaticPeers(parsed: Parsed, report: Report): void {
   });
 }
 
+type ParsedPeer = NonNullable<Parsed['staticPeers']>[number];
+
+/** Who sends is told by the key: peers may share an address, or have none that is known. */
+function checkSameKey(
+  { publicKey }: ParsedPeer,
+  earlier: readonly ParsedPeer[],
+  path: KeyPath,
+  report: Report,
+): void {
+  const holder = earlier.find(
+    (other) => publicKey && other.publicKey && Buffer.compare(other.publicKey, publicKey) === 0,
+  );
+  if (holder === undefined) return;
+  report(
+    [...path, 'publicKey'],
+    `is ${holder.name}'s key too; packets are told apart by it (merge the two peers, or give each a key of its own)`,
+  );
+}
+
+function checkSameAddress(
+  { endpoint }: ParsedPeer,
+  earlier: readonly ParsedPeer[],
+  path: KeyPath,
+  report: Report,
+): void {
+  if (endpoint === undefined) {
+    report(
+      [...path, 'endpoint'],
+      'is missing (only a peer of wireguard, which is known by its key, may be anywhere)',
+    );
+    return;
+  }
+  const { address } = endpoint;
+  const duplicate = earlier.find((other) => other.endpoint && sameAddress(other.endpoint.address, address));
+  if (duplicate === undefined) return;
+  report(
+    [...path, 'endpoint'],
+    `${formatAddress(address)} is ${duplicate.name}'s address too; packets are told apart by it (merge the two peers)`,
+  );
+}
+
 /** No underlay address may lie in the overlay, all must be of the family that the underlay speaks, seeds be heard. */
 export function checkUnderlay(parsed: Parsed, report: Report): void {
   const own = parsed.underlay?.address;
   const named: { path: KeyPath; address: IpAddress }[] = [];
   if (own !== undefined && own !== 'auto') named.push({ path: ['underlay', 'address'], address: own });
   parsed.staticPeers?.forEach((peer, i) => {
-    named.push({ path: ['staticPeers', i, 'endpoint'], address: peer.endpoint.address });
+    if (peer.endpoint) named.push({ path: ['staticPeers', i, 'endpoint'], address: peer.endpoint.address });
   });
   parsed.cluster?.seeds.forEach((seed, i) => {
     if (/^[\d.]+$|:/.test(seed.host)) {

@@ -120,7 +120,8 @@ export interface PodRange {
 
 export interface StaticPeer {
   readonly name: string;
-  readonly endpoint: Endpoint;
+  /** Undefined: it comes from anywhere, which takes a key. */
+  readonly endpoint: Endpoint | undefined;
   readonly subnets: readonly Prefix[];
   /** X25519, 32 bytes: of wireguard, and of nothing else. */
   readonly publicKey?: Uint8Array | undefined;

@@ -172,7 +172,7 @@ function staticPeersOf(parsed: Required<Parsed>): StaticPeer[] {
   const defaultPort = DEFAULT_PORTS[encapsulationOf(parsed).type];
   return parsed.staticPeers.map(({ persistentKeepalive, endpoint, ...peer }) => ({
     ...peer,
-    endpoint: { address: endpoint.address, port: endpoint.port ?? defaultPort },
+    endpoint: endpoint && { address: endpoint.address, port: endpoint.port ?? defaultPort },
     ...(persistentKeepalive && { persistentKeepaliveSeconds: persistentKeepalive }),
   }));
 }

@@ -33,7 +33,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
     datapath: { workers: config.datapath.workers, offload: { ...config.datapath.offload } },
     staticPeers: config.staticPeers.map((peer) => ({
       name: peer.name,
-      endpoint: formatEndpoint(peer.endpoint),
+      ...(peer.endpoint && { endpoint: formatEndpoint(peer.endpoint) }),
       subnets: peer.subnets.map(formatPrefix),
       ...(peer.publicKey && { publicKey: Buffer.from(peer.publicKey).toString('base64') }),
       ...(peer.presharedKey && { presharedKey: Buffer.from(peer.presharedKey).toString('base64') }),

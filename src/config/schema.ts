@@ -76,7 +76,7 @@ export const sections = {
   staticPeers: z.array(
     z.strictObject({
       name: nodeName,
-      endpoint,
+      endpoint: endpoint.optional(),
       subnets: z.array(prefix),
       publicKey: wireguardKey.optional(),
       presharedKey: wireguardKey.optional(),

@@ -15,11 +15,16 @@ export const VTEP_SENT_SINGLY = 2;
 export const VTEP_LOSES_MARKS = 4;
 /** Datagrams to and from it are sealed, whatever else this node may send and take. */
 export const VTEP_SEALED = 8;
+/**
+ * A guest: its addresses are of this node's own subnets, and other nodes know nothing of it. What it sends to them, and they to
+ * it, comes out of one tunnel and goes into another; the kernel forwards it in between.
+ */
+export const VTEP_GUEST = 16;
 
 export interface ForwardingState {
   /**
-   * VTEP_WORDS per index; port 0 marks an index that is not in use. `mtu` is the inner bytes that the path carries, as
-   * far as control knows (src/dataplane/path-mtus.ts). IPv4 addresses are IPv4-mapped (RFC 4291, section 2.5.5.2), so that one
+   * VTEP_WORDS per index; port 0 marks an index that is not in use, or a peer that has to be heard first. `mtu` is the inner
+   * bytes that the path carries, as far as control knows (src/dataplane/path-mtus.ts). IPv4 addresses are IPv4-mapped (RFC 4291, section 2.5.5.2), so that one
    * table serves both families.
    */
   readonly vteps: Int32Array;

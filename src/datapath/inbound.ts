@@ -5,7 +5,8 @@
  *   2. source     the outer source may send at all
  *   3. open       the encapsulation (encapsulation.ts): what is in it, and who sent it
  *   4. parse      the inner IP header: the version that was announced, and whole
- *   5. belong     the inner source is in the subnets of that sender, the inner destination in our own
+ *   5. belong     the inner source is in the subnets of that sender, the inner destination in our own; a guest of this node may
+ *                 also send to other peers, and they to it (VTEP_GUEST)
  *   6. mark       congestion that the outer header tells of goes on in the inner one (RFC 6040)
  *   7. write      the inner packets to the TUN, consecutive segments of a flow as one (coalesce.ts)
  *
@@ -163,7 +164,10 @@ export class Inbound {
     if (source !== this.#lastSource || destination !== this.#lastDestination || sender !== this.#lastSender) {
       const found = this.#fdb.lookup4(source);
       if (found < 0 || !opened.isFrom(found, sender)) return DROP.inboundForeignSource;
-      if (!this.#toAnywhere && this.#fdb.lookup4(destination) !== FDB_LOCAL) return DROP.inboundNotLocal;
+      if (!this.#toAnywhere) {
+        const to = this.#fdb.lookup4(destination);
+        if (to !== FDB_LOCAL && !this.#passesOn(found, to)) return DROP.inboundNotLocal;
+      }
       this.#lastSource = source;
       this.#lastDestination = destination;
       this.#lastSender = sender;
@@ -188,8 +192,10 @@ export class Inbound {
     if (bytes === 0 || ipVersion(this.#view, packet) !== 6) return DROP.inboundMalformed;
     const vtep = this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE);
     if (vtep < 0 || !opened.isFrom(vtep, opened.sender)) return DROP.inboundForeignSource;
-    if (!this.#toAnywhere && this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION) !== FDB_LOCAL)
-      return DROP.inboundNotLocal;
+    if (!this.#toAnywhere) {
+      const to = this.#fdb.lookup6At(this.#view, packet + IPV6_DESTINATION);
+      if (to !== FDB_LOCAL && !this.#passesOn(vtep, to)) return DROP.inboundNotLocal;
+    }
     if (partialStart !== 0) {
       const next = this.#view.getUint8(packet + IPV6_NEXT_HEADER);
       const isTransport = next === PROTOCOL_TCP || next === PROTOCOL_UDP;
@@ -204,6 +210,11 @@ export class Inbound {
     if (this.#controls.ecn !== NOT_ECT && !this.#mark6(packet)) return DROP.inboundCongestion;
     this.#coalescer.take(packet, bytes, false, partialStart, partialIsUdp, vtep);
     return PASSED;
+  }
+
+  /** Step 5 for what is not for this node itself: from a guest to another peer, or the other way round. */
+  #passesOn(from: number, to: number): boolean {
+    return to >= 0 && to !== from && (this.#vteps.isGuest(from) || this.#vteps.isGuest(to));
   }
 
   /** Step 6, IPv4; false if the packet is to be dropped. */

@@ -2,7 +2,7 @@
  * Outbound: from the TUN to the underlay. In packet order:
  *
  *   1. read      inner packets from the TUN; one may be a superpacket of up to 64 KB
- *   2. parse     the IP header; what is not a whole unicast packet from our own subnets is dropped
+ *   2. parse     the IP header; what is not a whole unicast packet from our own subnets, or from a guest or to one, is dropped
  *   3. look up   the destination in the FDB: which VTEP owns it
  *   4. measure   against the path MTU to that VTEP
  *   5. enclose   write the encapsulation's header (encapsulation.ts); a superpacket is segmented (segment.ts)
@@ -154,11 +154,13 @@ export class Outbound {
   #packet4(packet: number, bytes: number): Verdict {
     if (bytes === 0) return DROP.outboundMalformed;
     const destination = ipv4Destination(this.#view, packet);
+    const vtep = this.#fdb.lookup4(destination);
     if (!this.#fromAnywhere) {
       if (!ipv4IsUnicast(destination)) return DROP.outboundNotUnicast;
-      if (this.#fdb.lookup4(ipv4Source(this.#view, packet)) !== FDB_LOCAL) return DROP.outboundForeignSource;
+      const source = this.#fdb.lookup4(ipv4Source(this.#view, packet));
+      if (source !== FDB_LOCAL && !this.#passesOn(source, vtep)) return DROP.outboundForeignSource;
     }
-    return this.#forward(packet, bytes, this.#fdb.lookup4(destination), true);
+    return this.#forward(packet, bytes, vtep, true);
   }
 
   /** Steps 2 and 3, IPv6. */
@@ -169,12 +171,18 @@ export class Outbound {
     const word1 = this.#view.getInt32(destination + 4);
     const word2 = this.#view.getInt32(destination + 8);
     const word3 = this.#view.getInt32(destination + 12);
+    const vtep = this.#fdb.lookup6(word0, word1, word2, word3);
     if (!this.#fromAnywhere) {
       if (!ipv6IsRoutable(word0, word1, word2, word3)) return DROP.outboundNotUnicast;
-      if (this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE) !== FDB_LOCAL)
-        return DROP.outboundForeignSource;
+      const source = this.#fdb.lookup6At(this.#view, packet + IPV6_SOURCE);
+      if (source !== FDB_LOCAL && !this.#passesOn(source, vtep)) return DROP.outboundForeignSource;
     }
-    return this.#forward(packet, bytes, this.#fdb.lookup6(word0, word1, word2, word3), false);
+    return this.#forward(packet, bytes, vtep, false);
+  }
+
+  /** Step 2 for what came out of a tunnel: from a guest to another peer, or the other way round. */
+  #passesOn(from: number, to: number): boolean {
+    return from >= 0 && from !== to && (this.#vteps.isGuest(from) || this.#vteps.isGuest(to));
   }
 
   /** Step 3: what was found. */

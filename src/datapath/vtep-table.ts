@@ -9,6 +9,7 @@ import {
   type ForwardingState,
   MAPPED_WORD,
   VTEP,
+  VTEP_GUEST,
   VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
   VTEP_SEALED,
@@ -60,13 +61,13 @@ export class VtepTable {
     let addressCount = 0;
     for (let index = 0; index < count; index++) {
       const vtep = state.vteps.subarray(index * VTEP_WORDS, (index + 1) * VTEP_WORDS);
+      this.#mtu[index] = vtep[VTEP.mtu]!;
       const port = vtep[VTEP.port]!;
       if (port === 0) continue;
       const address = vtep.subarray(VTEP.address);
       const words = this.#family === 4 ? address.subarray(3) : address;
       writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port);
       addressCount = this.#number(index, address, addressCount);
-      this.#mtu[index] = vtep[VTEP.mtu]!;
     }
   }
 
@@ -80,8 +81,12 @@ export class VtepTable {
     writeSockaddr(this.#sockaddrs.view, index * SOCKADDR_STRIDE, words, port, scope);
   }
 
-  /** Whether a VTEP is at the socket address at `sockaddr` of `view`. */
+  /**
+   * Whether a VTEP is at the socket address at `sockaddr` of `view`. One that comes with the next `load`, and may send before, is
+   * wherever it says.
+   */
   isAt(index: number, view: DataView, sockaddr: number): boolean {
+    if (index >= this.#mtu.length) return true;
     const own = this.#sockaddrs.view;
     const at = index * SOCKADDR_STRIDE;
     const isSame = (field: number) => view.getInt32(sockaddr + field) === own.getInt32(at + field);
@@ -117,6 +122,11 @@ export class VtepTable {
 
   isSealed(index: number): boolean {
     return (this.#vteps[index * VTEP_WORDS + VTEP.flags]! & VTEP_SEALED) !== 0;
+  }
+
+  /** Whether a value of the FDB is a guest's VTEP. */
+  isGuest(value: number): boolean {
+    return value >= 0 && (this.#vteps[value * VTEP_WORDS + VTEP.flags]! & VTEP_GUEST) !== 0;
   }
 
   /** Inner bytes that fit the path to a VTEP. */

@@ -46,6 +46,10 @@ export interface DataPlane {
   traffic(key: string): TrafficTotals;
   /** For how long the keys in use with a peer have been, milliseconds; undefined: there are none. Absent: never any. */
   readonly sessionAgeMs?: (key: string) => number | undefined;
+  /** Since both had new keys the last time, milliseconds, in use or not; undefined: never since the start. */
+  readonly handshakeAgeMs?: (key: string) => number | undefined;
+  /** Where a peer was heard from last, if that is not where `ForwardingPeer.endpoint` says. Absent: peers do not move. */
+  readonly movedTo?: (key: string) => Endpoint | undefined;
   /** Bytes of an inner packet that the path to one peer carries, as far as is known; undefined if the peer is not. */
   pathMtu(key: string): number | undefined;
 }
@@ -66,7 +70,8 @@ export interface ForwardingPeer {
   /** Unique and stable: a member's id, or `static/NAME`. */
   readonly key: string;
   readonly name: string;
-  readonly endpoint: Endpoint;
+  /** Undefined: nobody knows, it has to be heard from first. */
+  readonly endpoint: Endpoint | undefined;
   readonly partialChecksums: boolean;
   /** In order of growing precedence among all peers where subnets are the same. */
   readonly subnets: readonly Prefix[];
@@ -82,8 +87,12 @@ export interface ForwardingPeer {
   readonly presharedKey?: Uint8Array | undefined;
   /** Between signs of life; undefined: none. */
   readonly persistentKeepaliveMs?: number | undefined;
+  /** It is no node of the cluster: subnets of its own may lie within this node's, and only this node knows of it. */
+  readonly isGuest?: boolean | undefined;
   /** Another one after the peer has forgotten all sessions. */
   readonly run?: string | undefined;
+  /** It is asked for keys as soon as it is known. */
+  readonly isGreeted?: boolean | undefined;
 }
 
 export interface DataPlaneReport {

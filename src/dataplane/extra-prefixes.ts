@@ -1,12 +1,20 @@
-/** Prefixes of peers outside of the pod ranges: routes of their own lead into the tunnel. */
+/** Prefixes of peers outside of the pod ranges, and guests' within this node's own: routes of their own lead into the tunnel. */
 import { formatPrefix, type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { ForwardingPeer } from './dataplane.ts';
 
 /** Each one once. */
-export function prefixesBeside(podRanges: readonly Prefix[], peers: readonly ForwardingPeer[]): Prefix[] {
-  const beside = peers
-    .flatMap(({ subnets }) => subnets)
-    .filter((prefix) => !podRanges.some((range) => prefixCovers(range, prefix)));
+export function prefixesBeside(
+  podRanges: readonly Prefix[],
+  ownSubnets: readonly Prefix[],
+  peers: readonly ForwardingPeer[],
+): Prefix[] {
+  const isWithin = (ranges: readonly Prefix[], prefix: Prefix) =>
+    ranges.some((range) => prefixCovers(range, prefix));
+  const beside = peers.flatMap(({ subnets, isGuest }) =>
+    subnets.filter(
+      (prefix) => !isWithin(podRanges, prefix) || (isGuest === true && isWithin(ownSubnets, prefix)),
+    ),
+  );
   return [...new Map(beside.map((prefix) => [formatPrefix(prefix), prefix])).values()];
 }
 

@@ -9,6 +9,7 @@ import { MAX_VTEPS } from '../datapath/counters.ts';
 import {
   type ForwardingState,
   MAPPED_WORD,
+  VTEP_GUEST,
   VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
   VTEP_SEALED,
@@ -19,7 +20,7 @@ import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../fdb/snapshot.ts';
 import { addressWords, type IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
-import type { Prefix } from '../ip/prefix.ts';
+import { type Prefix, prefixCovers } from '../ip/prefix.ts';
 import type { ForwardingPeer } from './dataplane.ts';
 
 export interface Forwarding {
@@ -105,10 +106,13 @@ export class ForwardingTable {
   keyed(): KeyedPeer[] {
     return this.#forwarding.peers.flatMap(({ key, publicKey, endpoint, ...peer }) => {
       if (publicKey === undefined) return [];
-      const { presharedKey, persistentKeepaliveMs, run } = peer;
+      const { presharedKey, persistentKeepaliveMs, run, isGreeted } = peer;
       const vtep = this.#indexes.get(key)!;
       return [
-        { vtep, publicKey, presharedKey, persistentKeepaliveMs, endpoint: endpointBytes(endpoint), run },
+        {
+          ...{ vtep, publicKey, presharedKey, persistentKeepaliveMs, run, isGreeted },
+          endpoint: endpoint && endpointBytes(endpoint),
+        },
       ];
     });
   }
@@ -118,7 +122,8 @@ export class ForwardingTable {
     const { peers, ownSubnets, ownAddresses, pathMtu, probeIdentifier, groupProbePort } = this.#forwarding;
     const vteps = new Int32Array(this.#next * VTEP_WORDS);
     for (const peer of peers) {
-      vteps.set(vtepWords(peer, pathMtu(peer.key)), this.#indexes.get(peer.key)! * VTEP_WORDS);
+      const words = vtepWords(peer, pathMtu(peer.key), isGuestOf(ownSubnets, peer));
+      vteps.set(words, this.#indexes.get(peer.key)! * VTEP_WORDS);
     }
     const peerEntries = peers.flatMap((peer) =>
       peer.subnets.map((prefix) => entry(prefix, this.#indexes.get(peer.key)!)),
@@ -142,15 +147,23 @@ export class ForwardingTable {
 function vtepWords(
   { endpoint, partialChecksums, sentSingly, losesMarks, publicKey }: ForwardingPeer,
   mtu: number,
+  isGuest: boolean,
 ): number[] {
-  const words = [...addressWords(endpoint.address)];
+  const words = endpoint ? [...addressWords(endpoint.address)] : [0];
   const mapped = words.length === 1 ? [0, 0, MAPPED_WORD, words[0]!] : words;
   const flags =
     (partialChecksums ? VTEP_PARTIAL_CHECKSUMS : 0) |
     (sentSingly ? VTEP_SENT_SINGLY : 0) |
     (losesMarks ? VTEP_LOSES_MARKS : 0) |
-    (publicKey ? VTEP_SEALED : 0);
-  return [flags, endpoint.port, mtu, ...mapped];
+    (publicKey ? VTEP_SEALED : 0) |
+    (isGuest ? VTEP_GUEST : 0);
+  return [flags, endpoint?.port ?? 0, mtu, ...mapped];
+}
+
+/** One that is only known by its outer address is none: others could send from there. */
+function isGuestOf(ownSubnets: readonly Prefix[], { isGuest, publicKey, subnets }: ForwardingPeer): boolean {
+  if (isGuest !== true || publicKey === undefined) return false;
+  return subnets.some((prefix) => ownSubnets.some((own) => prefixCovers(own, prefix)));
 }
 
 /** Address and port in network order. */

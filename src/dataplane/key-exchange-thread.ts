@@ -10,6 +10,8 @@ import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
 import { SharedSessions } from '../encapsulation/wireguard/shared-sessions.ts';
 import type { KeyPair } from '../encapsulation/wireguard/x25519.ts';
 import { WarrenError } from '../errors.ts';
+import { addressFromWords, type Family } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
 import { builtFile } from '../package.ts';
 import { Arena } from '../sys/arena.ts';
 import { checked } from '../sys/calls.ts';
@@ -57,6 +59,10 @@ export interface RunningKeyExchange {
   useSocket(fd: number, family: 4 | 6): Promise<void>;
   /** For how long there have been the keys that are in use with a VTEP, milliseconds; undefined: there are none. */
   sessionAgeMs(vtep: number): number | undefined;
+  /** Since the last handshake with a VTEP, milliseconds; undefined: there was none. */
+  handshakeAgeMs(vtep: number): number | undefined;
+  /** Where a VTEP was heard from last, if that is not where `update` says that it is. */
+  movedTo(vtep: number, family: Family): Endpoint | undefined;
   stop(): Promise<void>;
 }
 
@@ -123,9 +129,16 @@ export class KeyExchangeThread implements RunningKeyExchange {
   }
 
   sessionAgeMs(vtep: number): number | undefined {
+    return this.#shared.sendingTo(vtep) === 0 ? undefined : this.handshakeAgeMs(vtep);
+  }
+
+  handshakeAgeMs(vtep: number): number | undefined {
     const agreedAtMs = this.#shared.agreedAtMs(vtep);
-    if (agreedAtMs === 0 || this.#shared.sendingTo(vtep) === 0) return undefined;
-    return Math.max(0, this.#nowMs() - agreedAtMs);
+    return agreedAtMs === 0 ? undefined : Math.max(0, this.#nowMs() - agreedAtMs);
+  }
+
+  movedTo(vtep: number, family: Family): Endpoint | undefined {
+    return endpointOf(this.#shared.movedTo(vtep, family));
   }
 
   async stop(): Promise<void> {
@@ -196,4 +209,11 @@ function noticePair(): readonly [number, number] {
     doing: 'starting the thread that agrees on keys',
   });
   return [fds.view.getInt32(0, true), fds.view.getInt32(4, true)];
+}
+
+/** What shared-sessions.ts says of a peer that has moved. */
+export function endpointOf(
+  moved: { readonly words: Int32Array; readonly port: number } | undefined,
+): Endpoint | undefined {
+  return moved && { address: addressFromWords(moved.words), port: moved.port };
 }

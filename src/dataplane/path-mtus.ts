@@ -15,6 +15,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { addressWords, formatAddress, type IpAddress } from '../ip/address.ts';
+import { formatEndpoint } from '../ip/endpoint.ts';
 import { addressCount, type Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
@@ -174,12 +175,8 @@ export class PathMtus {
     const known = this.#paths.get(peer.key);
     const endsMtu = Math.min(peer.mtu ?? ends.mtu, ends.mtu);
     const target = targetOf(peer.subnets, ends.ownAddresses);
-    const { address, port } = peer.endpoint;
-    const isSame =
-      known &&
-      known.peer.endpoint.port === port &&
-      formatAddress(known.peer.endpoint.address) === formatAddress(address) &&
-      known.target?.join() === target?.join();
+    const at = ({ endpoint }: ForwardingPeer) => endpoint && formatEndpoint(endpoint);
+    const isSame = known && at(known.peer) === at(peer) && known.target?.join() === target?.join();
     if (isSame) {
       known.peer = peer;
       if (known.endsMtu === endsMtu) return known;
@@ -279,7 +276,8 @@ export class PathMtus {
 
   #askKernel(path: Path, nowMs: number): void {
     const { overheadBytes } = this.#ends!;
-    const { address } = path.peer.endpoint;
+    const address = path.peer.endpoint?.address;
+    if (address === undefined) return;
     const bytes = this.#routes?.path(address);
     if (bytes === undefined || bytes === path.kernelMtu) return;
     path.kernelMtu = bytes;

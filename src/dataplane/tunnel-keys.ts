@@ -7,6 +7,7 @@ import type { WorkerCounters } from '../datapath/counters.ts';
 import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
 import type { KeyPair } from '../encapsulation/wireguard/x25519.ts';
 import type { Family } from '../ip/address.ts';
+import type { Endpoint } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
 import type { RunningKeyExchange } from './key-exchange-thread.ts';
 import type { TunnelSockets } from './tunnel-sockets.ts';
@@ -79,6 +80,16 @@ export class TunnelKeys {
   /** See RunningKeyExchange; undefined as well where there is no such VTEP. */
   sessionAgeMs(vtep: number | undefined): number | undefined {
     return vtep === undefined ? undefined : this.#running?.sessionAgeMs(vtep);
+  }
+
+  /** See RunningKeyExchange. */
+  handshakeAgeMs(vtep: number | undefined): number | undefined {
+    return vtep === undefined ? undefined : this.#running?.handshakeAgeMs(vtep);
+  }
+
+  /** See RunningKeyExchange. */
+  movedTo(vtep: number | undefined, family: Family): Endpoint | undefined {
+    return vtep === undefined ? undefined : this.#running?.movedTo(vtep, family);
   }
 
   async stop(): Promise<void> {

@@ -71,8 +71,6 @@ export class UserspaceDataPlane implements DataPlane {
   #isActivated = false;
   #peers: readonly ForwardingPeer[] = [];
   #groupProbePort: number | undefined;
-  /** Outside of the pod ranges, of peers: routes of their own lead into the tunnel. */
-  #extraPrefixes: readonly Prefix[] = [];
   /** The change that is under way or waits; each waits for the one before. */
   #turn: Promise<void> = Promise.resolve();
   #turnsOpen = 0;
@@ -158,9 +156,8 @@ export class UserspaceDataPlane implements DataPlane {
 
   update(peers: readonly ForwardingPeer[]): Promise<void> {
     return this.#inTurn(async () => {
-      this.#peers = peers;
       const before = this.#extraPrefixes;
-      this.#extraPrefixes = prefixesBeside(this.#podRanges, peers);
+      this.#peers = peers;
       if (this.#isActivated && !samePrefixes(before, this.#extraPrefixes)) {
         await this.#options.parts.configureTun(this.#network());
       }
@@ -283,6 +280,14 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#keys.sessionAgeMs(this.#table.index(key));
   }
 
+  handshakeAgeMs(key: string): number | undefined {
+    return this.#keys.handshakeAgeMs(this.#table.index(key));
+  }
+
+  movedTo(key: string): Endpoint | undefined {
+    return this.#keys.movedTo(this.#table.index(key), this.#underlay.address.family);
+  }
+
   readonly groups: GroupSending = {
     isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,
     count: (key) => this.#traffic.grouped(this.#table.index(key)),
@@ -328,6 +333,11 @@ export class UserspaceDataPlane implements DataPlane {
       ownSubnets: this.#subnets,
       extraPrefixes: this.#extraPrefixes,
     };
+  }
+
+  /** Of peers: routes of their own lead into the tunnel. */
+  get #extraPrefixes(): readonly Prefix[] {
+    return prefixesBeside(this.#podRanges, this.#subnets, this.#peers);
   }
 
   get #podRanges(): readonly Prefix[] {

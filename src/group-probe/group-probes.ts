@@ -149,7 +149,7 @@ export class GroupProbes {
     const own = link();
     for (const [key, peer] of present) {
       const watched = this.#watched.get(key);
-      const text = `${own} ${formatEndpoint(peer.endpoint)} ${peer.mtu}`;
+      const text = `${own} ${peer.endpoint && formatEndpoint(peer.endpoint)} ${peer.mtu}`;
       if (!watched) {
         if (!canBeAsked(peer)) continue;
         const path = new GroupPath(clock.now(), random() * CONTACT_MS);

@@ -4,6 +4,7 @@
  *
  *     warren0      10.42.3.1/32, fd42:0:0:3::1/128             the node's own overlay addresses
  *     10.42.0.0/16 dev warren0 src 10.42.3.1                   each pod range, and prefixes beside them
+ *     10.42.3.7 dev warren0 src 10.42.3.1                      a guest, which has an address of this node
  *     unreachable 10.42.3.0/24                                 own subnets: no way back into the tunnel
  *                                                              for a pod that does not exist
  */
@@ -27,7 +28,7 @@ export interface TunNetwork {
   readonly addresses: readonly IpAddress[];
   readonly podRanges: readonly Prefix[];
   readonly ownSubnets: readonly Prefix[];
-  /** Prefixes outside of the pod ranges that lead into the tunnel too: static peers' subnets. */
+  /** Prefixes outside of the pod ranges, and within `ownSubnets`, that lead into the tunnel too: of peers that are no nodes. */
   readonly extraPrefixes: readonly Prefix[];
 }
 
@@ -35,6 +36,7 @@ export interface TunNetwork {
 export async function configureTun(network: TunNetwork, where: InNetns = {}): Promise<void> {
   const { name } = network;
   await refuseRouterAdvertisements(name, where);
+  if (network.extraPrefixes.some((extra) => isOfGuest(network, extra))) await sendNoRedirects(name, where);
   if (network.podRanges.some(({ family }) => family === 6)) {
     // Docker turns IPv6 off for interfaces of a container whose own network has none.
     await setSysctls([`net/ipv6/conf/${name}/disable_ipv6`], '0', where);
@@ -132,6 +134,19 @@ export async function refuseRouterAdvertisements(name: string, where: InNetns = 
   if ((await readSysctl(setting, where)) !== undefined) await setSysctls([setting], '0', where);
 }
 
+/**
+ * What a guest sends to another node comes out of the device and goes into it again, and it can go no other way. The kernel sends
+ * redirects where either setting says so; those of other interfaces keep their own. IPv6 sends none without a link-local address.
+ */
+async function sendNoRedirects(name: string, where: InNetns): Promise<void> {
+  const settings = [`net/ipv4/conf/${name}/send_redirects`, 'net/ipv4/conf/all/send_redirects'] as const;
+  try {
+    await setSysctls(settings, '0', where);
+  } catch {
+    // In a container that may not: the redirects are in vain, and do nothing else.
+  }
+}
+
 type Route = NetworkView['routes'][number];
 
 interface WantedRoute {
@@ -147,7 +162,7 @@ function wantedRoutes(network: TunNetwork): WantedRoute[] {
     // A node that owns a whole range sends none of it away.
     ...network.podRanges.filter((range) => !network.ownSubnets.some((subnet) => samePrefix(subnet, range))),
     ...network.extraPrefixes.filter(
-      (extra) => !network.podRanges.some((range) => prefixCovers(range, extra)),
+      (extra) => isOfGuest(network, extra) || !network.podRanges.some((range) => prefixCovers(range, extra)),
     ),
   ];
   return [
@@ -160,6 +175,11 @@ function wantedRoutes(network: TunNetwork): WantedRoute[] {
       return { prefix, kind: 'unreachable', words: ['unreachable', formatPrefix(prefix)] };
     }),
   ];
+}
+
+/** A route to it goes before the one that makes the rest of the subnet unreachable. */
+function isOfGuest({ ownSubnets }: TunNetwork, prefix: Prefix): boolean {
+  return ownSubnets.some((own) => prefixCovers(own, prefix));
 }
 
 /** Commands that delete those of the marked `routes` that are this device's and not wanted. */

@@ -38,7 +38,7 @@ export async function resolveUnderlay(
   // The overlay's own addresses survive a restart on the TUN device; they are no underlay.
   const isOverlay = (address: IpAddress) =>
     config.cluster.podCidrs.some(({ range }) => prefixContains(range, address));
-  const family = config.staticPeers[0]?.endpoint.address.family;
+  const family = config.staticPeers.find(({ endpoint }) => endpoint)?.endpoint?.address.family;
   const candidates = [
     () => fromSeeds(config, own, family, where, lookup),
     () => fromDefaultRoute(own, family, where),

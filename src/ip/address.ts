@@ -63,6 +63,13 @@ export function addressWords(address: IpAddress): Int32Array {
   return words;
 }
 
+/** The inverse of `addressWords`. */
+export function addressFromWords(words: Int32Array): IpAddress {
+  const bytes = Buffer.alloc(4 * words.length);
+  for (const [i, word] of words.entries()) bytes.writeInt32BE(word, 4 * i);
+  return addressFromBytes(bytes);
+}
+
 export function sameAddress(a: IpAddress, b: IpAddress): boolean {
   return a.family === b.family && a.value === b.value;
 }

@@ -14,9 +14,11 @@ export interface KnownPeer {
   /** A member's; empty where there is none. */
   readonly id: string;
   readonly name: string;
-  readonly kind: 'gossip' | 'static';
-  readonly status: MemberStatus | 'static';
-  readonly endpoint: Endpoint;
+  /** `wireguard`: an ordinary WireGuard device that was added to this node. */
+  readonly kind: 'gossip' | 'static' | 'wireguard';
+  readonly status: MemberStatus | 'static' | 'wireguard';
+  /** Undefined: it has to be heard from first. */
+  readonly endpoint: Endpoint | undefined;
   readonly subnets: readonly Prefix[];
   /** Both ends leave transport checksums partial. */
   readonly partialChecksums: boolean;
@@ -34,6 +36,8 @@ export interface KnownPeer {
   readonly persistentKeepaliveMs?: number;
   /** Another one after its agent was started anew, which has forgotten all sessions. */
   readonly run?: string;
+  /** It does not hear that this agent was started anew, and is asked for keys at once. */
+  readonly isGreeted?: true;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
   readonly unreachable: string | undefined;
 }
@@ -81,10 +85,12 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
     return this.#peers;
   }
 
-  /** Those that own something and can be sent to, as the data plane takes them. */
+  /** Those that own something and can be sent to, as the data plane takes them. A key is that of one peer: of the first. */
   forwarding(): ForwardingPeer[] {
+    const keys = new Set<string>();
     return this.peers()
       .filter(({ subnets, unreachable }) => subnets.length > 0 && unreachable === undefined)
+      .filter(({ publicKey }) => publicKey === undefined || isFirst(keys, publicKey))
       .map(forwardingPeer);
   }
 
@@ -93,9 +99,14 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
   }
 }
 
+/** A node may announce whatever key it likes. */
+function isFirst(keys: Set<string>, { buffer, byteOffset, byteLength }: Uint8Array): boolean {
+  return keys.size < keys.add(Buffer.from(buffer, byteOffset, byteLength).toString('latin1')).size;
+}
+
 function forwardingPeer(peer: KnownPeer): ForwardingPeer {
   const { key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks, publicKey } = peer;
-  const { presharedKey, persistentKeepaliveMs, run } = peer;
+  const { presharedKey, persistentKeepaliveMs, run, kind, isGreeted } = peer;
   return {
     key,
     name,
@@ -105,6 +116,7 @@ function forwardingPeer(peer: KnownPeer): ForwardingPeer {
     mtu,
     ...(sentSingly && { sentSingly }),
     ...(losesMarks && { losesMarks }),
-    ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run }),
+    ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run, isGreeted }),
+    ...(publicKey && kind !== 'gossip' && { isGuest: true }),
   };
 }

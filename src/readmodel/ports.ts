@@ -53,8 +53,12 @@ export interface DataPlaneReader {
   traffic(key: string): TrafficTotals;
   /** Inner bytes that the path to a peer carries; undefined for a peer that it does not know. */
   pathMtu(key: string): number | undefined;
+  /** Where a peer was heard from last, if that is not where it says; see DataPlane. */
+  movedTo?(key: string): Endpoint | undefined;
   /** For how long the keys in use with a peer have been, milliseconds; undefined: there are none. */
   sessionAgeMs?(key: string): number | undefined;
+  /** Since the last handshake with a peer, milliseconds; undefined: there was none. */
+  handshakeAgeMs?(key: string): number | undefined;
 }
 
 /** What this node has in the overlay just now: nothing before the data plane is active. */

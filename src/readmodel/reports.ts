@@ -8,6 +8,7 @@ import type { ChangedNodesReport, ListedNode, NodeChange, NodeList } from '../ad
 import type { KeyList, ListedKey } from '../keys/key-commands.ts';
 import type { LeaseStatus } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
+import type { KnownPeer } from '../peers/peer-view.ts';
 import type { NodeTargets, UnreachableNode } from '../rpc/targets.ts';
 
 export type { ChangedNodesReport, LeaseStatus, ListedNode, MemberStatus, NodeChange };
@@ -97,8 +98,9 @@ export interface DirectionReport {
 export interface PeerReport {
   readonly name: string;
   readonly id: string;
-  readonly kind: 'gossip' | 'static';
-  readonly status: MemberStatus | 'static';
+  readonly kind: KnownPeer['kind'];
+  readonly status: KnownPeer['status'];
+  /** Where it was heard from last, else where it says that it is; empty: neither is known. */
   readonly endpoint: string;
   readonly subnets: readonly string[];
   /** Whether inner checksums are left partial towards it: both nodes want that. Else they are computed. */
@@ -107,12 +109,39 @@ export interface PeerReport {
   readonly mtu?: number;
   /** For how long the keys in use have been; absent if there are none. */
   readonly sessionAgeSeconds?: number;
+  /** Since both had new keys the last time, whether they are still in use or not; absent: they never had any. */
+  readonly handshakeAgeSeconds?: number;
   /** Present if groups of datagrams do not arrive there whole, so that it is sent single ones. */
   readonly sentSingly?: true;
   /** Why nothing can be sent to it although it is there; absent: all is well. */
   readonly unreachable?: string;
   readonly outbound: DirectionReport;
   readonly inbound: DirectionReport;
+}
+
+/** An ordinary WireGuard device that this node is the home of. */
+export interface WireguardPeerReport {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** As `wg` writes it. */
+  readonly publicKey: string;
+  /** Whether there is one. */
+  readonly presharedKey: boolean;
+  /** Where it was heard from last; empty: it was not heard from yet. */
+  readonly endpoint: string;
+  readonly dns: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** Since the last handshake; absent: there was none since the agent's start. */
+  readonly handshakeAgeSeconds?: number;
+  readonly outbound: DirectionReport;
+  readonly inbound: DirectionReport;
+}
+
+export interface WireguardPeerFile extends WireguardPeerReport {
+  /** Its configuration, as wg-quick takes it. */
+  readonly file: string;
+  /** The file has its private key: it was made just now, and is shown this once. */
+  readonly isComplete: boolean;
 }
 
 export interface RouteReport {

@@ -13,10 +13,15 @@ export function routeReports({
 }: Pick<ReadModelSources, 'peers' | 'dataPlane' | 'own'>): RouteReport[] {
   const ownSubnets = own.subnets();
   const ownTexts = new Set(ownSubnets.map(formatPrefix));
-  const routes: { prefix: Prefix; text: string; via: string; endpoint: Endpoint }[] = ownSubnets.map(
-    (prefix) => ({ prefix, text: formatPrefix(prefix), via: 'local', endpoint: dataPlane.vtep }),
-  );
-  for (const { name, endpoint, subnets, unreachable } of peers.peers()) {
+  const routes: { prefix: Prefix; text: string; via: string; endpoint: Endpoint | undefined }[] =
+    ownSubnets.map((prefix) => ({
+      prefix,
+      text: formatPrefix(prefix),
+      via: 'local',
+      endpoint: dataPlane.vtep,
+    }));
+  for (const { key, name, endpoint: said, subnets, unreachable } of peers.peers()) {
+    const endpoint = dataPlane.movedTo?.(key) ?? said;
     if (unreachable !== undefined) continue;
     for (const prefix of subnets) {
       const text = formatPrefix(prefix);
@@ -25,7 +30,11 @@ export function routeReports({
   }
   return routes
     .sort((a, b) => a.prefix.family - b.prefix.family || compareValues(a.prefix.value, b.prefix.value))
-    .map(({ text, via, endpoint }) => ({ prefix: text, via, endpoint: formatEndpoint(endpoint) }));
+    .map(({ text, via, endpoint }) => ({
+      prefix: text,
+      via,
+      endpoint: endpoint === undefined ? '' : formatEndpoint(endpoint),
+    }));
 }
 
 function compareValues(a: bigint, b: bigint): number {

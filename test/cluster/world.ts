@@ -22,10 +22,11 @@ import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
 import { keyPairOf } from '../../src/encapsulation/wireguard/x25519.ts';
 import { GroupProbes } from '../../src/group-probe/group-probes.ts';
+import type { GuestRecord } from '../../src/guest/guest-store.ts';
 import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
-import type { Endpoint } from '../../src/ip/endpoint.ts';
+import { type Endpoint, formatEndpoint } from '../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../src/ip/prefix.ts';
 import { AssignedLease } from '../../src/lease/assigned-lease.ts';
 import type { StoredLease } from '../../src/lease/lease-store.ts';
@@ -64,6 +65,8 @@ export class World {
   readonly carried: Carried[] = [];
   /** What becomes of a tunnel datagram on the way; undefined: it is lost. */
   onTheWay: (datagram: Carried) => Uint8Array | undefined = ({ bytes }) => bytes;
+  /** Who is no node and has an address on the underlay, by endpoint as text. */
+  readonly outside = new Map<string, (datagram: Carried) => void>();
   readonly seed: number;
   readonly keys = { keys: [Buffer.alloc(32, 7)] };
   #groups: readonly (readonly WorldNode[])[] | undefined;
@@ -127,6 +130,7 @@ export class World {
       const copy = this.onTheWay(datagram);
       if (!copy) return;
       this.clock.after(DELAY_MS, () => {
+        this.outside.get(formatEndpoint(to))?.({ ...datagram, bytes: copy });
         const [source, target] = [this.#nodeAt(from.address), this.#nodeAt(to.address)];
         if (source && target && this.#areTogether(source, target)) {
           const outerBytes = OUTER_BYTES[to.address.family] + copy.length;
@@ -181,6 +185,7 @@ class Disk {
   lease: StoredLease | undefined;
   membership: StoredMembership | undefined;
   attachments: AttachmentState = { attachments: [], last: [] };
+  guests: readonly GuestRecord[] = [];
   version: number | undefined;
   readonly keyChanges = volatileKeyChanges();
   readonly admission = volatileStatementStore();
@@ -209,6 +214,15 @@ export class WorldNode {
   #disk = new Disk();
   #agent: Agent | undefined;
   #assigned: AssignedLease | undefined;
+  /** What it remembers of its WireGuard peers. */
+  get guestsOnDisk(): readonly GuestRecord[] {
+    return this.#disk.guests;
+  }
+
+  set guestsOnDisk(guests: readonly GuestRecord[]) {
+    this.#disk.guests = guests;
+  }
+
   /** What a sysdump has for the log. */
   recentLog = '';
   readonly #number: number;
@@ -397,6 +411,10 @@ ${yaml}`;
         isOutdated: false,
         read: () => disk.attachments,
         write: async (state) => write(() => (disk.attachments = state)),
+      },
+      guests: {
+        read: () => disk.guests,
+        write: async (guests) => write(() => (disk.guests = guests)),
       },
       admission: {
         load: () => disk.admission.load(),

@@ -1,5 +1,5 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
-import type { AddPodOptions, Commands } from '../../src/api/commands.ts';
+import type { AddPodOptions, AddWireguardPeer, Commands } from '../../src/api/commands.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
@@ -15,6 +15,7 @@ import type {
   ReloadReport,
   StatusReport,
   SysdumpReport,
+  WireguardPeerFile,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
 
@@ -139,6 +140,39 @@ export class FakeAgent implements ReadModel, Commands {
       { prefix: '10.42.3.0/24', via: 'local', endpoint: '' },
       { prefix: '10.42.7.0/24', via: 'node-b', endpoint: '198.51.100.2:4790' },
     ];
+  }
+
+  wireguardPeerReports: WireguardPeerFile[] = [];
+  /** What was asked for last. */
+  wireguardRequest: AddWireguardPeer | undefined;
+
+  listWireguardPeers() {
+    return this.wireguardPeerReports.map(({ file: _, isComplete: __, ...report }) => report);
+  }
+
+  showWireguardPeer(name: string) {
+    const found = this.wireguardPeerReports.find((one) => one.name === name);
+    if (found) return { ...found, isComplete: false };
+    throw new WarrenError('PEER_UNKNOWN', `there is no peer ${name} on this node`);
+  }
+
+  async addWireguardPeer(request: AddWireguardPeer) {
+    this.wireguardRequest = request;
+    const added: WireguardPeerFile = {
+      ...{ name: request.name, addresses: ['10.42.3.9'], publicKey: 'cHVibGlj', presharedKey: true },
+      ...{ endpoint: '', dns: request.dns ?? [], labels: request.labels ?? {}, handshakeAgeSeconds: 75 },
+      ...{ outbound: { packets: 1, bytes: 1500 }, inbound: { packets: 2, bytes: 300 } },
+      file: `# ${request.name}\n[Interface]\nPrivateKey = x\n\n[Peer]\nPublicKey = y\n`,
+      isComplete: request.publicKey === undefined,
+    };
+    this.wireguardPeerReports.push(added);
+    return added;
+  }
+
+  async removeWireguardPeer(name: string) {
+    const removed = this.showWireguardPeer(name);
+    this.wireguardPeerReports = this.wireguardPeerReports.filter((one) => one.name !== name);
+    return removed;
   }
 
   targets(): NodeTargets {

@@ -11,9 +11,15 @@ import { WarrenError } from '../../src/errors.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { TunFault, TunNetwork } from '../../src/host/tun-network.ts';
 import type { Underlay } from '../../src/host/underlay-route.ts';
-import { addressFromBytes, formatAddress, type IpAddress, sameAddress } from '../../src/ip/address.ts';
+import {
+  addressFromBytes,
+  addressFromWords,
+  formatAddress,
+  type IpAddress,
+  sameAddress,
+} from '../../src/ip/address.ts';
 import type { Endpoint } from '../../src/ip/endpoint.ts';
-import { prefixContains } from '../../src/ip/prefix.ts';
+import { type Prefix, prefixContains } from '../../src/ip/prefix.ts';
 import type { TunDevice } from '../../src/tun/tun-device.ts';
 import type { UnderlaySockets } from '../../src/underlay/underlay-socket.ts';
 import { InProcessPath } from './in-process-path.ts';
@@ -294,7 +300,8 @@ export class MemoryHost implements Host {
   #fromTun(packet: Uint8Array): void {
     const to = destinationOf(packet);
     if (this.#isOwn(to)) this.#toOwn(packet);
-    else this.toPod(to, packet);
+    // What is for nobody here is forwarded: back into the tunnel.
+    else if (!this.toPod(to, packet) && this.#leadsIntoTun(to)) this.#queue?.push(packet);
   }
 
   #toOwn(packet: Uint8Array): void {
@@ -314,8 +321,10 @@ export class MemoryHost implements Host {
 
   #leadsIntoTun(address: IpAddress): boolean {
     const network = this.tun?.network;
-    if (!network || network.ownSubnets.some((own) => prefixContains(own, address))) return false;
-    return [...network.podRanges, ...network.extraPrefixes].some((range) => prefixContains(range, address));
+    if (!network) return false;
+    const isIn = (ranges: readonly Prefix[]) => ranges.some((range) => prefixContains(range, address));
+    if (isIn(network.extraPrefixes)) return true;
+    return isIn(network.podRanges) && !isIn(network.ownSubnets);
   }
 
   #step(name: FailingStep): void {
@@ -336,12 +345,6 @@ function faultsOf(present: TunNetwork | undefined, wanted: TunNetwork): TunFault
     );
   if (prefixes(present) !== prefixes(wanted)) faults.push('route');
   return faults;
-}
-
-function addressFromWords(words: Int32Array): IpAddress {
-  const bytes = Buffer.alloc(4 * words.length);
-  for (const [i, word] of words.entries()) bytes.writeInt32BE(word, 4 * i);
-  return addressFromBytes(bytes);
 }
 
 /** The destination of an IP packet of either family. */

@@ -1,8 +1,9 @@
 /** What makes sessions for packet paths in memory: KeyExchange as it is, in the test's own thread and time. */
 import type { Clock } from '../../src/clock.ts';
-import type {
-  KeyExchangeThreadOptions,
-  RunningKeyExchange,
+import {
+  type KeyExchangeThreadOptions,
+  endpointOf as movedEndpoint,
+  type RunningKeyExchange,
 } from '../../src/dataplane/key-exchange-thread.ts';
 import { chooseAead } from '../../src/encapsulation/wireguard/choose-aead.ts';
 import { KeyExchange, type KeyedPeer } from '../../src/encapsulation/wireguard/key-exchange.ts';
@@ -85,6 +86,15 @@ export class MemoryKeyExchange implements RunningKeyExchange {
   sessionAgeMs(vtep: number): number | undefined {
     if (this.#shared.sendingTo(vtep) === 0) return undefined;
     return this.#clock.now() - this.#shared.agreedAtMs(vtep);
+  }
+
+  handshakeAgeMs(vtep: number): number | undefined {
+    const agreedAtMs = this.#shared.agreedAtMs(vtep);
+    return agreedAtMs === 0 ? undefined : this.#clock.now() - agreedAtMs;
+  }
+
+  movedTo(vtep: number, family: 4 | 6): Endpoint | undefined {
+    return movedEndpoint(this.#shared.movedTo(vtep, family));
   }
 
   async stop(): Promise<void> {

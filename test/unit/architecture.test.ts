@@ -69,6 +69,11 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   'cni-install': { code: 'errors package' },
   // Its counterpart in the agent.
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
+  // Ordinary WireGuard devices.
+  guest: {
+    code: 'attachment clock encapsulation errors ip names readmodel state zod',
+    types: 'dataplane log peers',
+  },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
@@ -85,7 +90,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
   },
 
   // What people run.
@@ -123,6 +128,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   yaml: 'config lab bench',
   fastify: 'api',
   'fastest-levenshtein': 'config',
+  uqr: 'cli',
   nanotar: 'sysdump',
   'p-limit': 'bench check rpc sysdump',
   zod: 'zod',

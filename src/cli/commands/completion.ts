@@ -59,6 +59,11 @@ async function liveNames(kind: LiveKind, socket: string): Promise<Candidate[]> {
         return (await client.peers())
           .filter((peer) => peer.kind === 'gossip')
           .map(({ name, status }) => ({ word: name, description: status }));
+      case 'wireguard-peers':
+        return (await client.wireguardPeers()).map(({ name, addresses }) => ({
+          word: name,
+          description: addresses.join(' '),
+        }));
       case 'nodes':
         // By id: a node chooses its name itself.
         return (await client.listNodes()).nodes

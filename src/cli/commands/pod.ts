@@ -1,11 +1,12 @@
 /** `warren pod add|rm` and `warren exec`. */
 import { resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { WarrenError } from '../../errors.ts';
 import { argvInNetns } from '../../host/command.ts';
 import { runAttached } from '../../terminal/attached.ts';
 import type { CliContext } from '../../terminal/io.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
+import { addLabel } from '../label-option.ts';
 
 interface AddOptions extends SocketOption {
   readonly netns?: string;
@@ -88,13 +89,4 @@ export function registerPodCommands(program: Command, context: CliContext): void
     }
     context.exitCode = await runAttached(argvInNetns(found.netns, argv));
   });
-}
-
-function addLabel(
-  text: string,
-  before: Readonly<Record<string, string>> | undefined,
-): Record<string, string> {
-  const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('It must be a key and a value, such as app=web.');
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }

@@ -10,7 +10,7 @@ export interface Candidate {
 }
 
 /** What an argument names that only the agent knows. */
-export type LiveKind = 'pods' | 'peers' | 'keys' | 'nodes';
+export type LiveKind = 'pods' | 'peers' | 'wireguard-peers' | 'keys' | 'nodes';
 
 /** Gives names of that kind, none where the agent does not answer. `socket`: the value of --socket in the line. */
 export type LiveNames = (kind: LiveKind, socket: string | undefined) => Promise<readonly Candidate[]>;
@@ -20,6 +20,8 @@ export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   exec: 'pods',
   'pod rm': 'pods',
   forget: 'peers',
+  'peer show': 'wireguard-peers',
+  'peer rm': 'wireguard-peers',
   'key use': 'keys',
   'node approve': 'nodes',
   'node revoke': 'nodes',

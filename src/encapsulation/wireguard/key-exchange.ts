@@ -29,6 +29,7 @@ const HURRIES_MS = [250, 1_000, 2_500];
 const RENEWALS = 60;
 const RENEW_EVERY_MS = 500;
 const PORT_BYTES = 2;
+const SIGN_OF_LIFE = Buffer.alloc(0);
 
 /** A peer as the forwarding state has it. */
 export interface KeyedPeer {
@@ -39,10 +40,12 @@ export interface KeyedPeer {
   /** 32 bytes that both have. */
   readonly presharedKey?: Uint8Array | undefined;
   readonly persistentKeepaliveMs?: number | undefined;
-  /** Where it says that it is: address and port, as bytes. */
-  readonly endpoint: Uint8Array;
+  /** Where it says that it is: address and port, as bytes; undefined: it has to be heard from first. */
+  readonly endpoint?: Uint8Array | undefined;
   /** Another one after it has forgotten all sessions; undefined where nobody says. */
   readonly run?: string | undefined;
+  /** It does not hear that all sessions are forgotten here: it is asked for keys as soon as it is known. */
+  readonly isGreeted?: boolean | undefined;
 }
 
 export interface KeyExchangeOptions {
@@ -105,7 +108,7 @@ export class KeyExchange {
   /** These are the peers from now on, and the MTU. To be called before packet paths work by them. */
   update(peers: readonly KeyedPeer[], mtu: number): void {
     this.#device.setMtu(mtu);
-    this.#device.setKnownEndpoints(peers.map(({ endpoint }) => endpoint));
+    this.#device.setKnownEndpoints(peers.flatMap(({ endpoint }) => endpoint ?? []));
     const wanted = new Map(peers.map((peer) => [peer.vtep, peer]));
     for (const [vtep, { known }] of this.#entries) {
       if (!isSamePeer(wanted.get(vtep), known)) this.#remove(vtep);
@@ -192,7 +195,7 @@ export class KeyExchange {
   #changed(entry: Entry, peer: KeyedPeer): void {
     const { endpoint, run } = entry.known;
     entry.known = peer;
-    if (Buffer.compare(endpoint, peer.endpoint) !== 0) entry.peer.moveTo(peer.endpoint);
+    if (peer.endpoint && !isSameEndpoint(endpoint, peer.endpoint)) entry.peer.moveTo(peer.endpoint);
     if (run !== peer.run) this.#renew(entry, this.#options.clock.now(), RENEWALS);
   }
 
@@ -212,6 +215,7 @@ export class KeyExchange {
     this.#vteps.set(peer, vtep);
     const none = { dataSentMs: 0, receivedMs: 0, dataReceivedMs: 0, isHurried: false };
     this.#entries.set(vtep, { vtep, serial: this.#shared.serial(vtep), peer, known, ...none });
+    if (known.isGreeted === true && endpoint !== undefined) peer.send(SIGN_OF_LIFE);
   }
 
   #remove(vtep: number): void {
@@ -279,6 +283,10 @@ function isSamePeer(a: KeyedPeer | undefined, b: KeyedPeer): boolean {
     Buffer.compare(a.presharedKey ?? none, b.presharedKey ?? none) === 0 &&
     a.persistentKeepaliveMs === b.persistentKeepaliveMs
   );
+}
+
+function isSameEndpoint(a: Uint8Array | undefined, b: Uint8Array): boolean {
+  return a !== undefined && Buffer.compare(a, b) === 0;
 }
 
 function readEndpoint(endpoint: Uint8Array): { readonly words: readonly number[]; readonly port: number } {

@@ -24,6 +24,17 @@ cluster: {podCidrs: [10.42.0.0/16], keyFile: ${keyFile}}
   const secrets = state.secrets().map((secret) => Buffer.from(secret).toString('hex'));
   expect(secrets).toContain(privateKeyBytes(own).toString('hex'));
   expect(secrets).toContain(Buffer.alloc(32, 7).toString('hex'));
+  const presharedKey = new Uint8Array(32).fill(9);
+  const guest = {
+    name: 'laptop',
+    isKeyMadeHere: true,
+    publicKey: new Uint8Array(32).fill(8),
+    dns: [],
+    presharedKey,
+  };
+  const unknown = { endpoint: undefined, lastEndpoint: undefined, nodeEndpoint: undefined };
+  await state.guests.write([{ ...guest, ...unknown }]);
+  expect(state.secrets().at(-1)).toEqual(presharedKey);
   const stored = readFileSync(join(folder, 'tunnel-key.json'), 'utf8');
   expect(stored).toContain(privateKeyBytes(own).toString('base64'));
   // The next run has the same.

@@ -19,6 +19,21 @@ describe('address pool', () => {
     expect(texts(later.allocate('c'))).toEqual(['10.42.3.4', 'fd42::4']);
   });
 
+  it('gives nobody what is reserved, however much that is, and leaves who is there', () => {
+    const both = pool(['10.42.3.0/28', 'fd42::/64']);
+    both.allocate('early', [parseAddress('10.42.3.9')]);
+    both.setReserved(['10.42.3.4/30', '10.42.3.8/29', 'fd42::/65', '10.99.0.0/16'].map(parsePrefix));
+    expect(texts(both.allocate('early'))).toEqual(['10.42.3.9', 'fd42::2']);
+    expect(texts(both.allocate('a'))).toEqual(['10.42.3.2', 'fd42::8000:0:0:0']);
+    expect(texts(both.allocate('b'))).toEqual(['10.42.3.3', 'fd42::8000:0:0:1']);
+    expect(() => both.allocate('c')).toThrow(code('POD_SUBNET_EXHAUSTED'));
+    expect(() => both.allocate('c', [parseAddress('10.42.3.5')])).toThrow(code('ADDRESS_TAKEN'));
+    both.free('a');
+    expect(texts(both.allocate('c')).at(0)).toBe('10.42.3.2');
+    both.setReserved([]);
+    expect(texts(both.allocate('d')).at(0)).toBe('10.42.3.4');
+  });
+
   it('gives an owner that has addresses the same ones', () => {
     const one = pool(['10.42.3.0/24']);
     expect(one.allocate('a')).toEqual(one.allocate('a'));

@@ -26,7 +26,7 @@ const record: AttachmentRecord = {
 const sparse: AttachmentRecord = {
   ...record,
   ...{ id: 'd', client: 'docker', labels: {}, netns: undefined, netnsIdentity: undefined, mtu: undefined },
-  ...{ requested: [], addresses: [], hostInterface: 'veth2' },
+  ...{ requested: [], addresses: [], hostInterface: 'veth2', remote: true },
 };
 
 /** What release 0.1.0 wrote. */

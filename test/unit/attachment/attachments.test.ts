@@ -392,6 +392,35 @@ describe('attachments', () => {
     expect(changes).toEqual([{ id: 'a', kind: 'changed' }]);
   });
 
+  it('need no interface where others carry the packets, and follow the subnets all the same', async () => {
+    const remote: AttachmentRequest = { id: 'peer/laptop', client: 'peer', name: 'laptop', remote: true };
+    const added = await attachments.add(remote);
+    expect(added).toMatchObject({ status: 'ready', remote: true });
+    expect(await attachments.add(remote)).toEqual(added);
+    await expect(attachments.add({ ...remote, remote: undefined })).rejects.toEqual(
+      code('ATTACHMENT_EXISTS'),
+    );
+    await attachments.add(own('a'));
+    await attachments.setLimits({ mtu: 1350, gsoMaxSegments: 40 });
+    attachments = host.start();
+    await attachments.restore();
+    expect(attachments.list().map(({ id, status }) => `${id} ${status}`)).toEqual([
+      'peer/laptop ready',
+      'a ready',
+    ]);
+    expect([await attachments.check('peer/laptop'), await attachments.repair()]).toEqual([
+      [],
+      { done: [], failed: [] },
+    ]);
+    attachments.setSubnets([parsePrefix('10.42.9.0/24')]);
+    expect(await attachments.check('peer/laptop')).toMatchObject([{ code: 'subnet' }]);
+    await attachments.restore();
+    expect(attachments.get('peer/laptop')!.addresses.map(formatAddress)).toEqual(['10.42.9.2']);
+    expect([...host.network.pairs.values()].map(({ link }) => link.id)).toEqual(['a']);
+    await attachments.delete('peer/laptop');
+    expect(host.store.state.attachments.map(({ id }) => id)).toEqual(['a']);
+  });
+
   it('are repaired past those that fail, and it is said which', async () => {
     for (const id of ['a', 'b', 'c', 'd']) await attachments.add(own(id));
     const kept = host.network.pairOf('d')!.serial;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
+import { qrCode } from '../../../src/cli/qr-code.ts';
 import { parseKeyRing } from '../../../src/link/key-ring.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import { builtFile } from '../../../src/package.ts';
@@ -195,6 +196,58 @@ node-b  dead    db   10.42.2.2                -
     });
     expect(code).toBe(0);
     expect(stdout).toMatch(/^the agent failed to answer.*\nnode /);
+  });
+});
+
+describe('WireGuard peers', () => {
+  const FILE = '# phone\n[Interface]\nPrivateKey = x\n\n[Peer]\nPublicKey = y\n';
+
+  it('are added with what is asked for, and their file is all of standard output', async () => {
+    const words =
+      '--dns 10.42.0.53 cluster.local --node-endpoint vpn.example.org --label app=vpn --label a=b';
+    const added = await cli(['peer', 'add', 'phone', '--wireguard', ...words.split(' '), '-s', socket]);
+    expect(added).toEqual({
+      code: 0,
+      stdout: FILE,
+      stderr: 'Its private key is kept nowhere: this file is shown once.\n',
+    });
+    expect(agent.wireguardRequest).toEqual({
+      ...{ name: 'phone', dns: ['10.42.0.53', 'cluster.local'], nodeEndpoint: 'vpn.example.org' },
+      labels: { app: 'vpn', a: 'b' },
+    });
+    expect((await cli(['peer', 'add', 'phone', '-s', socket])).stderr).toMatch(/--wireguard/);
+    const given = ['--public-key', 'abc', '--endpoint', '192.0.2.7:1'];
+    const own = await cli(['peer', 'add', 'office', '--wireguard', ...given, '-s', socket], {
+      isTerminal: true,
+    });
+    expect(own.stderr).toBe('Put its private key into this file.\n');
+    expect(own.stdout).not.toMatch(/[█▀▄]/);
+    expect(agent.wireguardRequest).toEqual({ name: 'office', publicKey: 'abc', endpoint: '192.0.2.7:1' });
+  });
+
+  it('have a QR code on a terminal, without comments', async () => {
+    const argv = ['peer', 'add', 'phone', '--wireguard', '-s', socket];
+    const { stdout } = await cli(argv, { isTerminal: true });
+    const code = await qrCode('[Interface]\nPrivateKey = x\n[Peer]\nPublicKey = y', {});
+    expect(stdout).toBe(`${FILE}\n${code}\n`);
+    expect((await cli([...argv, '--no-qr'], { isTerminal: true })).stdout).toBe(FILE);
+  });
+
+  it('are listed, shown and removed', async () => {
+    expect((await cli(['peer', 'list', '-s', socket])).stdout).toBe('No WireGuard peers.\n');
+    const json = await cli(['peer', 'add', 'phone', '--wireguard', '--json', '-s', socket]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ name: 'phone', file: FILE, isComplete: true });
+    expect((await cli(['peer', 'list', '-s', socket])).stdout).toBe(
+      'NAME   ADDRESSES  ENDPOINT   HANDSHAKE  OUTBOUND  INBOUND  PUBLIC KEY\n' +
+        'phone  10.42.3.9  -         1m 15s ago    1.5 kB    300 B  cHVibGlj\n',
+    );
+    expect((await cli(['peer', 'show', 'phone', '-s', socket])).stdout).toBe(FILE);
+    expect((await cli(['peer', 'show', 'other', '-s', socket])).stderr).toBe(
+      'warren: there is no peer other on this node\n',
+    );
+    expect((await cli(['peer', 'rm', 'phone', '-s', socket])).stdout).toBe('phone is removed.\n');
+    expect((await cli(['peer', 'rm', 'phone', '-s', socket])).code).toBe(1);
+    expect(JSON.parse((await cli(['peer', 'list', '--json', '-s', socket])).stdout)).toEqual([]);
   });
 });
 

@@ -94,8 +94,8 @@ log: {level: debug, format: json}
       `${minimal}staticPeers:\n  - {name: legacy, endpoint: 192.0.2.9, subnets: [10.43.9.0/24, "fd43::/64"]}\n`,
       'c.yaml',
     ).staticPeers;
-    expect(peer?.endpoint.port).toBe(4790);
-    expect(formatAddress(peer!.endpoint.address)).toBe('192.0.2.9');
+    expect(peer?.endpoint?.port).toBe(4790);
+    expect(formatAddress(peer!.endpoint!.address)).toBe('192.0.2.9');
     expect(peer?.subnets.map(formatPrefix)).toEqual(['10.43.9.0/24', 'fd43::/64']);
   });
 
@@ -495,6 +495,25 @@ lag: {}
       /publicKey: is of wireguard, and the encapsulation is vxlan-gpe, the default without a cluster key/,
     );
     expect(() => parseConfig(text.replaceAll(key, 'abc'), 'c.yaml')).toThrow(/publicKey: must be a key as/);
+  });
+
+  it('tells static peers with keys apart by them, wherever they are', () => {
+    const key = (byte: number) => Buffer.alloc(32, byte).toString('base64');
+    const peer = (name: string, byte: number, more = '') =>
+      `{name: ${name}, subnets: [10.${byte}.0.0/24, "fd${byte}::/64"], publicKey: ${key(byte)}${more}}`;
+    const of = (...peers: readonly string[]) =>
+      parseConfig(
+        `${minimal}encapsulation: {type: wireguard}\nstaticPeers: [${peers.join(', ')}]\n`,
+        'c.yaml',
+      ).staticPeers;
+    const behindNat = ', endpoint: "192.0.2.9:1"';
+    const [a, b, c] = of(peer('a', 10), peer('b', 11, behindNat), peer('c', 12, behindNat));
+    expect([a!.endpoint, b!.endpoint!.port, c!.subnets.length]).toEqual([undefined, 1, 2]);
+    const twice = peer('c', 12).replaceAll(key(12), key(10));
+    expect(() => of(peer('a', 10), twice)).toThrow(/staticPeers\[1\]\.publicKey: is a's key too/);
+    expect(() =>
+      parseConfig(`${minimal}staticPeers: [{name: a, subnets: [10.9.0.0/24]}]\n`, 'c.yaml'),
+    ).toThrow(/staticPeers\[0\]\.endpoint: is missing \(only a peer of wireguard/);
   });
 
   it('says that a key file stays a key file through an alias', () => {

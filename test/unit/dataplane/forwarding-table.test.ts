@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
   VTEP,
+  VTEP_GUEST,
   VTEP_LOSES_MARKS,
   VTEP_PARTIAL_CHECKSUMS,
+  VTEP_SEALED,
   VTEP_WORDS,
 } from '../../../src/datapath/forwarding.ts';
 import type { ForwardingPeer } from '../../../src/dataplane/dataplane.ts';
@@ -93,6 +95,35 @@ describe('the forwarding table', () => {
     table.release();
     expect(set(table, [b, c]).refused).toEqual([]);
     expect(owner(table, '10.42.2.1')).toBe(table.index('c'));
+  });
+
+  it('takes for guests those that are no nodes, have keys, and have addresses of this node', () => {
+    const table = new ForwardingTable();
+    const publicKey = new Uint8Array(32);
+    const isGuest = { isGuest: true, publicKey };
+    const inside = ['10.42.1.9/32', '10.43.0.0/24'];
+    set(
+      table,
+      [
+        peer('guest', inside, { ...isGuest, endpoint: undefined }),
+        peer('site', ['10.43.1.0/24', '10.42.2.9/32'], isGuest),
+        peer('node', ['10.42.1.10/32'], { publicKey }),
+        peer('clear', ['10.42.1.11/32'], { isGuest: true }),
+      ],
+      ['10.42.1.0/24'],
+    );
+    const flags = (key: string) => words(table, key)[VTEP.flags];
+    expect(['guest', 'site', 'node', 'clear'].map(flags)).toEqual([
+      VTEP_SEALED | VTEP_GUEST,
+      VTEP_SEALED,
+      VTEP_SEALED,
+      0,
+    ]);
+    expect(owner(table, '10.42.1.9')).toBe(table.index('guest'));
+    expect(owner(table, '10.42.1.8')).toBe(FDB_LOCAL);
+    // It is to be heard from first, and its packets are measured all the same.
+    expect([words(table, 'guest')[VTEP.port], words(table, 'guest')[VTEP.mtu]]).toEqual([0, 1464]);
+    expect(table.keyed().map(({ endpoint }) => endpoint?.length)).toEqual([undefined, 6, 6]);
   });
 
   it('says of each path what it carries, and how probes are known', () => {

@@ -158,6 +158,16 @@ describe('the userspace data plane', () => {
     expect(a.host.tun?.network?.extraPrefixes).toEqual([]);
   });
 
+  it('routes what guests have of its own subnets, whichever those are', async () => {
+    const [guest] = [parsePrefix('10.42.1.9/32')];
+    const isGuest = { isGuest: true, publicKey: new Uint8Array(32) };
+    const laptop = { ...peer('wireguard/laptop', b.plane, [guest!]), ...isGuest };
+    await a.plane.update([laptop, peer('b', b.plane)]);
+    expect(a.host.tun?.network?.extraPrefixes).toEqual([guest]);
+    await a.plane.activate([parsePrefix('10.42.9.0/24')]);
+    expect(a.host.tun?.network?.extraPrefixes).toEqual([]);
+  });
+
   it('leaves the host alone when peers change that need no route', async () => {
     a.host.steps.length = 0;
     await a.plane.update([peer('b', b.plane), peer('c', b.plane, [parsePrefix('10.42.3.0/24')])]);

@@ -57,6 +57,25 @@ describe.skipIf(NO_NETNS)(`the TUN device's network${NO_NETNS ? ` (skipped: ${NO
     expect(ns.run('ip', 'route', 'get', '10.42.4.77')).toMatch(/dev warren0 src 10\.42\.3\.1/);
   });
 
+  it('leads to guests with addresses of the own subnets, and sends nobody a redirect', async () => {
+    const setting = '/proc/sys/net/ipv4/conf';
+    const redirects = () =>
+      ['warren0', 'all', 'lo'].map((name) => ns.run('cat', `${setting}/${name}/send_redirects`).trim());
+    expect(redirects()).toEqual(['1', '1', '1']);
+    const guests = [parsePrefix('10.42.3.9/32'), parsePrefix('fd42:0:0:3::9/128')];
+    const withGuests = { ...network, extraPrefixes: [...network.extraPrefixes, ...guests] };
+    await configureTun(withGuests, where);
+    expect(await routes()).toEqual(
+      expect.arrayContaining(['to 10.42.3.9 warren0 10.42.3.1', 'to fd42:0:0:3::9 warren0 fd42:0:0:3::1']),
+    );
+    expect(await inspectTun(withGuests, where)).toEqual([]);
+    expect(ns.run('ip', 'route', 'get', '10.42.3.9')).toMatch(/dev warren0 src 10\.42\.3\.1/);
+    // Other interfaces go on as they were.
+    expect(redirects()).toEqual(['0', '0', '1']);
+    await configureTun(network, where);
+    expect((await routes()).filter((route) => /42\.3\.9|3::9/.test(route))).toEqual([]);
+  });
+
   it('is not disturbed by a second time', async () => {
     // Counts every change to addresses, links and routes that is more than a refresh.
     const before = [await addresses(), await routes()];

@@ -64,6 +64,38 @@ const owned = (memberId: string, ...prefixes: string[]): Owner[] =>
   prefixes.map((prefix) => ({ memberId, prefix: parsePrefix(prefix) }));
 
 describe('the view of peers', () => {
+  it('gives a key to one peer alone, and to no node that announces a key of another', () => {
+    const publicKey = new Uint8Array(32).fill(7);
+    const peer = (name: string, subnet: string, key = publicKey) => ({
+      ...{ name, endpoint: undefined, subnets: [parsePrefix(subnet)], publicKey: key },
+    });
+    statics = new StaticPeers([
+      peer('laptop', '10.42.9.0/24'),
+      peer('phone', '10.42.8.0/24', new Uint8Array(32).fill(8)),
+    ]);
+    const own = {
+      ...{ encapsulation: { type: 'wireguard', vni: 42 }, tunnelKey: new Uint8Array(32) },
+      ...{ partialChecksums: () => true, family: () => 4 as const },
+    };
+    members.list = [member('b', { encapsulation: { type: 'wireguard', publicKey } })];
+    leases.list = owned('b', '10.42.2.0/24');
+    view = new PeerView([statics, new GossipPeers(members, leases, own)]);
+    expect(view.forwarding().map(({ key, isGuest }) => [key, isGuest])).toEqual([
+      ['static/laptop', true],
+      ['static/phone', true],
+    ]);
+    members.list = [
+      member('b', { encapsulation: { type: 'wireguard', publicKey: new Uint8Array(32).fill(9) } }),
+    ];
+    members.emit('change');
+    expect(
+      view
+        .forwarding()
+        .map(({ key, isGuest }) => [key, isGuest])
+        .at(-1),
+    ).toEqual(['b', undefined]);
+  });
+
   it('has all sources, static peers before those of the gossip', () => {
     members.list = [member('self'), member('b', { mtu: 1300 })];
     leases.list = owned('b', '10.42.2.0/24', 'fd42:0:0:2::/64');

@@ -1,5 +1,6 @@
 /** The packet path over WireGuard, on real sockets: what it seals opens at peers, and what it must not open it does not. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { VTEP_GUEST, VTEP_SEALED } from '../../../../src/datapath/forwarding.ts';
 import { chooseAead } from '../../../../src/encapsulation/wireguard/choose-aead.ts';
 import { DATA_COUNTER } from '../../../../src/encapsulation/wireguard/data-message.ts';
 import { receiverIndex } from '../../../../src/encapsulation/wireguard/messages.ts';
@@ -257,6 +258,78 @@ describe('inbound over WireGuard', () => {
     peers[0]!.send(damaged);
     path.receive();
     expect(path.toPods()).toHaveLength(1);
+  });
+});
+
+describe('a guest of this node', () => {
+  const GUEST = ['10.42.1.9', 'fd42:0:0:1::9'] as const;
+  const OTHER = ['10.42.2.2', 'fd42:0:0:2::2'] as const;
+  const between = (from: readonly string[], to: readonly string[]) => [
+    ipv4Packet(from[0]!, to[0]!),
+    ipv6Packet(from[1]!, to[1]!),
+  ];
+
+  /** Peer 1 has addresses of this node's own subnets, as `flags` say a guest or none. */
+  function load(flags: number): void {
+    path.load(
+      peers.map(({ port }, at) => ({ address: `127.0.0.${at + 2}`, port, flags: at === 1 ? flags : 0 })),
+      {
+        '10.42.1.0/24': 'local',
+        'fd42:0:0:1::/64': 'local',
+        '10.42.2.0/24': 0,
+        'fd42:0:0:2::/64': 0,
+        '10.42.1.9/32': 1,
+        'fd42:0:0:1::9/128': 1,
+      },
+    );
+  }
+
+  it('reaches this node and, through its kernel, other nodes, and is reached by both', () => {
+    load(VTEP_SEALED | VTEP_GUEST);
+    const there = between(GUEST, OTHER);
+    const back = between(OTHER, GUEST);
+    const here = between(GUEST, ['10.42.1.2', 'fd42:0:0:1::2']);
+    for (const packet of [...there, ...here]) peers[1]!.send(sealedBy(1, packet));
+    for (const packet of back) peers[0]!.send(sealedBy(0, packet));
+    path.receive();
+    const arrived = [...there, ...here, ...back].map((packet) => Buffer.from(packet));
+    expect(new Set(path.toPods().map(String))).toEqual(new Set(arrived.map(String)));
+    const answers = between(['10.42.1.2', 'fd42:0:0:1::2'], GUEST);
+    path.fromPods(...there, ...back, ...answers);
+    expect(openedBy(0)).toEqual(there.map((packet) => Buffer.from(packet)));
+    expect(openedBy(1)).toEqual([...back, ...answers].map((packet) => Buffer.from(packet)));
+    expect(path.drops()).toEqual({});
+  });
+
+  it('speaks for nobody else, sends nobody beyond, and gets back nothing of its own', () => {
+    load(VTEP_SEALED | VTEP_GUEST);
+    for (const packet of [
+      ...between(OTHER, ['10.42.1.2', 'fd42:0:0:1::2']),
+      ...between(['10.42.1.2', 'fd42:0:0:1::2'], OTHER),
+    ])
+      peers[1]!.send(sealedBy(1, packet));
+    for (const packet of [...between(GUEST, GUEST), ...between(GUEST, ['192.0.2.1', '2001:db8::1'])])
+      peers[1]!.send(sealedBy(1, packet));
+    // Another peer cannot take its addresses, either.
+    for (const packet of between(GUEST, ['10.42.1.2', 'fd42:0:0:1::2'])) peers[0]!.send(sealedBy(0, packet));
+    path.receive();
+    path.fromPods(...between(GUEST, GUEST), ...between(['192.0.2.1', '2001:db8::1'], GUEST));
+    expect(path.toPods()).toEqual([]);
+    expect([openedBy(0), openedBy(1)]).toEqual([[], []]);
+    expect(path.drops()).toEqual({
+      'inbound-foreign-source': 6,
+      'inbound-not-local': 4,
+      'outbound-foreign-source': 4,
+    });
+  });
+
+  it('is one where that is said alone: else nothing is passed on', () => {
+    load(VTEP_SEALED);
+    for (const packet of between(GUEST, OTHER)) peers[1]!.send(sealedBy(1, packet));
+    for (const packet of between(OTHER, GUEST)) peers[0]!.send(sealedBy(0, packet));
+    path.receive();
+    path.fromPods(...between(GUEST, OTHER), ...between(OTHER, GUEST));
+    expect(path.drops()).toEqual({ 'inbound-not-local': 4, 'outbound-foreign-source': 4 });
   });
 });
 

@@ -12,6 +12,8 @@ import { writeSockaddr } from '../../../../src/sys/sockaddr.ts';
 const VTEP = 0;
 const ADDRESS = 0x0a00_0001;
 const PORT = 51_820;
+/** As the forwarding state has it. */
+const ENDPOINT = [0, PORT, 1_440, 0, 0, MAPPED_WORD, ADDRESS];
 
 let shared: SharedSessions;
 let path: SharedPathSessions;
@@ -45,17 +47,17 @@ beforeEach(() => {
 
 function load(): void {
   vteps.load({
-    vteps: Int32Array.of(0, PORT, 1_440, 0, 0, MAPPED_WORD, ADDRESS),
+    vteps: Int32Array.of(...ENDPOINT),
     ...{ fdb: buildFdbSnapshot([]), ownIpv4: undefined, ownIpv6: undefined, probeIdentifier: 0 },
   });
 }
 
-function add(createdAtMs: number, isInitiator: boolean): number {
+function add(createdAtMs: number, isInitiator: boolean, vtep = VTEP): number {
   const index = shared.propose(0, 1, () => true);
   const keys = { send: Buffer.alloc(32, 1), receive: Buffer.alloc(32, 2) };
   shared.add(
     new Session({ keys, localIndex: index, remoteIndex: 7 }, isInitiator, createdAtMs, shared.nonces(index)),
-    VTEP,
+    vtep,
   );
   return index;
 }
@@ -125,6 +127,19 @@ it('tells once where a peer has moved to, and sends there when it is told to, al
   expect(at()).toBe(false);
   path.refresh();
   expect(at()).toBe(true);
+});
+
+it('opens what a peer sends before the forwarding state has it, and follows it from then on', () => {
+  const index = add(1_000, false, VTEP + 1);
+  opened(index, 0x0a00_0009, 4_711);
+  expect(notices).toEqual([{ kind: 'confirmed', localIndex: index }]);
+  vteps.load({
+    vteps: Int32Array.of(...ENDPOINT, 0, 0, 1_420, 0, 0, 0, 0),
+    ...{ fdb: buildFdbSnapshot([]), ownIpv4: undefined, ownIpv6: undefined, probeIdentifier: 0 },
+  });
+  expect(vteps.mtu(VTEP + 1)).toBe(1_420);
+  opened(index, 0x0a00_0009, 4_711);
+  expect(notices.at(-1)).toMatchObject({ kind: 'roamed', localIndex: index });
 });
 
 it('hands on packets that wait, with who the VTEP is, and handshakes that went astray', () => {
