@@ -76,10 +76,12 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
   const hasSingly = peers.some(({ sentSingly }) => sentSingly);
   const sending = ({ sentSingly }: PeerReport): Cell =>
     sentSingly ? { text: 'singly', colour: 'yellow' } : { text: 'in groups' };
+  const hasPostQuantum = peers.some(({ postQuantum }) => postQuantum !== undefined);
   return renderTable(
     [
       'NAME',
       'STATUS',
+      ...(hasPostQuantum ? ['POST-QUANTUM'] : []),
       ...(hasSingly ? ['SENT'] : []),
       'ENDPOINT',
       'SUBNETS',
@@ -90,6 +92,7 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
     peers.map((peer) => [
       peer.name,
       { text: peer.status, colour: PEER_COLOURS[peer.status] },
+      ...(hasPostQuantum ? [postQuantumCell(peer)] : []),
       ...(hasSingly ? [sending(peer)] : []),
       peer.endpoint,
       peer.subnets.join(' ') || '-',
@@ -99,6 +102,12 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
     ]),
     paint,
   );
+}
+
+function postQuantumCell({ postQuantum }: PeerReport): Cell {
+  if (postQuantum === undefined) return '-';
+  const colours = { agreed: 'green', offered: 'dim', failed: 'red', none: 'yellow' } as const;
+  return { text: postQuantum, colour: colours[postQuantum] };
 }
 
 export function renderRoutes(routes: readonly RouteReport[], paint: Paint): string {
@@ -151,7 +160,7 @@ function tunnelText(
   { type, accept, port, vni, overheadBytes, encrypted, ...sealing }: StatusReport['encapsulation'],
   paint: Paint,
 ): string {
-  const { cipher, cipherFallback } = sealing;
+  const { cipher, cipherFallback, postQuantum } = sealing;
   const clear = accept === undefined ? 'not encrypted' : `and ${accept}, which is not encrypted`;
   const slower = cipherFallback === undefined ? '' : paint(` (slower: ${cipherFallback})`, 'yellow');
   return [
@@ -159,6 +168,7 @@ function tunnelText(
     `UDP port ${port}`,
     ...(vni === undefined ? [] : [`VNI ${vni}`]),
     ...(cipher === undefined ? [] : [`${cipher}${slower}`]),
+    ...(postQuantum === undefined ? [] : [`post-quantum ${postQuantum.mode}`]),
     `${overheadBytes} bytes a packet`,
   ].join(', ');
 }

@@ -86,7 +86,11 @@ export function encapsulationOf({ encapsulation, cluster }: Parsed): Config['enc
   const accept = type === 'wireguard' ? encapsulation?.accept : undefined;
   // Nodes without keys know one port.
   const port = encapsulation?.port ?? DEFAULT_PORTS[accept ?? type];
-  return { type, ...(accept && { accept }), port, vni: encapsulation?.vni ?? 0 };
+  const postQuantum = type === 'wireguard' ? (encapsulation?.postQuantum ?? 'on') : undefined;
+  return {
+    ...{ type, ...(accept && { accept }), port, vni: encapsulation?.vni ?? 0 },
+    ...(postQuantum && { postQuantum }),
+  };
 }
 
 /** Ports, and who cannot take part in a sealed tunnel. */
@@ -98,6 +102,13 @@ export function checkEncapsulation(parsed: Parsed, report: Report): void {
   }
   if (type === 'vxlan-gpe' && parsed.encapsulation.accept !== undefined) {
     report(['encapsulation', 'accept'], 'is of wireguard: set encapsulation.type to that, or remove it');
+  }
+  const { accept, postQuantum } = parsed.encapsulation;
+  if (type === 'vxlan-gpe' && postQuantum !== undefined) {
+    report(['encapsulation', 'postQuantum'], 'is of wireguard: set encapsulation.type to that, or remove it');
+  }
+  if (type === 'wireguard' && accept !== undefined && postQuantum === 'require') {
+    report(['encapsulation', 'postQuantum'], 'cannot be required where clear text is accepted (remove one)');
   }
   const why = parsed.encapsulation.type === undefined ? `${type}, the default ${WHERE_DEFAULT[type]}` : type;
   parsed.staticPeers?.forEach((peer, i) => {

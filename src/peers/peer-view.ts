@@ -32,6 +32,10 @@ export interface KnownPeer {
   readonly presharedKey?: Uint8Array;
   /** Between signs of life; absent: none. */
   readonly persistentKeepaliveMs?: number;
+  /** Whether sessions with it take keys that the two agree on (post-quantum/); absent: this node wants none, or it has no agent. */
+  readonly postQuantum?: 'needed' | 'not-offered';
+  /** Of the key that it makes them with, as its record has it. */
+  readonly pairKeyHash?: Uint8Array;
   /** Another one after its agent was started anew, which has forgotten all sessions. */
   readonly run?: string;
   /** Why nothing can be sent to it although it is there; undefined if all is well. */
@@ -95,7 +99,7 @@ export class PeerView extends EventEmitter<PeerViewEvents> {
 
 function forwardingPeer(peer: KnownPeer): ForwardingPeer {
   const { key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks, publicKey } = peer;
-  const { presharedKey, persistentKeepaliveMs, run } = peer;
+  const { presharedKey, persistentKeepaliveMs, run, postQuantum } = peer;
   return {
     key,
     name,
@@ -106,5 +110,6 @@ function forwardingPeer(peer: KnownPeer): ForwardingPeer {
     ...(sentSingly && { sentSingly }),
     ...(losesMarks && { losesMarks }),
     ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run }),
+    ...(publicKey && postQuantum === 'needed' && { needsPairKey: true }),
   };
 }

@@ -10,7 +10,8 @@ import { directionReports } from './traffic.ts';
 export function peerReports({
   peers,
   dataPlane,
-}: Pick<ReadModelSources, 'peers' | 'dataPlane'>): PeerReport[] {
+  pairKeys,
+}: Pick<ReadModelSources, 'peers' | 'dataPlane' | 'pairKeys'>): PeerReport[] {
   const known = peers.peers();
   const nodes = known
     .filter(({ kind }) => kind === 'gossip')
@@ -25,6 +26,7 @@ export function peerReports({
     subnets: peer.subnets.map(formatPrefix),
     partialChecksums: peer.partialChecksums,
     ...optional(peer, dataPlane.pathMtu(peer.key) ?? peer.mtu, dataPlane.sessionAgeMs?.(peer.key)),
+    ...postQuantum(peer, pairKeys),
     ...directionReports(dataPlane.traffic(peer.key)),
   }));
 }
@@ -40,6 +42,14 @@ function optional(
     ...(sentSingly && { sentSingly }),
     ...(unreachable !== undefined && { unreachable }),
   };
+}
+
+function postQuantum(
+  peer: KnownPeer,
+  pairKeys: ReadModelSources['pairKeys'],
+): Pick<PeerReport, 'postQuantum'> {
+  if (pairKeys === undefined || peer.postQuantum === undefined) return {};
+  return { postQuantum: peer.postQuantum === 'needed' ? pairKeys.state(peer.id) : 'none' };
 }
 
 /** Made when it is first needed: it brings 2 MB of Node's tables into memory. */
