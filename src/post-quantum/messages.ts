@@ -1,5 +1,13 @@
 /** The messages of `post-quantum.key` and `post-quantum.agree` (proto/post-quantum.proto), every field checked. */
-import { bytesField, check, type Decoded, guarded, type Raw } from '../protobuf/fields.ts';
+import {
+  bytesField,
+  check,
+  type Decoded,
+  guarded,
+  integerField,
+  type Raw,
+  UINT32_MAX,
+} from '../protobuf/fields.ts';
 import { messageTypeOf } from '../protobuf/message-type.ts';
 import { PROOF_BYTES } from './pair-key.ts';
 import { CIPHERTEXT_BYTES, KEY_HASH_BYTES, PUBLIC_KEY_BYTES } from './x-wing.ts';
@@ -17,6 +25,8 @@ export interface Agree {
   readonly keyHash: Uint8Array;
   readonly ciphertext: Uint8Array;
   readonly proof: Uint8Array;
+  /** From 1; grows with each call of the asker's run. */
+  readonly attempt: number;
 }
 
 export type Outcome = keyof typeof OUTCOME;
@@ -43,6 +53,7 @@ export function decodeAgree(bytes: unknown): Decoded<Agree> {
       keyHash: bytesField(raw.keyHash, KEY_HASH_BYTES, KEY_HASH_BYTES),
       ciphertext: bytesField(raw.ciphertext, CIPHERTEXT_BYTES, CIPHERTEXT_BYTES),
       proof: bytesField(raw.proof, PROOF_BYTES, PROOF_BYTES),
+      attempt: integerField(raw.attempt, 1, UINT32_MAX),
     };
   });
 }

@@ -18,6 +18,7 @@ import { errorMessage, WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Rpc, RpcCaller } from '../rpc/rpc.ts';
 import {
+  type Agree,
   decodeAgree,
   decodeAgreed,
   decodePublicKey,
@@ -95,6 +96,8 @@ export class PairKeyExchange {
   readonly #queue = new Set<Pair>();
   readonly #counts = { agreed: 0, answered: 0, failed: 0 };
   #underWay = 0;
+  /** Of all calls of this run. */
+  #attempt = 0;
   #isClosed = false;
   #isFollowing = false;
 
@@ -184,10 +187,12 @@ export class PairKeyExchange {
     return this.#options.clock.now();
   }
 
-  #take(peer: PairKeyPeer, { keyHash: hash, ciphertext, proof }: Omit<Offer, 'name'>): Outcome {
+  #take(peer: PairKeyPeer, { keyHash: hash, ciphertext, proof, attempt }: Agree): Outcome {
     const { self } = this.#options;
     const pair = this.#pairOf(peer);
     const name = nameOfCiphertext(ciphertext);
+    if (attempt < pair.heardAttempt) return 'outdated';
+    pair.heardAttempt = attempt;
     if (pair.keys.has(name)) return 'agreed';
     if (pair.isAsking && self.id < peer.id) return 'asking';
     const own = this.#own.withHash(hash);
@@ -231,52 +236,54 @@ export class PairKeyExchange {
     const { log } = this.#options;
     pair.isAsking = true;
     this.#underWay++;
-    let outcome: Outcome | undefined;
-    let reason = '';
-    try {
-      outcome = await this.#offered(pair);
-      // One that was made for a key of before is of no use; there is a new key by now.
-      if (outcome === 'outdated') reason = 'its key was renewed meanwhile';
-    } catch (error) {
-      reason = errorMessage(error);
-    }
+    const said = await this.#offered(pair).catch((error: unknown) => ({
+      outcome: 'failed' as const,
+      reason: errorMessage(error),
+    }));
     this.#underWay--;
     pair.isAsking = false;
     if (this.#isClosed) return;
     if (this.#isCurrent(pair)) {
-      if (outcome === 'agreed') {
+      if (said.outcome === 'agreed') {
         this.#counts.agreed++;
-        pair.keys.share(pair.offer!.name);
+        pair.keys.share(said.offer.name);
         this.#agreed(pair);
-      } else if (outcome === 'asking') pair.otherWay(this.#nowMs);
-      else {
-        if (outcome === 'outdated') pair.withdraw();
+      } else if (said.outcome === 'asking' || said.outcome === 'outdated') pair.refused(this.#nowMs);
+      else if (said.outcome === 'failed') {
+        const { reason } = said;
         this.#counts.failed++;
         pair.failed(this.#nowMs, reason);
         log.debug({ node: this.#options.peer(pair.id)?.name, reason }, 'no post-quantum key yet');
         this.#options.onChange();
       }
-      if (outcome !== 'agreed') this.#enqueue(pair);
+      // If there is a need for it still.
+      this.#enqueue(pair);
     }
     this.#next();
   }
 
   /** What the peer says to a secret that was made for its key: the one of before, as long as it has not said anything. */
-  async #offered(pair: Pair): Promise<Outcome> {
+  async #offered(pair: Pair) {
     const { rpc } = this.#options;
     pair.offer ??= await this.#offer(pair);
-    const parts = await rpc.call(pair.id, AGREE_METHOD, encodeAgree(pair.offer), CALL);
+    const { offer } = pair;
+    // The peer was first.
+    if (offer === undefined) return { outcome: 'needless' as const };
+    const agree = encodeAgree({ ...offer, attempt: ++this.#attempt });
+    const parts = await rpc.call(pair.id, AGREE_METHOD, agree, CALL);
     const outcome = decodeAgreed(parts[0]);
     if (!outcome.ok) throw noSense();
-    return outcome.value;
+    return { outcome: outcome.value, offer };
   }
 
-  async #offer(pair: Pair): Promise<Offer> {
+  /** Undefined: none is needed any more. */
+  async #offer(pair: Pair): Promise<Offer | undefined> {
     const { rpc, self } = this.#options;
     const parts = await rpc.call(pair.id, KEY_METHOD, EMPTY, CALL);
     const key = decodePublicKey(parts[0]);
     if (!key.ok) throw noSense();
     const peer = await this.#announcing(pair, keyHash(key.value));
+    if (!this.#needsKey(pair)) return undefined;
     const made = encapsulate(this.#kem, key.value);
     if (made === undefined) throw new WarrenError('PAIR_KEY_FOREIGN', 'what it sends is no key');
     const { ciphertext } = made;

@@ -3,8 +3,8 @@ import { PairKeyList } from './pair-key-list.ts';
 
 const FIRST_PAUSE_MS = 250;
 const LAST_PAUSE_MS = 30_000;
-/** Who was asked and is asking itself is left alone for that long. */
-const OTHER_WAY_PAUSE_MS = 500;
+/** Who has refused an offer, such as for being asking itself, is left alone for that long. */
+const REFUSED_PAUSE_MS = 500;
 /** Packets wait for a handshake for 90 s at most, and a handshake is tried again every 5 s. */
 const WANTED_FOR_MS = 10_000;
 /** For how long a failure is told of after the last try. */
@@ -25,6 +25,8 @@ export class Pair {
   offer: Offer | undefined;
   /** A call of ours is under way. */
   isAsking = false;
+  /** The latest attempt of the peer's that came; earlier ones count no more, whatever became of this one. */
+  heardAttempt = 0;
   /** It is to be asked after a pause. */
   isPaused = false;
   #wantedAtMs = Number.NEGATIVE_INFINITY;
@@ -65,10 +67,11 @@ export class Pair {
     this.offer = undefined;
   }
 
-  /** The peer comes first. */
-  otherWay(nowMs: number): void {
-    this.withdraw();
-    this.#notBeforeMs = nowMs + OTHER_WAY_PAUSE_MS;
+  /** Nothing will come of the offer: the peer is asking itself and comes first, or has another key by now. */
+  refused(nowMs: number): void {
+    if (this.offer) this.keys.remove(this.offer.name);
+    this.offer = undefined;
+    this.#notBeforeMs = nowMs + REFUSED_PAUSE_MS;
   }
 
   failed(nowMs: number, reason: string): void {
@@ -76,12 +79,6 @@ export class Pair {
     this.#failures++;
     this.#failedAtMs = nowMs;
     this.#reason = reason;
-  }
-
-  /** Nothing will come of the offer: the peer has refused it. */
-  withdraw(): void {
-    if (this.offer) this.keys.remove(this.offer.name);
-    this.offer = undefined;
   }
 
   close(): void {

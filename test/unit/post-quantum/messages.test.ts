@@ -15,6 +15,7 @@ const agree = {
   keyHash: new Uint8Array(32).fill(1),
   ciphertext: new Uint8Array(CIPHERTEXT_BYTES).fill(2),
   proof: new Uint8Array(32).fill(3),
+  attempt: 300,
 };
 
 describe('messages of post-quantum keys', () => {
@@ -24,7 +25,7 @@ describe('messages of post-quantum keys', () => {
       `0ac009${'09'.repeat(PUBLIC_KEY_BYTES)}`,
     );
     expect(hex(encodeAgree(agree))).toBe(
-      `0a20${'01'.repeat(32)}12e008${'02'.repeat(CIPHERTEXT_BYTES)}1a20${'03'.repeat(32)}`,
+      `0a20${'01'.repeat(32)}12e008${'02'.repeat(CIPHERTEXT_BYTES)}1a20${'03'.repeat(32)}20ac02`,
     );
     expect(['agreed', 'outdated', 'asking'].map((one) => hex(encodeAgreed(one as 'agreed')))).toEqual([
       ...['0801', '0802', '0803'],
@@ -46,6 +47,7 @@ describe('messages of post-quantum keys', () => {
     ['a short hash', decodeAgree(encodeAgree({ ...agree, keyHash: new Uint8Array(31) }))],
     ['a long ciphertext', decodeAgree(encodeAgree({ ...agree, ciphertext: new Uint8Array(1121) }))],
     ['no proof', decodeAgree(encodeAgree({ ...agree, proof: new Uint8Array() }))],
+    ['no attempt', decodeAgree(encodeAgree({ ...agree, attempt: 0 }))],
     ['more than any has', decodeAgree(new Uint8Array(2_000))],
     ['no outcome', decodeAgreed(Uint8Array.of(8, 0))],
     ['an outcome of later', decodeAgreed(Uint8Array.of(8, 4))],
