@@ -5,7 +5,6 @@
 
 export const PUBLIC_KEY_BYTES = 1184;
 export const CIPHERTEXT_BYTES = 1088;
-export const SECRET_BYTES = 32;
 /** What a key pair is made of: d and z. */
 export const SEED_BYTES = 64;
 
