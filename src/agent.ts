@@ -21,6 +21,7 @@ import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
+import { PairKeying, pairKeyPeer, postQuantumOf } from './agent/pair-keying.ts';
 import type { AgentParts } from './agent/parts.ts';
 import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
@@ -85,6 +86,7 @@ export class Agent {
   readonly #cni: Cni;
   readonly #followers: Followers;
   readonly #groupProbing: GroupProbing | undefined;
+  readonly #pairKeying: PairKeying | undefined;
   readonly #model: LiveReadModel;
   /** The last reload; each waits for the one before. */
   #reloading: Promise<unknown> = Promise.resolve();
@@ -126,6 +128,9 @@ export class Agent {
       onPathChange: () => {
         if (agent) agent.#model.changed('peers');
       },
+      onPairKeyWanted: (key) => {
+        if (agent) agent.#pairKeying?.wanted(key);
+      },
     });
     try {
       agent = new Agent(config, parts, events, dataPlane, tunnelKey?.own.publicKey);
@@ -150,6 +155,7 @@ export class Agent {
     this.#dataPlane = dataPlane;
     const { clock, log, host, hostRules, state, attachmentNetwork, boot, generation } = parts;
     const { cluster, node } = config;
+    const postQuantum = postQuantumOf(config, parts);
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
     const gossip = { address: dataPlane.underlay.address, port: config.underlay.gossipPort };
@@ -173,6 +179,7 @@ export class Agent {
         vtep: dataPlane.vtep,
         mtu: dataPlane.mtu,
         encapsulation: ownEncapsulation(config, tunnelKey),
+        ...(postQuantum && { postQuantum: {} }),
       },
       seeds: cluster.seeds,
       transport: this.#transport,
@@ -236,7 +243,7 @@ export class Agent {
     this.#staticPeers = new StaticPeers(config.staticPeers);
     const ownEnd = {
       encapsulation: config.encapsulation,
-      tunnelKey,
+      ...{ tunnelKey, postQuantum },
       partialChecksums: () => this.#config.datapath.offload.checksum,
       family: () => dataPlane.underlay.address.family,
     };
@@ -264,6 +271,7 @@ export class Agent {
       },
     });
     this.#groupProbing = this.#probingOfGroups();
+    if (postQuantum && tunnelKey) this.#pairKeying = this.#keyingOfPairs(tunnelKey);
     this.#model = agentModel({
       config,
       sealed: state.keys !== undefined,
@@ -279,6 +287,7 @@ export class Agent {
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
       groupProbes: () => this.#groupProbing?.counts ?? {},
+      pairKeys: this.#pairKeying,
       droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
     const subnets = () => this.#followers.subnets;
@@ -367,6 +376,7 @@ export class Agent {
     this.#push('followers', () => this.#followers.stop());
     this.#groupProbing?.start();
     this.#push('group probes', () => this.#groupProbing?.stop());
+    this.#push('post-quantum keys', () => this.#pairKeying?.stop());
     // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
     this.#push('attachments', () => this.#attachments.close());
     this.#push('cni', () => this.#cni.stop());
@@ -462,6 +472,22 @@ export class Agent {
     });
   }
 
+  #keyingOfPairs(tunnelKey: Uint8Array): PairKeying {
+    const { clock, log, pairKeys } = this.#parts;
+    const [dataPlane, membership] = [this.#dataPlane, this.#membership];
+    const keying = new PairKeying(pairKeys!, {
+      ...{ clock, log, rpc: this.#rpc, self: { id: membership.id, tunnelKey } },
+      peer: (id) => pairKeyPeer(this.#peers.peers().find(({ key }) => key === id)),
+      isInUse: (id) => dataPlane.sessionAgeMs?.(id) !== undefined,
+      use: (id, keys) => dataPlane.setPairKeys?.(id, keys),
+      announce: (keyHash) => membership.updateSelf({ postQuantum: { keyHash } }),
+      introduce: (id) => membership.introduce(id),
+      onChange: () => this.#model.changed('peers', 'status'),
+    });
+    this.#peers.on('change', () => keying.peersChanged());
+    return keying;
+  }
+
   #push(what: string, stop: () => Promise<void> | void): void {
     this.#started.push({ what, stop });
   }
@@ -473,6 +499,7 @@ export class Agent {
       ...this.#membership.problems(),
       ...this.#followers.problems(),
       ...(this.#groupProbing?.problems() ?? []),
+      ...(this.#pairKeying?.problems() ?? []),
       ...this.inventory.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];

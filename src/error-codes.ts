@@ -73,6 +73,8 @@ export const API_ERRORS = {
 
   // Another node did not do its part.
   INVENTORY_REQUEST: 502,
+  PAIR_KEY_FOREIGN: 502,
+  PAIR_KEY_REFUSED: 502,
   RPC_CANCELLED: 502,
   RPC_REFUSED: 502,
   RPC_UNREACHABLE: 502,

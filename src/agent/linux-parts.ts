@@ -18,6 +18,7 @@ import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
+import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
@@ -36,6 +37,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
+    pairKeys: loadPairKeys,
     sysdumps: loadSysdumps,
     hostFacts: async () => {
       const { linuxFacts } = await import('../sysdump/linux-facts.ts');
@@ -50,6 +52,12 @@ const loadGroupProbes: LoadGroupProbes = async (options) => {
   const { GroupProbes } = await import('../group-probe/group-probes.ts');
   const { linuxProbeSockets } = await import('../group-probe/linux-sockets.ts');
   return new GroupProbes(options, linuxProbeSockets);
+};
+
+const loadPairKeys: LoadPairKeys = async (options) => {
+  const { PairKeyExchange } = await import('../post-quantum/pair-keys.ts');
+  const { loadMlKem } = await import('../post-quantum/ml-kem.ts');
+  return new PairKeyExchange(options, await loadMlKem());
 };
 
 const loadSysdumps: LoadSysdumps = async (options) => {

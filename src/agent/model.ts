@@ -8,7 +8,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Membership } from '../membership/membership.ts';
 import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
-import type { InventoryReader, PodSource } from '../readmodel/ports.ts';
+import type { InventoryReader, PairKeyReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
 
 export interface ModelParts {
@@ -32,6 +32,8 @@ export interface ModelParts {
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How many group probes came out how. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
+  /** Absent: sessions are made without. */
+  readonly pairKeys: PairKeyReader | undefined;
   readonly droppedLogLines: () => number;
 }
 
@@ -51,6 +53,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     problems,
     repairs,
     groupProbes,
+    pairKeys,
     droppedLogLines,
   } = parts;
   return new LiveReadModel({
@@ -87,6 +90,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     inventory,
     repairs,
     groupProbes,
+    ...(pairKeys && { pairKeys }),
     droppedLogLines,
   });
 }

@@ -20,6 +20,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
 import type { CniParts } from './cni.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
+import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
 
@@ -42,6 +43,8 @@ export interface AgentParts {
   readonly leaseSource?: (options: LeaseSourceOptions) => LeaseSource;
   /** Find out whether groups of datagrams arrive whole at peers; absent: that is taken for granted. */
   readonly groupProbes?: LoadGroupProbes;
+  /** Post-quantum keys; absent: sessions are made without, and the node's record offers none. */
+  readonly pairKeys?: LoadPairKeys;
   /** What the CNI plugin needs of this node; absent: it is not served. */
   readonly cni?: CniParts;
   /** Absent: there are no sysdumps of this agent. */
@@ -76,4 +79,6 @@ export interface DataPlaneOptions {
   readonly onHealthChange: () => void;
   /** The path to a peer carries another size than before. */
   readonly onPathChange: () => void;
+  /** Something waits for keys of a peer that needs some (`DataPlane.setPairKeys`), by its key. */
+  readonly onPairKeyWanted: (key: string) => void;
 }

@@ -82,10 +82,12 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
   );
   const sending = ({ sentSingly }: PeerReport): Cell =>
     sentSingly ? { text: 'singly', colour: 'yellow' } : { text: 'in groups' };
+  const hasPostQuantum = peers.some(({ postQuantum }) => postQuantum !== undefined);
   return renderTable(
     [
       'NAME',
       'STATUS',
+      ...(hasPostQuantum ? ['POST-QUANTUM'] : []),
       ...(hasSingly ? ['SENT'] : []),
       'ENDPOINT',
       'SUBNETS',
@@ -97,6 +99,7 @@ export function renderPeers(peers: readonly PeerReport[], paint: Paint): string 
     peers.map((peer) => [
       peer.name,
       { text: peer.status, colour: PEER_COLOURS[peer.status] },
+      ...(hasPostQuantum ? [postQuantumCell(peer)] : []),
       ...(hasSingly ? [sending(peer)] : []),
       peer.endpoint || '-',
       peer.subnets.join(' ') || '-',
@@ -128,6 +131,12 @@ export function renderWireguardPeers(peers: readonly WireguardPeerReport[], pain
 
 function handshakeCell({ handshakeAgeSeconds: seconds }: Pick<PeerReport, 'handshakeAgeSeconds'>): Cell {
   return right(seconds === undefined ? '-' : `${durationText(seconds)} ago`);
+}
+
+function postQuantumCell({ postQuantum }: PeerReport): Cell {
+  if (postQuantum === undefined) return '-';
+  const colours = { agreed: 'green', offered: 'dim', failed: 'red', none: 'yellow' } as const;
+  return { text: postQuantum, colour: colours[postQuantum] };
 }
 
 export function renderRoutes(routes: readonly RouteReport[], paint: Paint): string {
@@ -180,7 +189,7 @@ function tunnelText(
   { type, accept, port, vni, overheadBytes, encrypted, ...sealing }: StatusReport['encapsulation'],
   paint: Paint,
 ): string {
-  const { cipher, cipherFallback } = sealing;
+  const { cipher, cipherFallback, postQuantum } = sealing;
   const clear = accept === undefined ? 'not encrypted' : `and ${accept}, which is not encrypted`;
   const slower = cipherFallback === undefined ? '' : paint(` (slower: ${cipherFallback})`, 'yellow');
   return [
@@ -188,6 +197,7 @@ function tunnelText(
     `UDP port ${port}`,
     ...(vni === undefined ? [] : [`VNI ${vni}`]),
     ...(cipher === undefined ? [] : [`${cipher}${slower}`]),
+    ...(postQuantum === undefined ? [] : [`post-quantum ${postQuantum.mode}`]),
     `${overheadBytes} bytes a packet`,
   ].join(', ');
 }

@@ -87,12 +87,11 @@ export function encapsulationOf({ encapsulation, cluster }: Parsed): Config['enc
   // Nodes without keys know one port.
   const port = encapsulation?.port ?? DEFAULT_PORTS[accept ?? type];
   const dscp = encapsulation?.dscp;
+  const postQuantum = type === 'wireguard' ? (encapsulation?.postQuantum ?? 'on') : undefined;
   return {
-    type,
-    ...(accept && { accept }),
-    port,
-    vni: encapsulation?.vni ?? 0,
+    ...{ type, ...(accept && { accept }), port, vni: encapsulation?.vni ?? 0 },
     ...(dscp !== undefined && { dscp }),
+    ...(postQuantum && { postQuantum }),
   };
 }
 
@@ -105,6 +104,13 @@ export function checkEncapsulation(parsed: Parsed, report: Report): void {
   }
   if (type === 'vxlan-gpe' && parsed.encapsulation.accept !== undefined) {
     report(['encapsulation', 'accept'], 'is of wireguard: set encapsulation.type to that, or remove it');
+  }
+  const { accept, postQuantum } = parsed.encapsulation;
+  if (type === 'vxlan-gpe' && postQuantum !== undefined) {
+    report(['encapsulation', 'postQuantum'], 'is of wireguard: set encapsulation.type to that, or remove it');
+  }
+  if (type === 'wireguard' && accept !== undefined && postQuantum === 'require') {
+    report(['encapsulation', 'postQuantum'], 'cannot be required where clear text is accepted (remove one)');
   }
   const why = parsed.encapsulation.type === undefined ? `${type}, the default ${WHERE_DEFAULT[type]}` : type;
   parsed.staticPeers?.forEach((peer, i) => {

@@ -55,6 +55,11 @@ export interface Config {
     readonly accept?: 'vxlan-gpe' | undefined;
     /** UDP; default 51820, of vxlan-gpe 4790 (IANA). */
     readonly port: number;
+    /**
+     * Of wireguard: sessions with agents are made by post-quantum keys too (src/post-quantum): with those that can, never, or
+     * with those alone; default on.
+     */
+    readonly postQuantum?: 'on' | 'off' | 'require' | undefined;
     /** Of vxlan-gpe: 0 to 2^24-1; default 42. */
     readonly vni: number;
     /** Of the outer header: 0 to 63, or the inner packet's; default 0. */

@@ -57,6 +57,7 @@ export const sections = {
   encapsulation: z.strictObject({
     type: z.enum(['wireguard', 'vxlan-gpe']).optional(),
     accept: z.enum(['vxlan-gpe']).optional(),
+    postQuantum: z.enum(['on', 'off', 'require']).optional(),
     port: port.optional(),
     vni: wholeNumber(0, 2 ** 24 - 1).default(42),
     dscp: dscp.optional(),

@@ -4,11 +4,12 @@
  */
 import type { OffloadSwitches } from '../config/config.ts';
 import type { TrafficTotals } from '../datapath/counters.ts';
+import type { PairKeys } from '../encapsulation/wireguard/key-exchange.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
 
-export type { TrafficTotals };
+export type { PairKeys, TrafficTotals };
 
 export interface DataPlane {
   /** This node's tunnel endpoint. */
@@ -50,6 +51,11 @@ export interface DataPlane {
   readonly handshakeAgeMs?: (key: string) => number | undefined;
   /** Where a peer was heard from last, if that is not where `ForwardingPeer.endpoint` says. Absent: peers do not move. */
   readonly movedTo?: (key: string) => Endpoint | undefined;
+  /**
+   * Sessions with one peer, by `ForwardingPeer.key`, are made with these from now on; undefined: with none, so that there
+   * will be none. For peers that need them. Absent: there are no sessions.
+   */
+  readonly setPairKeys?: (key: string, keys: PairKeys | undefined) => void;
   /** Bytes of an inner packet that the path to one peer carries, as far as is known; undefined if the peer is not. */
   pathMtu(key: string): number | undefined;
 }
@@ -85,6 +91,8 @@ export interface ForwardingPeer {
   readonly publicKey?: Uint8Array | undefined;
   /** 32 bytes that both have. */
   readonly presharedKey?: Uint8Array | undefined;
+  /** There is no session with it but by keys that `setPairKeys` has given. */
+  readonly needsPairKey?: boolean | undefined;
   /** Between signs of life; undefined: none. */
   readonly persistentKeepaliveMs?: number | undefined;
   /** It is no node of the cluster: subnets of its own may lie within this node's, and only this node knows of it. */

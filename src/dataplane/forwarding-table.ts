@@ -16,7 +16,7 @@ import {
   VTEP_SENT_SINGLY,
   VTEP_WORDS,
 } from '../datapath/forwarding.ts';
-import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
+import type { KeyedPeer, PairKeys } from '../encapsulation/wireguard/key-exchange.ts';
 import { buildFdbSnapshot, FDB_LOCAL } from '../fdb/snapshot.ts';
 import { addressWords, type IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
@@ -102,15 +102,21 @@ export class ForwardingTable {
     return rested;
   }
 
+  /** Of the peer that has the index. */
+  key(index: number): string | undefined {
+    return this.#forwarding.peers.find((peer) => this.#indexes.get(peer.key) === index)?.key;
+  }
+
   /** The peers that have keys, as sessions are made with them. */
-  keyed(): KeyedPeer[] {
+  keyed(pairKeys: ReadonlyMap<string, PairKeys>): KeyedPeer[] {
     return this.#forwarding.peers.flatMap(({ key, publicKey, endpoint, ...peer }) => {
       if (publicKey === undefined) return [];
-      const { presharedKey, persistentKeepaliveMs, run, isGreeted } = peer;
+      const { presharedKey, persistentKeepaliveMs, run, isGreeted, needsPairKey } = peer;
       const vtep = this.#indexes.get(key)!;
       return [
         {
           ...{ vtep, publicKey, presharedKey, persistentKeepaliveMs, run, isGreeted },
+          ...(needsPairKey && { needsPairKey, pairKeys: pairKeys.get(key) }),
           endpoint: endpoint && endpointBytes(endpoint),
         },
       ];

@@ -1,6 +1,6 @@
 /** What the control thread and the thread that makes sessions say to each other. */
 import type { KeyObject } from 'node:crypto';
-import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
+import type { KeyedPeer, PairKeys } from '../encapsulation/wireguard/key-exchange.ts';
 
 export interface KeyExchangeSettings {
   /** X25519. */
@@ -23,6 +23,7 @@ export interface KeyExchangeSettings {
 
 export type ToKeyExchange =
   | { readonly kind: 'peers'; readonly peers: readonly KeyedPeer[]; readonly mtu: number }
+  | { readonly kind: 'pair-keys'; readonly vtep: number; readonly keys: PairKeys | undefined }
   /** Handshakes come and go here from now on. */
   | { readonly kind: 'socket'; readonly fd: number; readonly family: 4 | 6 }
   | { readonly kind: 'stop' };
@@ -31,4 +32,5 @@ export type FromKeyExchange =
   | { readonly kind: 'ready'; readonly cipher: string; readonly fallback: string | undefined }
   /** What was sent last is in force. */
   | { readonly kind: 'done' }
+  | { readonly kind: 'pair-key-wanted'; readonly vtep: number }
   | { readonly kind: 'failed'; readonly message: string };

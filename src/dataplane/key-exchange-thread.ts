@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../clock.ts';
 import type { WorkerCounters } from '../datapath/counters.ts';
-import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
+import type { KeyedPeer, PairKeys } from '../encapsulation/wireguard/key-exchange.ts';
 import { SharedSessions } from '../encapsulation/wireguard/shared-sessions.ts';
 import type { KeyPair } from '../encapsulation/wireguard/x25519.ts';
 import { WarrenError } from '../errors.ts';
@@ -45,6 +45,8 @@ export interface KeyExchangeThreadOptions {
   readonly onFailed: (message: string) => void;
   /** It has ended, or does not answer, and no session is made any more. */
   readonly onEnded: (error: Error) => void;
+  /** See KeyExchangeOptions. */
+  readonly onPairKeyWanted: (vtep: number) => void;
 }
 
 /** Makes sessions for a packet path; on Linux a thread, in tests something in memory. */
@@ -55,6 +57,8 @@ export interface RunningKeyExchange {
   readonly cipher: { readonly name: string; readonly fallback: string | undefined };
   /** Resolves once sessions are made with these and no others. */
   update(peers: readonly KeyedPeer[], mtu: number): Promise<void>;
+  /** See KeyExchange. */
+  setPairKeys(vtep: number, keys: PairKeys | undefined): void;
   /** Resolves once the socket of before is not used any more. */
   useSocket(fd: number, family: 4 | 6): Promise<void>;
   /** For how long there have been the keys that are in use with a VTEP, milliseconds; undefined: there are none. */
@@ -124,6 +128,10 @@ export class KeyExchangeThread implements RunningKeyExchange {
     return this.#ask({ kind: 'peers', peers, mtu });
   }
 
+  setPairKeys(vtep: number, keys: PairKeys | undefined): void {
+    void this.#ask({ kind: 'pair-keys', vtep, keys });
+  }
+
   useSocket(fd: number, family: 4 | 6): Promise<void> {
     return this.#ask({ kind: 'socket', fd, family });
   }
@@ -151,11 +159,12 @@ export class KeyExchangeThread implements RunningKeyExchange {
     for (const fd of [this.#wakeFd, ...this.#noticeFds]) libc.close(fd);
   }
 
-  async #ready({ onFailed, onEnded }: KeyExchangeThreadOptions): Promise<void> {
+  async #ready({ onFailed, onEnded, onPairKeyWanted }: KeyExchangeThreadOptions): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.#thread.on('message', (message: FromKeyExchange) => {
         if (message.kind === 'done') this.#pending.shift()?.();
         else if (message.kind === 'failed') onFailed(message.message);
+        else if (message.kind === 'pair-key-wanted') onPairKeyWanted(message.vtep);
         else {
           this.cipher = { name: message.cipher, fallback: message.fallback };
           this.#watch(onEnded);

@@ -55,6 +55,7 @@ class KeyExchangeThread {
       counters: new WorkerCounters(settings.counters),
       send: (datagram, to) => void this.#socket?.send(datagram, to),
       failed: (error) => post({ kind: 'failed', message: errorMessage(error) }),
+      pairKeyWanted: (vtep) => post({ kind: 'pair-key-wanted', vtep }),
     });
     this.#poll = this.#watched();
     post({ kind: 'ready', cipher: engine.name, fallback });
@@ -104,6 +105,7 @@ class KeyExchangeThread {
       const message = next.message as ToKeyExchange;
       if (message.kind === 'stop') this.#isStopping = true;
       else if (message.kind === 'peers') this.#exchange.update(message.peers, message.mtu);
+      else if (message.kind === 'pair-keys') this.#exchange.setPairKeys(message.vtep, message.keys);
       else {
         this.#socket = new DatagramSocket(message.fd, message.family);
         this.#poll = this.#watched();

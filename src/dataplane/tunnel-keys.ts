@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.ts';
 import type { WorkerCounters } from '../datapath/counters.ts';
-import type { KeyedPeer } from '../encapsulation/wireguard/key-exchange.ts';
+import type { KeyedPeer, PairKeys } from '../encapsulation/wireguard/key-exchange.ts';
 import type { KeyPair } from '../encapsulation/wireguard/x25519.ts';
 import type { Family } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
@@ -30,12 +30,16 @@ export interface TunnelKeysOptions {
   readonly counters: WorkerCounters | undefined;
   readonly log: Logger;
   readonly onFailure: (error: Error) => void;
+  /** See UserspaceOptions; by VTEP. */
+  readonly onPairKeyWanted: (vtep: number) => void;
 }
 
 export class TunnelKeys {
   readonly #options: TunnelKeysOptions;
   #running: RunningKeyExchange | undefined;
   #socket: number | undefined;
+  /** By peer; bounded by those who set them, who take them away again. */
+  readonly #pairKeys = new Map<string, PairKeys>();
 
   constructor(options: TunnelKeysOptions) {
     this.#options = options;
@@ -52,12 +56,12 @@ export class TunnelKeys {
 
   /** Sessions are made with these peers and no others, by these sockets. Resolves once that is so. */
   async update(
-    peers: () => readonly KeyedPeer[],
+    peers: (pairKeys: ReadonlyMap<string, PairKeys>) => readonly KeyedPeer[],
     mtu: number,
     sockets: TunnelSockets,
     family: Family,
   ): Promise<void> {
-    const { clock, key, parts, workers, counters, log, onFailure } = this.#options;
+    const { clock, key, parts, workers, counters, log, onFailure, onPairKeyWanted } = this.#options;
     if (key === undefined) return;
     this.#running ??= await parts.startKeyExchange({
       ...key,
@@ -66,15 +70,23 @@ export class TunnelKeys {
       counters: counters!,
       onFailed: (message) => log.warn({ reason: message }, 'a handshake could not begin'),
       onEnded: onFailure,
+      onPairKeyWanted,
     });
     await this.useSockets(sockets, family);
-    await this.#running.update(peers(), mtu);
+    await this.#running.update(peers(this.#pairKeys), mtu);
   }
 
   async useSockets({ receivers: { handshakes } }: TunnelSockets, family: Family): Promise<void> {
     if (this.#running === undefined || handshakes === undefined || handshakes === this.#socket) return;
     await this.#running.useSocket(handshakes, family);
     this.#socket = handshakes;
+  }
+
+  /** `vtep`: the peer's, if it has one by now. */
+  setPairKeys(key: string, vtep: number | undefined, keys: PairKeys | undefined): void {
+    if (keys === undefined) this.#pairKeys.delete(key);
+    else this.#pairKeys.set(key, keys);
+    if (vtep !== undefined) this.#running?.setPairKeys(vtep, keys);
   }
 
   /** See RunningKeyExchange; undefined as well where there is no such VTEP. */

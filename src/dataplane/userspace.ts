@@ -23,6 +23,7 @@ import type {
   DataPlaneReport,
   ForwardingPeer,
   GroupSending,
+  PairKeys,
   TrafficTotals,
 } from './dataplane.ts';
 import { prefixesBeside, samePrefixes } from './extra-prefixes.ts';
@@ -52,6 +53,8 @@ export interface UserspaceOptions {
   readonly onHealthChange: () => void;
   /** The path to a peer carries another size than before. */
   readonly onPathChange: () => void;
+  /** Something waits for keys of a peer that needs some (`setPairKeys`); told again while that is so. */
+  readonly onPairKeyWanted?: ((key: string) => void) | undefined;
 }
 
 export class UserspaceDataPlane implements DataPlane {
@@ -86,6 +89,10 @@ export class UserspaceDataPlane implements DataPlane {
       ...{ clock, parts, log: options.log, workers: this.#workers, counters: this.#traffic.keyExchange },
       key: hasHandshakes ? options.tunnelKey : undefined,
       onFailure: options.onFailure,
+      onPairKeyWanted: (vtep) => {
+        const key = this.#table.key(vtep);
+        if (key !== undefined) options.onPairKeyWanted?.(key);
+      },
     });
     this.#underlay = underlay;
     this.#mtu = this.#mtuOn(underlay);
@@ -288,6 +295,10 @@ export class UserspaceDataPlane implements DataPlane {
     return this.#keys.movedTo(this.#table.index(key), this.#underlay.address.family);
   }
 
+  setPairKeys(key: string, keys: PairKeys | undefined): void {
+    this.#keys.setPairKeys(key, this.#table.index(key), keys);
+  }
+
   readonly groups: GroupSending = {
     isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,
     count: (key) => this.#traffic.grouped(this.#table.index(key)),
@@ -380,7 +391,7 @@ export class UserspaceDataPlane implements DataPlane {
     for (;;) {
       const refused = this.#setTable();
       const { family } = this.#underlay.address;
-      await this.#keys.update(() => this.#table.keyed(), this.#mtu, this.#io.sockets, family);
+      await this.#keys.update((pairKeys) => this.#table.keyed(pairKeys), this.#mtu, this.#io.sockets, family);
       await this.#path.update(() => this.#table.state());
       const rested = this.#table.release();
       for (const index of rested) this.#traffic.clearVtep(index);

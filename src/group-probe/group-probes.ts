@@ -125,6 +125,8 @@ export class GroupProbes {
     for (const watched of this.#watched.values()) {
       if (begun === MAX_PER_TICK || this.#underWay >= MAX_AT_ONCE) break;
       if (!canBeAsked(watched.peer)) continue;
+      // Keys are for pairs that talk, and a probe would be the first word.
+      if (watched.peer.postQuantum === 'needed' && this.#sent(watched.key).packets === 0) continue;
       const wanted = watched.path.due(nowMs, this.#sent(watched.key));
       if (!wanted) continue;
       begun++;

@@ -297,6 +297,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#direct.repeat(atMost);
   }
 
+  /** Tells one member directly what this node last said of itself. */
+  introduce(id: string): void {
+    this.#direct.introduceTo(id);
+  }
+
   /**
    * Shows this node's lease to the nodes it joined through and to `others` random ones, and merges what they
    * know of the same subnets. `done` gets the number of nodes asked and of those that answered.

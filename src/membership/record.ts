@@ -27,10 +27,20 @@ import {
   rawPrefix,
 } from '../protobuf/fields.ts';
 import { nodeRecordType } from './proto.ts';
-import type { Encapsulation, InventoryMark, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
+import type {
+  Encapsulation,
+  InventoryMark,
+  LeaseClaim,
+  NodeRecord,
+  PostQuantum,
+  SignedRecord,
+} from './types.ts';
 
-/** 16 IPv6 prefixes, two IPv6 endpoints, a tunnel key and the longest name take less. */
-export const MAX_RECORD_BYTES = 640;
+/**
+ * 16 IPv6 prefixes, two IPv6 endpoints, keys and the longest name take less. Agents of 0.1.0 take 640, and what agents say has
+ * two prefixes.
+ */
+export const MAX_RECORD_BYTES = 704;
 export const MAX_PREFIXES = 16;
 export const MAX_INCARNATION = 0xffff_ffff;
 export const MAX_GENERATION = 0xffff_ffff;
@@ -41,6 +51,7 @@ export const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
 
 const ENCAPSULATION = { unknown: 0, 'vxlan-gpe': 1, wireguard: 2 } as const;
 const TUNNEL_KEY_BYTES = 32;
+const KEY_HASH_BYTES = 32;
 const LEASE_STATE = { claiming: 1, active: 2 } as const;
 
 /** Serializes and signs the record of `identity`'s own node. */
@@ -78,12 +89,13 @@ export function decodeRecord(bytes: Uint8Array): Decoded<NodeRecord> {
       generation: integerField(raw.generation, 0, MAX_GENERATION),
       mtu: mtuField(raw.mtu),
       inventory: inventoryField(raw.inventory),
+      ...postQuantumField(raw.postQuantum),
     };
   });
 }
 
 export function encodeRecord(record: NodeRecord): Uint8Array {
-  const { encapsulation, lease, mtu, inventory } = record;
+  const { encapsulation, lease, mtu, inventory, postQuantum } = record;
   const tunnelKey =
     encapsulation.type === 'vxlan-gpe'
       ? encapsulation.tunnelKey
@@ -104,6 +116,7 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     ...(lease && { lease: rawLease(lease) }),
     ...(mtu !== undefined && { mtu }),
     ...(inventory && { inventory: { version: inventory.version, hash: rawId(inventory.hash) } }),
+    ...(postQuantum && { postQuantum: { ...postQuantum } }),
   };
   return new Uint8Array(nodeRecordType.encode(raw).finish());
 }
@@ -166,6 +179,13 @@ function inventoryField(value: unknown): InventoryMark | undefined {
     version: integerField(raw.version, 1, 0xffff_ffff),
     hash: idBytesField(raw.hash, INVENTORY_HASH_BYTES),
   };
+}
+
+function postQuantumField(value: unknown): { readonly postQuantum?: PostQuantum } {
+  if (value === undefined || value === null) return {};
+  const keyHash = bytesField(messageField(value).keyHash, 0, KEY_HASH_BYTES);
+  check(keyHash.length === 0 || keyHash.length === KEY_HASH_BYTES);
+  return { postQuantum: keyHash.length === 0 ? {} : { keyHash } };
 }
 
 function rawLease(lease: LeaseClaim): Raw {

@@ -95,6 +95,7 @@ export class Roster {
       lease: record.lease,
       mtu: record.mtu,
       inventory: record.inventory,
+      ...(record.postQuantum && { postQuantum: record.postQuantum }),
       session: record.session,
       statusAgeMs: Math.max(0, this.#options.clock.now() - entry.statusSinceMs),
     };

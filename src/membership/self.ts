@@ -3,7 +3,14 @@
 import type { Identity } from '../identity.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import { MAX_GENERATION, MAX_INCARNATION, signRecord } from './record.ts';
-import type { Encapsulation, InventoryMark, LeaseClaim, NodeRecord, SignedRecord } from './types.ts';
+import type {
+  Encapsulation,
+  InventoryMark,
+  LeaseClaim,
+  NodeRecord,
+  PostQuantum,
+  SignedRecord,
+} from './types.ts';
 
 export interface SelfDescription {
   readonly name: string;
@@ -15,6 +22,7 @@ export interface SelfDescription {
   /** Bytes of an inner packet that this node's end of a path takes. */
   readonly mtu?: number | undefined;
   readonly inventory?: InventoryMark | undefined;
+  readonly postQuantum?: PostQuantum | undefined;
 }
 
 export class SelfRecord {

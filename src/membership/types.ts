@@ -59,6 +59,13 @@ export interface NodeRecord {
   readonly mtu: number | undefined;
   /** What it has attached (inventory/); undefined: an agent that has no inventory (0.1.0). */
   readonly inventory: InventoryMark | undefined;
+  /** It makes sessions by post-quantum keys alone with those that can; undefined: it does not (0.1.0). */
+  readonly postQuantum?: PostQuantum | undefined;
+}
+
+export interface PostQuantum {
+  /** SHA-256 of its public key (post-quantum/); undefined: it has made none yet. */
+  readonly keyHash?: Uint8Array | undefined;
 }
 
 /** Which state of a node's inventory is the present one. */
@@ -86,6 +93,7 @@ export interface Member {
   readonly lease: LeaseClaim | undefined;
   readonly mtu: number | undefined;
   readonly inventory: InventoryMark | undefined;
+  readonly postQuantum?: PostQuantum | undefined;
   /** Of the present run of its agent. */
   readonly session: string;
   /** How long it has had this status, as far as this node knows, milliseconds. */

@@ -51,6 +51,14 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
     metric('warren_tunnel_encrypted', 'gauge', '1 if what goes between nodes is sealed.', [
       [{}, status.encapsulation.encrypted ? 1 : 0],
     ]),
+    metric(
+      'warren_post_quantum_keys_total',
+      'counter',
+      'Post-quantum keys of pairs: made for this node, made by it for another, and asked for in vain.',
+      Object.entries(status.encapsulation.postQuantum?.keys ?? {}).map(
+        ([result, count]): Sample => [{ result }, count],
+      ),
+    ),
     metric('warren_datapath_active', 'gauge', '1 if packets flow.', [[{}, datapath.active ? 1 : 0]]),
     metric('warren_datapath_workers', 'gauge', 'Packet path threads.', [[{}, datapath.workers]]),
     metric('warren_datapath_stuck_workers', 'gauge', 'Packet path threads that do not answer.', [
@@ -102,6 +110,14 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'gauge',
       '1 for the status that a peer has.',
       peers.map((peer): Sample => [{ peer: peer.name, id: peer.id, status: peer.status }, 1]),
+    ),
+    metric(
+      'warren_peer_post_quantum',
+      'gauge',
+      '1 for what is so of the post-quantum key with a peer.',
+      peers.flatMap(({ name, id, postQuantum: state }): Sample[] =>
+        state === undefined ? [] : [[{ peer: name, id, state }, 1]],
+      ),
     ),
     metric(
       'warren_peer_sent_singly',

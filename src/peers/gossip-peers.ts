@@ -28,6 +28,8 @@ export interface TunnelEnd {
     readonly accept?: string | undefined;
     readonly vni: number;
   };
+  /** Whether sessions take post-quantum keys: absent: never. */
+  readonly postQuantum?: 'on' | 'require' | undefined;
   /** X25519, if the encapsulation has keys. */
   readonly tunnelKey?: Uint8Array | undefined;
   /** Whether it takes partial transport checksums now. */
@@ -104,7 +106,7 @@ export class GossipPeers implements PeerSource {
         subnets.length > 0 &&
         unreachable === undefined,
       mtu: member.mtu,
-      ...(publicKey && { publicKey, run: member.session }),
+      ...(publicKey && { publicKey, run: member.session, ...this.#postQuantum(member) }),
       // Agents say their MTU since the release in which they began to look at the outer header's ECN.
       ...(member.mtu === undefined && { losesMarks: true as const }),
       unreachable,
@@ -116,8 +118,15 @@ export class GossipPeers implements PeerSource {
     return this.#own.tunnelKey && keyOf(encapsulation);
   }
 
+  #postQuantum({ postQuantum }: Member): Pick<KnownPeer, 'postQuantum' | 'pairKeyHash'> {
+    if (this.#own.postQuantum === undefined) return {};
+    if (postQuantum === undefined) return { postQuantum: 'not-offered' };
+    const { keyHash } = postQuantum;
+    return { postQuantum: 'needed', ...(keyHash && { pairKeyHash: keyHash }) };
+  }
+
   #unreachable(
-    { id, name, encapsulation, vtep }: Member,
+    { id, name, encapsulation, vtep, postQuantum }: Member,
     holders: ReadonlyMap<string, string>,
   ): string | undefined {
     if (!this.#admission.admits(this.#members.id)) return 'this node is not admitted to the cluster';
@@ -138,6 +147,8 @@ export class GossipPeers implements PeerSource {
       const key = keyText(publicKey);
       if (key === keyText(this.#own.tunnelKey!)) return `${name} announces this node's own tunnel key`;
       if (holders.get(key) !== id) return `${name} announces the tunnel key of another node`;
+      if (this.#own.postQuantum === 'require' && postQuantum === undefined)
+        return `${name} has no post-quantum keys, which encapsulation.postQuantum requires: upgrade it, or let it offer them`;
     }
     const family = this.#own.family();
     if (vtep.address.family !== family) {

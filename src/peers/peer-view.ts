@@ -34,6 +34,10 @@ export interface KnownPeer {
   readonly presharedKey?: Uint8Array;
   /** Between signs of life; absent: none. */
   readonly persistentKeepaliveMs?: number;
+  /** Whether sessions with it take keys that the two agree on (post-quantum/); absent: this node wants none, or it has no agent. */
+  readonly postQuantum?: 'needed' | 'not-offered';
+  /** Of the key that it makes them with, as its record has it. */
+  readonly pairKeyHash?: Uint8Array;
   /** Another one after its agent was started anew, which has forgotten all sessions. */
   readonly run?: string;
   /** It does not hear that this agent was started anew, and is asked for keys at once. */
@@ -106,7 +110,7 @@ function isFirst(keys: Set<string>, { buffer, byteOffset, byteLength }: Uint8Arr
 
 function forwardingPeer(peer: KnownPeer): ForwardingPeer {
   const { key, name, endpoint, partialChecksums, subnets, mtu, sentSingly, losesMarks, publicKey } = peer;
-  const { presharedKey, persistentKeepaliveMs, run, kind, isGreeted } = peer;
+  const { presharedKey, persistentKeepaliveMs, run, kind, isGreeted, postQuantum } = peer;
   return {
     key,
     name,
@@ -118,5 +122,6 @@ function forwardingPeer(peer: KnownPeer): ForwardingPeer {
     ...(losesMarks && { losesMarks }),
     ...(publicKey && { publicKey, presharedKey, persistentKeepaliveMs, run, isGreeted }),
     ...(publicKey && kind !== 'gossip' && { isGuest: true }),
+    ...(publicKey && postQuantum === 'needed' && { needsPairKey: true }),
   };
 }

@@ -10,7 +10,8 @@ import { directionReports } from './traffic.ts';
 export function peerReports({
   peers,
   dataPlane,
-}: Pick<ReadModelSources, 'peers' | 'dataPlane'>): PeerReport[] {
+  pairKeys,
+}: Pick<ReadModelSources, 'peers' | 'dataPlane' | 'pairKeys'>): PeerReport[] {
   const known = peers.peers();
   const nodes = known
     .filter(({ kind }) => kind === 'gossip')
@@ -27,6 +28,7 @@ export function peerReports({
     ...optional(peer, dataPlane.pathMtu(peer.key) ?? peer.mtu),
     ...seconds('sessionAgeSeconds', dataPlane.sessionAgeMs?.(peer.key)),
     ...seconds('handshakeAgeSeconds', dataPlane.handshakeAgeMs?.(peer.key)),
+    ...postQuantum(peer, pairKeys),
     ...directionReports(dataPlane.traffic(peer.key)),
   }));
 }
@@ -49,6 +51,14 @@ function optional(
 
 function seconds<Name extends string>(name: Name, ms: number | undefined): { readonly [N in Name]?: number } {
   return ms === undefined ? {} : ({ [name]: Math.floor(ms / 1000) } as { [N in Name]?: number });
+}
+
+function postQuantum(
+  peer: KnownPeer,
+  pairKeys: ReadModelSources['pairKeys'],
+): Pick<PeerReport, 'postQuantum'> {
+  if (pairKeys === undefined || peer.postQuantum === undefined) return {};
+  return { postQuantum: peer.postQuantum === 'needed' ? pairKeys.state(peer.id) : 'none' };
 }
 
 /** Made when it is first needed: it brings 2 MB of Node's tables into memory. */

@@ -78,6 +78,15 @@ export interface InventoryReader extends ChangeSource {
   entries(): Iterable<Holder>;
 }
 
+/** Of PairKeying (agent/pair-keying.ts), what reports show. */
+export interface PairKeyReader {
+  /** What does the arithmetic; undefined before there was any. */
+  readonly library: string | undefined;
+  readonly counts: Readonly<Record<string, number>>;
+  /** Of a peer, by its id. */
+  state(id: string): 'agreed' | 'offered' | 'failed';
+}
+
 /** What does not change while the agent runs. */
 export interface NodeFacts {
   readonly version: string;
@@ -91,6 +100,7 @@ export interface NodeFacts {
     readonly type: string;
     readonly accept?: string | undefined;
     readonly vni: number;
+    readonly postQuantum?: 'on' | 'off' | 'require' | undefined;
     readonly publicKey?: string;
   };
   uptimeSeconds(): number;
@@ -110,6 +120,8 @@ export interface ReadModelSources {
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How many group probes came out how; empty before there was any. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
+  /** Absent: sessions are made without post-quantum keys. */
+  readonly pairKeys?: PairKeyReader;
   /** Log lines that nobody took. */
   readonly droppedLogLines: () => number;
 }

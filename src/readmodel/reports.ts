@@ -57,6 +57,12 @@ export interface StatusReport {
     readonly cipherFallback?: string;
     /** This node's own, as `wg` shows keys. */
     readonly publicKey?: string;
+    /** Of wireguard: `mode` as it is configured; what makes the keys, absent before there are any; how many came out how. */
+    readonly postQuantum?: {
+      readonly mode: 'on' | 'off' | 'require';
+      readonly library?: string;
+      readonly keys: Readonly<Record<string, number>>;
+    };
   };
   readonly tun: { readonly name: string; readonly mtu: number; readonly addresses: readonly string[] };
   readonly lease: { readonly status: LeaseStatus; readonly subnets: readonly string[] };
@@ -111,6 +117,11 @@ export interface PeerReport {
   readonly sessionAgeSeconds?: number;
   /** Since both had new keys the last time, whether they are still in use or not; absent: they never had any. */
   readonly handshakeAgeSeconds?: number;
+  /**
+   * Whether sessions with it take a post-quantum key: `agreed`, there is one; `offered`, both make one when the first packet
+   * goes; `failed`, it cannot be made, and there is no session; `none`, the other has none. Absent: this node wants none.
+   */
+  readonly postQuantum?: 'agreed' | 'offered' | 'failed' | 'none';
   /** Present if groups of datagrams do not arrive there whole, so that it is sent single ones. */
   readonly sentSingly?: true;
   /** Why nothing can be sent to it although it is there; absent: all is well. */

@@ -58,6 +58,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
       ...(plane.cipher && { cipher: plane.cipher.name }),
       ...(plane.cipher?.fallback !== undefined && { cipherFallback: plane.cipher.fallback }),
       ...(facts.encapsulation.publicKey !== undefined && { publicKey: facts.encapsulation.publicKey }),
+      ...postQuantum(sources),
     },
     tun: { name: plane.device, mtu: dataPlane.mtu, addresses: own.addresses().map(formatAddress) },
     lease: { status: lease.status, subnets: lease.prefixes.map(formatPrefix) },
@@ -76,6 +77,16 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     repairs: { ...repairs() },
     log: { dropped: droppedLogLines() },
   };
+}
+
+function postQuantum({
+  facts,
+  pairKeys,
+}: Pick<ReadModelSources, 'facts' | 'pairKeys'>): Pick<StatusReport['encapsulation'], 'postQuantum'> {
+  const mode = facts.encapsulation.postQuantum;
+  if (mode === undefined) return {};
+  const library = pairKeys?.library;
+  return { postQuantum: { mode, ...(library && { library }), keys: { ...pairKeys?.counts } } };
 }
 
 function planeProblems({ workers, stuckWorkers }: DataPlaneReport): string[] {

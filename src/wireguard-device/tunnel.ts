@@ -19,6 +19,7 @@ import type { AeadEngine } from '../encapsulation/wireguard/aead.ts';
 import { Device } from '../encapsulation/wireguard/device.ts';
 import { Nonces } from '../encapsulation/wireguard/nonces.ts';
 import type { Peer, SessionUsers } from '../encapsulation/wireguard/peer.ts';
+import { onePresharedKey } from '../encapsulation/wireguard/preshared-keys.ts';
 import type { Timestamps } from '../encapsulation/wireguard/tai64n.ts';
 import { Wireguard } from '../encapsulation/wireguard/wireguard.ts';
 import { keyPairOf } from '../encapsulation/wireguard/x25519.ts';
@@ -264,7 +265,7 @@ export class Tunnel {
       return;
     }
     known.settings = settings;
-    known.peer?.setPresharedKey(settings.presharedKey);
+    known.peer?.usePresharedKeys(onePresharedKey(settings.presharedKey));
     known.peer?.setPersistentKeepalive(settings.persistentKeepaliveMs);
   }
 

@@ -134,6 +134,8 @@ describe('a node that is revoked', () => {
   it('has no session any more within 5 s, and what it seals is not opened', async () => {
     const [a, b, c] = await allowlisted({ encapsulation: 'wireguard' });
     const [web, db] = [await b.addPod('web'), await c.addPod('db')];
+    // The first packet waits for the keys of the two.
+    web.send(db.addresses[0]!);
     await world.advance(5_000);
     expect([await reaches(web, db), await reaches(db, web)]).toEqual([true, true]);
     const sessionOf = (on: WorldNode) =>

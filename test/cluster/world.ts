@@ -34,6 +34,8 @@ import { ClusterKeys, volatileKeyChanges } from '../../src/link/cluster-keys.ts'
 import { silentLogger } from '../../src/log/logger.ts';
 import { type Random, seededRandom } from '../../src/membership/random.ts';
 import type { StoredMembership } from '../../src/membership/store.ts';
+import { nobleMlKem } from '../../src/post-quantum/ml-kem-noble.ts';
+import { PairKeyExchange } from '../../src/post-quantum/pair-keys.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
@@ -178,6 +180,8 @@ export interface NodeOptions {
   readonly cniFolder?: string;
   /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
   readonly withoutGroupProbes?: boolean;
+  /** As an agent of before does: it has no post-quantum keys, and its record says nothing of them. */
+  readonly withoutPairKeys?: boolean;
 }
 
 /** What is on a node's disk: it outlives the agent. */
@@ -302,6 +306,9 @@ ${yaml}`;
         attachmentNetwork: this.attachmentNetwork,
         ...(!this.#options.withoutGroupProbes && {
           groupProbes: async (options) => new GroupProbes(options, new MemoryProbeSockets(this.host)),
+        }),
+        ...(!this.#options.withoutPairKeys && {
+          pairKeys: async (options) => new PairKeyExchange(options, nobleMlKem),
         }),
         sysdumps: async (options) => new Sysdumps(options),
         recentLog: () => this.recentLog,

@@ -6,7 +6,11 @@ import {
   type RunningKeyExchange,
 } from '../../src/dataplane/key-exchange-thread.ts';
 import { chooseAead } from '../../src/encapsulation/wireguard/choose-aead.ts';
-import { KeyExchange, type KeyedPeer } from '../../src/encapsulation/wireguard/key-exchange.ts';
+import {
+  KeyExchange,
+  type KeyedPeer,
+  type PairKeys,
+} from '../../src/encapsulation/wireguard/key-exchange.ts';
 import { readNotice, type SendNotice } from '../../src/encapsulation/wireguard/notices.ts';
 import { SharedSessions } from '../../src/encapsulation/wireguard/shared-sessions.ts';
 import { Timestamps } from '../../src/encapsulation/wireguard/tai64n.ts';
@@ -34,7 +38,7 @@ export class MemoryKeyExchange implements RunningKeyExchange {
 
   /** `ceilings`: the file of the highest timestamp, as its disk has it. */
   constructor(
-    { own, ceilingFile, workers, counters, onFailed }: KeyExchangeThreadOptions,
+    { own, ceilingFile, workers, counters, onFailed, onPairKeyWanted }: KeyExchangeThreadOptions,
     clock: Clock,
     ceilings: Map<string, number>,
     socketOf: (fd: number) => MemorySocket,
@@ -55,6 +59,7 @@ export class MemoryKeyExchange implements RunningKeyExchange {
       counters,
       send: (datagram, to) => this.#socket?.sendTo(endpointOf(to), datagram),
       failed: (error) => onFailed(String(error)),
+      pairKeyWanted: onPairKeyWanted,
     });
   }
 
@@ -71,6 +76,10 @@ export class MemoryKeyExchange implements RunningKeyExchange {
 
   async update(peers: readonly KeyedPeer[], mtu: number): Promise<void> {
     this.exchange.update(peers, mtu);
+  }
+
+  setPairKeys(vtep: number, keys: PairKeys | undefined): void {
+    this.exchange.setPairKeys(vtep, keys);
   }
 
   async useSocket(fd: number): Promise<void> {

@@ -1,5 +1,6 @@
 /** Wycheproof's test vectors (test/vectors/README.md). */
 import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 
 interface Vector {
   readonly tcId: number;
@@ -23,10 +24,27 @@ export interface AgreementVector extends Vector {
   readonly shared: string;
 }
 
-/** All vectors of a file, whatever group they are in. */
+export interface DecapsulationVector extends Vector {
+  readonly seed: string;
+  readonly ek: string;
+  readonly c: string;
+  readonly K: string;
+}
+
+export interface EncapsulationVector extends Omit<DecapsulationVector, 'seed'> {
+  readonly m: string;
+}
+
+export interface ExpandedKeyVector extends Omit<DecapsulationVector, 'seed'> {
+  readonly dk: string;
+}
+
+/** All vectors of a file, whatever group they are in; `.gz` is taken off. */
 export function wycheproof<V extends Vector>(file: string): readonly V[] {
   const url = new URL(`../vectors/wycheproof/${file}`, import.meta.url);
-  const { numberOfTests, testGroups } = JSON.parse(readFileSync(url, 'utf8')) as {
+  const bytes = readFileSync(url);
+  const text = (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString();
+  const { numberOfTests, testGroups } = JSON.parse(text) as {
     readonly numberOfTests: number;
     readonly testGroups: readonly { readonly tests: readonly V[] }[];
   };

@@ -62,6 +62,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     code: 'attachment clock errors ip protobuf sys',
     types: 'dataplane log peers rpc',
   },
+  // Keys of pairs of agents, beside those of the tunnel.
+  'post-quantum': { code: 'clock encapsulation errors protobuf', types: 'log rpc' },
   attachment: { code: 'clock errors ip names state zod', types: 'log' },
   // The CNI plugin: it is loaded for every container, and loads nothing but itself.
   cni: { code: '' },
@@ -90,7 +92,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod',
   },
 
   // What people run.
@@ -124,6 +126,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 const PACKAGES: Readonly<Record<string, string>> = {
   '@noble/ciphers': 'encapsulation',
   '@noble/hashes': 'encapsulation',
+  '@noble/post-quantum': 'post-quantum',
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',

@@ -20,7 +20,6 @@ import {
 } from './messages.ts';
 import {
   type ClaimedInitiation,
-  NO_PRESHARED_KEY,
   type PendingInitiation,
   readInitiationPayload,
   readInitiator,
@@ -29,6 +28,7 @@ import {
   writeInitiation,
   writeResponse,
 } from './noise.ts';
+import type { PresharedKeys } from './preshared-keys.ts';
 import { TIMESTAMP_BYTES } from './tai64n.ts';
 import { generateKeyPair, type KeyPair } from './x25519.ts';
 
@@ -40,7 +40,7 @@ export const MIN_INITIATION_GAP_MS = 20;
 export interface HandshakePeer {
   readonly own: KeyPair;
   readonly publicKey: Uint8Array;
-  readonly presharedKey?: Uint8Array | undefined;
+  readonly presharedKeys: PresharedKeys;
   readonly stamper: MacStamper;
   /** Other than random ones in tests. */
   readonly makeKeyPair?: (() => KeyPair) | undefined;
@@ -53,7 +53,7 @@ export interface Agreement {
   readonly remoteIndex: number;
 }
 
-export type InitiationRefusal = 'bad-seal' | 'replayed' | 'too-fast';
+export type InitiationRefusal = 'bad-seal' | 'replayed' | 'too-fast' | 'no-preshared-key';
 
 /** An initiation that was read as far as who claims to have sent it; undefined: it was not sealed for this node. */
 export function claimedInitiation(own: KeyPair, datagram: Buffer): ClaimedInitiation | undefined {
@@ -62,7 +62,8 @@ export function claimedInitiation(own: KeyPair, datagram: Buffer): ClaimedInitia
 
 export class Handshake {
   readonly #peer: HandshakePeer;
-  #presharedKey: Uint8Array;
+  /** Others may take their place at any time, also while a handshake is under way. */
+  presharedKeys: PresharedKeys;
   readonly #makeKeyPair: () => KeyPair;
   #pending: (PendingInitiation & { readonly localIndex: number }) | undefined;
   /** Of the peer's latest initiation that was accepted: only a later one is. */
@@ -71,13 +72,8 @@ export class Handshake {
 
   constructor(peer: HandshakePeer) {
     this.#peer = peer;
-    this.#presharedKey = peer.presharedKey ?? NO_PRESHARED_KEY;
+    this.presharedKeys = peer.presharedKeys;
     this.#makeKeyPair = peer.makeKeyPair ?? generateKeyPair;
-  }
-
-  /** For what is begun or answered from now on; undefined: none. */
-  setPresharedKey(presharedKey: Uint8Array | undefined): void {
-    this.#presharedKey = presharedKey ?? NO_PRESHARED_KEY;
   }
 
   /** The index of the initiation that waits for its response. */
@@ -108,7 +104,7 @@ export class Handshake {
   complete(datagram: Buffer): Agreement | undefined {
     const pending = this.#pending;
     if (pending === undefined || responseReceiver(datagram) !== pending.localIndex) return undefined;
-    const read = readResponse(pending, this.#presharedKey, responseNoise(datagram));
+    const read = readResponse(pending, this.presharedKeys.accept, responseNoise(datagram));
     if (read === undefined) return undefined;
     this.giveUp();
     return { keys: read.keys, localIndex: pending.localIndex, remoteIndex: senderIndex(datagram) };
@@ -126,9 +122,12 @@ export class Handshake {
       if (timestamp === undefined) return 'bad-seal';
       if (Buffer.compare(timestamp, this.#latestTimestamp) <= 0) return 'replayed';
       if (nowMs - this.#latestAtMs < MIN_INITIATION_GAP_MS) return 'too-fast';
+      const { respondWith } = this.presharedKeys;
+      // The initiation is the peer's own and may come again, once there is a key.
+      if (respondWith === undefined) return 'no-preshared-key';
       const written = writeResponse(claimed, {
         ephemeral: this.#makeKeyPair(),
-        presharedKey: this.#presharedKey,
+        presharedKey: respondWith,
         payload: NO_PAYLOAD,
       });
       if (written === undefined) return 'bad-seal';

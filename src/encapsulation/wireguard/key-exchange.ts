@@ -14,6 +14,7 @@ import { Device, type Received } from './device.ts';
 import { messageType } from './messages.ts';
 import type { Notice } from './notices.ts';
 import type { Peer, SessionUsers } from './peer.ts';
+import { NO_KEYS_YET, type PresharedKeys } from './preshared-keys.ts';
 import type { SharedSessions } from './shared-sessions.ts';
 import type { Timestamps } from './tai64n.ts';
 import type { KeyPair } from './x25519.ts';
@@ -31,6 +32,12 @@ const RENEW_EVERY_MS = 500;
 const PORT_BYTES = 2;
 const SIGN_OF_LIFE = Buffer.alloc(0);
 
+/** What this node and an agent have agreed on, for as long as that agent runs. */
+export interface PairKeys extends PresharedKeys {
+  /** Of that agent; see KeyedPeer. */
+  readonly run: string;
+}
+
 /** A peer as the forwarding state has it. */
 export interface KeyedPeer {
   /** Its number there. */
@@ -39,6 +46,9 @@ export interface KeyedPeer {
   readonly publicKey: Uint8Array;
   /** 32 bytes that both have. */
   readonly presharedKey?: Uint8Array | undefined;
+  /** There is no session with it but by keys that the two agree on; those that there are by now. */
+  readonly needsPairKey?: boolean | undefined;
+  readonly pairKeys?: PairKeys | undefined;
   readonly persistentKeepaliveMs?: number | undefined;
   /** Where it says that it is: address and port, as bytes; undefined: it has to be heard from first. */
   readonly endpoint?: Uint8Array | undefined;
@@ -61,6 +71,8 @@ export interface KeyExchangeOptions {
   send(datagram: Buffer, to: Uint8Array): void;
   /** A handshake could not begin. It is tried again. */
   failed(error: unknown): void;
+  /** A session with a peer is wanted that needs pair keys, and has none; told again while that is so. */
+  pairKeyWanted?(vtep: number): void;
   readonly makeKeyPair?: (() => KeyPair) | undefined;
   readonly random?: (() => number) | undefined;
 }
@@ -120,6 +132,12 @@ export class KeyExchange {
     }
   }
 
+  /** A peer has other pair keys than before; undefined: none any more. */
+  setPairKeys(vtep: number, keys: PairKeys | undefined): void {
+    const entry = this.#entries.get(vtep);
+    if (entry?.known.needsPairKey === true) this.#guarded(() => this.#usePairKeys(entry, keys));
+  }
+
   /** A datagram that is no data; `from`, address and port as bytes, is kept. */
   receive(datagram: Buffer, from: Uint8Array): void {
     // The window of what came already is a packet path's.
@@ -175,6 +193,7 @@ export class KeyExchange {
     },
     agreed: (peer) => this.#shared.agreed(this.#vteps.get(peer)!, this.#options.clock.now()),
     sent: (peer, packetBytes) => this.#options.counters.outbound(this.#vteps.get(peer)!, 1, packetBytes),
+    presharedKeyWanted: (peer) => this.#options.pairKeyWanted?.(this.#vteps.get(peer)!),
     dropped: (count) => {
       for (let i = 0; i < count; i++) this.#options.counters.drop(DROP.outboundNoSession);
     },
@@ -196,6 +215,7 @@ export class KeyExchange {
     const { endpoint, run } = entry.known;
     entry.known = peer;
     if (peer.endpoint && !isSameEndpoint(endpoint, peer.endpoint)) entry.peer.moveTo(peer.endpoint);
+    if (peer.needsPairKey) this.#usePairKeys(entry, peer.pairKeys);
     if (run !== peer.run) this.#renew(entry, this.#options.clock.now(), RENEWALS);
   }
 
@@ -211,11 +231,20 @@ export class KeyExchange {
   #add(known: KeyedPeer): void {
     const { vtep, publicKey, presharedKey, persistentKeepaliveMs, endpoint } = known;
     this.#shared.reassign(vtep);
-    const peer = this.#device.addPeer({ publicKey, presharedKey, persistentKeepaliveMs, endpoint });
+    const presharedKeys = known.needsPairKey ? NO_KEYS_YET : undefined;
+    const options = { publicKey, presharedKey, presharedKeys, persistentKeepaliveMs, endpoint };
+    const peer = this.#device.addPeer(options);
     this.#vteps.set(peer, vtep);
     const none = { dataSentMs: 0, receivedMs: 0, dataReceivedMs: 0, isHurried: false };
-    this.#entries.set(vtep, { vtep, serial: this.#shared.serial(vtep), peer, known, ...none });
+    const entry = { vtep, serial: this.#shared.serial(vtep), peer, known, ...none };
+    this.#entries.set(vtep, entry);
+    if (known.needsPairKey) this.#usePairKeys(entry, known.pairKeys);
     if (known.isGreeted === true && endpoint !== undefined) peer.send(SIGN_OF_LIFE);
+  }
+
+  /** Keys with an earlier run of its agent, or with a later one that is yet to be heard of, are none. */
+  #usePairKeys({ peer, known }: Entry, keys: PairKeys | undefined): void {
+    peer.usePresharedKeys(keys !== undefined && keys.run === known.run ? keys : NO_KEYS_YET);
   }
 
   #remove(vtep: number): void {
@@ -281,6 +310,7 @@ function isSamePeer(a: KeyedPeer | undefined, b: KeyedPeer): boolean {
     a !== undefined &&
     Buffer.compare(a.publicKey, b.publicKey) === 0 &&
     Buffer.compare(a.presharedKey ?? none, b.presharedKey ?? none) === 0 &&
+    (a.needsPairKey ?? false) === (b.needsPairKey ?? false) &&
     a.persistentKeepaliveMs === b.persistentKeepaliveMs
   );
 }

@@ -8,7 +8,7 @@
  * Nothing here knows WireGuard's layouts, clocks or peers. Whatever comes from the network is only read: a message that
  * does not open leaves its transcript as it was. What is secret is overwritten as soon as it is not needed.
  */
-import { derive1, derive2, derive3, HASH_BYTES, hash } from './blake2s.ts';
+import { derive1, derive2, derive3, hash } from './blake2s.ts';
 import { KEY_BYTES, TAG_BYTES } from './constants.ts';
 import { open, seal } from './handshake-aead.ts';
 import { type KeyPair, sharedSecret } from './x25519.ts';
@@ -206,10 +206,13 @@ export interface PendingInitiation {
   readonly transcript: Transcript;
 }
 
-/** Leaves the transcript of `pending` as it is: a forged response must not spoil the true one. */
+/**
+ * With the first of `presharedKeys` that opens it. Leaves the transcript of `pending` as it is: a forged response must
+ * not spoil the true one.
+ */
 export function readResponse(
   { own, ephemeral, transcript: pending }: PendingInitiation,
-  presharedKey: Uint8Array,
+  presharedKeys: readonly Uint8Array[],
   message: Uint8Array,
 ): { readonly payload: Buffer; readonly keys: SessionKeys } | undefined {
   if (message.length < RESPONSE_OVERHEAD_BYTES) return undefined;
@@ -223,8 +226,21 @@ export function readResponse(
     transcript.mixEphemeral(remote);
     transcript.mixSecret(ephemeralEphemeral);
     transcript.mixSecret(staticEphemeral);
+    for (const presharedKey of presharedKeys) {
+      const read = readSealedPayload(transcript, presharedKey, bytes.subarray(KEY_BYTES));
+      if (read !== undefined) return read;
+    }
+    return undefined;
+  } finally {
+    transcript.wipe();
+  }
+}
+
+function readSealedPayload(before: Transcript, presharedKey: Uint8Array, sealedPayload: Uint8Array) {
+  const transcript = before.copy();
+  try {
     transcript.mixPresharedKey(presharedKey);
-    const payload = transcript.open(bytes.subarray(KEY_BYTES));
+    const payload = transcript.open(sealedPayload);
     if (payload === undefined) return undefined;
     const [send, receive] = transcript.split();
     return { payload, keys: { send, receive } };
@@ -232,6 +248,3 @@ export function readResponse(
     transcript.wipe();
   }
 }
-
-/** No pre-shared key: WireGuard mixes zeros. */
-export const NO_PRESHARED_KEY: Uint8Array = Buffer.alloc(HASH_BYTES);

@@ -9,6 +9,7 @@ import type { IndexTable } from './index-table.ts';
 import { MacStamper } from './macs.ts';
 import type { ClaimedInitiation } from './noise.ts';
 import { Nonces } from './nonces.ts';
+import { onePresharedKey, type PresharedKeys } from './preshared-keys.ts';
 import { Session } from './session.ts';
 import type { SessionCiphers } from './session-ciphers.ts';
 import { Sessions } from './sessions.ts';
@@ -20,6 +21,8 @@ import type { KeyPair } from './x25519.ts';
 export interface PeerOptions {
   readonly publicKey: Uint8Array;
   readonly presharedKey?: Uint8Array | undefined;
+  /** In its place, where the two agree on keys while they run. */
+  readonly presharedKeys?: PresharedKeys | undefined;
   /** Address and port, as bytes; undefined: nothing can be sent before the peer was heard from. */
   readonly endpoint?: Uint8Array | undefined;
   /** 0, the default: none. */
@@ -63,6 +66,8 @@ export interface SessionUsers {
   dropped(count: number): void;
   /** A message of a handshake, `bytes` long, was surely the peer's. */
   handshakeReceived?(peer: Peer, bytes: number): void;
+  /** A handshake is wanted, and there is no pre-shared key for it (`usePresharedKeys`). */
+  presharedKeyWanted?(peer: Peer): void;
 }
 
 /** What a receiver index names: a session, or a handshake of the peer that is under way. */
@@ -88,9 +93,11 @@ export class Peer {
   #dropped = 0;
   /** What `users` know to be sent with. */
   #sendingWith: Session | undefined;
+  /** A handshake waits for a pre-shared key. */
+  #isHeldUp = false;
 
   constructor(environment: PeerEnvironment, options: PeerOptions) {
-    const { publicKey, presharedKey, endpoint, persistentKeepaliveMs = 0 } = options;
+    const { publicKey, presharedKey, presharedKeys, endpoint, persistentKeepaliveMs = 0 } = options;
     const { own, clock, indexes, ciphers, makeKeyPair, random } = environment;
     this.publicKey = Buffer.from(publicKey);
     this.#environment = environment;
@@ -99,7 +106,7 @@ export class Peer {
     this.#handshake = new Handshake({
       own,
       publicKey: this.publicKey,
-      presharedKey,
+      presharedKeys: presharedKeys ?? onePresharedKey(presharedKey),
       stamper: this.#stamper,
       makeKeyPair,
     });
@@ -149,11 +156,6 @@ export class Peer {
     this.#sendNow(EMPTY);
   }
 
-  /** For handshakes from now on; sessions go on. */
-  setPresharedKey(presharedKey: Uint8Array | undefined): void {
-    this.#handshake.setPresharedKey(presharedKey);
-  }
-
   /** 0: none. */
   setPersistentKeepalive(ms: number): void {
     this.#timers.setPersistentKeepalive(ms);
@@ -192,6 +194,15 @@ export class Peer {
     this.#initiate(false);
   }
 
+  /** In handshakes from now on; the sessions that there are go on. */
+  usePresharedKeys(presharedKeys: PresharedKeys): void {
+    this.#handshake.presharedKeys = presharedKeys;
+    if (!this.#isHeldUp || presharedKeys.accept.length === 0) return;
+    this.#isHeldUp = false;
+    this.#initiatedAtMs = Number.NEGATIVE_INFINITY;
+    this.#initiate(false);
+  }
+
   /** The peer is at another address: it says so itself, or something that is surely its own came from there. */
   moveTo(endpoint: Uint8Array): void {
     if (this.#endpoint !== undefined && Buffer.compare(this.#endpoint, endpoint) === 0) return;
@@ -206,8 +217,10 @@ export class Peer {
     const result = this.#handshake.respond(datagram, claimed, localIndex, this.#nowMs);
     if (typeof result === 'string') {
       indexes.delete(localIndex);
+      if (result === 'no-preshared-key') this.#environment.users?.presharedKeyWanted?.(this);
       return result;
     }
+    this.#isHeldUp = false;
     this.moveTo(from);
     this.#environment.users?.handshakeReceived?.(this, datagram.length);
     this.#timers.authenticatedReceived();
@@ -292,6 +305,11 @@ export class Peer {
     this.#giveUpHandshake();
     this.#initiatedAtMs = nowMs;
     this.#timers.initiationSent(isRetry);
+    this.#isHeldUp = this.#handshake.presharedKeys.accept.length === 0;
+    if (this.#isHeldUp) {
+      this.#environment.users?.presharedKeyWanted?.(this);
+      return;
+    }
     const datagram = this.#initiation(nowMs);
     if (datagram === undefined) return;
     this.#timers.authenticatedSent();
@@ -353,6 +371,7 @@ export class Peer {
   }
 
   #giveUp(): void {
+    this.#isHeldUp = false;
     this.#giveUpHandshake();
     this.#drop(this.#waiting.take().length);
   }

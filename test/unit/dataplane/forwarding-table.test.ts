@@ -123,7 +123,7 @@ describe('the forwarding table', () => {
     expect(owner(table, '10.42.1.8')).toBe(FDB_LOCAL);
     // It is to be heard from first, and its packets are measured all the same.
     expect([words(table, 'guest')[VTEP.port], words(table, 'guest')[VTEP.mtu]]).toEqual([0, 1464]);
-    expect(table.keyed().map(({ endpoint }) => endpoint?.length)).toEqual([undefined, 6, 6]);
+    expect(table.keyed(new Map()).map(({ endpoint }) => endpoint?.length)).toEqual([undefined, 6, 6]);
   });
 
   it('says of each path what it carries, and how probes are known', () => {

@@ -123,7 +123,9 @@ describe('the table of methods in proto/wire.md', () => {
     const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
       .filter((path) => path.endsWith('.ts'))
       .map((path) => readFileSync(join(ROOT, 'src', path), 'utf8'));
-    const methods = sources.flatMap((text) => /METHOD = '([^']+)';/.exec(text)?.[1] ?? []);
+    const methods = sources.flatMap((text) =>
+      [...text.matchAll(/METHOD = '([^']+)';/g)].map(([, name]) => name!),
+    );
     const rows = table(section(readDocument('proto/wire.md'), 'Calls'), 'method');
     expect(rows.map(([method]) => codeSpans(method!)[0]).sort()).toEqual(methods.sort());
   });
@@ -132,7 +134,10 @@ describe('the table of methods in proto/wire.md', () => {
 describe('the tables of metrics', () => {
   const text = section(operations, 'Metrics');
   const gossip = Object.fromEntries(GOSSIP_COUNTERS.map((name) => [name, 0]));
-  const rendered = renderMetrics({ ...fakeStatus, gossip }, fakePeers);
+  const postQuantum = { mode: 'on', keys: { agreed: 1 } } as const;
+  const encapsulation = { ...fakeStatus.encapsulation, postQuantum };
+  const peers = fakePeers.map((peer) => ({ ...peer, postQuantum: 'agreed' as const }));
+  const rendered = renderMetrics({ ...fakeStatus, encapsulation, gossip }, peers);
   const names = [...rendered.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!);
 
   it('have every metric, with its labels', () => {

@@ -158,7 +158,7 @@ describe('gossip messages', () => {
     ],
     ['a signature of 63 bytes', { record: { record: new Uint8Array(3), signature: new Uint8Array(63) } }],
     ['an empty record', { record: { signature: new Uint8Array(64) } }],
-    ['a record of 641 bytes', { record: { record: new Uint8Array(641), signature: new Uint8Array(64) } }],
+    ['a record of 705 bytes', { record: { record: new Uint8Array(705), signature: new Uint8Array(64) } }],
     ['a mask without its mode', { syncRequest: { source: id, mode: 2, buckets: new Uint8Array(32) } }],
     ['a mask of 31 bytes', { syncRequest: { source: id, mode: 3, buckets: new Uint8Array(31) } }],
     ['digests cut short', { syncResponse: { source: id, bucketDigests: new Uint8Array(2047) } }],

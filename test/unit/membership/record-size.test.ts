@@ -22,13 +22,17 @@ it('the largest record fits its limit', () => {
     name: 'n'.repeat(63),
     gossip: parseEndpoint('[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535'),
     vtep: parseEndpoint('[2001:db8:ffff:ffff:ffff:ffff:ffff:fffe]:65535'),
-    encapsulation: { type: 'vxlan-gpe', vni: 0xff_ffff, partialChecksums: true },
+    encapsulation: {
+      ...{ type: 'vxlan-gpe', vni: 0xff_ffff, partialChecksums: true },
+      tunnelKey: new Uint8Array(32).fill(0xff),
+    },
     lease: { state: 'active', prefixes, sinceSeconds: 0xffff_ffff, inUse: true, reclaims: 0xffff_ffff },
     left: true,
     session: 'f'.repeat(16),
     generation: MAX_GENERATION,
     mtu: 65_535,
     inventory: { version: 0xffff_ffff, hash: 'f'.repeat(2 * INVENTORY_HASH_BYTES) },
+    postQuantum: { keyHash: new Uint8Array(32).fill(0xff) },
   });
   expect(decodeRecord(signed.bytes)).toEqual({ ok: true, value: record });
   expect(signed.bytes.length).toBeGreaterThan(MAX_RECORD_BYTES - 64);

@@ -14,6 +14,7 @@ import {
   messageType,
   RESPONSE_BYTES,
 } from '../../../../src/encapsulation/wireguard/messages.ts';
+import { onePresharedKey } from '../../../../src/encapsulation/wireguard/preshared-keys.ts';
 import { Timestamps } from '../../../../src/encapsulation/wireguard/tai64n.ts';
 import { generateKeyPair, type KeyPair } from '../../../../src/encapsulation/wireguard/x25519.ts';
 
@@ -29,7 +30,12 @@ function sides(presharedKey?: Buffer, other = presharedKey): { readonly a: Side;
   const [keyA, keyB] = [generateKeyPair(), generateKeyPair()];
   const side = (own: KeyPair, { publicKey }: KeyPair, psk: Buffer | undefined): Side => ({
     own,
-    handshake: new Handshake({ own, publicKey, presharedKey: psk, stamper: new MacStamper(publicKey) }),
+    handshake: new Handshake({
+      own,
+      publicKey,
+      presharedKeys: onePresharedKey(psk),
+      stamper: new MacStamper(publicKey),
+    }),
     checker: new MacChecker(own.publicKey),
   });
   return { a: side(keyA, keyB, presharedKey), b: side(keyB, keyA, other) };
@@ -125,7 +131,8 @@ describe('a handshake', () => {
   it('has no initiation for a key that is none', () => {
     const own = generateKeyPair();
     const zero = Buffer.alloc(32);
-    const handshake = new Handshake({ own, publicKey: zero, stamper: new MacStamper(zero) });
+    const presharedKeys = onePresharedKey();
+    const handshake = new Handshake({ own, publicKey: zero, presharedKeys, stamper: new MacStamper(zero) });
     expect(handshake.initiate(1, timestamps.next(), 0)).toBeUndefined();
   });
 

@@ -59,7 +59,7 @@ describe('Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s', () => {
 
     const done = readResponse(
       { own: initiator, ephemeral, transcript: sent.transcript },
-      presharedKey,
+      [Buffer.alloc(32, 1), presharedKey],
       answer.message,
     )!;
     expect(done.payload).toEqual(bytes('msg_1_payload'));
