@@ -36,6 +36,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
+    names: async () => (await import('./linux-names.ts')).linuxNameParts(),
     sysdumps: loadSysdumps,
     hostFacts: async () => {
       const { linuxFacts } = await import('../sysdump/linux-facts.ts');

@@ -10,6 +10,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
+import type { DnsReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -30,6 +31,8 @@ export interface ModelParts {
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** How names are answered. */
+  readonly dns: () => DnsReport;
   /** How many group probes came out how. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
   readonly droppedLogLines: () => number;
@@ -50,6 +53,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     subnets,
     problems,
     repairs,
+    dns,
     groupProbes,
     droppedLogLines,
   } = parts;
@@ -86,6 +90,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     pods,
     inventory,
     repairs,
+    dns,
     groupProbes,
     droppedLogLines,
   });

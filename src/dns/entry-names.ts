@@ -1,11 +1,12 @@
 /**
  * What of an attachment makes names: its own, the services that its labels name it a part of, its ports.
  *
- *     warren.service       db             beside its name, whoever made it
- *     warren.aliases       db, cache      more of them
- *     com.docker.compose.service          of Compose
- *     warren.ports         http:80/tcp, 5432/tcp    SRV records
- *     warren.health        unhealthy, starting: the services are answered without it
+ *     warren.service       db                       beside its name, whoever made it
+ *     warren.aliases       db,cache                 more of them
+ *     warren.ports         http:80/tcp,5432/tcp     SRV records
+ *
+ * Containers of Docker have the labels of Compose, and of the driver `docker.aliases`, `docker.ports` and `docker.health`:
+ * what is `unhealthy` or only `starting` is no part of its services.
  */
 import type { InventoryEntry } from '../inventory/inventory.ts';
 
@@ -25,10 +26,10 @@ export interface EntryNames {
   readonly isHealthy: boolean;
 }
 
-const SERVICE_LABELS = ['warren.service', 'com.docker.compose.service'] as const;
-const ALIASES_LABEL = 'warren.aliases';
-const PORTS_LABEL = 'warren.ports';
-const HEALTH_LABEL = 'warren.health';
+const SERVICE_LABELS = ['warren.service', 'com.docker.compose.service', 'docker.container.id'] as const;
+const ALIASES_LABELS = ['warren.aliases', 'docker.aliases'] as const;
+const PORTS_LABELS = ['warren.ports', 'docker.ports'] as const;
+const HEALTH_LABEL = 'docker.health';
 /** Of one attachment; labels have so many bytes at most that this is hardly ever met. */
 const MAX_SERVICES = 32;
 const MAX_PORTS = 64;
@@ -40,15 +41,13 @@ const MAX_NAME_LENGTH = 180;
 
 export function entryNames({ name, labels }: InventoryEntry): EntryNames {
   const own = dnsName(name);
-  const said = [
-    ...SERVICE_LABELS.map((label) => labelOf(labels, label)),
-    ...(labelOf(labels, ALIASES_LABEL)?.split(',') ?? []),
-  ];
+  const lists = (keys: readonly string[]) => keys.map((key) => labelOf(labels, key) ?? '').join(',');
+  const said = [...SERVICE_LABELS.map((key) => labelOf(labels, key)), ...lists(ALIASES_LABELS).split(',')];
   const services = [own, ...said.map((text) => (text === undefined ? undefined : dnsName(text.trim())))];
   return {
     name: own,
     services: [...new Set(services.filter((one) => one !== undefined))].slice(0, MAX_SERVICES),
-    ports: portsOf(labelOf(labels, PORTS_LABEL) ?? ''),
+    ports: portsOf(lists(PORTS_LABELS)),
     isHealthy: !['unhealthy', 'starting'].includes(labelOf(labels, HEALTH_LABEL) ?? ''),
   };
 }

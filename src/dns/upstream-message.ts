@@ -119,7 +119,8 @@ function readSections(
       leastTtl = Math.min(leastTtl, message.readUInt32BE(owner + 4));
       ttlOffsets.push(owner + 4);
       // RFC 2308, section 5: the lesser of the SOA's own time and its last field, which is the last of its data.
-      if (section === 1 && type === TYPE.SOA && next - owner >= 34) soaMinimum = message.readUInt32BE(next - 4);
+      if (section === 1 && type === TYPE.SOA && next - owner >= 34)
+        soaMinimum = message.readUInt32BE(next - 4);
       at = next;
       end = next;
     }

@@ -100,7 +100,7 @@ describe('names', () => {
   });
 
   it('leave out what is not healthy, but for its own name', async () => {
-    const sick = { 'com.docker.compose.service': 'db', 'warren.health': 'unhealthy' };
+    const sick = { 'com.docker.compose.service': 'db', 'docker.health': 'unhealthy' };
     bench.cluster.attach({ name: 'app-db-2', node: 2, host: 2, network: 'app', labels: sick });
     expect(await bench.data('db.app.warren')).toEqual(['10.42.1.2']);
     expect(await bench.data('app-db-2.node-2.warren')).toEqual(['10.42.2.2']);
