@@ -263,6 +263,7 @@ export class Agent {
     const subnets = () => this.#followers.subnets;
     this.#names = new Names({
       ...{ clock, log, config: config.dns, load: parts.names, nodeName: node.name, subnets, mayHave },
+      ...{ attachments: this.#attachments, nodeId: state.identity.id },
       ...{ inventory: this.inventory, members: membership, random: parts.random ?? Math.random },
       podRanges: cluster.podCidrs.map(({ range }) => range),
       admits: (id) => admission.admits(id),
@@ -290,6 +291,7 @@ export class Agent {
       ...{ clock, log, subnets, attachments: this.#attachments, nodeId: state.identity.id },
       refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
       isForwarding: () => subnets().length > 0 && this.#model.status().datapath.active,
+      names: (network) => this.#names.settings(network),
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,

@@ -4,6 +4,7 @@
  * pay for it. A port that is taken ends nothing: it is a problem to show, and tried again.
  */
 import { nodeAddress } from '../attachment/addresses.ts';
+import type { Attachments } from '../attachment/attachments.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { ZONE } from '../dns/constants.ts';
@@ -17,6 +18,7 @@ import { formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
 import { type Prefix, prefixContains } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import type { DnsReport } from '../readmodel/reports.ts';
+import { PodResolvers, type ResolvFiles } from './pod-resolvers.ts';
 import { Reconciler } from './reconciler.ts';
 
 /** The sockets and files of names; loaded when the overlay is up. */
@@ -25,6 +27,8 @@ export interface NameParts {
   readonly exchange: Exchange;
   /** The host's resolvers, as text; `isOwn`: those are not asked. */
   readonly resolvers: (isOwn: (address: string) => boolean) => Promise<readonly string[]>;
+  /** Of pods with a network namespace of their own; absent: they are not told who answers names. */
+  readonly files?: (nodeId: string) => ResolvFiles;
 }
 
 export type LoadNameParts = () => Promise<NameParts>;
@@ -36,6 +40,8 @@ export interface NamesOptions extends NameIndexOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly nodeName: string;
+  readonly nodeId: string;
+  readonly attachments: Pick<Attachments, 'list' | 'on' | 'off'>;
   readonly podRanges: readonly Prefix[];
   /** That the data plane works with. */
   readonly subnets: () => readonly Prefix[];
@@ -61,9 +67,11 @@ interface Loaded {
 export class Names {
   readonly #options: NamesOptions;
   readonly #reconciler: Reconciler;
+  readonly #podResolvers: PodResolvers;
   readonly #counters: DnsCounters = dnsCounters();
   /** By address; one of each family at most. */
   readonly #listeners = new Map<string, Listener>();
+  readonly #onAttachment = () => this.#podsChanged();
   #config: Config['dns'];
   #parts: Promise<NameParts> | undefined;
   #loading: Promise<Loaded> | undefined;
@@ -79,6 +87,14 @@ export class Names {
       clock,
       log,
     });
+    this.#podResolvers = new PodResolvers({
+      load: async () => (await this.#loadedParts()).files?.(options.nodeId),
+      attachments: () => options.attachments.list(),
+      settings: (network) => this.settings(network),
+      isEnabled: () => this.#isEnabled,
+      log,
+    });
+    options.attachments.on('change', this.#onAttachment);
   }
 
   /** To be called when the node's subnets may be others. */
@@ -93,6 +109,8 @@ export class Names {
   }
 
   async stop(): Promise<void> {
+    this.#options.attachments.off('change', this.#onAttachment);
+    await this.#podResolvers.stop();
     await this.#reconciler.stop();
     await this.#closeAll();
   }
@@ -128,7 +146,7 @@ export class Names {
   }
 
   async #follow(): Promise<void> {
-    const { subnets, load, onChange, log } = this.#options;
+    const { subnets, onChange, log } = this.#options;
     const addresses = this.#isEnabled ? subnets().map(nodeAddress) : [];
     const wanted = new Map(addresses.map((address) => [formatAddress(address), address]));
     const before = [...this.#listeners.keys()].join();
@@ -139,8 +157,7 @@ export class Names {
       await listener.close();
     }
     if (wanted.size > 0) {
-      this.#parts ??= load!();
-      const { listen } = await this.#parts;
+      const { listen } = await this.#loadedParts();
       for (const [text, address] of wanted) {
         if (this.#listeners.has(text)) continue;
         try {
@@ -160,7 +177,18 @@ export class Names {
       if (now !== '') log.info({ addresses: now }, 'names are answered');
       onChange();
     }
+    this.#podsChanged();
     if (failed.length > 0) throw cannotListen(failed[0]);
+  }
+
+  /** Before the first overlay of this run nothing is known of them yet. */
+  #podsChanged(): void {
+    if (this.#options.load && this.#options.subnets().length > 0) this.#podResolvers.changed();
+  }
+
+  #loadedParts(): Promise<NameParts> {
+    this.#parts ??= this.#options.load!();
+    return this.#parts;
   }
 
   async #answer(bytes: Uint8Array, origin: Parameters<Responder['answer']>[1]) {
@@ -179,7 +207,7 @@ export class Names {
   async #load(): Promise<Loaded> {
     const { inventory, members, mayHave, admits, clock, nodeName, podRanges, subnets, random } =
       this.#options;
-    const { exchange, resolvers } = await this.#parts!;
+    const { exchange, resolvers } = await this.#loadedParts();
     const { Responder } = await import('../dns/responder.ts');
     const { NameIndex } = await import('../dns/name-index.ts');
     const index = new NameIndex({ inventory, members, mayHave, admits });

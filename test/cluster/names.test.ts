@@ -94,6 +94,33 @@ describe('names', () => {
     expect(await node.resolve('node-1.warren')).toHaveLength(1);
   });
 
+  it('are told to pods with a namespace of their own, which keep that over a restart', async () => {
+    const [a] = nodes as [WorldNode];
+    a.names.files.set('/run/netns/warren-node-0-gone', 'of an earlier run');
+    await a.addPod('web');
+    await world.advance(100);
+    const [v4, v6] = a.model.status().tun.addresses;
+    const text = `nameserver ${v4}\nnameserver ${v6}\nsearch warren\n`;
+    const file = a.model.pods()[0]!.netns;
+    expect(a.names.files.get(file)).toBe(text);
+    await a.stop();
+    expect(a.names.files.get(file)).toBe(text);
+    await a.start();
+    await world.settle();
+    await world.advance(100);
+    expect([...a.names.files]).toEqual([[file, text]]);
+    await a.commands.removePod('web');
+    await world.advance(100);
+    expect([...a.names.files]).toEqual([]);
+    await a.addPod('db');
+    a.configFile = () => a.config('dns: {enabled: false}');
+    await world.advance(100);
+    expect(a.names.files.size).toBe(1);
+    await a.commands.reload();
+    await world.advance(100);
+    expect(a.names.files.size).toBe(0);
+  });
+
   it('can be turned off and on', async () => {
     const [a] = nodes as [WorldNode];
     a.configFile = () => a.config('dns: {enabled: false}');

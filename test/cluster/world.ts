@@ -184,6 +184,8 @@ export interface NodeOptions {
 class MemoryNames {
   /** By address. */
   readonly listeners = new Map<string, Answerer>();
+  /** What the pods' programs read, by path of the namespace. */
+  readonly files = new Map<string, string>();
   /** Another program has the port. */
   isTaken = false;
   /** What the host's resolver answers; undefined: nothing. */
@@ -198,6 +200,11 @@ class MemoryNames {
     },
     exchange: (request) => this.upstream(request),
     resolvers: async () => ['192.0.2.53'],
+    files: () => ({
+      list: async () => [...this.files.keys()],
+      write: async (netns, text) => void this.files.set(netns, text),
+      remove: async (netns) => void this.files.delete(netns),
+    }),
   };
 }
 
