@@ -1,6 +1,6 @@
 /**
  * Who answers names in a named network namespace: /etc/netns/NAME/resolv.conf, which `ip netns exec` puts in place of
- * /etc/resolv.conf (ip-netns(8)), and `warren exec` does. Only files with this node's mark are changed or removed.
+ * /etc/resolv.conf (ip-netns(8)), and `warren exec` does. What does not begin with our mark is somebody else's and stays.
  */
 import { chmod, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -8,6 +8,7 @@ import { NETNS_FOLDER } from './netns.ts';
 
 const FOLDER = '/etc/netns';
 const FILE = 'resolv.conf';
+const MARK = '# Made by warren for a pod, and gone with it: node ';
 
 /** Where the file of a network namespace is, given the namespace's path; undefined: it has no name. */
 export function netnsResolvFile(netns: string, folder = FOLDER): string | undefined {
@@ -20,7 +21,7 @@ export class NetnsResolvFiles {
   readonly #folder: string;
 
   constructor(nodeId: string, folder = FOLDER) {
-    this.#mark = `# Made by warren (node ${nodeId}) for a pod; it goes with it.\n`;
+    this.#mark = `${MARK}${nodeId}\n`;
     this.#folder = folder;
   }
 
@@ -28,14 +29,17 @@ export class NetnsResolvFiles {
   async list(): Promise<string[]> {
     const names = await readdir(this.#folder).catch(ifMissing<string[]>([]));
     const found: string[] = [];
-    for (const name of names) if (await this.#isOurs(join(this.#folder, name, FILE))) found.push(name);
+    for (const name of names) {
+      const text = await textOf(join(this.#folder, name, FILE));
+      if (text?.startsWith(this.#mark)) found.push(name);
+    }
     return found.map((name) => `${NETNS_FOLDER}/${name}`);
   }
 
-  /** Nothing happens where somebody else has made one. */
+  /** Nothing happens where somebody else has made one. One of an earlier node, whose namespace is gone, is replaced. */
   async write(netns: string, text: string): Promise<void> {
     const file = netnsResolvFile(netns, this.#folder);
-    if (file === undefined || (await this.#isOurs(file)) === false) return;
+    if (file === undefined || (await textOf(file))?.startsWith(MARK) === false) return;
     const folder = join(file, '..');
     await mkdir(folder, { recursive: true });
     // The agent's umask may close them, and programs in a pod are not all root's.
@@ -47,17 +51,25 @@ export class NetnsResolvFiles {
 
   async remove(netns: string): Promise<void> {
     const file = netnsResolvFile(netns, this.#folder);
-    if (file === undefined || !(await this.#isOurs(file))) return;
-    await rm(file, { force: true });
-    // Others may have files for the same namespace.
-    await rmdir(join(file, '..')).catch(() => {});
+    if (file !== undefined) await removeMarked(file, this.#mark);
   }
+}
 
-  /** Undefined: there is none. */
-  async #isOurs(file: string): Promise<boolean | undefined> {
-    const text = await readFile(file, 'utf8').catch(ifMissing(undefined));
-    return text?.startsWith(this.#mark);
-  }
+/** Removes what any node's agent made for a namespace that is gone. */
+export async function removeNetnsResolv(name: string): Promise<void> {
+  await removeMarked(join(FOLDER, name, FILE), MARK);
+}
+
+async function removeMarked(file: string, mark: string): Promise<void> {
+  if (!(await textOf(file))?.startsWith(mark)) return;
+  await rm(file, { force: true });
+  // Others may have files for the same namespace.
+  await rmdir(join(file, '..')).catch(() => {});
+}
+
+/** Undefined: there is none. */
+function textOf(file: string): Promise<string | undefined> {
+  return readFile(file, 'utf8').catch(ifMissing(undefined));
 }
 
 function ifMissing<T>(value: T): (error: unknown) => T {

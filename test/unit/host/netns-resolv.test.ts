@@ -23,7 +23,7 @@ it('is made, changed and removed with its folder', async () => {
     await files.write(WEB, 'nameserver 10.42.1.1\n');
     await files.write(WEB, 'nameserver 10.42.2.1\n');
     const file = join(folder, 'warren-a-web', 'resolv.conf');
-    expect(readFileSync(file, 'utf8')).toMatch(/^# Made by warren \(node a1\).*\nnameserver 10\.42\.2\.1\n$/);
+    expect(readFileSync(file, 'utf8')).toMatch(/^# Made by warren .*node a1\nnameserver 10\.42\.2\.1\n$/);
     for (const [path, mode] of [
       [file, 0o644],
       [join(file, '..'), 0o755],
@@ -34,6 +34,10 @@ it('is made, changed and removed with its folder', async () => {
     expect(await new NetnsResolvFiles('b2', folder).list()).toEqual([]);
     await new NetnsResolvFiles('b2', folder).remove(WEB);
     expect(existsSync(file)).toBe(true);
+    // A namespace of this name is made by one agent at a time.
+    await new NetnsResolvFiles('b2', folder).write(WEB, '');
+    expect(await files.list()).toEqual([]);
+    await files.write(WEB, '');
     await files.remove(WEB);
     await files.remove(WEB);
     expect(existsSync(join(file, '..'))).toBe(false);
