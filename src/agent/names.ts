@@ -181,9 +181,8 @@ export class Names {
     if (failed.length > 0) throw cannotListen(failed[0]);
   }
 
-  /** Before the first overlay of this run nothing is known of them yet. */
   #podsChanged(): void {
-    if (this.#options.load && this.#options.subnets().length > 0) this.#podResolvers.changed();
+    if (this.#options.load) this.#podResolvers.changed();
   }
 
   #loadedParts(): Promise<NameParts> {
@@ -252,11 +251,16 @@ function closeLoaded({ responder, index }: Loaded): void {
   index.close();
 }
 
+const LISTEN_ERRORS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program has port 53 of all addresses',
+  EACCES: 'port 53 needs CAP_NET_BIND_SERVICE',
+};
+
 function cannotListen(error: unknown): WarrenError {
-  const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-  const what = isTaken ? 'another program has port 53 of all addresses' : errorMessage(error);
+  const { code = '' } = error as NodeJS.ErrnoException;
+  const what = LISTEN_ERRORS[code] ?? errorMessage(error);
   return new WarrenError('DNS_LISTEN_FAILED', `${what} (dns: {enabled: false} does without)`, {
-    hint: 'Tell that program to listen on its own addresses alone, or put dns: {enabled: false} into the configuration.',
+    hint: 'Tell a program that has the port to listen on its own addresses alone; docs/names.md says how.',
     cause: error,
   });
 }

@@ -49,11 +49,12 @@ export class PodResolvers {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
+    // A pod that has just gone takes its file with it.
     await this.#working;
   }
 
   async #workWhileDue(): Promise<void> {
-    while (this.#isDue && !this.#isStopped) {
+    while (this.#isDue) {
       this.#isDue = false;
       try {
         await this.#follow();
