@@ -20,6 +20,7 @@ import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
+import { Names } from './agent/names.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
 import { PairKeying, pairKeyPeer, postQuantumOf } from './agent/pair-keying.ts';
 import type { AgentParts } from './agent/parts.ts';
@@ -34,7 +35,7 @@ import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Guests } from './guest/guests.ts';
 import { Inventories } from './inventory/inventories.ts';
-import { formatAddress } from './ip/address.ts';
+import { formatAddress, type IpAddress } from './ip/address.ts';
 import { prefixContains } from './ip/prefix.ts';
 import { KeyCommands } from './keys/key-commands.ts';
 import { LeaseManager } from './lease/lease-manager.ts';
@@ -87,6 +88,7 @@ export class Agent {
   readonly #followers: Followers;
   readonly #groupProbing: GroupProbing | undefined;
   readonly #pairKeying: PairKeying | undefined;
+  readonly #names: Names;
   readonly #model: LiveReadModel;
   /** The last reload; each waits for the one before. */
   #reloading: Promise<unknown> = Promise.resolve();
@@ -227,12 +229,13 @@ export class Agent {
       timing,
       clock,
     });
+    // A node speaks of its own subnet's addresses alone.
+    const mayHave = (id: string, address: IpAddress): boolean =>
+      (admission.admits(id) &&
+        membership.member(id)?.lease?.prefixes.some((prefix) => prefixContains(prefix, address))) ??
+      false;
     this.inventory = new Inventories({
-      // A node speaks of its own subnet's addresses alone.
-      mayHave: (id, address) =>
-        (admission.admits(id) &&
-          membership.member(id)?.lease?.prefixes.some((prefix) => prefixContains(prefix, address))) ??
-        false,
+      mayHave,
       membership,
       rpc: this.#rpc,
       store: state.inventory,
@@ -263,7 +266,10 @@ export class Agent {
     this.#followers = new Followers({
       ...{ config, clock, log, host, hostRules, dataPlane, transport: this.#transport, membership },
       ...{ leases: this.#leases, peers: this.#peers, attachments: this.#attachments, pods: this.#pods },
-      changed: (...topics) => this.#model.changed(...topics),
+      changed: (...topics) => {
+        this.#model.changed(...topics);
+        if (topics.includes('targets')) this.#names.overlayChanged();
+      },
       onFailure: events.onFailure,
       onUp: (what) => {
         events.onUp?.(what);
@@ -272,6 +278,15 @@ export class Agent {
     });
     this.#groupProbing = this.#probingOfGroups();
     if (postQuantum && tunnelKey) this.#pairKeying = this.#keyingOfPairs(tunnelKey);
+    const subnets = () => this.#followers.subnets;
+    this.#names = new Names({
+      ...{ clock, log, config: config.dns, load: parts.names, nodeName: node.name, subnets, mayHave },
+      ...{ attachments: this.#attachments, nodeId: state.identity.id },
+      ...{ inventory: this.inventory, members: membership, random: parts.random ?? Math.random },
+      podRanges: cluster.podCidrs.map(({ range }) => range),
+      admits: (id) => admission.admits(id),
+      onChange: () => this.#model.changed('status'),
+    });
     this.#model = agentModel({
       config,
       sealed: state.keys !== undefined,
@@ -283,18 +298,19 @@ export class Agent {
       dataPlane,
       pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
       inventory: this.inventory,
-      subnets: () => this.#followers.subnets,
+      subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
+      dns: () => this.#names.report(),
       groupProbes: () => this.#groupProbing?.counts ?? {},
       pairKeys: this.#pairKeying,
       droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
-    const subnets = () => this.#followers.subnets;
     this.#cni = new Cni(parts.cni, {
       ...{ clock, log, subnets, attachments: this.#attachments, nodeId: state.identity.id },
       refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
       isForwarding: () => subnets().length > 0 && this.#model.status().datapath.active,
+      names: (network) => this.#names.settings(network),
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,
@@ -377,6 +393,7 @@ export class Agent {
     this.#groupProbing?.start();
     this.#push('group probes', () => this.#groupProbing?.stop());
     this.#push('post-quantum keys', () => this.#pairKeying?.stop());
+    this.#push('names', () => this.#names.stop());
     // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
     this.#push('attachments', () => this.#attachments.close());
     this.#push('cni', () => this.#cni.stop());
@@ -424,10 +441,11 @@ export class Agent {
         this.admission.setRules({ mode: admission, approvers });
       }
       if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
-      const { staticPeers, staticPods, egress } = config;
+      if (change.changed.some((key) => key.startsWith('dns.'))) this.#names.configure(config.dns);
+      const { staticPeers, staticPods, egress, dns } = config;
       this.#config = {
         ...this.#config,
-        ...{ staticPeers, staticPods, egress },
+        ...{ staticPeers, staticPods, egress, dns },
         log: { ...this.#config.log, level: config.log.level },
       };
       log.info(change, 'the configuration was read again');
@@ -500,6 +518,7 @@ export class Agent {
       ...this.#followers.problems(),
       ...(this.#groupProbing?.problems() ?? []),
       ...(this.#pairKeying?.problems() ?? []),
+      ...this.#names.problems(),
       ...this.inventory.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];

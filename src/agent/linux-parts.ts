@@ -38,6 +38,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
     pairKeys: loadPairKeys,
+    names: async () => (await import('./linux-names.ts')).linuxNameParts(),
     sysdumps: loadSysdumps,
     hostFacts: async () => {
       const { linuxFacts } = await import('../sysdump/linux-facts.ts');

@@ -10,6 +10,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PairKeyReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
+import type { DnsReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -30,6 +31,8 @@ export interface ModelParts {
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** How names are answered. */
+  readonly dns: () => DnsReport;
   /** How many group probes came out how. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without. */
@@ -52,6 +55,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     subnets,
     problems,
     repairs,
+    dns,
     groupProbes,
     pairKeys,
     droppedLogLines,
@@ -89,6 +93,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     pods,
     inventory,
     repairs,
+    dns,
     groupProbes,
     ...(pairKeys && { pairKeys }),
     droppedLogLines,

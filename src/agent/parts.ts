@@ -20,6 +20,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
 import type { CniParts } from './cni.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
+import type { LoadNameParts } from './names.ts';
 import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
@@ -47,6 +48,8 @@ export interface AgentParts {
   readonly pairKeys?: LoadPairKeys;
   /** What the CNI plugin needs of this node; absent: it is not served. */
   readonly cni?: CniParts;
+  /** Sockets and files of names; absent: this agent answers none. */
+  readonly names?: LoadNameParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
   /** What the host says of itself for a sysdump. */

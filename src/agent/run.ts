@@ -9,6 +9,7 @@ import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { endNow } from '../host/end-now.ts';
+import { NetnsResolvFiles } from '../host/netns-resolv.ts';
 import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
@@ -168,6 +169,8 @@ async function removeAttachments(config: Config): Promise<void> {
       log,
     });
     await attachments.deleteAll();
+    const files = new NetnsResolvFiles(identity.id);
+    for (const netns of await files.list()) await files.remove(netns);
     await attachments.close();
     await network.removeTable();
   } finally {

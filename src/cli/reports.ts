@@ -58,6 +58,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
       ['overlay', [`${tun.name}, MTU ${tun.mtu}`, ...tun.addresses].join('  ')],
       ['offloads', offloadText(datapath.offloads, paint)],
       ['pods', String(status.pods)],
+      ['names', namesText(status.dns)],
       ...(repairs.length === 0 ? [] : [['repairs', repairs.join(', ')] as const]),
       ['outbound', directionText(datapath.outbound)],
       ['inbound', directionText(datapath.inbound)],
@@ -70,6 +71,11 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
     ],
     paint,
   );
+}
+
+function namesText({ enabled, addresses }: StatusReport['dns']): string {
+  if (!enabled) return 'not answered (dns.enabled)';
+  return addresses.length === 0 ? 'not answered yet' : `answered on ${addresses.join(', ')}`;
 }
 
 export function renderPeers(peers: readonly PeerReport[], paint: Paint): string {

@@ -48,6 +48,8 @@ export interface CniServiceOptions {
   readonly refuseWithoutSubnet: () => void;
   /** Whether packets flow. */
   readonly isForwarding: () => boolean;
+  /** Who answers names to containers of a network, and what they search; undefined: nobody here. */
+  readonly names?: (network: string) => Attached['dns'];
 }
 
 export class CniService implements CniCommands {
@@ -191,8 +193,10 @@ export class CniService implements CniCommands {
     return isFull ? 'the subnet of this node has no free address' : undefined;
   }
 
-  #describe({ hostInterface, mtu, addresses }: Attachment): Attached {
+  #describe({ hostInterface, mtu, addresses, network }: Attachment): Attached {
+    const dns = this.#options.names?.(network);
     return {
+      ...(dns && { dns }),
       hostInterface,
       hostMac: hardwareAddress(hostInterface, 'host'),
       mac: hardwareAddress(hostInterface, 'inner'),

@@ -30,6 +30,8 @@ export interface Attached {
     readonly address: string;
     readonly gateway: string;
   }[];
+  /** Who answers names, and what to search; absent: nobody here. */
+  readonly dns?: { readonly nameservers: readonly string[]; readonly search: readonly string[] };
 }
 
 export interface CheckAnswer {

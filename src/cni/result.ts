@@ -44,7 +44,7 @@ export function resultOf(
         gw: gateway,
       })),
     ],
-    dns: isObject(raw.dns) ? raw.dns : isObject(before.dns) ? before.dns : {},
+    dns: isObject(raw.dns) ? raw.dns : { ...attached.dns, ...(isObject(before.dns) && before.dns) },
   };
 }
 

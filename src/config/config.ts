@@ -71,6 +71,12 @@ export interface Config {
     /** Where pods are seen under their own address all the same: it must have a route back. */
     readonly except: readonly Prefix[];
   };
+  readonly dns: {
+    /** Whether names are answered on this node's overlay addresses; default true. */
+    readonly enabled: boolean;
+    /** Who is asked about names that are not the overlay's; undefined: this host's resolvers. */
+    readonly resolvers?: readonly IpAddress[] | undefined;
+  };
   readonly tun: {
     /** 1 to 15 characters; default warren0. */
     readonly name: string;

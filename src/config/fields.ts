@@ -157,6 +157,14 @@ export const endpoint = parsed((text) => {
 });
 export const seed = parsed((text) => checkedHost(parseHostPort(text, DEFAULT_GOSSIP_PORT)));
 
+export const address = parsed((text): IpAddress => {
+  try {
+    return parseAddress(text);
+  } catch {
+    throw new Error(`must be an IP address, not "${text}"`);
+  }
+});
+
 export const addressOrAuto = parsed((text): IpAddress | 'auto' => {
   if (text === 'auto') return 'auto';
   try {

@@ -154,6 +154,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
     underlay: parsed.underlay,
     encapsulation: encapsulationOf(parsed),
     egress: parsed.egress,
+    dns: parsed.dns,
     tun: parsed.tun,
     datapath: parsed.datapath,
     staticPeers: staticPeersOf(parsed),

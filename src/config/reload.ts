@@ -14,6 +14,7 @@ const AT_ONCE: readonly string[] = [
   'cluster.admission',
   'cluster.approvers',
   'log.level',
+  'dns',
   'egress',
   'staticPeers',
   'staticPods',

@@ -29,6 +29,10 @@ export function plainConfig(config: Config): Record<string, unknown> {
     },
     encapsulation: { ...config.encapsulation },
     egress: { masquerade: config.egress.masquerade, except: config.egress.except.map(formatPrefix) },
+    dns: {
+      enabled: config.dns.enabled,
+      ...(config.dns.resolvers && { resolvers: config.dns.resolvers.map(formatAddress) }),
+    },
     tun: { ...config.tun },
     datapath: { workers: config.datapath.workers, offload: { ...config.datapath.offload } },
     staticPeers: config.staticPeers.map((peer) => ({

@@ -3,6 +3,7 @@ import { IPV6_MIN_MTU } from '../wire/ipv6.ts';
 import { z } from '../zod.ts';
 import {
   absolutePath,
+  address,
   addressOrAuto,
   allOffloads,
   autoOrNumber,
@@ -65,6 +66,14 @@ export const sections = {
   egress: z.strictObject({
     masquerade: z.boolean().default(false),
     except: z.array(prefix).default([]),
+  }),
+  dns: z.strictObject({
+    enabled: z.boolean().default(true),
+    resolvers: z
+      .array(address)
+      .min(1, 'must name an address at least (leave the key out for those of this host)')
+      .max(3, 'must name 3 addresses at most')
+      .optional(),
   }),
   tun: z.strictObject({
     name: interfaceName.default('warren0'),

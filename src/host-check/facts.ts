@@ -8,7 +8,7 @@ import type { Underlay } from '../host/underlay-route.ts';
 /** The parts of a configuration that a host can stand in the way of. */
 export type CheckedConfig = Pick<
   Config,
-  'api' | 'cluster' | 'egress' | 'encapsulation' | 'node' | 'tun' | 'underlay'
+  'api' | 'cluster' | 'dns' | 'egress' | 'encapsulation' | 'node' | 'tun' | 'underlay'
 >;
 
 export const MODULES = ['tun', 'veth', 'nf_tables', 'vxlan', 'br_netfilter'] as const;

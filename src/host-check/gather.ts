@@ -9,7 +9,7 @@ import { resolveUnderlay } from '../host/underlay-route.ts';
 import type { FirewallFacts, HostFacts, NetworkFacts, SysctlFacts } from './facts.ts';
 import { gatherCniConfigurations, gatherMachine, gatherManagers } from './gather-machine.ts';
 import { gatherSockets } from './gather-sockets.ts';
-import { wantedPorts } from './port-checks.ts';
+import { NAMES_PORT, wantedPorts } from './port-checks.ts';
 
 const NO_FIREWALL: FirewallFacts = { forward: [], hasFirewalld: false, droppingChains: [] };
 
@@ -31,7 +31,7 @@ export async function gatherFacts(config: Config): Promise<HostFacts> {
         ? await (await import('./gather-firewall.ts')).gatherFirewall(tunName)
         : NO_FIREWALL,
     network: await gatherNetwork(),
-    sockets: gatherSockets(new Set(wantedPorts(config).map(({ port }) => port))),
+    sockets: gatherSockets(new Set([...wantedPorts(config).map(({ port }) => port), NAMES_PORT])),
     cniConfigurations: gatherCniConfigurations(root),
     managers: gatherManagers(root, tunName),
     agentRuns: await agentIsRunning(config.node.socket),

@@ -12,6 +12,9 @@ export interface WantedPort {
   readonly isForNodes: boolean;
 }
 
+/** Of the responder for names (src/dns). */
+export const NAMES_PORT = 53;
+
 export function wantedPorts({ underlay, encapsulation, api }: CheckedConfig): WantedPort[] {
   const gossip = {
     check: 'port.gossip',
@@ -44,6 +47,10 @@ export function wantedPorts({ underlay, encapsulation, api }: CheckedConfig): Wa
 }
 
 export function checkPorts(facts: HostFacts, config: CheckedConfig): Finding[] {
+  return [...takenPorts(facts, config), ...namesPort(facts, config)];
+}
+
+function takenPorts(facts: HostFacts, config: CheckedConfig): Finding[] {
   return wantedPorts(config).flatMap((wanted): Finding[] => {
     const holder = facts.sockets.find(
       (socket) =>
@@ -64,6 +71,25 @@ export function checkPorts(facts: HostFacts, config: CheckedConfig): Finding[] {
       },
     ];
   });
+}
+
+/** The agent does without, and answers on overlay addresses alone: only who listens on all addresses is in the way. */
+function namesPort(facts: HostFacts, { dns }: CheckedConfig): Finding[] {
+  const holder = facts.sockets.find(
+    ({ port, address, process }) =>
+      port === NAMES_PORT &&
+      parseAddress(address).value === 0n &&
+      !(facts.agentRuns && process !== undefined && /warren/.test(process.command)),
+  );
+  if (!dns.enabled || holder === undefined) return [];
+  return [
+    {
+      check: 'port.names',
+      severity: 'warning',
+      problem: `port ${NAMES_PORT} of all addresses is taken by ${who(holder, facts)}, so that the agent cannot answer names: tell that to listen on its own addresses alone, or set dns.enabled to false`,
+      commands: [`ss -lntup 'sport = :${NAMES_PORT}'`],
+    },
+  ];
 }
 
 /** Undefined: not known, so that any address may be it. */

@@ -5,6 +5,7 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { removeNamedNetns } from '../host/named-netns.ts';
+import { removeNetnsResolv } from '../host/netns-resolv.ts';
 import { isExtraNamespace, isPodNamespace, labFolder, nodeOfNamespace } from './names.ts';
 import { listNamespaces, processesInside } from './namespaces.ts';
 import { endProcesses } from './process.ts';
@@ -37,7 +38,10 @@ export async function sweep(lab: string, graceMs: number): Promise<void> {
     if (others.length === 0) break;
     await endProcesses(others, 0);
   }
-  for (const namespace of ownNamespaces(lab, record)) await removeNamedNetns(namespace);
+  for (const namespace of ownNamespaces(lab, record)) {
+    await removeNamedNetns(namespace);
+    await removeNetnsResolv(namespace);
+  }
   rmSync(labFolder(lab), { recursive: true, force: true });
 }
 

@@ -11,7 +11,7 @@ type Labels = Readonly<Record<string, string>>;
 type Sample = readonly [labels: Labels, value: number];
 
 export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]): string {
-  const { node, cluster, datapath } = status;
+  const { node, cluster, dns, datapath } = status;
   const directions = (field: keyof DirectionReport): Sample[] => [
     [{ direction: 'outbound' }, datapath.outbound[field]],
     [{ direction: 'inbound' }, datapath.inbound[field]],
@@ -77,6 +77,29 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'Packets dropped, by reason.',
       Object.entries(datapath.drops).map(([reason, count]): Sample => [{ reason }, count]),
     ),
+    metric('warren_dns_listening', 'gauge', 'Addresses of this node on which names are answered.', [
+      [{}, dns.addresses.length],
+    ]),
+    metric(
+      'warren_dns_queries_total',
+      'counter',
+      'Questions for names, by how they ended.',
+      Object.entries(dns.queries).map(([result, count]): Sample => [{ result }, count]),
+    ),
+    metric(
+      'warren_dns_forwards_total',
+      'counter',
+      "Questions to the host's resolvers: over what, and what came of them.",
+      Object.entries(dns.forwards).map(([result, count]): Sample => [{ result }, count]),
+    ),
+    metric('warren_dns_cache_lookups_total', 'counter', "Looks for a resolver's answer that is kept.", [
+      [{ result: 'hit' }, dns.cache.hits],
+      [{ result: 'miss' }, dns.cache.misses],
+    ]),
+    metric('warren_dns_cache_entries', 'gauge', "Resolvers' answers that are kept.", [
+      [{}, dns.cache.entries],
+    ]),
+    metric('warren_dns_cache_bytes', 'gauge', 'What they take.', [[{}, dns.cache.bytes]]),
     metric(
       'warren_group_probes_total',
       'counter',

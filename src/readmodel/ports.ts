@@ -11,7 +11,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
-import type { PodReport } from './reports.ts';
+import type { DnsReport, PodReport } from './reports.ts';
 
 export interface ChangeSource {
   on(event: 'change', listener: () => void): unknown;
@@ -118,6 +118,8 @@ export interface ReadModelSources {
   readonly inventory: InventoryReader;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
+  /** How names are answered. */
+  readonly dns: () => DnsReport;
   /** How many group probes came out how; empty before there was any. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without post-quantum keys. */

@@ -67,12 +67,31 @@ export interface StatusReport {
   readonly tun: { readonly name: string; readonly mtu: number; readonly addresses: readonly string[] };
   readonly lease: { readonly status: LeaseStatus; readonly subnets: readonly string[] };
   readonly pods: number;
+  readonly dns: DnsReport;
   readonly datapath: DatapathReport;
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
   readonly repairs: Readonly<Record<string, number>>;
   /** `dropped`: lines that the reader of the agent's log did not take in time. */
   readonly log: { readonly dropped: number };
+}
+
+export interface DnsReport {
+  /** By the configuration. */
+  readonly enabled: boolean;
+  /** Where names are answered: the node's own overlay addresses. */
+  readonly addresses: readonly string[];
+  /** How questions ended; every result is listed. */
+  readonly queries: Readonly<Record<string, number>>;
+  /** To the host's resolvers, over `udp` and `tcp`, and what came of them. */
+  readonly forwards: Readonly<Record<string, number>>;
+  /** `hits` and `misses` among the questions that are passed on; `entries` and `bytes` of what is kept now. */
+  readonly cache: {
+    readonly hits: number;
+    readonly misses: number;
+    readonly entries: number;
+    readonly bytes: number;
+  };
 }
 
 export interface DatapathReport {

@@ -11,8 +11,19 @@ import { directionReports } from './traffic.ts';
 const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
-  const { facts, members, admission, leases, dataPlane, own, pods, repairs, groupProbes, droppedLogLines } =
-    sources;
+  const {
+    facts,
+    members,
+    admission,
+    leases,
+    dataPlane,
+    own,
+    pods,
+    repairs,
+    dns,
+    groupProbes,
+    droppedLogLines,
+  } = sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
   const standings = { approved: 0, pending: 0, revoked: 0 };
   for (const { id, status } of members.members()) {
@@ -63,6 +74,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     tun: { name: plane.device, mtu: dataPlane.mtu, addresses: own.addresses().map(formatAddress) },
     lease: { status: lease.status, subnets: lease.prefixes.map(formatPrefix) },
     pods: pods.list().length,
+    dns: dns(),
     datapath: {
       type: plane.type,
       active: plane.isActive,

@@ -40,6 +40,8 @@ it('containers are attached once there is a subnet, reach each other, and are kn
     await add(b, 'db', { network: 'other' }),
   ];
   expect((await a.commands.cni()).status()).toEqual({ isReady: true, isLimited: false });
+  const { addresses: nameservers } = a.model.status().tun;
+  expect(web.dns).toEqual({ nameservers, search: ['warren.warren'] });
   const bare = (cidr: string) => cidr.split('/')[0]!;
   const packet = ipv4Packet(bare(web.addresses[0]!.address), bare(db.addresses[0]!.address));
   a.host.send(packet);

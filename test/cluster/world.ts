@@ -11,7 +11,9 @@
  * partitions. Nothing here runs on its own: time passes in `advance` and `until` alone.
  */
 import { createHash } from 'node:crypto';
+import { type DecodedPacket, decode, encode } from 'dns-packet';
 import { volatileStatementStore } from '../../src/admission/statement-store.ts';
+import type { NameParts } from '../../src/agent/names.ts';
 import type { AgentState } from '../../src/agent/state.ts';
 import { Agent } from '../../src/agent.ts';
 import type { Commands } from '../../src/api/commands.ts';
@@ -20,6 +22,8 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
+import type { Exchange } from '../../src/dns/forwarder.ts';
+import type { Answerer } from '../../src/dns/listener.ts';
 import { keyPairOf } from '../../src/encapsulation/wireguard/x25519.ts';
 import { GroupProbes } from '../../src/group-probe/group-probes.ts';
 import type { GuestRecord } from '../../src/guest/guest-store.ts';
@@ -184,6 +188,34 @@ export interface NodeOptions {
   readonly withoutPairKeys?: boolean;
 }
 
+/** The responder's sockets of a node, and the resolvers of its host. */
+class MemoryNames {
+  /** By address. */
+  readonly listeners = new Map<string, Answerer>();
+  /** What the pods' programs read, by path of the namespace. */
+  readonly files = new Map<string, string>();
+  /** Another program has the port. */
+  isTaken = false;
+  /** What the host's resolver answers; undefined: nothing. */
+  upstream: Exchange = () => Promise.reject(new Error('there is no resolver'));
+
+  readonly parts: NameParts = {
+    listen: async (address, _port, answer) => {
+      if (this.isTaken) throw Object.assign(new Error('bind EADDRINUSE'), { code: 'EADDRINUSE' });
+      const text = formatAddress(address);
+      this.listeners.set(text, answer);
+      return { close: async () => void this.listeners.delete(text) };
+    },
+    exchange: (request) => this.upstream(request),
+    resolvers: async () => ['192.0.2.53'],
+    files: () => ({
+      list: async () => [...this.files.keys()],
+      write: async (netns, text) => void this.files.set(netns, text),
+      remove: async (netns) => void this.files.delete(netns),
+    }),
+  };
+}
+
 /** What is on a node's disk: it outlives the agent. */
 class Disk {
   lease: StoredLease | undefined;
@@ -205,6 +237,7 @@ export class WorldNode {
   readonly errors: Error[] = [];
   /** Before and after each change that is made for an attachment: a test lets it take time, or fail. */
   hostStep: (what: string) => Promise<void> = async () => {};
+  readonly names = new MemoryNames();
   /** Of its own: an agent may change the level. */
   readonly log = silentLogger.child({});
   /** YAML of what is in `encapsulation`, from the next start on. */
@@ -311,6 +344,7 @@ ${yaml}`;
           pairKeys: async (options) => new PairKeyExchange(options, nobleMlKem),
         }),
         sysdumps: async (options) => new Sysdumps(options),
+        names: async () => this.names.parts,
         recentLog: () => this.recentLog,
         ...(hostRules && { hostRules }),
         ...(this.#options.cniFolder !== undefined && {
@@ -376,11 +410,22 @@ ${yaml}`;
     );
   }
 
-  async addPod(name: string): Promise<WorldPod> {
-    const report = await this.commands.addPod(name, {});
+  async addPod(name: string, labels: Readonly<Record<string, string>> = {}): Promise<WorldPod> {
+    const report = await this.commands.addPod(name, { labels });
     const pod = new WorldPod(this, name, report.addresses);
     this.#pods.set(name, pod);
     return pod;
+  }
+
+  /** What its responder answers, sorted: addresses and names, or one code that says why there are none. */
+  async resolve(name: string, options: { type?: string; from?: string } = {}): Promise<string[]> {
+    const own = this.model.status().tun.addresses[0]!;
+    const { type = 'A', from = own } = options;
+    const bytes = encode({ type: 'query', id: 1, flags: 0x0100, questions: [{ name, type: type as 'A' }] });
+    const reply = await this.names.listeners.get(own)?.(bytes, { from: parseAddress(from), via: 'tcp' });
+    if (!reply) return ['no answer'];
+    const { rcode, answers = [] } = decode(Buffer.from(reply)) as DecodedPacket & { rcode: string };
+    return rcode === 'NOERROR' ? answers.map((one) => textOf('data' in one && one.data)).sort() : [rcode];
   }
 
   pod(name: string): WorldPod {
@@ -461,4 +506,10 @@ export class WorldPod {
     this.node.host.send(packet);
     return packet;
   }
+}
+
+/** An address as it is written everywhere here. */
+function textOf(data: unknown): string {
+  const text = String(data);
+  return text.includes(':') ? formatAddress(parseAddress(text)) : text;
 }

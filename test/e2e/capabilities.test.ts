@@ -8,7 +8,7 @@ import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labcaps';
 const LIMIT_MS = 15_000;
-const NEEDED = ['net_admin', 'net_raw', 'sys_admin'];
+const NEEDED = ['net_admin', 'net_raw', 'net_bind_service', 'sys_admin'];
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft', 'setpriv'), "an agent's capabilities", () => {
   let lab: Lab;
@@ -92,6 +92,13 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft', 'setpriv'), "an a
       const { code, stderr } = await node.exec(warren(without('net_raw'), 'check', '-s', node.socket));
       expect(code).toBe(2);
       expect(stderr).toContain('NET_RAW');
+    });
+  });
+
+  test('without NET_BIND_SERVICE no names are answered, which it says', async () => {
+    await runs(without('net_bind_service'), async () => {
+      const { problems } = (await node.client().status()).cluster;
+      expect(problems.join()).toContain('port 53 needs CAP_NET_BIND_SERVICE');
     });
   });
 

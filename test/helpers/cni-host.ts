@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { Commands } from '../../src/api/commands.ts';
 import { type ApiServer, startApiServer } from '../../src/api/server.ts';
 import type { Attachments } from '../../src/attachment/attachments.ts';
+import type { Attached } from '../../src/cni/messages.ts';
 import { type Outcome, runPlugin } from '../../src/cni/plugin.ts';
 import { CniService } from '../../src/cni-server/cni-service.ts';
 import { Conflists } from '../../src/cni-server/conflists.ts';
@@ -64,6 +65,9 @@ export class CniHost {
   }
 
   /** Starts the agent. */
+  /** What containers are told of names. */
+  names: Attached['dns'];
+
   async start(): Promise<void> {
     const attachments = this.memory.start({ subnets: this.subnets });
     const options = { stateDir: join(this.folder, 'state'), nodeId: 'node-a', socket: this.socket };
@@ -75,6 +79,7 @@ export class CniHost {
         if (!this.hasSubnet) throw new WarrenError('NO_SUBNET', 'this node has no subnet yet');
       },
       isForwarding: () => this.isForwarding,
+      names: () => this.names,
     });
     this.#attachments = attachments;
     this.#service = service;

@@ -15,7 +15,7 @@ const SET_UP = `
 set -e
 mount --make-rprivate /
 echo "$1" > /proc/sys/kernel/hostname
-for folder in /etc/warren /var/lib /run; do mkdir -p $folder; mount -t tmpfs none $folder; done
+for folder in /etc/warren /etc/netns /var/lib /run; do mkdir -p $folder; mount -t tmpfs none $folder; done
 mkdir -p /run/netns /var/lib/warren /etc/warren
 echo ready
 exec sleep 3600

@@ -34,6 +34,13 @@ export const fakeStatus: StatusReport = {
   tun: { name: 'warren0', mtu: 1464, addresses: ['10.42.3.1', 'fd42:0:0:3::1'] },
   lease: { status: 'active', subnets: ['10.42.3.0/24', 'fd42:0:0:3::/64'] },
   pods: 1,
+  dns: {
+    enabled: true,
+    addresses: ['10.42.3.1'],
+    queries: { answered: 5, absent: 0 },
+    forwards: { udp: 2, failed: 1 },
+    cache: { hits: 4, misses: 2, entries: 2, bytes: 700 },
+  },
   datapath: {
     type: 'userspace',
     active: true,

@@ -9,7 +9,7 @@ import type { LeaseState } from '../../src/lease/lease-source.ts';
 import type { MemberStatus } from '../../src/membership/types.ts';
 import type { KnownPeer } from '../../src/peers/peer-view.ts';
 import type { ReadModelSources } from '../../src/readmodel/ports.ts';
-import type { PodReport } from '../../src/readmodel/reports.ts';
+import type { DnsReport, PodReport } from '../../src/readmodel/reports.ts';
 
 export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods' | 'inventory';
 
@@ -18,6 +18,14 @@ export const noTraffic: TrafficTotals = {
   outboundBytes: 0,
   inboundPackets: 0,
   inboundBytes: 0,
+};
+
+export const noNames: DnsReport = {
+  enabled: true,
+  addresses: ['10.42.3.1'],
+  queries: { answered: 2 },
+  forwards: { udp: 1 },
+  cache: { hits: 3, misses: 1, entries: 1, bytes: 90 },
 };
 
 export function knownPeer(name: string, facts: Partial<KnownPeer> = {}): KnownPeer {
@@ -154,6 +162,7 @@ export class FakeSources implements ReadModelSources {
 
   readonly repairs = () => ({ route: 5 });
 
+  readonly dns = () => noNames;
   readonly groupProbes = () => ({ whole: 4 });
 
   readonly droppedLogLines = () => 11;

@@ -52,6 +52,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   rpc: { code: 'clock errors identity ip link names package protobuf', types: 'error-codes log' },
   keys: { code: 'errors link rpc' },
   inventory: { code: 'clock errors ip names package protobuf state zod', types: 'log membership rpc' },
+  // Names out of the inventories, and questions about others' passed on.
+  dns: { code: 'attachment ip', types: 'clock inventory membership' },
   peers: { code: 'admission ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath encapsulation errors fdb host ip package state sys tun underlay wire',
@@ -92,7 +94,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns',
   },
 
   // What people run.
@@ -130,6 +132,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
+  'dns-packet': 'dns',
   'fastest-levenshtein': 'config',
   uqr: 'cli',
   nanotar: 'sysdump',

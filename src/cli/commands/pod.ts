@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { WarrenError } from '../../errors.ts';
-import { argvInNetns } from '../../host/command.ts';
+import { argvInPod } from '../../host/pod-command.ts';
 import { runAttached } from '../../terminal/attached.ts';
 import type { CliContext } from '../../terminal/io.ts';
 import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
@@ -87,6 +87,6 @@ export function registerPodCommands(program: Command, context: CliContext): void
         hint: `Remove the pod with: warren pod rm ${name}`,
       });
     }
-    context.exitCode = await runAttached(argvInNetns(found.netns, argv));
+    context.exitCode = await runAttached(await argvInPod(found.netns, argv));
   });
 }

@@ -15,6 +15,7 @@ import { type CommandOptions, HostCommandError, type InNetns, runCommand } from 
 import type { DockerForwarding } from './docker-forwarding.ts';
 import type { FilterView } from './filter-view.ts';
 import { forwardProblem, hasFirewalld, interfacesOf, readForwardPolicy } from './forward-policy.ts';
+import { inputProblem } from './input-policy.ts';
 
 const ASK_AGAIN_MS = 60_000;
 
@@ -22,6 +23,8 @@ export interface FirewallsOptions {
   readonly tunName: string;
   readonly view: Pick<FilterView, 'has' | 'mentions' | 'dropsByDefault'>;
   readonly docker: Pick<DockerForwarding, 'leads'>;
+  /** Whether pods ask this node itself for names. */
+  readonly answersNames: boolean;
   readonly where?: InNetns;
   readonly clock?: Clock;
   /** Instead of running the program. */
@@ -82,14 +85,17 @@ export class Firewalls {
   }
 
   problems(): string[] {
-    const found = ([4, 6] as const).flatMap((family) => this.#forwardProblem(family) ?? []);
+    const found = ([4, 6] as const).flatMap((family) => this.#policyProblems(family));
     return [...new Set([...(this.#problem === undefined ? [] : [this.#problem]), ...found])];
   }
 
-  #forwardProblem(family: 4 | 6): string | undefined {
-    const { tunName } = this.#options;
-    const found = forwardProblem(readForwardPolicy(family, this.#options), tunName);
-    return found && `${found.problem}. Run: ${found.commands.join('; ')}`;
+  #policyProblems(family: 4 | 6): string[] {
+    const { tunName, answersNames, view } = this.#options;
+    const found = [
+      forwardProblem(readForwardPolicy(family, this.#options), tunName),
+      ...(answersNames ? [inputProblem(family, view)] : []),
+    ];
+    return found.flatMap((one) => (one ? [`${one.problem}. Run: ${one.commands.join('; ')}`] : []));
   }
 
   #interfaces(): string[] {

@@ -131,7 +131,7 @@ export class LinuxHostRules implements HostRules {
         socket,
         egress,
         docker,
-        firewalls: new Firewalls({ tunName, view, docker }),
+        firewalls: new Firewalls({ tunName, view, docker, answersNames: this.#config.dns.enabled }),
         unchanged,
       };
     }

@@ -87,6 +87,7 @@ tunnel    vxlan-gpe (not encrypted), UDP port 4790, VNI 42, 36 bytes a packet
 overlay   warren0, MTU 1464  10.42.3.1  fd42:0:0:3::1
 offloads  tso; off: checksum
 pods      1
+names     answered on 10.42.3.1
 repairs   route 2
 outbound  1200 packets, 1.5 MB
 inbound   7 packets, 588 B

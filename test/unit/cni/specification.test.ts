@@ -332,6 +332,19 @@ const add: readonly Clause[] = [
       }),
   ],
   [
+    '2, ADD',
+    'who answers names is in the result, unless the configuration or a plugin before says otherwise',
+    async () => {
+      const names = { nameservers: ['10.42.3.1'], search: ['warren.warren'] };
+      host.names = names;
+      expect((await added()).dns).toEqual(names);
+      const elsewhere = { nameservers: ['10.1.0.1'] };
+      expect((await added({ config: { dns: elsewhere } })).dns).toEqual(elsewhere);
+      const prevResult = { cniVersion: '1.1.0', dns: { search: ['example.com'] } };
+      expect((await added({ config: { prevResult } })).dns).toEqual({ ...names, ...prevResult.dns });
+    },
+  ],
+  [
     '5, Error 11',
     'an agent that is starting, stopping or away: try again later',
     async () => {

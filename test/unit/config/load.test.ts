@@ -40,6 +40,7 @@ describe('a valid file', () => {
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
       egress: { masquerade: false, except: [] },
+      dns: { enabled: true },
       tun: { name: 'warren0', mtu: 'auto' },
       datapath: { workers: 'auto', offload: allOffloads(true) },
       staticPeers: [],

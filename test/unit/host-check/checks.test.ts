@@ -295,6 +295,17 @@ describe('ports', () => {
     expect(found({ sockets: [socket({})], agentRuns: true })).toEqual(['error port.gossip']);
   });
 
+  it('of names are a warning where somebody has them on all addresses', () => {
+    const process = { pid: 9, name: 'dnsmasq', command: '/usr/sbin/dnsmasq' };
+    const at = (address: string, config?: ReturnType<typeof hostConfig>) =>
+      found({ sockets: [socket({ port: 53, address, process })] }, config);
+    expect(at('0.0.0.0')).toEqual(['warning port.names']);
+    expect(at('::')).toEqual(['warning port.names']);
+    expect(at('127.0.0.53')).toEqual([]);
+    expect(at('192.0.2.7')).toEqual([]);
+    expect(at('0.0.0.0', hostConfig(`${RANGES}dns: {enabled: false}`))).toEqual([]);
+  });
+
   it('of the API count where there is one', () => {
     const api = socket({ protocol: 'tcp', port: 9095, address: '127.0.0.1' });
     expect(found({ sockets: [api] })).toEqual([]);

@@ -13,6 +13,7 @@ function firewalls(chains: Record<string, string>, leads = false) {
   const find = (...place: unknown[]) => state.chains[place.join(' ')];
   const rules = new Firewalls({
     tunName: 'warren0',
+    answersNames: true,
     clock,
     docker: { leads: () => leads },
     view: {
@@ -109,5 +110,22 @@ describe('a firewall that drops what is forwarded', () => {
     expect(firewalls(chains, false).rules.problems()).toHaveLength(1);
     // Docker that has gone over to its nftables backend leaves DOCKER-USER without a jump to it.
     expect(firewalls({ '4 filter FORWARD': '!' }, true).rules.problems()).toHaveLength(1);
+  });
+});
+
+describe('a firewall that drops what comes in', () => {
+  const UFW = { '4 filter INPUT': '! ufw-before-input', '4 filter ufw-before-input': '' };
+
+  it('is named where pods ask this node for names, until a rule names their interfaces', () => {
+    expect(firewalls(UFW).rules.problems()).toEqual([
+      "ufw drops pods' questions for names. Run: ufw allow in on wp+ to any port 53",
+    ]);
+    expect(firewalls({ ...UFW, '4 filter ufw-user-input': 'wp' }).rules.problems()).toEqual([]);
+    expect(firewalls({ '6 filter INPUT': '!' }).rules.problems()).toEqual([
+      "ip6tables drops pods' questions for names: the policy of its chain INPUT is DROP. Run: " +
+        'ip6tables -I INPUT -i wp+ -p udp --dport 53 -j ACCEPT; ip6tables -I INPUT -i wp+ -p tcp --dport 53 -j ACCEPT',
+    ]);
+    expect(firewalls({ '4 filter INPUT': '! wp' }).rules.problems()).toEqual([]);
+    expect(firewalls({ '4 filter INPUT': '' }).rules.problems()).toEqual([]);
   });
 });

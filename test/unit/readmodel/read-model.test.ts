@@ -7,7 +7,7 @@ import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { LiveReadModel } from '../../../src/readmodel/read-model.ts';
 import { TOPICS, type Topic } from '../../../src/readmodel/topics.ts';
-import { type FakeSourceName, FakeSources, knownPeer } from '../../helpers/read-model-sources.ts';
+import { type FakeSourceName, FakeSources, knownPeer, noNames } from '../../helpers/read-model-sources.ts';
 
 let sources: FakeSources;
 let model: LiveReadModel;
@@ -38,6 +38,7 @@ describe('status', () => {
       tun: { name: 'warren0', mtu: 1464, addresses: ['10.42.3.1'] },
       lease: { status: 'active', subnets: ['10.42.3.0/24'] },
       pods: 0,
+      dns: noNames,
       datapath: {
         type: 'userspace',
         active: true,
