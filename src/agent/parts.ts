@@ -19,6 +19,7 @@ import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
 import type { CniParts } from './cni.ts';
+import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
@@ -44,6 +45,8 @@ export interface AgentParts {
   readonly groupProbes?: LoadGroupProbes;
   /** What the CNI plugin needs of this node; absent: it is not served. */
   readonly cni?: CniParts;
+  /** What the Docker driver needs of this node; absent: there is none. */
+  readonly docker?: DockerParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
   /** What the host says of itself for a sysdump. */

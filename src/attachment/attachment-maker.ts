@@ -9,7 +9,7 @@
  */
 import { basename } from 'node:path';
 import { WarrenError } from '../errors.ts';
-import { formatAddress, type IpAddress } from '../ip/address.ts';
+import { type Family, formatAddress, type IpAddress } from '../ip/address.ts';
 import { type Prefix, prefixContains } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { SharedWrite } from '../state/shared-write.ts';
@@ -102,6 +102,16 @@ export class AttachmentMaker {
 
   setSubnets(subnets: readonly Prefix[]): void {
     this.#pool.setSubnets(subnets);
+  }
+
+  /** See AddressPool. */
+  hold(family: Family, requested?: IpAddress): IpAddress {
+    return this.#pool.hold(family, requested);
+  }
+
+  /** See AddressPool. */
+  release(address: IpAddress): void {
+    this.#pool.release(address);
   }
 
   /** Takes over what an earlier release has left. */

@@ -6,6 +6,7 @@
  */
 import { EventEmitter } from 'node:events';
 import { WarrenError } from '../errors.ts';
+import type { Family, IpAddress } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { type Attachment, type AttachmentRequest, isSameRequest, wantedAttachment } from './attachment.ts';
@@ -200,6 +201,19 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
   /** For a node that got other subnets while it runs. Who is attached keeps its addresses until `restore`. */
   setSubnets(subnets: readonly Prefix[]): void {
     this.#maker.setSubnets(subnets);
+  }
+
+  /**
+   * Keeps an address back for an attachment that asks for it in a moment; a restart forgets that. Throws POD_NO_SUBNET,
+   * POD_SUBNET_EXHAUSTED, ADDRESS_TAKEN, ADDRESS_OUTSIDE, ADDRESS_HOLD_LIMIT.
+   */
+  hold(family: Family, requested?: IpAddress): IpAddress {
+    return this.#maker.hold(family, requested);
+  }
+
+  /** Gives back what is kept back; nothing happens if it is not. */
+  release(address: IpAddress): void {
+    this.#maker.release(address);
   }
 
   /** Takes no more work, and resolves when all that was taken is done. What is attached stays. */

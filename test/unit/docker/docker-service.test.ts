@@ -1,0 +1,108 @@
+/** The driver as a part of the agent: over its real socket, beside an engine that only answers what it is asked. */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer, request, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { Attachments } from '../../../src/attachment/attachments.ts';
+import { DockerService } from '../../../src/docker/docker-service.ts';
+import { parsePrefix } from '../../../src/ip/prefix.ts';
+import { silentLogger } from '../../../src/log/logger.ts';
+import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
+import { MemoryHost, SUBNETS } from '../../helpers/attachments.ts';
+
+const NETWORK = 'a'.repeat(64);
+const ENDPOINT = 'e'.repeat(64);
+
+let folder: string;
+let clock: VirtualClock;
+let attachments: Attachments;
+let service: DockerService;
+let engine: Server;
+let known: string[];
+
+const plugin = () => join(folder, 'plugins', 'warren.sock');
+const settings = () => ({ plugin: plugin(), engine: join(folder, 'docker.sock') });
+
+function newService(): DockerService {
+  return new DockerService({
+    ...{ attachments, clock, log: silentLogger, nodeId: 'node-a', stateDir: folder },
+    podRanges: ['10.42.0.0/16', 'fd42::/48'].map(parsePrefix),
+    subnets: () => SUBNETS.map(parsePrefix),
+    refuseWithoutSubnet: () => {},
+  });
+}
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'warren-docker-test-'));
+  clock = new VirtualClock();
+  attachments = new MemoryHost().start();
+  known = [];
+  engine = createServer((asked, response) => {
+    const network = { Id: NETWORK, Name: 'app', Driver: 'warren', Labels: {}, Options: {} };
+    const Containers = Object.fromEntries(known.map((EndpointID) => [EndpointID, { EndpointID }]));
+    response.end(JSON.stringify(asked.url === '/networks' ? [network] : { ...network, Containers }));
+  });
+  await new Promise<void>((resolve) => engine.listen(settings().engine, resolve));
+  service = newService();
+});
+afterEach(async () => {
+  await service.stop();
+  engine.closeAllConnections();
+  engine.close();
+  rmSync(folder, { recursive: true });
+});
+
+function ask(method: string, body: object = {}): Promise<Record<string, unknown>> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath: plugin(), path: `/${method}`, method: 'POST' }, (response) => {
+      let text = '';
+      response.on('data', (chunk) => (text += chunk));
+      response.on('end', () => resolve({ status: response.statusCode, ...JSON.parse(text) }));
+    });
+    asked.on('error', reject);
+    asked.end(JSON.stringify(body));
+  });
+}
+
+const createEndpoint = () =>
+  ask('NetworkDriver.CreateEndpoint', { NetworkID: NETWORK, EndpointID: ENDPOINT, Interface: null });
+
+it('answers from when it is enabled, over restarts, until it is disabled', async () => {
+  await service.start();
+  expect(existsSync(plugin())).toBe(false);
+  await service.enable(settings());
+  expect(await ask('Plugin.Activate')).toEqual({ status: 200, Implements: ['NetworkDriver', 'IpamDriver'] });
+  await service.stop();
+  expect(existsSync(plugin())).toBe(false);
+  service = newService();
+  await service.start();
+  expect(await ask('IpamDriver.Nothing')).toMatchObject({ status: 404 });
+  expect(await ask('NetworkDriver.Join', [])).toMatchObject({ status: 500, Err: expect.any(String) });
+  await createEndpoint();
+  expect(attachments.get(ENDPOINT)).toMatchObject({ network: 'app' });
+  await expect(service.disable()).rejects.toMatchObject({ code: 'LEAVE_PODS' });
+  await attachments.delete(ENDPOINT);
+  await service.disable();
+  expect([existsSync(plugin()), existsSync(join(folder, 'docker.json'))]).toEqual([false, false]);
+});
+
+it('removes what the engine has forgotten, after a minute, and nothing while the engine is away', async () => {
+  await service.enable(settings());
+  await createEndpoint();
+  known = [ENDPOINT];
+  /** Time passes in steps, as each look waits for the engine's answer. */
+  const pass = async (seconds: number) => {
+    for (let second = 0; second < seconds; second += 10) {
+      await clock.run(10_000);
+      await service.looked();
+    }
+  };
+  await pass(120);
+  expect(attachments.size).toBe(1);
+  known = [];
+  await pass(50);
+  expect(attachments.size).toBe(1);
+  await pass(40);
+  expect(attachments.size).toBe(0);
+});
