@@ -4,7 +4,16 @@
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, cpSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LabNode } from '../../src/lab/node.ts';
@@ -123,6 +132,23 @@ export class DockerHost {
     const ended = once(this.#engine, 'exit');
     this.#engine.kill(signal);
     await ended;
+    await this.#containerdIsGone();
+  }
+
+  /**
+   * An engine that is killed takes its containerd along, which may take a moment to die. One that starts meanwhile takes the
+   * old one for running, by its process id alone, waits for its socket and gives up after 15 s.
+   */
+  async #containerdIsGone(): Promise<void> {
+    const file = join(this.folder, 'exec', 'containerd', 'containerd.pid');
+    if (!existsSync(file)) return;
+    const pid = readFileSync(file, 'utf8').trim();
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    while (isRunning(pid)) {
+      if (performance.now() > deadline) throw new Error(`containerd (${pid}) does not end`);
+      await delay(20);
+    }
+    rmSync(file, { force: true });
   }
 
   async stop(): Promise<void> {
@@ -131,6 +157,15 @@ export class DockerHost {
     if (all.length > 0) this.docker('rm', '-f', ...all);
     await this.end('SIGTERM');
     this.#keeper?.kill('SIGKILL');
+  }
+}
+
+/** One that has ended and that nobody has waited for does not count, though its id is still taken. */
+function isRunning(pid: string): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
   }
 }
 
