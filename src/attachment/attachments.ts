@@ -9,7 +9,13 @@ import { WarrenError } from '../errors.ts';
 import type { Family, IpAddress } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { type Attachment, type AttachmentRequest, isSameRequest, wantedAttachment } from './attachment.ts';
+import {
+  type Attachment,
+  type AttachmentDescription,
+  type AttachmentRequest,
+  isSameRequest,
+  wantedAttachment,
+} from './attachment.ts';
 import {
   type AttachmentChange,
   type AttachmentLimits,
@@ -110,6 +116,17 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
       const entry = this.#maker.entries.get(id);
       if (entry === undefined) return [{ code: 'unknown', message: `there is no attachment ${id}` }];
       return this.#maker.problems(entry);
+    });
+  }
+
+  /**
+   * What people call an attachment and its network, where that is known only once it is there; it stays what it is otherwise.
+   * Nothing happens if there is none of this id. Throws ATTACHMENT_INVALID.
+   */
+  async describe(id: string, said: AttachmentDescription): Promise<void> {
+    return this.#run(id, async () => {
+      const entry = this.#maker.entries.get(id);
+      if (entry !== undefined) await this.#maker.setDescription(entry, said);
     });
   }
 

@@ -1,18 +1,22 @@
 /**
- * The driver of Docker engines as a part of the agent: whether there is to be one is remembered, and what containers of
- * an engine left behind goes.
+ * The driver of Docker engines as a part of the agent: whether there is to be one is remembered, its attachments are called
+ * what the engine calls its containers, and what containers of an engine left behind goes.
  */
 import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
+import { WORKLOAD_LABELS } from '../inventory/workload.ts';
 import type { Logger } from '../log/logger.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
 import { z } from '../zod.ts';
 import type { DockerCommands, DockerSettings } from './commands.ts';
+import { containersByEndpoint, described, type NetworkFacts } from './describe.ts';
 import { DOCKER_CLIENT, DockerDriver, type DriverOptions } from './driver.ts';
 import { DockerEngine } from './engine.ts';
+import { EngineEvents } from './engine-events.ts';
+import { KnownNetworks } from './known-networks.ts';
 import { PluginSocket } from './plugin-socket.ts';
 
 /** Between looks at what was left behind. */
@@ -20,7 +24,15 @@ const LOOK_EVERY_MS = 10_000;
 /** So long the engine must know nothing of an endpoint: one that is being made it shows only when its container runs. */
 const ORPHAN_MS = 60_000;
 
-const schema = z.object({ plugin: z.string(), engine: z.string() });
+/** From an event of the engine to when it is asked, and between two such times: many containers may come at once. */
+const ASK_AFTER_MS = 30;
+const ASK_EVERY_MS = 150;
+
+const schema = z.object({
+  plugin: z.string(),
+  engine: z.string(),
+  networks: z.record(z.string(), z.object({ name: z.string(), reach: z.string() })).optional(),
+});
 
 export interface DockerServiceOptions extends Omit<DriverOptions, 'names' | 'attachments'> {
   readonly attachments: Attachments;
@@ -35,7 +47,12 @@ export class DockerService implements DockerCommands {
   readonly #path: string;
   #socket: PluginSocket | undefined;
   #engine: DockerEngine | undefined;
+  #events: EngineEvents | undefined;
+  #networks: KnownNetworks | undefined;
   #driver = '';
+  /** The engine is to be asked what its containers are called. */
+  #describing: Timer | undefined;
+  #describedAtMs = Number.NEGATIVE_INFINITY;
   /** When an endpoint was first missing from the engine's. Bounded by the attachments. */
   readonly #missingSince = new Map<string, number>();
   #timer: Timer | undefined;
@@ -52,8 +69,8 @@ export class DockerService implements DockerCommands {
   /** Opens the socket if there is to be one. Throws STATE_CORRUPT and the like, DOCKER_SOCKET_UNUSABLE. */
   async start(): Promise<void> {
     const what = 'where the Docker engine is';
-    const settings = readStateFile<DockerSettings>(this.#path, schema, what, this.#options.nodeId);
-    if (settings !== undefined) await this.#open(settings);
+    const state = readStateFile(this.#path, schema, what, this.#options.nodeId);
+    if (state !== undefined) await this.#open(state, state.networks ?? {});
   }
 
   async stop(): Promise<void> {
@@ -71,7 +88,7 @@ export class DockerService implements DockerCommands {
   enable(settings: DockerSettings): Promise<void> {
     return this.#change(async () => {
       await this.#close();
-      await this.#open(settings);
+      await this.#open(settings, {});
       writeStateFile(this.#path, settings, this.#options.nodeId);
     });
   }
@@ -99,22 +116,74 @@ export class DockerService implements DockerCommands {
     return changed;
   }
 
-  async #open({ plugin, engine }: DockerSettings): Promise<void> {
-    const names = new DockerEngine(engine);
-    const driver = new DockerDriver({ ...this.#options, names });
+  async #open(
+    { plugin, engine }: DockerSettings,
+    remembered: Readonly<Record<string, NetworkFacts>>,
+  ): Promise<void> {
+    const { clock, log, nodeId } = this.#options;
+    const asked = new DockerEngine(engine);
+    const networks = new KnownNetworks({
+      engine: asked,
+      remembered,
+      remember: (all) => {
+        try {
+          writeStateFile(this.#path, { plugin, engine, networks: all }, nodeId);
+        } catch (error) {
+          log.error({ err: error }, 'the names of Docker networks could not be written down');
+        }
+      },
+    });
+    const driver = new DockerDriver({ ...this.#options, names: networks });
     const handle = (method: string, body: unknown) => driver.handle(method, body);
-    this.#socket = await PluginSocket.open({ path: plugin, handle, log: this.#options.log });
-    this.#engine = names;
+    this.#socket = await PluginSocket.open({ path: plugin, handle, log });
+    this.#engine = asked;
+    this.#networks = networks;
     this.#driver = basename(plugin, '.sock');
+    this.#events = new EngineEvents({ socket: engine, clock, onEvent: () => this.#describeSoon() });
+    this.#events.start();
     this.#later();
   }
 
   async #close(): Promise<void> {
     this.#timer?.cancel();
+    this.#events?.stop();
+    this.#describing?.cancel();
     const socket = this.#socket;
     this.#socket = undefined;
     await this.#looking;
     await socket?.close();
+  }
+
+  #describeSoon(): void {
+    if (this.#describing !== undefined || this.#socket === undefined) return;
+    const { clock } = this.#options;
+    const waitMs = Math.max(ASK_AFTER_MS, this.#describedAtMs + ASK_EVERY_MS - clock.now());
+    this.#describing = clock.after(waitMs, () => {
+      this.#describing = undefined;
+      this.#describedAtMs = clock.now();
+      this.#looking = this.#looking.then(() => this.#describeAll());
+    });
+  }
+
+  /** Asks the engine what its networks and containers are called, for all nodes to know. */
+  async #describeAll(): Promise<void> {
+    const { attachments, log } = this.#options;
+    try {
+      const [networks, containers] = await Promise.all([
+        this.#engine!.networks(this.#driver),
+        this.#engine!.containers(),
+      ]);
+      this.#networks!.learn(networks);
+      const byEndpoint = containersByEndpoint(containers);
+      for (const id of this.#ours()) {
+        const before = attachments.get(id);
+        if (before === undefined) continue;
+        const facts = this.#networks!.get(before.labels[WORKLOAD_LABELS.networkId] ?? '');
+        await attachments.describe(id, described(before, byEndpoint.get(id), facts));
+      }
+    } catch (error) {
+      log.debug({ err: error }, 'the Docker engine does not say what its containers are called');
+    }
   }
 
   #ours(): string[] {
@@ -124,11 +193,12 @@ export class DockerService implements DockerCommands {
 
   #later(): void {
     const { clock } = this.#options;
-    this.#timer = clock.after(LOOK_EVERY_MS, () => (this.#looking = this.#look()));
+    this.#timer = clock.after(LOOK_EVERY_MS, () => (this.#looking = this.#looking.then(() => this.#look())));
   }
 
   async #look(): Promise<void> {
     const { log } = this.#options;
+    await this.#describeAll();
     try {
       await this.#removeOrphans();
     } catch (error) {

@@ -23,6 +23,7 @@ import {
   prefixCovers,
   samePrefix,
 } from '../ip/prefix.ts';
+import { NAME_OPTION, type NetworkFacts, newEndpoint, REACH_OPTION } from './describe.ts';
 import {
   addressRequest,
   createEndpointRequest,
@@ -39,6 +40,12 @@ export const DOCKER_CLIENT = 'docker';
 
 const GATEWAY = 'com.docker.network.gateway';
 const ADDRESS_TYPE = 'RequestAddressType';
+/** Under which the engine passes on what the user wrote after `--opt`. */
+const GENERIC = 'com.docker.network.generic';
+/** What engines take as a network's name. */
+const NETWORK_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,199}$/;
+/** It is one label of an inventory (WORKLOAD_LABELS.reach). */
+const REACH = /^(?=.{1,200}$)(?:\*|[a-zA-Z0-9][a-zA-Z0-9_.-]*(?:,[a-zA-Z0-9][a-zA-Z0-9_.-]*)*)$/;
 const MTU = 'com.docker.network.driver.mtu';
 /** The node's end's address on each link (src/host/attachment/ends.ts). */
 const IPV6_GATEWAY = 'fe80::1';
@@ -54,8 +61,8 @@ const ANY_IPV4 = '0.0.0.0/0';
 
 /** What the engine knows of a network that it tells its driver nothing of. */
 export interface NetworkNames {
-  /** The name that the user wrote; the id where the engine does not say. */
-  nameOf(networkId: string): Promise<string>;
+  /** Never throws. */
+  factsOf(networkId: string): Promise<NetworkFacts>;
   forget(networkId: string): void;
 }
 
@@ -113,7 +120,8 @@ export class DockerDriver {
   }
 
   #createNetwork(body: unknown): Answer {
-    const { IPv4Data, IPv6Data } = createNetworkRequest(body);
+    const { IPv4Data, IPv6Data, Options } = createNetworkRequest(body);
+    checkOptions(Options);
     for (const { Pool } of [...IPv4Data, ...IPv6Data]) {
       if (Pool !== ANY_IPV4 && !this.#options.podRanges.some((range) => formatPrefix(range) === Pool)) {
         throw refused(
@@ -136,12 +144,14 @@ export class DockerDriver {
       (text) => text !== undefined && text !== '',
     );
     const mtu = Options[MTU];
+    // An engine that asks once more means the one that there is, whatever that is called by now.
+    const { name, network, labels } =
+      this.#attachments.get(EndpointID) ??
+      newEndpoint(EndpointID, NetworkID, await this.#options.names.factsOf(NetworkID));
     const attachment = await this.#attachments.add({
       id: EndpointID,
       client: DOCKER_CLIENT,
-      name: EndpointID.slice(0, 12),
-      network: await this.#options.names.nameOf(NetworkID),
-      labels: { 'docker.network.id': NetworkID },
+      ...{ name, network, labels },
       interfaceName: innerInterfaceName(EndpointID),
       mtu: mtu === undefined ? undefined : Number(mtu),
       addresses: asked.map((text) => parsed(text!)),
@@ -252,6 +262,17 @@ export class DockerDriver {
   #releaseAddress(body: unknown): Answer {
     this.#attachments.release(parsed(releaseAddressRequest(body).Address));
     return {};
+  }
+}
+
+/** What the user wrote of a network, which is to be taken over as it is. */
+function checkOptions({ [GENERIC]: generic }: Readonly<Record<string, unknown>>): void {
+  const all = typeof generic === 'object' && generic !== null ? Object.entries(generic) : [];
+  for (const [key, value] of all) {
+    if (key === REACH_OPTION && !REACH.test(String(value)))
+      throw refused(`${REACH_OPTION} must name networks with commas between, or be *`);
+    if (key === NAME_OPTION && !NETWORK_NAME.test(String(value)))
+      throw refused(`${NAME_OPTION} must be a name of letters, digits, dots, underscores and hyphens`);
   }
 }
 

@@ -1,19 +1,12 @@
 /**
- * What only the engine's own API tells: how a network is called, and which endpoints there are. Asked over its socket; no
- * answer is waited for longer than ANSWER_MS, since the engine may be waiting for the driver meanwhile.
+ * What only the engine's own API tells: how networks and containers are called, and which endpoints there are. Asked over
+ * its socket; no answer is waited for longer than ANSWER_MS, since the engine may be waiting for the driver meanwhile.
  */
 import { request } from 'node:http';
 import { z } from '../zod.ts';
-import type { NetworkNames } from './driver.ts';
 
 const ANSWER_MS = 1000;
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024;
-const MAX_NAMES = 1024;
-/** How Compose calls a network in its file, apart from the project. */
-const COMPOSE_NETWORK = 'com.docker.compose.network';
-const COMPOSE_PROJECT = 'com.docker.compose.project';
-/** `--opt warren.network=NAME`: the network is to be called that on all hosts. */
-const NAME_OPTION = 'warren.network';
 
 const texts = z.record(z.string(), z.string()).nullish();
 const network = z.object({
@@ -26,36 +19,47 @@ const network = z.object({
 const detailed = network.extend({
   Containers: z.record(z.string(), z.object({ EndpointID: z.string() })).nullish(),
 });
+const container = z.object({
+  Id: z.string(),
+  Names: z.array(z.string()).nullish(),
+  Labels: texts,
+  /** For people: `Up 5 minutes (healthy)`. */
+  Status: z.string().nullish(),
+  NetworkSettings: z
+    .object({ Networks: z.record(z.string(), z.object({ EndpointID: z.string() }).nullable()).nullish() })
+    .nullish(),
+});
 
-export class DockerEngine implements NetworkNames {
+export type EngineNetwork = z.output<typeof network>;
+export type EngineContainer = z.output<typeof container>;
+
+/** Calls of the API throw where the engine does not answer, or not as it should. */
+export class DockerEngine {
   readonly #socket: string;
-  /** By network id; what was asked longest ago goes first. Bounded by MAX_NAMES. */
-  readonly #names = new Map<string, string>();
 
   constructor(socket: string) {
     this.#socket = socket;
   }
 
-  async nameOf(networkId: string): Promise<string> {
-    const known = this.#names.get(networkId);
-    if (known !== undefined) return known;
-    const found = await this.#ask(`/networks/${networkId}`, network).catch(() => undefined);
-    if (found === undefined) return networkId;
-    const name = networkName(found);
-    if (this.#names.size >= MAX_NAMES) this.forget([...this.#names.keys()][0]!);
-    this.#names.set(networkId, name);
-    return name;
+  network(id: string): Promise<EngineNetwork> {
+    return this.#ask(`/networks/${id}`, network);
   }
 
-  forget(networkId: string): void {
-    this.#names.delete(networkId);
+  /** Those of a driver. */
+  async networks(driver: string): Promise<EngineNetwork[]> {
+    const all = await this.#ask('/networks', z.array(network));
+    return all.filter((one) => one.Driver === driver);
   }
 
-  /** Endpoints of running containers on networks of `driver`. Throws where the engine does not answer. */
+  /** Running ones. */
+  containers(): Promise<EngineContainer[]> {
+    return this.#ask('/containers/json', z.array(container));
+  }
+
+  /** Endpoints of running containers on networks of `driver`. */
   async endpoints(driver: string): Promise<Set<string>> {
-    const networks = await this.#ask('/networks', z.array(network));
     const found = new Set<string>();
-    for (const { Id } of networks.filter((one) => one.Driver === driver)) {
+    for (const { Id } of await this.networks(driver)) {
       const { Containers } = await this.#ask(`/networks/${Id}`, detailed);
       for (const { EndpointID } of Object.values(Containers ?? {})) found.add(EndpointID);
     }
@@ -90,16 +94,4 @@ export class DockerEngine implements NetworkNames {
       asked.end();
     });
   }
-}
-
-/** What the user wrote: Compose puts the project's name before it. */
-export function networkName({
-  Name,
-  Labels,
-  Options,
-}: Omit<z.output<typeof network>, 'Id' | 'Driver'>): string {
-  const option = Options?.[NAME_OPTION];
-  if (option !== undefined) return option;
-  const [project, key] = [Labels?.[COMPOSE_PROJECT], Labels?.[COMPOSE_NETWORK]];
-  return key !== undefined && Name === `${project}_${key}` ? key : Name;
 }

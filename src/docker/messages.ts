@@ -24,7 +24,7 @@ const pools = z
   .nullish()
   .transform((all) => all ?? []);
 
-const createNetwork = z.object({ NetworkID: id, IPv4Data: pools, IPv6Data: pools });
+const createNetwork = z.object({ NetworkID: id, IPv4Data: pools, IPv6Data: pools, Options: texts });
 const endpoint = z.object({ NetworkID: id, EndpointID: id });
 const createEndpoint = endpoint.extend({
   Interface: z.object({ Address: text, AddressIPv6: text, MacAddress: text }).nullish(),

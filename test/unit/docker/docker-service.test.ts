@@ -1,6 +1,6 @@
 /** The driver as a part of the agent: over its real socket, beside an engine that only answers what it is asked. */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { createServer, request, type Server } from 'node:http';
+import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -20,6 +20,10 @@ let attachments: Attachments;
 let service: DockerService;
 let engine: Server;
 let known: string[];
+/** What the engine says of its running containers. */
+let containers: object[];
+/** Who listens to its events. */
+let listeners: ServerResponse[];
 
 const plugin = () => join(folder, 'plugins', 'warren.sock');
 const settings = () => ({ plugin: plugin(), engine: join(folder, 'docker.sock') });
@@ -37,8 +41,13 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'warren-docker-test-'));
   clock = new VirtualClock();
   attachments = new MemoryHost().start();
-  known = [];
+  [known, containers, listeners] = [[], [], []];
   engine = createServer((asked, response) => {
+    if (asked.url === '/containers/json') return response.end(JSON.stringify(containers));
+    if (asked.url?.startsWith('/events?')) {
+      listeners.push(response);
+      return response.flushHeaders();
+    }
     const network = { Id: NETWORK, Name: 'app', Driver: 'warren', Labels: {}, Options: {} };
     const Containers = Object.fromEntries(known.map((EndpointID) => [EndpointID, { EndpointID }]));
     response.end(JSON.stringify(asked.url === '/networks' ? [network] : { ...network, Containers }));
@@ -85,6 +94,47 @@ it('answers from when it is enabled, over restarts, until it is disabled', async
   await attachments.delete(ENDPOINT);
   await service.disable();
   expect([existsSync(plugin()), existsSync(join(folder, 'docker.json'))]).toEqual([false, false]);
+});
+
+it('calls attachments what the engine calls their containers, and hears of it', async () => {
+  await service.enable(settings());
+  await createEndpoint();
+  const endpoint = { app: { EndpointID: ENDPOINT } };
+  const container = { Id: 'c', Names: ['/web'], Labels: {}, NetworkSettings: { Networks: endpoint } };
+  const named = async (name: string) => {
+    for (let turn = 0; turn < 200 && attachments.get(ENDPOINT)?.name !== name; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await clock.run(10);
+    }
+    return attachments.get(ENDPOINT)?.name;
+  };
+  containers = [container];
+  expect(await named('web')).toBe('web');
+  containers = [{ ...container, Names: ['/web2'], Status: 'Up 1 second (unhealthy)' }];
+  listeners[0]!.write('{}\n');
+  expect(await named('web2')).toBe('web2');
+  expect(attachments.get(ENDPOINT)).toMatchObject({
+    network: 'app',
+    labels: { 'docker.container.id': 'c', 'docker.health': 'unhealthy', 'docker.network.id': NETWORK },
+  });
+  // An engine that ends its stream is asked again.
+  listeners[0]!.end();
+  containers = [{ ...container, Names: ['/web3'] }];
+  expect(await named('web3')).toBe('web3');
+  expect(listeners).toHaveLength(2);
+});
+
+it('knows the names of networks after a restart, though the engine does not answer yet', async () => {
+  await service.enable(settings());
+  await createEndpoint();
+  await attachments.delete(ENDPOINT);
+  await service.stop();
+  engine.closeAllConnections();
+  engine.close();
+  service = newService();
+  await service.start();
+  await createEndpoint();
+  expect(attachments.get(ENDPOINT)).toMatchObject({ network: 'app' });
 });
 
 it('removes what the engine has forgotten, after a minute, and nothing while the engine is away', async () => {

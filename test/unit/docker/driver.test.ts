@@ -2,8 +2,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Attachments } from '../../../src/attachment/attachments.ts';
 import { DockerDriver } from '../../../src/docker/driver.ts';
-import { networkName } from '../../../src/docker/engine.ts';
 import { WarrenError } from '../../../src/errors.ts';
+import { formatAddress } from '../../../src/ip/address.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { MemoryHost, SUBNETS } from '../../helpers/attachments.ts';
 
@@ -24,7 +24,7 @@ beforeEach(() => {
   hasSubnet = true;
   driver = new DockerDriver({
     attachments,
-    names: { nameOf: async () => 'app', forget: () => {} },
+    names: { factsOf: async () => ({ name: 'app', reach: '' }), forget: () => {} },
     podRanges: [POOL, 'fd42::/48'].map(parsePrefix),
     subnets: () => (hasSubnet ? SUBNETS.map(parsePrefix) : []),
     refuseWithoutSubnet: () => {
@@ -65,6 +65,16 @@ describe('pools and addresses', () => {
       await expect(ipam('RequestPool', body)).rejects.toMatchObject({ code: 'DOCKER_REQUEST' });
     const foreign = { IPv4Data: [{ Pool: '172.20.0.0/16' }] };
     await expect(network('CreateNetwork', foreign)).rejects.toMatchObject({ code: 'DOCKER_REQUEST' });
+  });
+
+  it('refuses options of a network that it could not take over as they are', async () => {
+    const create = (options: object) =>
+      network('CreateNetwork', { Options: { 'com.docker.network.generic': options } });
+    for (const reach of ['*', 'db', 'db,cache_2'])
+      expect(await create({ 'warren.reach': reach, 'warren.network': 'app', other: 'x' })).toEqual({});
+    for (const reach of ['', 'db, cache', '*,db', 'x'.repeat(201)])
+      await expect(create({ 'warren.reach': reach })).rejects.toMatchObject({ code: 'DOCKER_REQUEST' });
+    await expect(create({ 'warren.network': 'a b' })).rejects.toMatchObject({ code: 'DOCKER_REQUEST' });
   });
 
   it("gives addresses of the node's subnet, each once, and takes them back", async () => {
@@ -110,6 +120,19 @@ describe('endpoints', () => {
     expect([attachments.size, memory.network.pairs.size]).toEqual([0, 0]);
   });
 
+  it('are the same when the engine asks once more, whatever they are called by then', async () => {
+    await endpoint();
+    const { addresses, labels, network } = attachments.get(ENDPOINT)!;
+    await attachments.describe(ENDPOINT, { name: 'web', network, labels });
+    const Interface = { Address: formatAddress(addresses[0]!) };
+    await driver.handle('NetworkDriver.CreateEndpoint', {
+      NetworkID: NETWORK,
+      EndpointID: ENDPOINT,
+      Interface,
+    });
+    expect(attachments.get(ENDPOINT)).toMatchObject({ name: 'web', addresses });
+  });
+
   it('lets a container be on one network', async () => {
     await endpoint();
     await endpoint(OTHER);
@@ -126,17 +149,5 @@ describe('endpoints', () => {
     });
     await expect(network('Join', { EndpointID: OTHER })).rejects.toMatchObject({ code: 'DOCKER_REQUEST' });
     await expect(driver.handle('constructor', {})).rejects.toMatchObject({ code: 'NOT_FOUND' });
-  });
-});
-
-describe('the name of a network', () => {
-  const compose = { 'com.docker.compose.project': 'shop', 'com.docker.compose.network': 'app' };
-  it.each([
-    [{ Name: 'app' }, 'app'],
-    [{ Name: 'shop_app', Labels: compose }, 'app'],
-    [{ Name: 'ours', Labels: compose }, 'ours'],
-    [{ Name: 'shop_app', Labels: compose, Options: { 'warren.network': 'shop' } }, 'shop'],
-  ])('of %j is %s', (found, name) => {
-    expect(networkName(found)).toBe(name);
   });
 });
