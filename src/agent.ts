@@ -19,7 +19,7 @@ import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
-import { feedInventory } from './agent/inventory-feed.ts';
+import { feedInventory, listedAttachments } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
 import type { AgentParts } from './agent/parts.ts';
@@ -283,6 +283,8 @@ export class Agent {
       ...{ clock, log, subnets, attachments: this.#attachments, nodeId: state.identity.id },
       podRanges: cluster.podCidrs.map(({ range }) => range),
       refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
+      inventory: listedAttachments(this.#attachments, this.inventory, this.#peers),
+      rules: hostRules,
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,
@@ -469,6 +471,7 @@ export class Agent {
       ...this.#followers.problems(),
       ...(this.#groupProbing?.problems() ?? []),
       ...this.inventory.problems(),
+      ...this.#docker.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }

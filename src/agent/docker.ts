@@ -14,6 +14,7 @@ export class Docker {
   readonly #parts: DockerParts | undefined;
   readonly #options: Omit<DockerServiceOptions, 'stateDir'>;
   #service: Promise<DockerService> | undefined;
+  #running: DockerService | undefined;
   #isStopped = false;
 
   constructor(parts: DockerParts | undefined, options: Omit<DockerServiceOptions, 'stateDir'>) {
@@ -31,6 +32,11 @@ export class Docker {
     this.#isStopped = true;
     const service = await this.#service?.catch(() => undefined);
     await service?.stop();
+  }
+
+  /** What a person should look at, one sentence each. */
+  problems(): string[] {
+    return this.#running?.problems() ?? [];
   }
 
   /** Throws NOT_FOUND where there is none, ATTACHMENTS_CLOSED where the agent stops. */
@@ -54,6 +60,7 @@ export class Docker {
     const { DockerService } = await import('../docker/docker-service.ts');
     const service = new DockerService({ ...this.#options, ...this.#parts });
     await service.start();
+    this.#running = service;
     return service;
   }
 }

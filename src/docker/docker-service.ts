@@ -16,6 +16,7 @@ import { containersByEndpoint, described, type NetworkFacts } from './describe.t
 import { DOCKER_CLIENT, DockerDriver, type DriverOptions } from './driver.ts';
 import { DockerEngine } from './engine.ts';
 import { EngineEvents } from './engine-events.ts';
+import { Isolation, type IsolationOptions } from './isolation.ts';
 import { KnownNetworks } from './known-networks.ts';
 import { PluginSocket } from './plugin-socket.ts';
 
@@ -34,8 +35,11 @@ const schema = z.object({
   networks: z.record(z.string(), z.object({ name: z.string(), reach: z.string() })).optional(),
 });
 
-export interface DockerServiceOptions extends Omit<DriverOptions, 'names' | 'attachments'> {
+export interface DockerServiceOptions extends Omit<DriverOptions, 'names' | 'attachments' | 'isolated'> {
   readonly attachments: Attachments;
+  /** Of all nodes, and when that changes. */
+  readonly inventory: Pick<IsolationOptions, 'listed' | 'onChange'>;
+  readonly rules: IsolationOptions['rules'];
   readonly stateDir: string;
   readonly nodeId: string;
   readonly clock: Clock;
@@ -49,6 +53,7 @@ export class DockerService implements DockerCommands {
   #engine: DockerEngine | undefined;
   #events: EngineEvents | undefined;
   #networks: KnownNetworks | undefined;
+  #isolation: Isolation | undefined;
   #driver = '';
   /** The engine is to be asked what its containers are called. */
   #describing: Timer | undefined;
@@ -102,6 +107,7 @@ export class DockerService implements DockerCommands {
           hint: 'Stop them first, and remove the networks: the engine cannot do so without its driver.',
         });
       }
+      await this.#isolation?.settled();
       await this.#close();
       rmSync(this.#path, { force: true });
     });
@@ -133,9 +139,22 @@ export class DockerService implements DockerCommands {
         }
       },
     });
-    const driver = new DockerDriver({ ...this.#options, names: networks });
+    const isolation = new Isolation({
+      ...this.#options.inventory,
+      ...{ rules: this.#options.rules, clock, log },
+      isolated: () => this.#options.attachments.list().filter(({ client }) => client === DOCKER_CLIENT),
+    });
+    this.#isolation = isolation;
+    await isolation.start();
+    const isolated = () => isolation.settled();
+    const driver = new DockerDriver({ ...this.#options, names: networks, isolated });
     const handle = (method: string, body: unknown) => driver.handle(method, body);
-    this.#socket = await PluginSocket.open({ path: plugin, handle, log });
+    try {
+      this.#socket = await PluginSocket.open({ path: plugin, handle, log });
+    } catch (error) {
+      await isolation.stop();
+      throw error;
+    }
     this.#engine = asked;
     this.#networks = networks;
     this.#driver = basename(plugin, '.sock');
@@ -152,6 +171,12 @@ export class DockerService implements DockerCommands {
     this.#socket = undefined;
     await this.#looking;
     await socket?.close();
+    await this.#isolation?.stop();
+  }
+
+  /** What a person should look at, one sentence each. */
+  problems(): string[] {
+    return this.#isolation?.problems() ?? [];
   }
 
   #describeSoon(): void {

@@ -72,6 +72,8 @@ export interface DriverOptions {
   readonly podRanges: readonly Prefix[];
   /** Those that containers get addresses of. */
   readonly subnets: () => readonly Prefix[];
+  /** Resolves when what is attached now reaches its own network alone. Throws why it does not. */
+  readonly isolated: () => Promise<void>;
   /** Throws NO_SUBNET where there is none yet. */
   readonly refuseWithoutSubnet: () => void;
 }
@@ -156,6 +158,12 @@ export class DockerDriver {
       mtu: mtu === undefined ? undefined : Number(mtu),
       addresses: asked.map((text) => parsed(text!)),
     });
+    try {
+      await this.#options.isolated();
+    } catch (error) {
+      await this.#attachments.delete(EndpointID);
+      throw error;
+    }
     const ipv6 = attachment.addresses.find(({ family }) => family === 6);
     return {
       Interface: {

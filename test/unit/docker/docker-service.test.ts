@@ -34,6 +34,8 @@ function newService(): DockerService {
     podRanges: ['10.42.0.0/16', 'fd42::/48'].map(parsePrefix),
     subnets: () => SUBNETS.map(parsePrefix),
     refuseWithoutSubnet: () => {},
+    inventory: { listed: () => [], onChange: () => () => {} },
+    rules: undefined,
   });
 }
 

@@ -17,16 +17,21 @@ let memory: MemoryHost;
 let attachments: Attachments;
 let driver: DockerDriver;
 let hasSubnet: boolean;
+let isolationFails: boolean;
 
 beforeEach(() => {
   memory = new MemoryHost();
   attachments = memory.start();
   hasSubnet = true;
+  isolationFails = false;
   driver = new DockerDriver({
     attachments,
     names: { factsOf: async () => ({ name: 'app', reach: '' }), forget: () => {} },
     podRanges: [POOL, 'fd42::/48'].map(parsePrefix),
     subnets: () => (hasSubnet ? SUBNETS.map(parsePrefix) : []),
+    isolated: async () => {
+      if (isolationFails) throw new WarrenError('TOOL_MISSING', 'the program nft is not installed');
+    },
     refuseWithoutSubnet: () => {
       if (!hasSubnet) throw new WarrenError('NO_SUBNET', 'this node has no subnet yet');
     },
@@ -117,6 +122,12 @@ describe('endpoints', () => {
     await network('Leave', { EndpointID: ENDPOINT });
     await network('DeleteEndpoint', { EndpointID: ENDPOINT });
     await network('DeleteEndpoint', { EndpointID: ENDPOINT });
+    expect([attachments.size, memory.network.pairs.size]).toEqual([0, 0]);
+  });
+
+  it('are not made where their network cannot be kept apart from others', async () => {
+    isolationFails = true;
+    await expect(endpoint()).rejects.toMatchObject({ code: 'TOOL_MISSING' });
     expect([attachments.size, memory.network.pairs.size]).toEqual([0, 0]);
   });
 
