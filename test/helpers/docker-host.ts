@@ -47,6 +47,11 @@ export class DockerHost {
     return join(this.folder, 'docker.sock');
   }
 
+  /** As `DOCKER_HOST` has it. */
+  get engine(): string {
+    return `unix://${this.#host}`;
+  }
+
   enable(): string {
     const places = ['--plugin', this.pluginSocket, '--engine', this.#host];
     return this.warren('enable', ...places);
