@@ -29,17 +29,24 @@ const ORPHAN_MS = 60_000;
 const ASK_AFTER_MS = 30;
 const ASK_EVERY_MS = 150;
 
+/** From when an agent starts: an engine that starts its containers at the same time does so once, and not again. */
+const SUBNET_WITHIN_MS = 15_000;
+const SUBNET_EVERY_MS = 100;
+
 const schema = z.object({
   plugin: z.string(),
   engine: z.string(),
   networks: z.record(z.string(), z.object({ name: z.string(), reach: z.string() })).optional(),
 });
 
-export interface DockerServiceOptions extends Omit<DriverOptions, 'names' | 'attachments' | 'isolated'> {
+export interface DockerServiceOptions
+  extends Omit<DriverOptions, 'names' | 'attachments' | 'isolated' | 'refuseWithoutSubnet'> {
   readonly attachments: Attachments;
   /** Of all nodes, and when that changes. */
   readonly inventory: Pick<IsolationOptions, 'listed' | 'onChange'>;
   readonly rules: IsolationOptions['rules'];
+  /** Throws NO_SUBNET where there is none yet. */
+  readonly refuseWithoutSubnet: () => void;
   readonly stateDir: string;
   readonly nodeId: string;
   readonly clock: Clock;
@@ -64,6 +71,7 @@ export class DockerService implements DockerCommands {
   #looking: Promise<void> = Promise.resolve();
   /** The last change; each waits for the one before. */
   #changing: Promise<void> = Promise.resolve();
+  #subnetUntilMs = Number.NEGATIVE_INFINITY;
   #isStopped = false;
 
   constructor(options: DockerServiceOptions) {
@@ -75,11 +83,14 @@ export class DockerService implements DockerCommands {
   async start(): Promise<void> {
     const what = 'where the Docker engine is';
     const state = readStateFile(this.#path, schema, what, this.#options.nodeId);
-    if (state !== undefined) await this.#open(state, state.networks ?? {});
+    if (state === undefined) return;
+    this.#subnetUntilMs = this.#options.clock.now() + SUBNET_WITHIN_MS;
+    await this.#open(state, state.networks ?? {});
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#subnetUntilMs = Number.NEGATIVE_INFINITY;
     await this.#changing.catch(() => {});
     await this.#close();
   }
@@ -147,7 +158,8 @@ export class DockerService implements DockerCommands {
     this.#isolation = isolation;
     await isolation.start();
     const isolated = () => isolation.settled();
-    const driver = new DockerDriver({ ...this.#options, names: networks, isolated });
+    const refuseWithoutSubnet = () => this.#refuseWithoutSubnet();
+    const driver = new DockerDriver({ ...this.#options, names: networks, isolated, refuseWithoutSubnet });
     const handle = (method: string, body: unknown) => driver.handle(method, body);
     try {
       this.#socket = await PluginSocket.open({ path: plugin, handle, log });
@@ -177,6 +189,13 @@ export class DockerService implements DockerCommands {
   /** What a person should look at, one sentence each. */
   problems(): string[] {
     return this.#isolation?.problems() ?? [];
+  }
+
+  async #refuseWithoutSubnet(): Promise<void> {
+    const { clock, subnets, refuseWithoutSubnet } = this.#options;
+    while (subnets().length === 0 && clock.now() < this.#subnetUntilMs)
+      await new Promise<void>((resolve) => clock.after(SUBNET_EVERY_MS, resolve));
+    refuseWithoutSubnet();
   }
 
   #describeSoon(): void {

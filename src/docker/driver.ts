@@ -74,8 +74,8 @@ export interface DriverOptions {
   readonly subnets: () => readonly Prefix[];
   /** Resolves when what is attached now reaches its own network alone. Throws why it does not. */
   readonly isolated: () => Promise<void>;
-  /** Throws NO_SUBNET where there is none yet. */
-  readonly refuseWithoutSubnet: () => void;
+  /** Throws NO_SUBNET where there is none yet, perhaps after a moment in which there was to be one. */
+  readonly refuseWithoutSubnet: () => void | Promise<void>;
 }
 
 type Answer = Readonly<Record<string, unknown>>;
@@ -141,7 +141,7 @@ export class DockerDriver {
 
   async #createEndpoint(body: unknown): Promise<Answer> {
     const { NetworkID, EndpointID, Interface, Options } = createEndpointRequest(body);
-    this.#options.refuseWithoutSubnet();
+    await this.#options.refuseWithoutSubnet();
     const asked = [Interface?.Address, Interface?.AddressIPv6].filter(
       (text) => text !== undefined && text !== '',
     );
@@ -253,10 +253,10 @@ export class DockerDriver {
     throw refused(`--subnet ${text} is not a pod range of this cluster: leave it out, or give ${ranges}`);
   }
 
-  #requestAddress(body: unknown): Answer {
+  async #requestAddress(body: unknown): Promise<Answer> {
     const { PoolID, Address, Options } = addressRequest(body);
     const range = this.#rangeLike(PoolID);
-    this.#options.refuseWithoutSubnet();
+    await this.#options.refuseWithoutSubnet();
     const wanted = Address === '' ? undefined : parsed(Address);
     if (Options[ADDRESS_TYPE] === GATEWAY) {
       const subnet = this.#options.subnets().find((one) => prefixCovers(range, one));

@@ -8,9 +8,8 @@ import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { DockerHost, imageArchive } from '../helpers/docker-host.ts';
 import { blocks, commands, ROOT, readDocument, section, shellWords } from '../helpers/markdown.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
-import { testScale } from '../helpers/scale.ts';
 
-const AT_ONCE = 50 * testScale();
+const AT_ONCE = 50;
 const IMAGE = 'box';
 /** Once, or again while the other node has not heard of the sender yet: what no inventory lists is not let through. */
 const REACHES = 'for i in 1 2 3 4 5 6 7 8; do ping -n -c1 -W1 $0 && exit 0; done; exit 1';

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Attachments } from '../../../src/attachment/attachments.ts';
 import { DockerService } from '../../../src/docker/docker-service.ts';
+import { WarrenError } from '../../../src/errors.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
@@ -19,6 +20,7 @@ let clock: VirtualClock;
 let attachments: Attachments;
 let service: DockerService;
 let engine: Server;
+let hasSubnet: boolean;
 let known: string[];
 /** What the engine says of its running containers. */
 let containers: object[];
@@ -32,8 +34,10 @@ function newService(): DockerService {
   return new DockerService({
     ...{ attachments, clock, log: silentLogger, nodeId: 'node-a', stateDir: folder },
     podRanges: ['10.42.0.0/16', 'fd42::/48'].map(parsePrefix),
-    subnets: () => SUBNETS.map(parsePrefix),
-    refuseWithoutSubnet: () => {},
+    subnets: () => (hasSubnet ? SUBNETS.map(parsePrefix) : []),
+    refuseWithoutSubnet: () => {
+      if (!hasSubnet) throw new WarrenError('NO_SUBNET', 'this node has no subnet yet');
+    },
     inventory: { listed: () => [], onChange: () => () => {} },
     rules: undefined,
   });
@@ -44,6 +48,7 @@ beforeEach(async () => {
   clock = new VirtualClock();
   attachments = new MemoryHost().start();
   [known, containers, listeners] = [[], [], []];
+  hasSubnet = true;
   engine = createServer((asked, response) => {
     if (asked.url === '/containers/json') return response.end(JSON.stringify(containers));
     if (asked.url?.startsWith('/events?')) {
@@ -137,6 +142,32 @@ it('knows the names of networks after a restart, though the engine does not answ
   await service.start();
   await createEndpoint();
   expect(attachments.get(ENDPOINT)).toMatchObject({ network: 'app' });
+});
+
+it('waits for a subnet just after the start of the agent, and not for ever', async () => {
+  await service.enable(settings());
+  await service.stop();
+  hasSubnet = false;
+  service = newService();
+  await service.start();
+  const create = async (ms: number) => {
+    const created = createEndpoint();
+    let answer: Record<string, unknown> | undefined;
+    void created.then((said) => (answer = said));
+    for (let turn = 0; turn < 300 && answer === undefined && ms > 0; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      await clock.run(100);
+      ms -= 100;
+      if (turn === 20) hasSubnet = isToCome;
+    }
+    return created;
+  };
+  let isToCome = true;
+  expect(await create(10_000)).toMatchObject({ status: 200 });
+  [hasSubnet, isToCome] = [false, false];
+  await attachments.delete(ENDPOINT);
+  expect(await create(30_000)).toMatchObject({ status: 500, Err: 'this node has no subnet yet' });
+  expect(await create(0)).toMatchObject({ status: 500 });
 });
 
 it('removes what the engine has forgotten, after a minute, and nothing while the engine is away', async () => {
