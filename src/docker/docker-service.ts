@@ -27,7 +27,7 @@ const ORPHAN_MS = 60_000;
 
 /** From an event of the engine to when it is asked, and between two such times: many containers may come at once. */
 const ASK_AFTER_MS = 30;
-const ASK_EVERY_MS = 150;
+const ASK_EVERY_MS = 250;
 
 /** From when an agent starts: an engine that starts its containers at the same time does so once, and not again. */
 const SUBNET_WITHIN_MS = 15_000;
