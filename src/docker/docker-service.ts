@@ -242,7 +242,8 @@ export class DockerService implements DockerCommands {
 
   async #look(): Promise<void> {
     const { log } = this.#options;
-    await this.#describeAll();
+    // A node without containers leaves its engine in peace.
+    if (this.#ours().length > 0) await this.#describeAll();
     try {
       await this.#removeOrphans();
     } catch (error) {

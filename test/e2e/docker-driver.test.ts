@@ -141,6 +141,17 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     for (const host of [a, b]) host.done('network', 'rm', 'inner');
   });
 
+  test('a container that ends is started again by its policy, and networks that nobody uses are pruned', async () => {
+    const script = ['sh', '-c', 'sleep 0.3; exit 1'];
+    a.done('run', '-d', '--name', 'failing', '--restart', 'always', '--network', 'app', IMAGE, ...script);
+    const restarts = () => Number(a.done('inspect', '-f', '{{.RestartCount}}', 'failing'));
+    await expect.poll(restarts, { timeout: 15_000, interval: 300 }).toBeGreaterThan(1);
+    a.done('rm', '-f', 'failing');
+    createNetwork(a, 'unused');
+    expect(a.done('network', 'prune', '-f')).toContain('unused');
+    expect(a.done('network', 'ls')).toContain('app');
+  });
+
   test('two networks reach each other neither on a host nor across hosts, unless both are to', async () => {
     const web = endpoint(a, 'web', 'app');
     for (const host of [a, b]) createNetwork(host, 'apart');
@@ -236,7 +247,9 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     b.done('rm', '-f', 'caller');
   });
 
-  test.skipIf(lacking('docker-compose'))('a web server finds its database on the other host', () => {
+  const noCompose = lacking('docker-compose');
+  const named = (name: string) => (noCompose === undefined ? name : `${name} (${noCompose})`);
+  test.skipIf(noCompose)(named('a web server finds its database on the other host'), () => {
     const shown = blocks(section(readDocument('README.md'), 'Docker Compose on two hosts'));
     const lines = shown.filter(({ language }) => language === 'console').flatMap(commands);
     expect(lines.length).toBe(2);
