@@ -16,9 +16,10 @@ import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
+import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
-import { feedInventory } from './agent/inventory-feed.ts';
+import { feedInventory, listedAttachments } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import { Names } from './agent/names.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
@@ -85,6 +86,7 @@ export class Agent {
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
   readonly #cni: Cni;
+  readonly #docker: Docker;
   readonly #followers: Followers;
   readonly #groupProbing: GroupProbing | undefined;
   readonly #pairKeying: PairKeying | undefined;
@@ -312,6 +314,13 @@ export class Agent {
       isForwarding: () => subnets().length > 0 && this.#model.status().datapath.active,
       names: (network) => this.#names.settings(network),
     });
+    this.#docker = new Docker(parts.docker, {
+      ...{ clock, log, subnets, attachments: this.#attachments, nodeId: state.identity.id },
+      podRanges: cluster.podCidrs.map(({ range }) => range),
+      refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
+      inventory: listedAttachments(this.#attachments, this.inventory, this.#peers),
+      rules: hostRules,
+    });
     const keys = new KeyCommands({
       rpc: this.#rpc,
       keys: state.keys,
@@ -344,6 +353,7 @@ export class Agent {
       ownTargets: () => this.#model.targets(),
       subnets,
       cni: () => this.#cni.commands(),
+      docker: () => this.#docker.commands(),
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
         others: () => membership.others(),
@@ -378,6 +388,8 @@ export class Agent {
     // Here for a start that fails further down; at the end, once more, before the attachments that it works with.
     this.#push('cni', () => this.#cni.stop());
     await this.#cni.start();
+    this.#push('docker', () => this.#docker.stop());
+    await this.#docker.start();
     this.#leases.start();
     this.#push('leases', () => this.#leases.stop());
     this.inventory.start();
@@ -397,6 +409,7 @@ export class Agent {
     // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.
     this.#push('attachments', () => this.#attachments.close());
     this.#push('cni', () => this.#cni.stop());
+    this.#push('docker', () => this.#docker.stop());
   }
 
   /** `leave`: the others are told that this node goes. */
@@ -520,6 +533,7 @@ export class Agent {
       ...(this.#pairKeying?.problems() ?? []),
       ...this.#names.problems(),
       ...this.inventory.problems(),
+      ...this.#docker.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }

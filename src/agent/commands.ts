@@ -3,6 +3,7 @@ import type { NodeCommands } from '../admission/node-commands.ts';
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { CniCommands } from '../cni/messages.ts';
+import type { DockerCommands } from '../docker/commands.ts';
 import { WarrenError } from '../errors.ts';
 import type { Guests } from '../guest/guests.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
@@ -37,6 +38,7 @@ export interface CommandParts {
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
+  readonly docker: () => Promise<DockerCommands>;
   /** Undefined: this agent makes none. */
   readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
@@ -84,6 +86,7 @@ export function agentCommands(parts: CommandParts): Commands {
     },
     reload: parts.reload,
     cni: parts.cni,
+    docker: parts.docker,
     listKeys: () => keys.list(),
     changeKeys: (change) => changeKeys(keys, change),
     listNodes: () => nodes.list(),

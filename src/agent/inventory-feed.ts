@@ -1,7 +1,10 @@
-/** Keeps this node's inventory in step with its attachments. */
+/** Keeps this node's inventory in step with its attachments, and says what is attached anywhere. */
 import type { Attachment } from '../attachment/attachment.ts';
 import type { Attachments } from '../attachment/attachments.ts';
+import type { Inventories } from '../inventory/inventories.ts';
 import type { InventoryEntry } from '../inventory/inventory.ts';
+
+import type { PeerView } from '../peers/peer-view.ts';
 
 export interface InventoryTarget {
   set(entry: InventoryEntry): void;
@@ -19,6 +22,29 @@ export function feedInventory(
     if (attachment) inventory.set(entryOf(attachment));
     else inventory.delete(id);
   });
+}
+
+/**
+ * What is attached here and, as far as this node knows, elsewhere. With the leases of peers, which `peers` tells of, changes
+ * which addresses a node may speak of.
+ */
+export function listedAttachments(
+  attachments: Pick<Attachments, 'list' | 'on' | 'off'>,
+  inventory: Pick<Inventories, 'listed' | 'on' | 'off'>,
+  peers: Pick<PeerView, 'on' | 'off'>,
+) {
+  return {
+    *listed(): IterableIterator<Pick<InventoryEntry, 'network' | 'addresses'>> {
+      yield* attachments.list();
+      for (const { entry } of inventory.listed()) yield entry;
+    },
+    onChange(listener: () => void): () => void {
+      for (const source of [attachments, inventory, peers]) source.on('change', listener);
+      return () => {
+        for (const source of [attachments, inventory, peers]) source.off('change', listener);
+      };
+    },
+  };
 }
 
 function entryOf({ id, name, addresses, network, labels }: Attachment): InventoryEntry {

@@ -45,6 +45,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
       return linuxFacts(config.node.stateDir, config.tun.name);
     },
     cni: { stateDir: config.node.stateDir, socket: config.node.socket },
+    docker: { stateDir: config.node.stateDir },
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

@@ -19,6 +19,7 @@ import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
 import type { CniParts } from './cni.ts';
+import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { LoadNameParts } from './names.ts';
 import type { LoadPairKeys } from './pair-keying.ts';
@@ -50,6 +51,8 @@ export interface AgentParts {
   readonly cni?: CniParts;
   /** Sockets and files of names; absent: this agent answers none. */
   readonly names?: LoadNameParts;
+  /** What the Docker driver needs of this node; absent: there is none. */
+  readonly docker?: DockerParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
   /** What the host says of itself for a sysdump. */

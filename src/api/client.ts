@@ -2,6 +2,7 @@
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import type { CniStatus, InstalledPlugin } from '../cni/messages.ts';
+import type { DockerSettings } from '../docker/commands.ts';
 import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
 import type {
   AllTargets,
@@ -136,6 +137,14 @@ export class AgentClient {
   /** The network configuration is there, or will be as soon as the overlay is up. */
   installCni(plugin: InstalledPlugin): Promise<{ readonly isWritten: boolean }> {
     return this.#ask('POST', '/v1/cni/install', ANSWER_TIMEOUT_MS, plugin);
+  }
+
+  enableDocker(settings: DockerSettings): Promise<unknown> {
+    return this.#ask('POST', '/v1/docker/enable', ANSWER_TIMEOUT_MS, settings);
+  }
+
+  disableDocker(): Promise<unknown> {
+    return this.#ask('POST', '/v1/docker/disable', ANSWER_TIMEOUT_MS, {});
   }
 
   uninstallCni(conflist: string): Promise<unknown> {

@@ -1,5 +1,6 @@
 /** What can be asked of the agent that is more than reading what it knows: changes, and questions to other nodes. */
 import type { CniCommands } from '../cni/messages.ts';
+import type { DockerCommands } from '../docker/commands.ts';
 import type {
   AllTargets,
   ChangedNodesReport,
@@ -55,6 +56,8 @@ export interface Commands {
   sysdump(options: { readonly all: boolean }): Promise<SysdumpReport>;
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
+  /** What `warren docker` asks. */
+  docker(): Promise<DockerCommands>;
   listKeys(): Promise<KeyListReport>;
   /** Who takes part in forwarding. */
   listNodes(): NodeListReport;

@@ -24,6 +24,7 @@
  *     GET    /v1/targets/all       the targets of every node that can be asked
  *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
+ *     POST   /v1/docker/enable     and /v1/docker/disable: the driver of Docker engines, see docker-routes.ts
  */
 import type { Server } from 'node:http';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -36,6 +37,7 @@ import { z } from '../zod.ts';
 import { newApp } from './app.ts';
 import { cniRoutes } from './cni-routes.ts';
 import type { Commands } from './commands.ts';
+import { dockerRoutes } from './docker-routes.ts';
 import type { LoadedApp } from './late-server.ts';
 import { WatchStreams } from './watch-stream.ts';
 
@@ -152,6 +154,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     return agent.sysdump({ all: all === 'true' });
   });
   cniRoutes(app, onRequest, () => agent.cni());
+  dockerRoutes(app, onRequest, () => agent.docker());
 }
 
 interface Named {

@@ -10,6 +10,9 @@ import { type Family, formatAddress, type IpAddress } from '../ip/address.ts';
 import { addressCount, formatPrefix, type Prefix, prefixContains } from '../ip/prefix.ts';
 import { isPodAddress, nextPodAddress, podCapacity } from './addresses.ts';
 
+/** Addresses of one family that are kept back at a time. */
+const MAX_HELD = 1024;
+
 export interface AddressPoolOptions {
   /** The node's own, one of each family at most. */
   readonly subnets: readonly Prefix[];
@@ -24,6 +27,8 @@ export class AddressPool {
   /** Address to owner. Bounded by the owners, of which the caller has a limit. */
   readonly #owners: Readonly<Record<Family, Map<bigint, string>>> = { 4: new Map(), 6: new Map() };
   readonly #addresses = new Map<string, readonly IpAddress[]>();
+  /** Promised to somebody who has not asked for them yet. Bounded by MAX_HELD. */
+  readonly #held: Readonly<Record<Family, Set<bigint>>> = { 4: new Set(), 6: new Set() };
 
   constructor(options: AddressPoolOptions) {
     this.#subnets = options.subnets;
@@ -105,17 +110,57 @@ export class AddressPool {
     this.#addresses.delete(owner);
   }
 
+  /**
+   * Keeps an address back, the next free one or the one that is asked for, until it is allocated by name or released.
+   * Throws POD_NO_SUBNET, POD_SUBNET_EXHAUSTED, ADDRESS_TAKEN, ADDRESS_OUTSIDE, ADDRESS_HOLD_LIMIT.
+   */
+  hold(family: Family, requested?: IpAddress): IpAddress {
+    const subnet = this.#subnets.find((one) => one.family === family);
+    if (subnet === undefined) {
+      throw new WarrenError('POD_NO_SUBNET', `this node has no IPv${family} subnet`, {
+        hint: '`warren status` shows how far it is with its lease.',
+      });
+    }
+    const held = this.#held[family];
+    if (held.size >= MAX_HELD) {
+      throw new WarrenError('ADDRESS_HOLD_LIMIT', `${MAX_HELD} addresses are kept back already`, {
+        hint: 'They come free when the containers that they are for are attached or removed.',
+      });
+    }
+    if (requested !== undefined) {
+      this.#checkRequested('', requested);
+      if (held.has(requested.value)) throw taken(requested, 'a container that is being made');
+    }
+    const address = requested ?? this.#nextOf(subnet);
+    if (requested === undefined) this.#last.set(family, address);
+    held.add(address.value);
+    return address;
+  }
+
+  /** Nothing happens if it is not kept back. */
+  release({ family, value }: IpAddress): void {
+    this.#held[family].delete(value);
+  }
+
   #assign(owner: string, addresses: readonly IpAddress[]): void {
     this.free(owner);
-    for (const { family, value } of addresses) this.#owners[family].set(value, owner);
+    for (const { family, value } of addresses) {
+      this.#owners[family].set(value, owner);
+      this.#held[family].delete(value);
+    }
     this.#addresses.set(owner, addresses);
   }
 
   #nextOf(subnet: Prefix): IpAddress {
+    const [owners, held] = [this.#owners[subnet.family], this.#held[subnet.family]];
+    const used = {
+      has: (value: bigint) => owners.has(value) || held.has(value),
+      size: owners.size + held.size,
+    };
     let last = this.#last.get(subnet.family)?.value;
     // Past each of them once, and once more from the start of the subnet.
     for (let jumps = 0; jumps <= 2 * this.#reserved.length; jumps++) {
-      const address = nextPodAddress(subnet, this.#owners[subnet.family], last);
+      const address = nextPodAddress(subnet, used, last);
       if (address === undefined) break;
       const reserved = this.#reservedOf(address);
       if (reserved === undefined) return address;
@@ -156,8 +201,12 @@ export class AddressPool {
   #checkFree(owner: string, address: IpAddress): void {
     const other = this.ownerOf(address);
     if (other === undefined || other === owner) return;
-    throw new WarrenError('ADDRESS_TAKEN', `${formatAddress(address)} belongs to ${other} already`, {
-      hint: 'Ask for another address, or for none.',
-    });
+    throw taken(address, other);
   }
+}
+
+function taken(address: IpAddress, other: string): WarrenError {
+  return new WarrenError('ADDRESS_TAKEN', `${formatAddress(address)} belongs to ${other} already`, {
+    hint: 'Ask for another address, or for none.',
+  });
 }

@@ -9,7 +9,7 @@
  */
 import { basename } from 'node:path';
 import { WarrenError } from '../errors.ts';
-import { formatAddress, type IpAddress } from '../ip/address.ts';
+import { type Family, formatAddress, type IpAddress } from '../ip/address.ts';
 import { type Prefix, prefixContains } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { SharedWrite } from '../state/shared-write.ts';
@@ -17,9 +17,12 @@ import { AddressPool } from './address-pool.ts';
 import { nodeAddress } from './addresses.ts';
 import {
   type Attachment,
+  type AttachmentDescription,
   type AttachmentRecord,
+  isSameRequest,
   MAX_ATTACHMENTS,
   type WantedAttachment,
+  wantedAttachment,
 } from './attachment.ts';
 import type { AttachmentStore } from './attachment-store.ts';
 import type { AttachmentLink, AttachmentNetwork } from './link.ts';
@@ -48,7 +51,7 @@ export interface AttachmentsOptions {
 
 export interface AttachmentChange {
   readonly id: string;
-  /** `added` when it is ready, `changed` when its addresses, MTU or status are others, `removed` when it is gone. */
+  /** `added` when it is ready, `changed` when its addresses, MTU, status or description are others, `removed` when it is gone. */
   readonly kind: 'added' | 'changed' | 'removed';
 }
 
@@ -106,6 +109,16 @@ export class AttachmentMaker {
 
   setSubnets(subnets: readonly Prefix[]): void {
     this.#pool.setSubnets(subnets);
+  }
+
+  /** See AddressPool. */
+  hold(family: Family, requested?: IpAddress): IpAddress {
+    return this.#pool.hold(family, requested);
+  }
+
+  /** See AddressPool. */
+  release(address: IpAddress): void {
+    this.#pool.release(address);
   }
 
   /** Takes over what an earlier release has left. */
@@ -258,6 +271,19 @@ export class AttachmentMaker {
   /** Says whether it is made from the node's configuration. */
   async setStatic(entry: AttachmentEntry, isStatic: boolean): Promise<void> {
     if (entry.record.static !== isStatic) await this.#save(entry, { ...entry.record, static: isStatic });
+  }
+
+  /** What it is called. Throws ATTACHMENT_INVALID. */
+  async setDescription(entry: AttachmentEntry, said: AttachmentDescription): Promise<void> {
+    const { record } = entry;
+    const wanted = wantedAttachment(
+      { ...record, ...said, addresses: record.requested },
+      this.#options.nodeId,
+    );
+    if (isSameRequest(record, wanted)) return;
+    const { name, network, labels } = wanted;
+    await this.#save(entry, { ...record, name, network, labels });
+    this.#changed(entry, 'changed');
   }
 
   async #save(entry: AttachmentEntry, record: AttachmentRecord): Promise<void> {

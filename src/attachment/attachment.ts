@@ -47,6 +47,9 @@ export interface AttachmentRequest {
   readonly static?: boolean | undefined;
 }
 
+/** What it is called: nothing on the host follows from it. */
+export type AttachmentDescription = Pick<WantedAttachment, 'name' | 'network' | 'labels'>;
+
 /** What was asked for, with the defaults that never change filled in. */
 export interface WantedAttachment {
   readonly id: string;

@@ -6,9 +6,16 @@
  */
 import { EventEmitter } from 'node:events';
 import { WarrenError } from '../errors.ts';
+import type { Family, IpAddress } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
-import { type Attachment, type AttachmentRequest, isSameRequest, wantedAttachment } from './attachment.ts';
+import {
+  type Attachment,
+  type AttachmentDescription,
+  type AttachmentRequest,
+  isSameRequest,
+  wantedAttachment,
+} from './attachment.ts';
 import {
   type AttachmentChange,
   type AttachmentLimits,
@@ -112,6 +119,17 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
     });
   }
 
+  /**
+   * What people call an attachment and its network, where that is known only once it is there; it stays what it is otherwise.
+   * Nothing happens if there is none of this id. Throws ATTACHMENT_INVALID.
+   */
+  async describe(id: string, said: AttachmentDescription): Promise<void> {
+    return this.#run(id, async () => {
+      const entry = this.#maker.entries.get(id);
+      if (entry !== undefined) await this.#maker.setDescription(entry, said);
+    });
+  }
+
   /** Says whether an attachment is made from the node's configuration. Nothing happens if there is none of this id. */
   async setStatic(id: string, isStatic: boolean): Promise<void> {
     return this.#run(id, async () => {
@@ -205,6 +223,19 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
   /** What of the node's subnets is given to nobody that is attached from now on. */
   setReserved(prefixes: readonly Prefix[]): void {
     this.#maker.setReserved(prefixes);
+  }
+
+  /**
+   * Keeps an address back for an attachment that asks for it in a moment; a restart forgets that. Throws POD_NO_SUBNET,
+   * POD_SUBNET_EXHAUSTED, ADDRESS_TAKEN, ADDRESS_OUTSIDE, ADDRESS_HOLD_LIMIT.
+   */
+  hold(family: Family, requested?: IpAddress): IpAddress {
+    return this.#maker.hold(family, requested);
+  }
+
+  /** Gives back what is kept back; nothing happens if it is not. */
+  release(address: IpAddress): void {
+    this.#maker.release(address);
   }
 
   /** Takes no more work, and resolves when all that was taken is done. What is attached stays. */

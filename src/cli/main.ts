@@ -12,6 +12,7 @@ import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from 
 import { registerCheckCommand } from './commands/check.ts';
 import { registerCniCommands } from './commands/cni.ts';
 import { registerCompletionCommand } from './commands/completion.ts';
+import { registerDockerCommands } from './commands/docker.ts';
 import { registerForgetCommand } from './commands/forget.ts';
 import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
@@ -61,6 +62,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerPodCommands(program, context);
   registerPeerCommands(program, context);
   registerCniCommands(program, context);
+  registerDockerCommands(program, context);
   registerCheckCommand(program, context);
   registerForgetCommand(program, context);
   registerHostCommands(program, context);

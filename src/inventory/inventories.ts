@@ -147,6 +147,15 @@ export class Inventories extends EventEmitter<InventoryEvents> {
     }
   }
 
+  /** All entries of all nodes, each with those of its addresses alone that its node may have. */
+  *listed(): IterableIterator<Holder> {
+    const { mayHave = () => true } = this.#options;
+    for (const { nodeId, status, entry } of this.entries()) {
+      const addresses = entry.addresses.filter((address) => mayHave(nodeId, address));
+      if (addresses.length > 0) yield { nodeId, status, entry: { ...entry, addresses } };
+    }
+  }
+
   /** All entries of all nodes. */
   *entries(): IterableIterator<Holder> {
     for (const { nodeId, status, entries } of this.nodes()) {

@@ -17,6 +17,10 @@ class MemoryRules implements HostRules {
     if (this.failure) throw this.failure;
     this.applied.push(egress);
   }
+  async isolate(): Promise<void> {}
+  async isolated(): Promise<ReadonlyMap<string, readonly string[]>> {
+    return new Map();
+  }
   async repair(): Promise<number> {
     if (this.failure) throw this.failure;
     const count = this.damage;

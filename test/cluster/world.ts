@@ -182,6 +182,8 @@ export interface NodeOptions {
   readonly assigned?: readonly string[];
   /** Serves the CNI plugin, with a real folder for what that keeps on the disk. */
   readonly cniFolder?: string;
+  /** Serves a Docker engine, with a real folder for its state. */
+  readonly dockerFolder?: string;
   /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
   readonly withoutGroupProbes?: boolean;
   /** As an agent of before does: it has no post-quantum keys, and its record says nothing of them. */
@@ -349,6 +351,9 @@ ${yaml}`;
         ...(hostRules && { hostRules }),
         ...(this.#options.cniFolder !== undefined && {
           cni: { stateDir: this.#options.cniFolder, socket: '/run/warren/agent.sock' },
+        }),
+        ...(this.#options.dockerFolder !== undefined && {
+          docker: { stateDir: this.#options.dockerFolder },
         }),
         ...(assigned && {
           leaseSource: (options) => {

@@ -252,6 +252,10 @@ export class FakeAgent implements ReadModel, Commands {
   }
 
   /** What the CNI plugin asks is the agent's own: tests of it have whole ones. */
+  async docker(): Promise<never> {
+    throw new WarrenError('NOT_FOUND', 'this agent does not serve Docker');
+  }
+
   async cni(): Promise<never> {
     throw new WarrenError('NOT_FOUND', 'this agent does not serve CNI');
   }

@@ -78,13 +78,15 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     code: 'attachment clock encapsulation errors ip names readmodel state zod',
     types: 'dataplane log peers',
   },
+  // The driver of Docker engines.
+  docker: { code: 'attachment errors inventory ip state zod', types: 'clock host log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
+  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni docker log' },
 
   // A WireGuard device of its own, without an agent.
   'wireguard-device': {
@@ -94,7 +96,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker',
   },
 
   // What people run.

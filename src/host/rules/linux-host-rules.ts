@@ -1,7 +1,8 @@
 /**
- * What the agent has in the packet filter of a Linux host: its own way out (egress.ts), and that others let pass what
- * pods forward (docker-forwarding.ts, firewalls.ts). A flush of rules is no event of `ip monitor`, so the kernel is
- * asked over netlink twice a second whether anything has changed, which takes microseconds and starts nothing.
+ * What the agent has in the packet filter of a Linux host: its own way out (egress.ts), networks that do not reach each other
+ * (network-isolation.ts), and that others let pass what pods forward (docker-forwarding.ts, firewalls.ts). A flush of rules is
+ * no event of `ip monitor`, so the kernel is asked over netlink twice a second whether anything has changed, which takes
+ * microseconds and starts nothing.
  */
 import type { Config } from '../../config/config.ts';
 import { NetlinkConversation } from '../../netlink/conversation.ts';
@@ -15,6 +16,7 @@ import { Egress } from './egress.ts';
 import { FilterView } from './filter-view.ts';
 import { Firewalls } from './firewalls.ts';
 import type { HostRules } from './host-rules.ts';
+import { type IsolatedGroup, NetworkIsolation } from './network-isolation.ts';
 import { UnchangedRules } from './unchanged-rules.ts';
 
 const LOOK_MS = 500;
@@ -22,6 +24,7 @@ const LOOK_MS = 500;
 interface Parts {
   readonly socket: NetlinkSocket;
   readonly egress: Egress;
+  readonly isolation: NetworkIsolation;
   readonly docker: DockerForwarding;
   readonly firewalls: Firewalls;
   readonly unchanged: UnchangedRules;
@@ -44,11 +47,20 @@ export class LinuxHostRules implements HostRules {
     await parts.firewalls.ensure();
   }
 
+  async isolate(groups: readonly IsolatedGroup[]): Promise<void> {
+    if (groups.length === 0 && !this.#canOpen()) return;
+    await this.#open().isolation.apply(groups);
+  }
+
+  async isolated(): Promise<ReadonlyMap<string, readonly string[]>> {
+    return this.#canOpen() ? this.#open().isolation.left() : new Map();
+  }
+
   async repair(): Promise<number> {
     const parts = this.#parts;
     if (parts === undefined) return 0;
-    const isRepaired = await parts.egress.repair();
-    return Number(isRepaired) + (await parts.docker.ensure()) + (await parts.firewalls.ensure());
+    const repaired = Number(await parts.egress.repair()) + Number(await parts.isolation.repair());
+    return repaired + (await parts.docker.ensure()) + (await parts.firewalls.ensure());
   }
 
   watch(onDamage: () => void): { stop(): void } {
@@ -77,8 +89,9 @@ export class LinuxHostRules implements HostRules {
   /** For `--cleanup`: takes away all that an agent of this configuration may have made. */
   async remove(): Promise<void> {
     if (!this.#canOpen()) return;
-    const { egress, docker, firewalls } = this.#open();
+    const { egress, isolation, docker, firewalls } = this.#open();
     await egress.remove();
+    await isolation.remove();
     await docker.remove();
     await firewalls.remove();
   }
@@ -122,14 +135,17 @@ export class LinuxHostRules implements HostRules {
         { tunName, podRanges: cluster.podCidrs.map(({ range }) => range) },
         netfilter,
       );
+      const isolation = new NetworkIsolation({ tunName }, netfilter);
       const unchanged = new UnchangedRules({
         generation: () => generationOf(netfilter),
         // What could not be done is tried again with the next look of the guard, not twice a second.
-        look: () => egress.isRight() && (docker.problems().length > 0 || docker.isRight()),
+        look: () =>
+          egress.isRight() && isolation.isRight() && (docker.problems().length > 0 || docker.isRight()),
       });
       this.#parts = {
         socket,
         egress,
+        isolation,
         docker,
         firewalls: new Firewalls({ tunName, view, docker, answersNames: this.#config.dns.enabled }),
         unchanged,

@@ -222,6 +222,21 @@ describe('attachments', () => {
     await attachments.add(cni('c2'));
   });
 
+  it('are called something else from when that is known, also after a restart, and are else what they were', async () => {
+    const before = await attachments.add(cni('c1'));
+    const changes = changesOf(attachments);
+    const said = { name: 'web', network: 'app', labels: { tier: 'front' } };
+    await attachments.describe('c1', said);
+    await attachments.describe('c1', said);
+    await attachments.describe('never', said);
+    expect(attachments.get('c1')).toEqual({ ...before, ...said });
+    expect(changes).toEqual([{ id: 'c1', kind: 'changed' }]);
+    await expect(attachments.describe('c1', { ...said, name: '' })).rejects.toEqual(
+      code('ATTACHMENT_INVALID'),
+    );
+    expect(host.start().get('c1')).toMatchObject(said);
+  });
+
   it('are deleted once, and what never was is no error', async () => {
     await attachments.add(cni('c1'));
     const changes = changesOf(attachments);

@@ -26,6 +26,11 @@ it('the unit starts the agent again however often it fails, and watches it', () 
   expect(values('ExecReload')).toEqual(['/usr/local/bin/warren reload']);
 });
 
+it('the unit comes before a Docker engine, which does not wait for it without end', () => {
+  expect(values('Before')).toEqual(['docker.service']);
+  expect(Number(values('JobRunningTimeoutSec')[0])).toBeGreaterThan(60);
+});
+
 it('the unit has nothing that makes a mount namespace', () => {
   // systemd.exec(5), and exec_needs_mount_namespace() of its source.
   const options =

@@ -145,6 +145,11 @@ describe('inventories', () => {
     expect(holdersOf(inventories, '10.42.1.2')).toEqual([[OTHER, 'web']]);
     expect(holdersOf(inventories, '10.42.3.2')).toEqual([[THIRD, 'thief']]);
     expect(inventories.node(THIRD)!.entries).toHaveLength(1);
+    const listed = [...inventories.listed()].map(({ nodeId, entry: { name, addresses } }) => [
+      ...[nodeId, name, ...addresses.map(formatAddress)],
+    ]);
+    expect(listed).toContainEqual([THIRD, 'thief', '10.42.3.2']);
+    expect(listed.flat().filter((text) => text === '10.42.1.2')).toHaveLength(1);
   });
 
   it('tell of a version once more, when no other followed', () => {

@@ -1,0 +1,278 @@
+/**
+ * The driver of Docker engines as a part of the agent: whether there is to be one is remembered, its attachments are called
+ * what the engine calls its containers, and what containers of an engine left behind goes.
+ */
+import { rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import type { Attachments } from '../attachment/attachments.ts';
+import type { Clock, Timer } from '../clock.ts';
+import { WarrenError } from '../errors.ts';
+import { WORKLOAD_LABELS } from '../inventory/workload.ts';
+import type { Logger } from '../log/logger.ts';
+import { readStateFile, writeStateFile } from '../state/state-file.ts';
+import { z } from '../zod.ts';
+import type { DockerCommands, DockerSettings } from './commands.ts';
+import { containersByEndpoint, described, type NetworkFacts } from './describe.ts';
+import { DOCKER_CLIENT, DockerDriver, type DriverOptions } from './driver.ts';
+import { DockerEngine } from './engine.ts';
+import { EngineEvents } from './engine-events.ts';
+import { Isolation, type IsolationOptions } from './isolation.ts';
+import { KnownNetworks } from './known-networks.ts';
+import { PluginSocket } from './plugin-socket.ts';
+
+/** Between looks at what was left behind. */
+const LOOK_EVERY_MS = 10_000;
+/** So long the engine must know nothing of an endpoint: one that is being made it shows only when its container runs. */
+const ORPHAN_MS = 60_000;
+
+/** From an event of the engine to when it is asked, and between two such times: many containers may come at once. */
+const ASK_AFTER_MS = 30;
+const ASK_EVERY_MS = 250;
+
+/** From when an agent starts: an engine that starts its containers at the same time does so once, and not again. */
+const SUBNET_WITHIN_MS = 15_000;
+const SUBNET_EVERY_MS = 100;
+
+const schema = z.object({
+  plugin: z.string(),
+  engine: z.string(),
+  networks: z.record(z.string(), z.object({ name: z.string(), reach: z.string() })).optional(),
+});
+
+export interface DockerServiceOptions
+  extends Omit<DriverOptions, 'names' | 'attachments' | 'isolated' | 'refuseWithoutSubnet'> {
+  readonly attachments: Attachments;
+  /** Of all nodes, and when that changes. */
+  readonly inventory: Pick<IsolationOptions, 'listed' | 'onChange'>;
+  readonly rules: IsolationOptions['rules'];
+  /** Throws NO_SUBNET where there is none yet. */
+  readonly refuseWithoutSubnet: () => void;
+  readonly stateDir: string;
+  readonly nodeId: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export class DockerService implements DockerCommands {
+  readonly #options: DockerServiceOptions;
+  readonly #path: string;
+  #socket: PluginSocket | undefined;
+  #engine: DockerEngine | undefined;
+  #events: EngineEvents | undefined;
+  #networks: KnownNetworks | undefined;
+  #isolation: Isolation | undefined;
+  #driver = '';
+  /** The engine is to be asked what its containers are called. */
+  #describing: Timer | undefined;
+  #describedAtMs = Number.NEGATIVE_INFINITY;
+  /** When an endpoint was first missing from the engine's. Bounded by the attachments. */
+  readonly #missingSince = new Map<string, number>();
+  #timer: Timer | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  /** The last change; each waits for the one before. */
+  #changing: Promise<void> = Promise.resolve();
+  #subnetUntilMs = Number.NEGATIVE_INFINITY;
+  #isStopped = false;
+
+  constructor(options: DockerServiceOptions) {
+    this.#options = options;
+    this.#path = dockerStatePath(options.stateDir);
+  }
+
+  /** Opens the socket if there is to be one. Throws STATE_CORRUPT and the like, DOCKER_SOCKET_UNUSABLE. */
+  async start(): Promise<void> {
+    const what = 'where the Docker engine is';
+    const state = readStateFile(this.#path, schema, what, this.#options.nodeId);
+    if (state === undefined) return;
+    this.#subnetUntilMs = this.#options.clock.now() + SUBNET_WITHIN_MS;
+    await this.#open(state, state.networks ?? {});
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#subnetUntilMs = Number.NEGATIVE_INFINITY;
+    await this.#changing.catch(() => {});
+    await this.#close();
+  }
+
+  /** Resolves when a look at what was left behind that is under way is done. */
+  looked(): Promise<void> {
+    return this.#looking;
+  }
+
+  /** Serves an engine, in place of the one before. */
+  enable(settings: DockerSettings): Promise<void> {
+    return this.#change(async () => {
+      await this.#close();
+      await this.#open(settings, {});
+      writeStateFile(this.#path, settings, this.#options.nodeId);
+    });
+  }
+
+  /** Throws LEAVE_PODS while there are containers. */
+  disable(): Promise<void> {
+    return this.#change(async () => {
+      const count = this.#ours().length;
+      if (count > 0) {
+        throw new WarrenError('LEAVE_PODS', `${count} containers are on networks of this driver`, {
+          hint: 'Stop them first, and remove the networks: the engine cannot do so without its driver.',
+        });
+      }
+      await this.#isolation?.settled();
+      await this.#close();
+      rmSync(this.#path, { force: true });
+    });
+  }
+
+  #change(work: () => Promise<void>): Promise<void> {
+    const changed = this.#changing.then(async () => {
+      if (this.#isStopped) throw new WarrenError('ATTACHMENTS_CLOSED', 'the agent is stopping');
+      await work();
+    });
+    this.#changing = changed.catch(() => {});
+    return changed;
+  }
+
+  async #open(
+    { plugin, engine }: DockerSettings,
+    remembered: Readonly<Record<string, NetworkFacts>>,
+  ): Promise<void> {
+    const { clock, log, nodeId } = this.#options;
+    const asked = new DockerEngine(engine);
+    const networks = new KnownNetworks({
+      engine: asked,
+      remembered,
+      remember: (all) => {
+        try {
+          writeStateFile(this.#path, { plugin, engine, networks: all }, nodeId);
+        } catch (error) {
+          log.error({ err: error }, 'the names of Docker networks could not be written down');
+        }
+      },
+    });
+    const isolation = new Isolation({
+      ...this.#options.inventory,
+      ...{ rules: this.#options.rules, clock, log },
+      isolated: () => this.#options.attachments.list().filter(({ client }) => client === DOCKER_CLIENT),
+    });
+    this.#isolation = isolation;
+    await isolation.start();
+    const isolated = () => isolation.settled();
+    const refuseWithoutSubnet = () => this.#refuseWithoutSubnet();
+    const driver = new DockerDriver({ ...this.#options, names: networks, isolated, refuseWithoutSubnet });
+    const handle = (method: string, body: unknown) => driver.handle(method, body);
+    try {
+      this.#socket = await PluginSocket.open({ path: plugin, handle, log });
+    } catch (error) {
+      await isolation.stop();
+      throw error;
+    }
+    this.#engine = asked;
+    this.#networks = networks;
+    this.#driver = basename(plugin, '.sock');
+    this.#events = new EngineEvents({ socket: engine, clock, onEvent: () => this.#describeSoon() });
+    this.#events.start();
+    this.#later();
+  }
+
+  async #close(): Promise<void> {
+    this.#timer?.cancel();
+    this.#events?.stop();
+    this.#describing?.cancel();
+    const socket = this.#socket;
+    this.#socket = undefined;
+    await this.#looking;
+    await socket?.close();
+    await this.#isolation?.stop();
+  }
+
+  /** What a person should look at, one sentence each. */
+  problems(): string[] {
+    return this.#isolation?.problems() ?? [];
+  }
+
+  async #refuseWithoutSubnet(): Promise<void> {
+    const { clock, subnets, refuseWithoutSubnet } = this.#options;
+    while (subnets().length === 0 && clock.now() < this.#subnetUntilMs)
+      await new Promise<void>((resolve) => clock.after(SUBNET_EVERY_MS, resolve));
+    refuseWithoutSubnet();
+  }
+
+  #describeSoon(): void {
+    if (this.#describing !== undefined || this.#socket === undefined) return;
+    const { clock } = this.#options;
+    const waitMs = Math.max(ASK_AFTER_MS, this.#describedAtMs + ASK_EVERY_MS - clock.now());
+    this.#describing = clock.after(waitMs, () => {
+      this.#describing = undefined;
+      this.#describedAtMs = clock.now();
+      this.#looking = this.#looking.then(() => this.#describeAll());
+    });
+  }
+
+  /** Asks the engine what its networks and containers are called, for all nodes to know. */
+  async #describeAll(): Promise<void> {
+    const { attachments, log } = this.#options;
+    try {
+      const [networks, containers] = await Promise.all([
+        this.#engine!.networks(this.#driver),
+        this.#engine!.containers(),
+      ]);
+      this.#networks!.learn(networks);
+      const byEndpoint = containersByEndpoint(containers);
+      for (const id of this.#ours()) {
+        const before = attachments.get(id);
+        if (before === undefined) continue;
+        const facts = this.#networks!.get(before.labels[WORKLOAD_LABELS.networkId] ?? '');
+        await attachments.describe(id, described(before, byEndpoint.get(id), facts));
+      }
+    } catch (error) {
+      log.debug({ err: error }, 'the Docker engine does not say what its containers are called');
+    }
+  }
+
+  #ours(): string[] {
+    const { attachments } = this.#options;
+    return attachments.list().flatMap(({ client, id }) => (client === DOCKER_CLIENT ? [id] : []));
+  }
+
+  #later(): void {
+    const { clock } = this.#options;
+    this.#timer = clock.after(LOOK_EVERY_MS, () => (this.#looking = this.#looking.then(() => this.#look())));
+  }
+
+  async #look(): Promise<void> {
+    const { log } = this.#options;
+    // A node without containers leaves its engine in peace.
+    if (this.#ours().length > 0) await this.#describeAll();
+    try {
+      await this.#removeOrphans();
+    } catch (error) {
+      log.error({ err: error }, 'what Docker containers left behind could not be removed');
+    }
+    if (this.#socket !== undefined) this.#later();
+  }
+
+  /** Those that the engine has forgotten, as one that was killed does: it then never says DeleteEndpoint. */
+  async #removeOrphans(): Promise<void> {
+    const { attachments, clock, log } = this.#options;
+    const ours = this.#ours();
+    if (ours.length === 0) return this.#missingSince.clear();
+    // One that is away keeps its containers (live restore), and so does the agent.
+    const known = await this.#engine!.endpoints(this.#driver).catch(() => undefined);
+    if (known === undefined) return this.#missingSince.clear();
+    for (const id of this.#missingSince.keys())
+      if (known.has(id) || !ours.includes(id)) this.#missingSince.delete(id);
+    for (const id of ours.filter((one) => !known.has(one))) {
+      const since = this.#missingSince.get(id) ?? clock.now();
+      this.#missingSince.set(id, since);
+      if (clock.now() - since < ORPHAN_MS) continue;
+      await attachments.delete(id);
+      this.#missingSince.delete(id);
+      log.info({ id }, 'the Docker engine has forgotten an endpoint, and its attachment is removed');
+    }
+  }
+}
+
+export function dockerStatePath(stateDir: string): string {
+  return join(stateDir, 'docker.json');
+}

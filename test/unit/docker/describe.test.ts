@@ -1,0 +1,82 @@
+/** How attachments are called by what an engine says. */
+import { describe, expect, it } from 'vitest';
+import { containersByEndpoint, described, networkFacts, newEndpoint } from '../../../src/docker/describe.ts';
+import type { EngineContainer } from '../../../src/docker/engine.ts';
+import { workloadOf } from '../../../src/inventory/workload.ts';
+
+const compose = { 'com.docker.compose.project': 'shop', 'com.docker.compose.network': 'app' };
+const ENDPOINT = 'e'.repeat(64);
+const before = newEndpoint(ENDPOINT, 'a'.repeat(64), { name: 'app', reach: '' });
+
+function container(more: Partial<EngineContainer> = {}): EngineContainer {
+  return {
+    Id: 'c'.repeat(64),
+    Names: ['/web/link', '/shop_db_1'],
+    NetworkSettings: { Networks: { app: { EndpointID: ENDPOINT }, none: null } },
+    ...more,
+  };
+}
+
+describe('the name of a network', () => {
+  it.each([
+    [{ Name: 'app' }, 'app'],
+    [{ Name: 'shop_app', Labels: compose }, 'app'],
+    [{ Name: 'ours', Labels: compose }, 'ours'],
+    [{ Name: 'shop_app', Labels: compose, Options: { 'warren.network': 'shop' } }, 'shop'],
+  ])('of %j is %s', (found, name) => {
+    expect(networkFacts(found)).toEqual({ name, reach: '' });
+  });
+
+  it('comes with the networks that it may reach', () => {
+    expect(networkFacts({ Name: 'app', Options: { 'warren.reach': 'db,cache' } }).reach).toBe('db,cache');
+  });
+});
+
+describe('an attachment', () => {
+  it('is called after its endpoint before the engine says more', () => {
+    expect(before).toEqual({
+      name: 'e'.repeat(12),
+      network: 'app',
+      labels: { 'docker.network.id': 'a'.repeat(64) },
+    });
+    expect(described(before, undefined, undefined)).toEqual(before);
+  });
+
+  it('has the name of its container, and what Compose says of it', () => {
+    const labels = { 'com.docker.compose.service': 'db', 'com.docker.compose.project': 'shop', other: 'x' };
+    const found = containersByEndpoint([container({ Labels: labels })]).get(ENDPOINT);
+    const said = described(before, found, { name: 'back', reach: 'app,cache' });
+    expect(said.labels).toEqual({
+      'com.docker.compose.project': 'shop',
+      'com.docker.compose.service': 'db',
+      'docker.container.id': 'c'.repeat(64),
+      'docker.network.id': 'a'.repeat(64),
+      'docker.reach': 'app,cache',
+    });
+    expect(workloadOf(said)).toEqual({
+      ...{ name: 'shop_db_1', network: 'back', service: 'db', project: 'shop', isHealthy: true },
+      reach: ['app', 'cache'],
+    });
+    // Told again it is the same, and what is no longer said is gone.
+    expect(described(said, found, { name: 'back', reach: 'app,cache' })).toEqual(said);
+    expect(workloadOf(described(said, found, { name: 'back', reach: '' })).reach).toEqual([]);
+  });
+
+  it.each([
+    ['Up 3 minutes', true],
+    ['Up 3 minutes (healthy)', true],
+    ['Up 3 minutes (unhealthy)', false],
+    ['Up 1 second (health: starting)', false],
+    ['Up 3 minutes (Paused)', true],
+  ])('of a container that is %s is healthy: %s', (Status, isHealthy) => {
+    expect(workloadOf(described(before, container({ Status }), undefined)).isHealthy).toBe(isHealthy);
+  });
+
+  it('keeps its name where the engine has none that fits', () => {
+    expect(described(before, container({ Names: ['/a/b'] }), undefined).name).toBe(before.name);
+    expect(described(before, container({ Names: null }), undefined).name).toBe(before.name);
+    expect(described(before, container({ Names: [`/${'n'.repeat(400)}`] }), undefined).name).toHaveLength(
+      200,
+    );
+  });
+});
