@@ -86,6 +86,20 @@ it('a deletion that was left is carried out by the next run, and a container sur
   expect(readdirSync(join(folder, 'a', 'cni-deletes'))).toEqual([]);
 });
 
+it('a container that ended while the agent was away is gone ten seconds after its start', async () => {
+  await world.settle();
+  await add(a, 'web');
+  await add(a, 'db');
+  await a.stop();
+  a.attachmentNetwork.loseNamespace('/run/netns/web');
+  await a.start();
+  const names = () => a.model.inventory().map(({ name }) => name);
+  await world.advance(9000);
+  expect(names()).toEqual(['db', 'web']);
+  await world.advance(1500);
+  expect(names()).toEqual(['db']);
+});
+
 it('the network configuration is written when the overlay is up, and stays over restarts and until it is unwanted', async () => {
   const conflist = join(folder, 'net.d', '10-warren.conflist');
   const plugin = join(folder, 'warren-cni');
