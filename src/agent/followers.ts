@@ -28,6 +28,9 @@ import { HostGuard, type Repair } from './host-guard.ts';
 import { Reconciler } from './reconciler.ts';
 import { findUnderlay, moveUnderlay } from './underlay-move.ts';
 
+/** After the last attachment that came or went, others may still be on their way. */
+const ATTACHING_MS = 100;
+
 export interface FollowerParts {
   readonly config: Config;
   readonly clock: Clock;
@@ -58,6 +61,7 @@ export class Followers {
   #rulesWatch: { stop(): void } | undefined;
   #egress: Config['egress'];
   #subnets: readonly Prefix[] = [];
+  #attachedAtMs = Number.NEGATIVE_INFINITY;
   /** Whether the data plane was told so far which subnets there are. */
   #hasFollowed = false;
 
@@ -102,6 +106,7 @@ export class Followers {
       findUnderlay: () => findUnderlay(config, host, dataPlane.underlay),
       moveTo: (underlay) => this.#moveTo(underlay),
       isChanging: () => dataPlane.isBusy,
+      isAttaching: () => clock.now() - this.#attachedAtMs < ATTACHING_MS,
     });
   }
 
@@ -125,10 +130,11 @@ export class Followers {
   }
 
   start(): void {
-    const { leases, peers, attachments } = this.#parts;
+    const { clock, leases, peers, attachments } = this.#parts;
     leases.on('change', () => this.#lease.request());
     peers.on('change', () => this.#peers.request());
     attachments.on('change', () => {
+      this.#attachedAtMs = clock.now();
       leases.podsChanged();
       this.#lease.request();
     });

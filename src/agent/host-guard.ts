@@ -34,6 +34,8 @@ export interface HostGuardOptions {
   readonly moveTo: (underlay: Underlay) => Promise<void>;
   /** Whether the agent itself is changing the host just now: what it does then need not be looked at. */
   readonly isChanging: () => boolean;
+  /** Whether attachments come and go just now: a look then sees much and finds nothing, and takes time that they need. */
+  readonly isAttaching: () => boolean;
 }
 
 /** Events come in bursts; the first of them is answered this soon. */
@@ -43,6 +45,8 @@ const PAUSE_MS = 250;
 /** Without any event, in case one was lost. A look runs `ip` two or three times, which an idle host would notice. */
 const ROUTINE_MS = 300_000;
 const RETRY_MS = 500;
+/** A look waits for attachments no longer than this. */
+const MAX_POSTPONED_MS = 1000;
 
 export class HostGuard {
   readonly #options: HostGuardOptions;
@@ -50,6 +54,8 @@ export class HostGuard {
   #watch: { stop(): void } | undefined;
   #timer: Timer | undefined;
   #dueAtMs = Number.POSITIVE_INFINITY;
+  /** Of the first event that nobody has looked at yet. */
+  #eventAtMs: number | undefined;
   #looking: Promise<void> | undefined;
   #isDue = false;
   #isStopped = false;
@@ -84,6 +90,7 @@ export class HostGuard {
 
   /** To be called when something may have changed. */
   check(): void {
+    this.#eventAtMs ??= this.#options.clock.now();
     if (this.#looking) this.#isDue = true;
     else this.#arm(SETTLE_MS);
   }
@@ -96,13 +103,20 @@ export class HostGuard {
     this.#dueAtMs = dueAtMs;
     this.#timer = clock.after(delayMs, () => {
       this.#dueAtMs = Number.POSITIVE_INFINITY;
-      if (isChanging()) return this.#arm(SETTLE_MS);
+      if (isChanging() || this.#isPostponed()) return this.#arm(SETTLE_MS);
+      this.#eventAtMs = undefined;
       this.#looking = this.#look().then((nextMs) => {
         this.#looking = undefined;
         this.#arm(this.#isDue ? PAUSE_MS : nextMs);
         this.#isDue = false;
       });
     });
+  }
+
+  #isPostponed(): boolean {
+    const { clock, isAttaching } = this.#options;
+    if (this.#eventAtMs === undefined) return false;
+    return isAttaching() && clock.now() - this.#eventAtMs < MAX_POSTPONED_MS;
   }
 
   async #look(): Promise<number> {

@@ -322,11 +322,12 @@ export class AttachmentMaker {
   async problems(entry: AttachmentEntry): Promise<AttachmentProblem[]> {
     const { record, state } = entry;
     const { id, netns, hostInterface } = record;
-    if (!this.#pool.fits(id)) {
-      return [{ code: 'subnet', message: `the addresses of ${id} are outside of this node's subnets` }];
-    }
+    // Before what a node without a subnet says of all of them.
     if (!this.#namespaces.isPresent(entry)) {
       return [{ code: 'namespace', message: `the network namespace ${netns} of ${id} is gone` }];
+    }
+    if (!this.#pool.fits(id)) {
+      return [{ code: 'subnet', message: `the addresses of ${id} are outside of this node's subnets` }];
     }
     if (state !== 'ready') {
       return [{ code: 'failed', message: `the network of ${id} could not be made, see the log` }];

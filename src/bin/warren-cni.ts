@@ -4,6 +4,7 @@
  * plain system calls: the streams of `process` cost every container 2 ms.
  */
 import { readSync, writeSync } from 'node:fs';
+import { thisCaller } from '../cni/caller.ts';
 import { runPlugin } from '../cni/plugin.ts';
 
 /** A list of the attachments of a full node has some 400 KB. */
@@ -32,22 +33,31 @@ async function readInput(): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** False: the rest is written by and by. */
-function writeOutput(text: string): boolean {
-  const bytes = Buffer.from(text);
-  let at = 0;
-  try {
-    while (at < bytes.length) at += writeSync(1, bytes, at);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-    process.stdout.write(bytes.subarray(at));
-    return false;
-  }
+/** Resolves when all of it is written. Rejects where nobody reads it, which is EPIPE. */
+function writeOutput(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const bytes = Buffer.from(text);
+    let at = 0;
+    try {
+      while (at < bytes.length) at += writeSync(1, bytes, at);
+      resolve();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      // The rest is written by and by.
+      process.stdout.once('error', reject);
+      process.stdout.write(bytes.subarray(at), () => resolve());
+    }
+  });
 }
 
-void runPlugin(process.env, readInput).then(({ exitCode, text }) => {
+void runPlugin(process.env, readInput, { caller: thisCaller() }).then(async ({ exitCode, text, undo }) => {
   process.exitCode = exitCode;
+  try {
+    await writeOutput(text);
+  } catch {
+    process.exitCode = 1;
+    await undo?.();
+  }
   // Nothing is under way any more: to find that out takes a millisecond.
-  if (writeOutput(text)) process.exit();
+  process.exit();
 });

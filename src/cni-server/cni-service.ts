@@ -5,6 +5,7 @@
 
 import { nodeAddress, podCapacity } from '../attachment/addresses.ts';
 import { type Attachment, MAX_ATTACHMENTS } from '../attachment/attachment.ts';
+import type { AttachmentChange } from '../attachment/attachment-maker.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import { hardwareAddress } from '../attachment/interface-name.ts';
 import type { Clock, Timer } from '../clock.ts';
@@ -16,9 +17,11 @@ import type {
   CheckAnswer,
   CniCommands,
   CniStatus,
+  DeleteRequest,
   GcAnswer,
   GcRequest,
   InstalledPlugin,
+  UndoRequest,
 } from '../cni/messages.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { addressBits, formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
@@ -26,6 +29,7 @@ import { type Prefix, prefixContains } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Conflists } from './conflists.ts';
 import { DeleteSpool } from './delete-spool.ts';
+import { LateRequests } from './late-requests.ts';
 import { Orphans } from './orphans.ts';
 
 /** The `client` of containers. */
@@ -57,6 +61,10 @@ export class CniService implements CniCommands {
   readonly #attachments: Attachments;
   readonly #spool: DeleteSpool;
   readonly #orphans: Orphans;
+  readonly #late: LateRequests;
+  readonly #onChange = ({ id, kind }: AttachmentChange) => {
+    if (kind === 'removed') this.#late.forget(id);
+  };
   #timer: Timer | undefined;
   #looking: Promise<void> = Promise.resolve();
   #isStopped = false;
@@ -72,6 +80,12 @@ export class CniService implements CniCommands {
       check: (id) => attachments.check(id),
       remove,
     });
+    const isAttached = (id: string) => {
+      const status = attachments.get(id)?.status;
+      return status !== undefined && status !== 'pending';
+    };
+    this.#late = new LateRequests({ isAttached, remove, log });
+    attachments.on('change', this.#onChange);
   }
 
   /** To be called when the control socket is bound: what the plugin leaves later finds an agent that answers. */
@@ -82,11 +96,12 @@ export class CniService implements CniCommands {
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#timer?.cancel();
+    this.#attachments.off('change', this.#onChange);
     await this.#looking;
   }
 
-  async add(request: AddRequest): Promise<Attached> {
-    const { netns, name, labels, addresses, mtu, queue, ...key } = request;
+  async add(request: AddRequest, gone?: AbortSignal): Promise<Attached> {
+    const { caller, netns, name, labels, addresses, mtu, queue, ...key } = request;
     checkKey(key);
     if (queue !== this.#options.queue) {
       throw new WarrenError('CNI_QUEUE', `queue is ${queue}, and this agent's is ${this.#options.queue}`, {
@@ -98,24 +113,37 @@ export class CniService implements CniCommands {
     const id = attachmentId(key);
     await this.#spool.settle(key);
     await this.#removeFormer(id);
-    const attachment = await this.#attachments.add({
-      id,
-      client: CNI_CLIENT,
-      name: name ?? key.containerId,
-      network: key.network,
-      labels,
-      netns,
-      interfaceName: key.interfaceName,
-      mtu,
-      addresses: addresses?.map(parsed),
-    });
-    return this.#describe(attachment);
+    const claim = this.#late.admit(id, caller);
+    try {
+      const attachment = await this.#attachments.add({
+        id,
+        client: CNI_CLIENT,
+        name: name ?? key.containerId,
+        network: key.network,
+        labels,
+        netns,
+        interfaceName: key.interfaceName,
+        mtu,
+        addresses: addresses?.map(parsed),
+      });
+      this.#late.answer(claim, gone);
+      return this.#describe(attachment);
+    } catch (error) {
+      this.#late.withdraw(claim);
+      throw error;
+    }
   }
 
-  async delete(key: AttachmentKey): Promise<void> {
-    checkKey(key);
-    await this.#attachments.delete(attachmentId(key));
+  async delete({ caller, ...key }: DeleteRequest): Promise<void> {
+    const id = attachmentId(checkKey(key));
+    if (!this.#late.admitDeletion(id, caller)) return;
+    await this.#attachments.delete(id);
     this.#spool.forget(key);
+  }
+
+  async undo({ caller, ...key }: UndoRequest): Promise<void> {
+    const claim = this.#late.claimOf(attachmentId(checkKey(key)), caller);
+    if (claim !== undefined) await this.#late.undo(claim);
   }
 
   async check(key: AttachmentKey): Promise<CheckAnswer> {
@@ -127,8 +155,8 @@ export class CniService implements CniCommands {
     return { problems, ...(found && { attached: this.#describe(found) }) };
   }
 
-  async gc({ network, keep }: GcRequest): Promise<GcAnswer> {
-    const ids = keep.map((one) => attachmentId({ ...one, network }));
+  async gc({ caller, network, keep }: GcRequest): Promise<GcAnswer> {
+    const ids = [...keep.map((one) => attachmentId({ ...one, network })), ...this.#late.idsAfter(caller)];
     const { done, failed } = await this.#attachments.gc({ client: CNI_CLIENT, network }, ids);
     return { removed: done.length, failed: failed.map(({ id, error }) => `${id}: ${errorMessage(error)}`) };
   }

@@ -7,7 +7,15 @@ export interface AttachmentKey {
   readonly interfaceName: string;
 }
 
+/** A process of the plugin (src/cni/caller.ts). */
+export interface Caller {
+  readonly pid: number;
+  /** When a runtime started it: hundredths of a second since the boot. */
+  readonly startedAt: number;
+}
+
 export interface AddRequest extends AttachmentKey {
+  readonly caller?: Caller | undefined;
   readonly netns: string;
   /** What people call it; absent: the container's id. */
   readonly name?: string | undefined;
@@ -17,6 +25,16 @@ export interface AddRequest extends AttachmentKey {
   readonly mtu?: number | undefined;
   /** The folder in which the plugin leaves deletions while the agent is away. */
   readonly queue: string;
+}
+
+export interface DeleteRequest extends AttachmentKey {
+  readonly caller?: Caller | undefined;
+}
+
+/** The runtime did not take the answer of an ADD. */
+export interface UndoRequest extends AttachmentKey {
+  /** The one of that ADD. */
+  readonly caller: Caller;
 }
 
 export interface Attached {
@@ -42,6 +60,7 @@ export interface CheckAnswer {
 }
 
 export interface GcRequest {
+  readonly caller?: Caller | undefined;
   readonly network: string;
   /** Those that are still valid. */
   readonly keep: readonly Omit<AttachmentKey, 'network'>[];
@@ -74,8 +93,10 @@ export interface InstalledPlugin {
 
 /** What the control socket asks of the agent for the plugin. */
 export interface CniCommands {
-  add(request: AddRequest): Promise<Attached>;
-  delete(key: AttachmentKey): Promise<void>;
+  /** `gone` fires when nobody waits for the answer any more: then nothing stays attached by it. */
+  add(request: AddRequest, gone?: AbortSignal): Promise<Attached>;
+  delete(request: DeleteRequest): Promise<void>;
+  undo(request: UndoRequest): Promise<void>;
   check(key: AttachmentKey): Promise<CheckAnswer>;
   gc(request: GcRequest): Promise<GcAnswer>;
   status(): CniStatus;

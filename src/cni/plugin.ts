@@ -10,10 +10,13 @@ import type {
   AddRequest,
   Attached,
   AttachmentKey,
+  Caller,
   CheckAnswer,
   CniStatus,
+  DeleteRequest,
   GcAnswer,
   GcRequest,
+  UndoRequest,
 } from './messages.ts';
 import {
   attachmentOf,
@@ -37,11 +40,15 @@ export interface Outcome {
   readonly exitCode: number;
   /** For standard output. */
   readonly text: string;
+  /** To be called where nobody takes the text: then nothing has been done. Never rejects. */
+  readonly undo?: (() => Promise<void>) | undefined;
 }
 
 export interface PluginOptions {
   /** How long the agent may take for an answer. Default a minute. */
   readonly timeoutMs?: number | undefined;
+  /** The process that asks. */
+  readonly caller?: Caller | undefined;
 }
 
 /** `readInput` gives all of standard input, and throws what keeps it from that. */
@@ -57,7 +64,11 @@ export async function runPlugin(
     const raw = command === 'VERSION' && text.trim() === '' ? {} : parseConfigText(text);
     if (isSupported(raw.cniVersion)) version = raw.cniVersion;
     const answer = await answerTo(command, raw, env, options);
-    return { exitCode: 0, text: answer === undefined ? '' : `${JSON.stringify(answer)}\n` };
+    return {
+      exitCode: 0,
+      text: answer === undefined ? '' : `${JSON.stringify(answer)}\n`,
+      ...(command === 'ADD' && { undo: () => undo(networkConfigOf(raw, command), env, options) }),
+    };
   } catch (thrown) {
     const { code, message, details } = errorOf(thrown);
     const error = { cniVersion: version, code, msg: message, ...(details !== undefined && { details }) };
@@ -77,7 +88,7 @@ async function answerTo(
   command: CniCommand,
   raw: JsonObject,
   env: Environment,
-  { timeoutMs }: PluginOptions,
+  { timeoutMs, caller }: PluginOptions,
 ): Promise<JsonObject | undefined> {
   if (command === 'VERSION') {
     const cniVersion = typeof raw.cniVersion === 'string' ? raw.cniVersion : NEWEST;
@@ -87,23 +98,29 @@ async function answerTo(
   const agent = { path: config.socket, timeoutMs };
   switch (command) {
     case 'ADD':
-      return add(agent, config, env);
+      return add(agent, config, env, caller);
     case 'DEL':
-      return remove(agent, config, attachmentOf(env, command, config.name));
+      return remove(agent, config, attachmentOf(env, command, config.name), caller);
     case 'CHECK':
       return check(agent, config, attachmentOf(env, command, config.name));
     case 'STATUS':
       return status(agent);
     case 'GC':
-      return collect(agent, config);
+      return collect(agent, config, caller);
   }
 }
 
-async function add(agent: AgentSocket, config: NetworkConfig, env: Environment): Promise<JsonObject> {
+async function add(
+  agent: AgentSocket,
+  config: NetworkConfig,
+  env: Environment,
+  caller: Caller | undefined,
+): Promise<JsonObject> {
   const { netns, ...key } = attachmentOf(env, 'ADD', config.name);
   const { name, labels, addresses } = wishesOf(config.raw, env);
   const request: AddRequest = {
     ...key,
+    caller,
     netns,
     name,
     labels,
@@ -115,20 +132,35 @@ async function add(agent: AgentSocket, config: NetworkConfig, env: Environment):
   return resultOf(attached, config, { netns, interfaceName: key.interfaceName });
 }
 
+/** Of an ADD that was answered. Without a caller the agent could not tell it from one that came after it. */
+async function undo(
+  { socket, name }: NetworkConfig,
+  env: Environment,
+  { timeoutMs, caller }: PluginOptions,
+): Promise<void> {
+  if (caller === undefined) return;
+  const { network, containerId, interfaceName } = attachmentOf(env, 'ADD', name);
+  const request: UndoRequest = { network, containerId, interfaceName, caller };
+  // What stays is the runtime's to delete, or to collect.
+  await askAgent({ path: socket, timeoutMs }, 'undo', request).catch(() => {});
+}
+
 async function remove(
   agent: AgentSocket,
   { queue }: NetworkConfig,
   attachment: AttachmentKey,
+  caller: Caller | undefined,
 ): Promise<undefined> {
   const { network, containerId, interfaceName } = attachment;
   const key = { network, containerId, interfaceName };
+  const request: DeleteRequest = { ...key, caller };
   try {
-    await askAgent(agent, 'delete', key);
+    await askAgent(agent, 'delete', request);
   } catch (error) {
     if (!(error instanceof AgentAway)) throw error;
     if (!queueDelete(queue, key)) return;
     // Whatever comes of it, the agent finds the file.
-    await askAgent(agent, 'delete', key).catch(() => {});
+    await askAgent(agent, 'delete', request).catch(() => {});
   }
 }
 
@@ -177,8 +209,12 @@ async function status(agent: AgentSocket): Promise<undefined> {
   );
 }
 
-async function collect(agent: AgentSocket, { name, raw }: NetworkConfig): Promise<undefined> {
-  const request: GcRequest = { network: name, keep: validAttachments(raw) };
+async function collect(
+  agent: AgentSocket,
+  { name, raw }: NetworkConfig,
+  caller: Caller | undefined,
+): Promise<undefined> {
+  const request: GcRequest = { caller, network: name, keep: validAttachments(raw) };
   const { failed } = await askAgent<GcAnswer>(agent, 'gc', request);
   if (failed.length === 0) return;
   throw new CniError(
@@ -213,6 +249,7 @@ const REFUSED: Readonly<Record<string, (error: AgentRefused) => CniError>> = {
   POD_INTERFACE_EXISTS: ({ message }) => invalidEnvironment([`CNI_IFNAME: ${message}`]),
   ATTACHMENT_INTERFACE_TAKEN: ({ message }) => invalidEnvironment([`CNI_IFNAME: ${message}`]),
   ATTACHMENT_BUSY: later,
+  CNI_ADD_LATE: later,
   NAMESPACE_THREAD_LOST: later,
   NO_SUBNET: later,
   POD_NO_SUBNET: later,

@@ -55,6 +55,27 @@ it('containers are attached once there is a subnet, reach each other, and are kn
   expect(b.model.inventory().map(({ name }) => name)).toEqual(['db']);
 });
 
+it('a container whose runtime went away in the middle of its ADD goes again, everywhere', async () => {
+  await world.settle();
+  await add(a, 'web');
+  await world.advance(1000);
+  expect(b.model.inventory().map(({ name }) => name)).toEqual(['web']);
+  const gone = new AbortController();
+  const netns = '/run/netns/db';
+  a.attachmentNetwork.makeNamespace(netns);
+  const cni = await a.commands.cni();
+  const queue = join(folder, 'a', 'cni-deletes');
+  const db = { network: 'warren', containerId: 'db', interfaceName: 'eth0', netns, queue };
+  const adding = cni.add(db, gone.signal);
+  gone.abort();
+  const [address] = (await adding).addresses;
+  await world.advance(1000);
+  expect(a.links.map(({ id }) => id)).toEqual(['cni/warren/web/eth0']);
+  expect(b.model.inventory().map(({ name }) => name)).toEqual(['web']);
+  // It may come again, with another address for now.
+  expect((await cni.add(db)).addresses[0]).not.toEqual(address);
+});
+
 it('a deletion that was left is carried out by the next run, and a container survives it', async () => {
   await world.settle();
   await add(a, 'web');
@@ -65,6 +86,20 @@ it('a deletion that was left is carried out by the next run, and a container sur
   await world.settle();
   expect(a.links.map(({ id }) => id)).toEqual(['cni/warren/db/eth0']);
   expect(readdirSync(join(folder, 'a', 'cni-deletes'))).toEqual([]);
+});
+
+it('a container that ended while the agent was away is gone ten seconds after its start', async () => {
+  await world.settle();
+  await add(a, 'web');
+  await add(a, 'db');
+  await a.stop();
+  a.attachmentNetwork.loseNamespace('/run/netns/web');
+  await a.start();
+  const names = () => a.model.inventory().map(({ name }) => name);
+  await world.advance(9000);
+  expect(names()).toEqual(['db', 'web']);
+  await world.advance(1500);
+  expect(names()).toEqual(['db']);
 });
 
 it('the network configuration is written when the overlay is up, and stays over restarts and until it is unwanted', async () => {

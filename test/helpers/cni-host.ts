@@ -28,6 +28,8 @@ export interface Call {
   readonly config?: Readonly<Record<string, unknown>>;
   /** More of the environment; undefined takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** When the process of the plugin was started; default: it does not say. */
+  readonly startedAt?: number;
   /** Standard input as it is; default: the configuration. */
   readonly input?: string;
 }
@@ -114,7 +116,8 @@ export class CniHost {
       ...{ CNI_COMMAND: command, CNI_CONTAINERID: 'c1', CNI_NETNS: NETNS, CNI_IFNAME: 'eth0' },
       ...{ CNI_PATH: '/opt/cni/bin', ...env },
     };
-    const outcome = await runPlugin(variables, async () => text);
+    const caller = call.startedAt === undefined ? undefined : { pid: 4711, startedAt: call.startedAt };
+    const outcome = await runPlugin(variables, async () => text, { caller });
     return { ...outcome, json: outcome.text === '' ? undefined : JSON.parse(outcome.text) };
   }
 

@@ -10,6 +10,7 @@ let clock: VirtualClock;
 let host: MemoryHost;
 let guard: HostGuard;
 let isChanging: boolean;
+let isAttaching: boolean;
 let underlay: Underlay;
 const repair = vi.fn<() => Promise<Repair>>();
 const moveTo = vi.fn<(next: Underlay) => Promise<void>>();
@@ -20,6 +21,7 @@ beforeEach(() => {
   host.addInterface('eth0', 1500, parseAddress('192.0.2.1'));
   underlay = { address: parseAddress('192.0.2.1'), interfaceName: 'eth0', mtu: 1500 };
   isChanging = false;
+  isAttaching = false;
   repair.mockReset().mockResolvedValue({ done: [] });
   moveTo.mockReset().mockImplementation(async (next) => {
     underlay = next;
@@ -30,6 +32,7 @@ beforeEach(() => {
     log: silentLogger,
     repair,
     isChanging: () => isChanging,
+    isAttaching: () => isAttaching,
     underlay: () => underlay,
     findUnderlay: () => host.resolveUnderlay(),
     moveTo,
@@ -52,6 +55,24 @@ describe('the host guard', () => {
     isChanging = false;
     await clock.run(100);
     expect(repair).toHaveBeenCalledTimes(1);
+  });
+
+  it('lets attachments come and go before it looks, for a second at most', async () => {
+    isAttaching = true;
+    host.changed();
+    await clock.run(500);
+    expect(repair).not.toHaveBeenCalled();
+    isAttaching = false;
+    await clock.run(100);
+    expect(repair).toHaveBeenCalledTimes(1);
+    // Containers that start one after the other for minutes do not keep it from looking.
+    isAttaching = true;
+    for (let i = 0; i < 30; i++) {
+      host.changed();
+      await clock.run(100);
+    }
+    expect(repair.mock.calls.length).toBeGreaterThanOrEqual(3);
+    expect(repair.mock.calls.length).toBeLessThanOrEqual(4);
   });
 
   it('looks again at what changed during a look', async () => {

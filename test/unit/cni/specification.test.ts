@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VERSIONS } from '../../../src/cni/versions.ts';
 import { formatAddress } from '../../../src/ip/address.ts';
 import { CniHost, NETNS } from '../../helpers/cni-host.ts';
+import { readDocument } from '../../helpers/markdown.ts';
 
 let host: CniHost;
 
@@ -851,13 +852,22 @@ const queue: readonly Clause[] = [
   ],
 ];
 
+const ALL = [
+  ...[...parameters, ...versions, ...add, ...conventions],
+  ...[...del, ...check, ...status, ...gc, ...queue],
+];
+
 describe('the CNI specification', () => {
-  it.each([...parameters, ...versions, ...add, ...conventions, ...del, ...check, ...status, ...gc, ...queue])(
-    '%s: %s',
-    async (_place, _clause, holds) => {
-      await holds();
-    },
-  );
+  it.each(ALL)('%s: %s', async (_place, _clause, holds) => {
+    await holds();
+  });
+
+  it('is in the documentation, clause by clause', () => {
+    const text = readDocument('docs/cni.md');
+    const table = text.slice(text.indexOf('| place | clause |')).split('\n').slice(2);
+    const rows = table.slice(0, table.indexOf(''));
+    expect(rows).toEqual(ALL.map(([place, clause]) => `| ${place} | ${clause} |`));
+  });
 
   it('is answered for a standard input that cannot be read', async () => {
     const { runPlugin } = await import('../../../src/cni/plugin.ts');
