@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import koffi from 'koffi';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { generateWireguardKeys, wireguardSocket } from '../../src/bench/wireguard-control.ts';
+import { builtFile } from '../../src/package.ts';
 import { Arena } from '../../src/sys/arena.ts';
 import { AF_UNIX } from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
@@ -421,6 +422,19 @@ describeUnless(lacking(...NEEDED, 'wireguard-go'), 'a WireGuard device', () => {
       },
     );
 
+    test('a peer at a link-local address is found by its interface', async () => {
+      const [first, second] = pair.inner;
+      const text = await second.run('ip', '-6', 'address', 'show', 'dev', 'veth2', 'scope', 'link');
+      const [, address] = /inet6 (fe80[^/]+)/.exec(text)!;
+      const endpoint = `[${address}%veth1]:${PORTS[1]}`;
+      // The name of an interface means something in its own namespace alone.
+      await first.run('wg', 'set', pair.names[0], 'peer', pair.keys[1].publicKey, 'endpoint', endpoint);
+      expect(await pair.ping(0)).toBe(true);
+      const shown = await first.run('wg', 'show', pair.names[0], 'endpoints');
+      expect(shown.trim().split('\t')[1]).toBe(endpoint);
+      expect(await pair.ping(1)).toBe(true);
+    });
+
     test('who sends to an address of another interface is answered from there', async () => {
       await pair.inner[0].run('ip', 'address', 'add', '10.50.0.1/32', 'dev', 'lo');
       await pair.inner[1].run('ip', 'route', 'add', '10.50.0.0/24', 'dev', 'veth2');
@@ -511,7 +525,10 @@ describeUnless(lacking(...NEEDED, 'wireguard-go'), 'a WireGuard device', () => {
     });
 
     test('with its socket', async () => {
-      await startDevice('warren', where, device);
+      // The command, which is the same.
+      const made = await where.exec([process.execPath, builtFile('bin/warren'), 'wireguard', device]);
+      expect(made).toEqual({ code: 0, stdout: '', stderr: '' });
+      expect(await isThere()).toBe(true);
       await where.run('rm', wireguardSocket(device));
       await until(async () => !(await isThere()));
     });

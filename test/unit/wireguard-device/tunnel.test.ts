@@ -40,12 +40,14 @@ class Host {
   readonly clock: VirtualClock;
   readonly delivered: Buffer[] = [];
   readonly tun = new MemoryTun(0, (packet) => void this.delivered.push(Buffer.from(packet)));
-  readonly socket = new TunnelSocket(6);
+  readonly socket: TunnelSocket;
   readonly tunnel: Tunnel;
   port = 0;
 
-  constructor(clock: VirtualClock) {
+  /** 4: as where the kernel has no IPv6. */
+  constructor(clock: VirtualClock, family: 4 | 6 = 6) {
     this.clock = clock;
+    this.socket = new TunnelSocket(family);
     this.tunnel = new Tunnel({
       clock,
       timestamps: new Timestamps(() => clock.wallTime(), { load: () => undefined, save: () => {} }),
@@ -65,7 +67,7 @@ class Host {
   /** Another port. */
   rebind(): void {
     const before = this.socket.fd;
-    const { fd, port } = openTunnelSocket(6, 0, 0);
+    const { fd, port } = openTunnelSocket(this.socket.family, 0, 0);
     this.socket.fd = fd;
     this.port = port;
     if (before >= 0) libc.close(before);
@@ -286,6 +288,34 @@ describe('a peer', () => {
     advance(5_000);
     expect(a.state().sentBytes).toBe(sent + 3 * EMPTY_BYTES);
     expect(b.peerEndpoint).toBe(`127.0.0.1:${a.port}`);
+  });
+});
+
+describe('without IPv6 in the kernel', () => {
+  beforeEach(() => {
+    for (const { tunnel, socket } of [a, b]) {
+      tunnel.close();
+      libc.close(socket.fd);
+    }
+    a = new Host(clock, 4);
+    b = new Host(clock, 4);
+  });
+
+  it('devices reach each other over IPv4, and follow each other', () => {
+    both();
+    expect(reaches(a, b) && reaches(b, a)).toBe(true);
+    a.rebind();
+    expect(reaches(a, b)).toBe(true);
+    expect(b.peerEndpoint).toBe(`127.0.0.1:${a.port}`);
+    expect(reaches(b, a)).toBe(true);
+  });
+
+  it('a peer at an IPv6 address is not reached, and nothing else suffers', () => {
+    both({ endpoint: `[::1]:${b.port}` });
+    expect(reaches(a, b)).toBe(false);
+    both();
+    advance(6_000);
+    expect(reaches(a, b)).toBe(true);
   });
 });
 
