@@ -55,6 +55,8 @@ export class Guests implements PeerSource {
   readonly #write: SharedWrite;
   readonly #timers: TimerGroup;
   readonly #listeners: (() => void)[] = [];
+  /** Where they were before this agent; what it hears itself the data plane knows better. As many as records were read. */
+  readonly #before = new Map<string, Endpoint>();
   /** Being removed, or not there yet. */
   readonly #hidden = new Set<string>();
 
@@ -64,7 +66,10 @@ export class Guests implements PeerSource {
     const { store, attachments, clock } = options;
     this.#timers = new TimerGroup(clock);
     this.#write = new SharedWrite(() => store.write([...this.#records.values()]));
-    for (const record of store.read()) this.#records.set(record.name, record);
+    for (const record of store.read()) {
+      this.#records.set(record.name, record);
+      if (record.lastEndpoint) this.#before.set(record.name, record.lastEndpoint);
+    }
     attachments.on('change', ({ id }) => {
       if (id.startsWith(`${GUEST_CLIENT}/`)) this.#attachmentChanged(id);
     });
@@ -214,7 +219,7 @@ export class Guests implements PeerSource {
 
   #peer({ name, publicKey, presharedKey, ...record }: GuestRecord, { addresses }: Attachment): KnownPeer {
     const { tunnelKey, dataPlane } = this.#options;
-    const at = record.endpoint ?? record.lastEndpoint;
+    const at = record.endpoint ?? this.#before.get(name);
     return {
       key: keyOf(name),
       id: '',
@@ -229,6 +234,8 @@ export class Guests implements PeerSource {
       publicKey,
       ...(presharedKey && { presharedKey }),
       isGreeted: true,
+      // Linux passes marks of congestion on, most other implementations do not, and none says.
+      losesMarks: true,
       unreachable: tunnelKey === undefined ? "this node's tunnels are not WireGuard" : undefined,
     };
   }
@@ -291,6 +298,7 @@ export class Guests implements PeerSource {
   #attachmentChanged(id: string): void {
     const name = id.slice(GUEST_CLIENT.length + 1);
     const isGone = this.#options.attachments.get(id) === undefined;
+    if (isGone) this.#before.delete(name);
     if (isGone && this.#records.delete(name)) {
       this.#write.request().catch((error: unknown) => {
         this.#options.log.error({ peer: name, err: error }, 'a removed WireGuard peer is still in its file');
