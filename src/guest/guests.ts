@@ -19,7 +19,7 @@ import type { KnownPeer, PeerSource } from '../peers/peer-view.ts';
 import type { WireguardPeerFile, WireguardPeerReport } from '../readmodel/reports.ts';
 import { directionReports } from '../readmodel/traffic.ts';
 import { SharedWrite } from '../state/shared-write.ts';
-import type { CheckedRequest, GuestRequest } from './guest-request.ts';
+import type { CheckedRequest, GuestRequest, MadeKeys } from './guest-request.ts';
 import type { GuestRecord, GuestStore } from './guest-store.ts';
 import { GUEST_MTU, quickFile } from './quick-file.ts';
 
@@ -137,10 +137,11 @@ export class Guests implements PeerSource {
         hint: 'Set encapsulation.type to wireguard, on all nodes.',
       });
     }
-    const { checkedRequest } = await import('./guest-request.ts');
+    const { checkedRequest, makeKeys } = await import('./guest-request.ts');
     const { address, port } = dataPlane.vtep;
     const checked = checkedRequest(request, address.family, port);
-    return this.#queue.run('all', () => this.#add(checked, request.labels ?? {}, tunnelKey));
+    const made = checked.publicKey === undefined ? makeKeys() : undefined;
+    return this.#queue.run('all', () => this.#add(checked, request.labels ?? {}, tunnelKey, made));
   }
 
   /** Ends its sessions and frees its address. Throws PEER_UNKNOWN, STATE_UNWRITABLE; all is as before then. */
@@ -168,6 +169,7 @@ export class Guests implements PeerSource {
     { name, publicKey: given, endpoint, nodeEndpoint, dns }: CheckedRequest,
     labels: Readonly<Record<string, string>>,
     tunnelKey: Uint8Array,
+    made: MadeKeys | undefined,
   ): Promise<WireguardPeerFile> {
     const { attachments, everybody, followed, nodeName, log } = this.#options;
     const namesake = everybody().find((peer) => peer.name === name);
@@ -183,7 +185,6 @@ export class Guests implements PeerSource {
         },
       );
     }
-    const made = given === undefined ? await makeKeys() : undefined;
     const publicKey = given ?? made!.publicKey;
     const holder = Buffer.compare(publicKey, tunnelKey) === 0 ? nodeName : holderOf(publicKey, everybody());
     if (holder !== undefined) {
@@ -333,17 +334,6 @@ export class Guests implements PeerSource {
       log.warn({ err: error }, 'it could not be written down where WireGuard peers are');
     });
   }
-}
-
-async function makeKeys() {
-  const { generateKeyPair, privateKeyBytes } = await import('../encapsulation/wireguard/x25519.ts');
-  const { randomBytes } = await import('node:crypto');
-  const pair = generateKeyPair();
-  return {
-    privateKey: new Uint8Array(privateKeyBytes(pair)),
-    publicKey: new Uint8Array(pair.publicKey),
-    presharedKey: new Uint8Array(randomBytes(32)),
-  };
 }
 
 function holderOf(publicKey: Uint8Array, peers: readonly KnownPeer[]): string | undefined {
