@@ -1,5 +1,6 @@
 /** What whoever adds a guest may ask for: all of it is text that people wrote, and is checked here. */
-import { generateKeyPair, sharedSecret } from '../encapsulation/wireguard/x25519.ts';
+import { randomBytes } from 'node:crypto';
+import { generateKeyPair, privateKeyBytes, sharedSecret } from '../encapsulation/wireguard/x25519.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { Family } from '../ip/address.ts';
 import { type Endpoint, formatHostPort, parseEndpoint, parseHostPort } from '../ip/endpoint.ts';
@@ -50,6 +51,23 @@ export function checkedRequest(request: GuestRequest, underlay: Family, port: nu
     endpoint: endpoint === undefined ? undefined : endpointOf(endpoint, underlay),
     nodeEndpoint: nodeEndpoint === undefined ? undefined : nodeEndpointOf(nodeEndpoint, port),
     dns,
+  };
+}
+
+export interface MadeKeys {
+  readonly privateKey: Uint8Array;
+  readonly publicKey: Uint8Array;
+  /** Whoever records traffic today needs it to read that with a quantum computer. */
+  readonly presharedKey: Uint8Array;
+}
+
+/** For a guest that brings none. */
+export function makeKeys(): MadeKeys {
+  const pair = generateKeyPair();
+  return {
+    privateKey: new Uint8Array(privateKeyBytes(pair)),
+    publicKey: new Uint8Array(pair.publicKey),
+    presharedKey: new Uint8Array(randomBytes(32)),
   };
 }
 

@@ -19,7 +19,7 @@ import type { KnownPeer, PeerSource } from '../peers/peer-view.ts';
 import type { WireguardPeerFile, WireguardPeerReport } from '../readmodel/reports.ts';
 import { directionReports } from '../readmodel/traffic.ts';
 import { SharedWrite } from '../state/shared-write.ts';
-import type { CheckedRequest, GuestRequest } from './guest-request.ts';
+import type { CheckedRequest, GuestRequest, MadeKeys } from './guest-request.ts';
 import type { GuestRecord, GuestStore } from './guest-store.ts';
 import { GUEST_MTU, quickFile } from './quick-file.ts';
 
@@ -55,6 +55,8 @@ export class Guests implements PeerSource {
   readonly #write: SharedWrite;
   readonly #timers: TimerGroup;
   readonly #listeners: (() => void)[] = [];
+  /** Where they were before this agent; what it hears itself the data plane knows better. As many as records were read. */
+  readonly #before = new Map<string, Endpoint>();
   /** Being removed, or not there yet. */
   readonly #hidden = new Set<string>();
 
@@ -64,7 +66,10 @@ export class Guests implements PeerSource {
     const { store, attachments, clock } = options;
     this.#timers = new TimerGroup(clock);
     this.#write = new SharedWrite(() => store.write([...this.#records.values()]));
-    for (const record of store.read()) this.#records.set(record.name, record);
+    for (const record of store.read()) {
+      this.#records.set(record.name, record);
+      if (record.lastEndpoint) this.#before.set(record.name, record.lastEndpoint);
+    }
     attachments.on('change', ({ id }) => {
       if (id.startsWith(`${GUEST_CLIENT}/`)) this.#attachmentChanged(id);
     });
@@ -132,10 +137,11 @@ export class Guests implements PeerSource {
         hint: 'Set encapsulation.type to wireguard, on all nodes.',
       });
     }
-    const { checkedRequest } = await import('./guest-request.ts');
+    const { checkedRequest, makeKeys } = await import('./guest-request.ts');
     const { address, port } = dataPlane.vtep;
     const checked = checkedRequest(request, address.family, port);
-    return this.#queue.run('all', () => this.#add(checked, request.labels ?? {}, tunnelKey));
+    const made = checked.publicKey === undefined ? makeKeys() : undefined;
+    return this.#queue.run('all', () => this.#add(checked, request.labels ?? {}, tunnelKey, made));
   }
 
   /** Ends its sessions and frees its address. Throws PEER_UNKNOWN, STATE_UNWRITABLE; all is as before then. */
@@ -163,6 +169,7 @@ export class Guests implements PeerSource {
     { name, publicKey: given, endpoint, nodeEndpoint, dns }: CheckedRequest,
     labels: Readonly<Record<string, string>>,
     tunnelKey: Uint8Array,
+    made: MadeKeys | undefined,
   ): Promise<WireguardPeerFile> {
     const { attachments, everybody, followed, nodeName, log } = this.#options;
     const namesake = everybody().find((peer) => peer.name === name);
@@ -178,7 +185,6 @@ export class Guests implements PeerSource {
         },
       );
     }
-    const made = given === undefined ? await makeKeys() : undefined;
     const publicKey = given ?? made!.publicKey;
     const holder = Buffer.compare(publicKey, tunnelKey) === 0 ? nodeName : holderOf(publicKey, everybody());
     if (holder !== undefined) {
@@ -214,7 +220,7 @@ export class Guests implements PeerSource {
 
   #peer({ name, publicKey, presharedKey, ...record }: GuestRecord, { addresses }: Attachment): KnownPeer {
     const { tunnelKey, dataPlane } = this.#options;
-    const at = record.endpoint ?? record.lastEndpoint;
+    const at = record.endpoint ?? this.#before.get(name);
     return {
       key: keyOf(name),
       id: '',
@@ -229,6 +235,8 @@ export class Guests implements PeerSource {
       publicKey,
       ...(presharedKey && { presharedKey }),
       isGreeted: true,
+      // Linux passes marks of congestion on, most other implementations do not, and none says.
+      losesMarks: true,
       unreachable: tunnelKey === undefined ? "this node's tunnels are not WireGuard" : undefined,
     };
   }
@@ -291,6 +299,7 @@ export class Guests implements PeerSource {
   #attachmentChanged(id: string): void {
     const name = id.slice(GUEST_CLIENT.length + 1);
     const isGone = this.#options.attachments.get(id) === undefined;
+    if (isGone) this.#before.delete(name);
     if (isGone && this.#records.delete(name)) {
       this.#write.request().catch((error: unknown) => {
         this.#options.log.error({ peer: name, err: error }, 'a removed WireGuard peer is still in its file');
@@ -325,17 +334,6 @@ export class Guests implements PeerSource {
       log.warn({ err: error }, 'it could not be written down where WireGuard peers are');
     });
   }
-}
-
-async function makeKeys() {
-  const { generateKeyPair, privateKeyBytes } = await import('../encapsulation/wireguard/x25519.ts');
-  const { randomBytes } = await import('node:crypto');
-  const pair = generateKeyPair();
-  return {
-    privateKey: new Uint8Array(privateKeyBytes(pair)),
-    publicKey: new Uint8Array(pair.publicKey),
-    presharedKey: new Uint8Array(randomBytes(32)),
-  };
 }
 
 function holderOf(publicKey: Uint8Array, peers: readonly KnownPeer[]): string | undefined {

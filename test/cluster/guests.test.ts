@@ -197,6 +197,33 @@ describe('a WireGuard device', () => {
     expect(a.model.routes().find(({ via }) => via === 'laptop')?.endpoint).toBe('203.0.113.5:999');
   });
 
+  it('is not sent back to where it was, whatever is written down and whoever else comes', async () => {
+    const laptop = start(await a.commands.addWireguardPeer({ name: 'laptop' }));
+    await talk(laptop, db, 1_000);
+    await world.advance(61_000);
+    expect(formatEndpoint(a.guestsOnDisk[0]!.lastEndpoint!)).toBe(HOME);
+    moveTo(laptop, '203.0.113.5:999');
+    await talk(laptop, db);
+    await a.commands.addWireguardPeer({ name: 'phone' });
+    await talk(db, laptop);
+  });
+
+  it('is told what does not fit the way to another node', async () => {
+    const laptop = start(await a.commands.addWireguardPeer({ name: 'laptop' }));
+    b.host.setMtu('eth0', 1_400);
+    await talk(laptop, db, 1_000);
+    laptop.received.length = 0;
+    for (const address of db.addresses) laptop.send(address, { bytes: 1_400 });
+    await world.advance(500);
+    // Destination unreachable, fragmentation needed; packet too big.
+    const [ipv4, ipv6] = laptop.received;
+    expect([ipv4?.subarray(20, 22), ipv6?.subarray(40, 42)]).toEqual([
+      Uint8Array.of(3, 4),
+      Uint8Array.of(2, 0),
+    ]);
+    expect(drops(a)).toEqual({ 'outbound-too-big': 2 });
+  });
+
   it('speaks for nobody else', async () => {
     const laptop = start(await a.commands.addWireguardPeer({ name: 'laptop' }));
     await talk(laptop, web, 1_000);
@@ -245,8 +272,8 @@ describe('a WireGuard device', () => {
         handshakeAgeSeconds: expect.any(Number),
       },
     ]);
-    // Pods reach it although it has not sent anything since.
-    await talk(db, laptop);
+    // It has not found out by itself: that takes it fifteen seconds.
+    await talk(laptop, db);
     await talk(web, laptop);
   });
 });

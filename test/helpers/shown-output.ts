@@ -38,6 +38,7 @@ export function comparable(lines: readonly string[]): string[] {
     line
       .replace(/\b[\d.]+ [kM]?B\b/g, 'SIZE')
       .replace(/\b\d+\.\d\d\b/g, 'MS')
+      .replace(/\b(?:\d+[mhd] )?\d+[smh] ago\b/g, 'AGO')
       .replace(/\s+/g, ' ')
       .trim(),
   );

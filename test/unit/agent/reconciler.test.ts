@@ -35,6 +35,24 @@ describe('a reconciler', () => {
     expect(work).toHaveBeenCalledTimes(2);
   });
 
+  it('says when nothing is left to do, or is to be tried again later', async () => {
+    let finish = () => {};
+    work.mockImplementationOnce(() => new Promise((resolve) => (finish = resolve)));
+    work.mockRejectedValueOnce(new Error('ip says no'));
+    const routes = reconciler();
+    await routes.idle();
+    routes.request();
+    routes.request();
+    let isIdle = false;
+    const idle = routes.idle().then(() => (isIdle = true));
+    await clock.run(0);
+    expect([isIdle, work.mock.calls.length]).toEqual([false, 1]);
+    finish();
+    await idle;
+    expect([routes.problem, work.mock.calls.length]).toEqual(['cannot change the routes: ip says no', 2]);
+    await routes.stop();
+  });
+
   it('tries again with growing pauses, and shows the problem meanwhile', async () => {
     work.mockRejectedValue(new Error('ip says no'));
     const routes = reconciler();

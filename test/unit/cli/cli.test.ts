@@ -234,6 +234,26 @@ describe('WireGuard peers', () => {
     expect((await cli([...argv, '--no-qr'], { isTerminal: true })).stdout).toBe(FILE);
   });
 
+  it('stand beside the nodes, and all have their last handshake where any has one', async () => {
+    const [node] = fakePeers;
+    const laptop = {
+      ...node!,
+      name: 'laptop',
+      kind: 'wireguard',
+      status: 'wireguard',
+      endpoint: '',
+    } as const;
+    agent.peerReports = [{ ...node!, handshakeAgeSeconds: 65 }, laptop];
+    const rows = (await cli(['peers', '-s', socket])).stdout.split('\n').map((line) => line.split(/ {2,}/));
+    const column = rows[0]!.indexOf('HANDSHAKE');
+    expect(rows.slice(1, 3).map((row) => [row[0], row[1], row[2], row[column]])).toEqual([
+      [node!.name, node!.status, node!.endpoint, '1m 5s ago'],
+      ['laptop', 'wireguard', '-', '-'],
+    ]);
+    agent.peerReports = fakePeers;
+    expect((await cli(['peers', '-s', socket])).stdout).not.toContain('HANDSHAKE');
+  });
+
   it('are listed, shown and removed', async () => {
     expect((await cli(['peer', 'list', '-s', socket])).stdout).toBe('No WireGuard peers.\n');
     const json = await cli(['peer', 'add', 'phone', '--wireguard', '--json', '-s', socket]);
