@@ -175,14 +175,30 @@ describe('two nodes', () => {
   });
 
   it('come to one key when both want one at once', async () => {
-    for (const [thereMs, backMs] of [
-      [1, 1],
-      [5, 100],
-      [100, 5],
+    for (const [ofA, ofB] of [
+      [
+        [1, 1],
+        [1, 1],
+      ],
+      [
+        [1, 1],
+        [3, 3],
+      ],
+      [
+        [5, 100],
+        [3, 3],
+      ],
+      [
+        [100, 5],
+        [3, 3],
+      ],
     ] as const) {
       nodes = new Nodes(2);
       [a, b] = nodes.all as [Node, Node];
-      nodes.fate = (from) => (from === a ? { thereMs, backMs } : { thereMs: 3, backMs: 3 });
+      nodes.fate = (from) => {
+        const [thereMs, backMs] = from === a ? ofA : ofB;
+        return { thereMs, backMs };
+      };
       a.exchange.wanted(b.id);
       b.exchange.wanted(a.id);
       await nodes.clock.run(1_000);
@@ -211,6 +227,24 @@ describe('two nodes', () => {
     expect(state()).toEqual(['agreed', 'agreed']);
     expect(a.used.get(b.id)!.respondWith).toEqual(given);
     expect(b.exchange.counts.answered).toBe(1);
+  });
+
+  it('take no call that was overtaken by a later one, whatever became of that', async () => {
+    let isFirst = true;
+    nodes.fate = (from, _to, method) => {
+      if (from === a) return { thereMs: 100, backMs: 100 };
+      const thereMs = method === AGREE_METHOD && isFirst ? 3_800 : 1;
+      if (method === AGREE_METHOD) isFirst = false;
+      return { thereMs, backMs: 1 };
+    };
+    b.exchange.wanted(a.id);
+    await nodes.clock.run(3_200);
+    // The second call of the one meets the other asking, and is told so; then the first one comes.
+    a.exchange.wanted(b.id);
+    await nodes.clock.run(2_000);
+    expect(state()).toEqual(['agreed', 'agreed']);
+    expect([handshake(a, b), handshake(b, a)]).toEqual([true, true]);
+    expect(a.exchange.counts).toMatchObject({ agreed: 1, answered: 0 });
   });
 
   it('say why there is no key, and stop asking once nothing waits any more', async () => {
