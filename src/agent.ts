@@ -23,7 +23,7 @@ import { feedInventory, listedAttachments } from './agent/inventory-feed.ts';
 import { agentModel } from './agent/model.ts';
 import { Names } from './agent/names.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
-import { PairKeying, pairKeyPeer, postQuantumOf } from './agent/pair-keying.ts';
+import { PairKeying, pairKeyPeers, postQuantumOf } from './agent/pair-keying.ts';
 import type { AgentParts } from './agent/parts.ts';
 import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
@@ -508,7 +508,7 @@ export class Agent {
     const [dataPlane, membership] = [this.#dataPlane, this.#membership];
     const keying = new PairKeying(pairKeys!, {
       ...{ clock, log, rpc: this.#rpc, self: { id: membership.id, tunnelKey } },
-      peer: (id) => pairKeyPeer(this.#peers.peers().find(({ key }) => key === id)),
+      peer: pairKeyPeers(() => this.#peers.peers()),
       isInUse: (id) => dataPlane.sessionAgeMs?.(id) !== undefined,
       use: (id, keys) => dataPlane.setPairKeys?.(id, keys),
       announce: (keyHash) => membership.updateSelf({ postQuantum: { keyHash } }),

@@ -23,8 +23,21 @@ export function postQuantumOf(
   return pairKeys === undefined || postQuantum === 'off' ? undefined : postQuantum;
 }
 
-/** Undefined: it needs no keys of this kind, or must not be sent to. */
-export function pairKeyPeer(peer: KnownPeer | undefined): PairKeyPeer | undefined {
+/** Finds a peer by its id; undefined: it needs no keys of this kind, or must not be sent to. */
+export function pairKeyPeers(peers: () => readonly KnownPeer[]): (id: string) => PairKeyPeer | undefined {
+  let known: readonly KnownPeer[] = [];
+  let byKey = new Map<string, KnownPeer>();
+  return (id) => {
+    const now = peers();
+    if (now !== known) {
+      known = now;
+      byKey = new Map(now.map((peer) => [peer.key, peer]));
+    }
+    return pairKeyPeer(byKey.get(id));
+  };
+}
+
+function pairKeyPeer(peer: KnownPeer | undefined): PairKeyPeer | undefined {
   if (peer?.postQuantum !== 'needed' || peer.unreachable !== undefined) return undefined;
   const { id, name, run = '', publicKey, pairKeyHash } = peer;
   return publicKey && { id, name, run, tunnelKey: publicKey, keyHash: pairKeyHash };

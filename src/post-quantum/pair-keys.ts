@@ -125,15 +125,16 @@ export class PairKeyExchange {
     const problems: string[] = [];
     for (const pair of this.#pairs.values()) {
       const reason = pair.failure(this.#nowMs);
-      const name = this.#options.peer(pair.id)?.name;
-      if (reason === undefined || name === undefined) continue;
+      const name = reason === undefined ? undefined : this.#options.peer(pair.id)?.name;
+      if (name === undefined) continue;
+      if (problems.length === MAX_PROBLEMS) break;
       const what =
         pair.keys.sharedSinceMs === undefined
           ? `no post-quantum key with ${name}, so that nothing is sent to it and nothing taken`
           : `the post-quantum key with ${name} cannot be renewed`;
       problems.push(`${what}: ${reason}`);
     }
-    return problems.slice(0, MAX_PROBLEMS);
+    return problems;
   }
 
   /** Something waits for a session with the peer. */
@@ -178,8 +179,7 @@ export class PairKeyExchange {
     this.#isClosed = true;
     this.#timers.close();
     this.#queue.clear();
-    for (const pair of this.#pairs.values()) pair.close();
-    this.#pairs.clear();
+    for (const pair of [...this.#pairs.values()]) this.#drop(pair);
     this.#own.close();
   }
 
@@ -248,8 +248,10 @@ export class PairKeyExchange {
         this.#counts.agreed++;
         pair.keys.share(said.offer.name);
         this.#agreed(pair);
-      } else if (said.outcome === 'asking' || said.outcome === 'outdated') pair.refused(this.#nowMs);
-      else if (said.outcome === 'failed') {
+      } else if (said.outcome === 'asking' || said.outcome === 'outdated') {
+        pair.refused(this.#nowMs);
+        this.#use(pair);
+      } else if (said.outcome === 'failed') {
         const { reason } = said;
         this.#counts.failed++;
         pair.failed(this.#nowMs, reason);
@@ -283,7 +285,7 @@ export class PairKeyExchange {
     const key = decodePublicKey(parts[0]);
     if (!key.ok) throw noSense();
     const peer = await this.#announcing(pair, keyHash(key.value));
-    if (!this.#needsKey(pair)) return undefined;
+    if (!this.#isCurrent(pair) || !this.#needsKey(pair)) return undefined;
     const made = encapsulate(this.#kem, key.value);
     if (made === undefined) throw new WarrenError('PAIR_KEY_FOREIGN', 'what it sends is no key');
     const { ciphertext } = made;
@@ -313,6 +315,7 @@ export class PairKeyExchange {
     this.#options.onChange();
   }
 
+  /** To be called whenever a key is another: those that are gone are overwritten. */
   #use(pair: Pair): void {
     const { id, run, keys } = pair;
     this.#options.use(id, keys.isEmpty ? undefined : { run, ...keys.keys });

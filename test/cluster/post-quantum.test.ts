@@ -3,7 +3,7 @@
  * where they cannot be made, over loss, restarts of both sides, and beside agents that have none.
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { IpAddress } from '../../src/ip/address.ts';
+import { type IpAddress, parseAddress } from '../../src/ip/address.ts';
 import { type NodeOptions, World, type WorldNode, type WorldPod } from './world.ts';
 
 const wireguard = { encapsulation: 'wireguard' } as const;
@@ -55,6 +55,25 @@ describe('two nodes that offer post-quantum keys', () => {
       ...{ mode: 'on', library: '@noble/post-quantum' },
     });
     expect([problemsOf(a), problemsOf(b)]).toEqual(['', '']);
+  });
+
+  it('need a few milliseconds and 4 kB for that', async () => {
+    const [a, , web, db] = await pair({}, {});
+    const sent = () =>
+      [1, 2].reduce((bytes, last) => {
+        const gossip = { address: parseAddress(`192.0.2.${last}`), port: 7946 };
+        const { sentBytes, sentStreamBytes } = world.network.host(gossip);
+        return bytes + sentBytes + sentStreamBytes;
+      }, 0);
+    const before = sent();
+    web.send(db.addresses[0]!);
+    const tookMs = await world.clock.runUntil(() => db.received.length > 0, 1_000, 1);
+    // Four ways for keys and three for the handshake, at a millisecond each.
+    expect(tookMs).toBeLessThan(25);
+    const bytes = sent() - before;
+    expect(bytes).toBeGreaterThan(2_300);
+    expect(bytes).toBeLessThan(4_000);
+    expect(keysOf(a)).toEqual({ agreed: 1, answered: 0, failed: 0 });
   });
 
   it('send nothing to each other while they cannot agree, and say why', async () => {

@@ -338,6 +338,17 @@ describe('the import lines of src/', () => {
     expect([...started].filter((name) => /^sysdump\/|^nanotar/.test(name))).toEqual(['sysdump/method.ts']);
   });
 
+  it('let an agent start without what makes post-quantum keys, and Node that can without the package', () => {
+    const isNow = ({ isType, isDynamic }: Import) => !isType && !isDynamic;
+    const started = reachable('agent/run.ts', imports.filter(isNow));
+    expect([...started].filter((name) => /^post-quantum|post-quantum\//.test(name))).toEqual([
+      'post-quantum/method.ts',
+    ]);
+    const native = ['post-quantum/pair-keys.ts', 'post-quantum/ml-kem.ts', 'post-quantum/ml-kem-node.ts'];
+    for (const file of native)
+      expect([...reachable(file, imports.filter(isNow))]).not.toContain('@noble/post-quantum');
+  });
+
   it('let an agent in clear text start without the cryptography of tunnels', () => {
     const started = reachable(
       'agent/run.ts',

@@ -244,7 +244,7 @@ export class KeyExchange {
 
   /** Keys with an earlier run of its agent, or with a later one that is yet to be heard of, are none. */
   #usePairKeys({ peer, known }: Entry, keys: PairKeys | undefined): void {
-    peer.usePresharedKeys(keys !== undefined && keys.run === known.run ? keys : NO_KEYS_YET);
+    peer.usePresharedKeys(keys !== undefined && keys.run === known.run ? copyOf(keys) : NO_KEYS_YET);
   }
 
   #remove(vtep: number): void {
@@ -301,6 +301,14 @@ export class KeyExchange {
       this.#options.failed(error);
     }
   }
+}
+
+/** Whoever they came from overwrites them when there are others. */
+function copyOf({ respondWith, accept }: PresharedKeys): PresharedKeys {
+  return {
+    respondWith: respondWith && Buffer.from(respondWith),
+    accept: accept.map((key) => Buffer.from(key)),
+  };
 }
 
 /** Its sessions go on. */

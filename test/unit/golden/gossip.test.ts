@@ -209,6 +209,7 @@ describe('an agent of 0.1.0', () => {
     ...content,
     mtu: 8950,
     inventory: { version: 7, hash: '000102030405060708090a0b0c0d0e0f' },
+    postQuantum: { keyHash: new Uint8Array(32).fill(5) },
   });
 
   it("skips what is new in today's record, and reads the rest", () => {

@@ -6,7 +6,7 @@ import { fingerprintOf } from '../../../src/link/key-ring-state.ts';
 import { pack, packGroups, unpack } from '../../../src/link/packing.ts';
 import { decodeMessage, encodeMessage, type Message, pingTargetOf } from '../../../src/membership/codec.ts';
 import { messageType, nodeRecordType } from '../../../src/membership/proto.ts';
-import { decodeRecord, encodeRecord, verifyRecord } from '../../../src/membership/record.ts';
+import { decodeRecord, encodeRecord, signRecord, verifyRecord } from '../../../src/membership/record.ts';
 import { golden, goldenIdentity } from './golden.ts';
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
@@ -237,6 +237,19 @@ describe('node records', () => {
     );
   });
 
+  it('says that it offers post-quantum keys, and by which one if it has made one', () => {
+    const { id: _id, publicKey: _publicKey, ...content } = golden.record;
+    const keyHash = new Uint8Array(32).fill(5);
+    for (const [postQuantum, bytes] of [
+      [{}, '820100'],
+      [{ keyHash }, `8201220a20${'05'.repeat(32)}`],
+    ] as const) {
+      const { record, signed } = signRecord(goldenIdentity, { ...content, postQuantum });
+      expect(hex(signed.bytes)).toBe(hex(golden.signed.bytes) + bytes);
+      expect(decodeRecord(signed.bytes)).toEqual({ ok: true, value: record });
+    }
+  });
+
   it('survives any bytes, and any change', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 700 }), fc.nat(), fc.nat(255), (bytes, place, flip) => {
@@ -263,6 +276,8 @@ describe('node records', () => {
       { gossip: undefined },
       { vtep: { address: new Uint8Array(4), port: 1 } },
       { session: new Uint8Array(7) },
+      { postQuantum: { keyHash: new Uint8Array(31) } },
+      { postQuantum: { keyHash: new Uint8Array(33) } },
       { lease: { ...lease, state: 0 } },
       { lease: { ...lease, prefixes: [] } },
       { lease: { ...lease, prefixes: Array(17).fill({ address: new Uint8Array(4), length: 0 }) } },

@@ -76,9 +76,8 @@ class Node {
           return { id, name: `node-${id[0]}`, run: String(run), tunnelKey, keyHash };
         },
         isInUse: (id) => this.inUse.has(id),
-        // As the thread that shakes hands has them: copies.
         use: (id, keys) => {
-          if (keys) this.used.set(id, structuredClone(keys));
+          if (keys) this.used.set(id, keys);
           else this.used.delete(id);
         },
         announce: (keyHash) => {
@@ -143,6 +142,10 @@ class Nodes {
 /** Whether a handshake that `from` begins would end; undefined: it begins none. */
 function handshake(from: Node, to: Node): boolean | undefined {
   const [own, other] = [from.used.get(to.id), to.used.get(from.id)];
+  for (const keys of [own, other]) {
+    // What is gone is overwritten, and nobody is to be left with that.
+    for (const key of keys?.accept ?? []) expect(key).not.toEqual(Buffer.alloc(32));
+  }
   if (!own || own.accept.length === 0) return undefined;
   if (!other?.respondWith) return false;
   return own.accept.some((key) => Buffer.compare(key, other.respondWith!) === 0);
@@ -175,14 +178,30 @@ describe('two nodes', () => {
   });
 
   it('come to one key when both want one at once', async () => {
-    for (const [thereMs, backMs] of [
-      [1, 1],
-      [5, 100],
-      [100, 5],
+    for (const [ofA, ofB] of [
+      [
+        [1, 1],
+        [1, 1],
+      ],
+      [
+        [1, 1],
+        [3, 3],
+      ],
+      [
+        [5, 100],
+        [3, 3],
+      ],
+      [
+        [100, 5],
+        [3, 3],
+      ],
     ] as const) {
       nodes = new Nodes(2);
       [a, b] = nodes.all as [Node, Node];
-      nodes.fate = (from) => (from === a ? { thereMs, backMs } : { thereMs: 3, backMs: 3 });
+      nodes.fate = (from) => {
+        const [thereMs, backMs] = from === a ? ofA : ofB;
+        return { thereMs, backMs };
+      };
       a.exchange.wanted(b.id);
       b.exchange.wanted(a.id);
       await nodes.clock.run(1_000);
@@ -211,6 +230,24 @@ describe('two nodes', () => {
     expect(state()).toEqual(['agreed', 'agreed']);
     expect(a.used.get(b.id)!.respondWith).toEqual(given);
     expect(b.exchange.counts.answered).toBe(1);
+  });
+
+  it('take no call that was overtaken by a later one, whatever became of that', async () => {
+    let isFirst = true;
+    nodes.fate = (from, _to, method) => {
+      if (from === a) return { thereMs: 100, backMs: 100 };
+      const thereMs = method === AGREE_METHOD && isFirst ? 3_800 : 1;
+      if (method === AGREE_METHOD) isFirst = false;
+      return { thereMs, backMs: 1 };
+    };
+    b.exchange.wanted(a.id);
+    await nodes.clock.run(3_200);
+    // The second call of the one meets the other asking, and is told so; then the first one comes.
+    a.exchange.wanted(b.id);
+    await nodes.clock.run(2_000);
+    expect(state()).toEqual(['agreed', 'agreed']);
+    expect([handshake(a, b), handshake(b, a)]).toEqual([true, true]);
+    expect(a.exchange.counts).toMatchObject({ agreed: 1, answered: 0 });
   });
 
   it('say why there is no key, and stop asking once nothing waits any more', async () => {
@@ -286,7 +323,7 @@ describe('a key', () => {
   });
 
   it('is renewed after a day while it is in use, and no handshake fails for that', async () => {
-    const before = a.used.get(b.id)!.respondWith;
+    const before = Buffer.from(a.used.get(b.id)!.respondWith!);
     const hash = b.keyHash;
     await nodes.clock.run(RENEW_AFTER_MS - 2_000);
     expect(a.used.get(b.id)!.respondWith).toEqual(before);

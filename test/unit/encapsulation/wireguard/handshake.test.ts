@@ -14,7 +14,7 @@ import {
   messageType,
   RESPONSE_BYTES,
 } from '../../../../src/encapsulation/wireguard/messages.ts';
-import { onePresharedKey } from '../../../../src/encapsulation/wireguard/preshared-keys.ts';
+import { NO_KEYS_YET, onePresharedKey } from '../../../../src/encapsulation/wireguard/preshared-keys.ts';
 import { Timestamps } from '../../../../src/encapsulation/wireguard/tai64n.ts';
 import { generateKeyPair, type KeyPair } from '../../../../src/encapsulation/wireguard/x25519.ts';
 
@@ -81,6 +81,33 @@ describe('a handshake', () => {
     const answer = accepted(respond(b, a.handshake.initiate(1, timestamps.next(), 0)!));
     expect(a.handshake.complete(answer.datagram)).toBeUndefined();
     expect(a.handshake.pendingIndex).toBe(1);
+  });
+
+  it('ends with whichever pre-shared key the other has answered with, also one that came meanwhile', () => {
+    const [newest, previous, third] = [1, 2, 3].map((byte) => Buffer.alloc(32, byte)) as [
+      Buffer,
+      Buffer,
+      Buffer,
+    ];
+    for (const respondWith of [newest, previous]) {
+      const { a, b } = sides(third);
+      const datagram = a.handshake.initiate(1, timestamps.next(), 0)!;
+      b.handshake.presharedKeys = { respondWith, accept: [] };
+      const answer = accepted(respond(b, datagram));
+      expect(a.handshake.complete(answer.datagram)).toBeUndefined();
+      a.handshake.presharedKeys = { respondWith: previous, accept: [newest, previous] };
+      expectAgreed(a.handshake.complete(answer.datagram), answer.agreement);
+    }
+  });
+
+  it('is not answered without a pre-shared key where one is needed, and is once there is one', () => {
+    const { a, b } = sides(Buffer.alloc(32, 1));
+    const datagram = a.handshake.initiate(1, timestamps.next(), 0)!;
+    b.handshake.presharedKeys = NO_KEYS_YET;
+    expect(respond(b, datagram)).toBe('no-preshared-key');
+    b.handshake.presharedKeys = onePresharedKey(Buffer.alloc(32, 1));
+    const answer = accepted(respond(b, datagram));
+    expectAgreed(a.handshake.complete(answer.datagram), answer.agreement);
   });
 
   it('of each side at the same time gives both the keys of both', () => {
