@@ -10,7 +10,7 @@ import type { Config } from '../config/config.ts';
 import { ZONE } from '../dns/constants.ts';
 import { type DnsCounters, dnsCounters } from '../dns/counters.ts';
 import type { Exchange } from '../dns/forwarder.ts';
-import type { Listen, Listener } from '../dns/listener.ts';
+import type { Asked, Listen, Listener } from '../dns/listener.ts';
 import type { NameIndex, NameIndexOptions } from '../dns/name-index.ts';
 import type { Responder } from '../dns/responder.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
@@ -158,13 +158,14 @@ export class Names {
     }
     if (wanted.size > 0) {
       const { listen } = await this.#loadedParts();
+      const asked: Asked = {
+        answer: (bytes, origin) => this.#answer(bytes, origin),
+        mayConnect: (from) => this.#isInside(from),
+      };
       for (const [text, address] of wanted) {
         if (this.#listeners.has(text)) continue;
         try {
-          this.#listeners.set(
-            text,
-            await listen(address, PORT, (bytes, origin) => this.#answer(bytes, origin)),
-          );
+          this.#listeners.set(text, await listen(address, PORT, asked));
         } catch (error) {
           failed.push(error);
         }
@@ -204,20 +205,18 @@ export class Names {
   }
 
   async #load(): Promise<Loaded> {
-    const { inventory, members, mayHave, admits, clock, nodeName, podRanges, subnets, random } =
-      this.#options;
+    const { inventory, members, mayHave, admits, clock, nodeName, random } = this.#options;
     const { exchange, resolvers } = await this.#loadedParts();
     const { Responder } = await import('../dns/responder.ts');
     const { NameIndex } = await import('../dns/name-index.ts');
     const index = new NameIndex({ inventory, members, mayHave, admits });
-    const ranges = () => [...podRanges, ...subnets()];
-    const isInside = (address: IpAddress) => ranges().some((range) => prefixContains(range, address));
     const responder = new Responder({
-      ...{ clock, exchange, random, ranges, names: index, counters: this.#counters },
+      ...{ clock, exchange, random, names: index, counters: this.#counters },
+      ranges: () => this.#ranges(),
       node: nodeName.toLowerCase(),
-      mayAsk: isInside,
+      mayAsk: (from) => this.#isInside(from),
       resolvers: async () =>
-        this.#config.resolvers?.map(formatAddress) ?? resolvers((text) => this.#isOwn(text, isInside)),
+        this.#config.resolvers?.map(formatAddress) ?? resolvers((text) => this.#isOwn(text)),
     });
     const loaded = { responder, index };
     // It may have been told to stop meanwhile.
@@ -227,9 +226,18 @@ export class Names {
   }
 
   /** Its own answers are no use to it, and those of other nodes would come from here again. */
-  #isOwn(text: string, isInside: (address: IpAddress) => boolean): boolean {
+  #isOwn(text: string): boolean {
     const [plain = ''] = text.split('%');
-    return isInside(parseAddress(plain));
+    return this.#isInside(parseAddress(plain));
+  }
+
+  #isInside(address: IpAddress): boolean {
+    return this.#ranges().some((range) => prefixContains(range, address));
+  }
+
+  /** Where pods and nodes have their addresses. An orchestrator may hand out subnets outside of the pod ranges. */
+  #ranges(): readonly Prefix[] {
+    return [...this.#options.podRanges, ...this.#options.subnets()];
   }
 
   #unload(): void {

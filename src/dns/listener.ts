@@ -13,12 +13,18 @@ export type Answerer = (
   origin: { readonly from: IpAddress; readonly via: 'udp' | 'tcp' },
 ) => Promise<Uint8Array | undefined>;
 
+export interface Asked {
+  readonly answer: Answerer;
+  /** Whether connections from there are taken: they are few, and strangers are not to have them all. */
+  readonly mayConnect: (from: IpAddress) => boolean;
+}
+
 export interface Listener {
   close(): Promise<void>;
 }
 
 /** Binds both sockets, or none. Rejects with what the system says, such as that the port is taken. */
-export type Listen = (address: IpAddress, port: number, answer: Answerer) => Promise<Listener>;
+export type Listen = (address: IpAddress, port: number, asked: Asked) => Promise<Listener>;
 
 /** Datagrams whose answers are being made; more are dropped unread. */
 const MAX_PENDING = 1024;
@@ -30,10 +36,10 @@ const MAX_PENDING_OF_ONE = 16;
 const IDLE_MS = 10_000;
 const LENGTH_BYTES = 2;
 
-export const listenOnSockets: Listen = async (address, port, answer) => {
-  const udp = await listenUdp(address, port, answer);
+export const listenOnSockets: Listen = async (address, port, asked) => {
+  const udp = await listenUdp(address, port, asked.answer);
   try {
-    const tcp = await listenTcp(address, port, answer);
+    const tcp = await listenTcp(address, port, asked);
     return {
       close: async () => {
         await Promise.all([udp.close(), tcp.close()]);
@@ -80,14 +86,14 @@ function listenUdp(address: IpAddress, port: number, answer: Answerer): Promise<
   });
 }
 
-function listenTcp(address: IpAddress, port: number, answer: Answerer): Promise<Listener> {
+function listenTcp(address: IpAddress, port: number, { answer, mayConnect }: Asked): Promise<Listener> {
   return new Promise((resolve, reject) => {
     /** Bounded by MAX_CONNECTIONS. */
     const connections = new Set<Socket>();
     const server: Server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
       const from = sourceOf(socket.remoteAddress);
       const ofOne = [...connections].filter((other) => other.remoteAddress === socket.remoteAddress).length;
-      if (from === undefined || ofOne >= MAX_CONNECTIONS_OF_ONE) {
+      if (from === undefined || !mayConnect(from) || ofOne >= MAX_CONNECTIONS_OF_ONE) {
         socket.destroy();
         return;
       }

@@ -1,7 +1,7 @@
 /** `warren lab up|status|exec|down` and `warren demo`. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { errorMessage } from '../errors.ts';
-import { argvInNetns } from '../host/command.ts';
+import { argvInPod } from '../host/pod-command.ts';
 import { runAttached } from '../terminal/attached.ts';
 import { renderTable } from '../terminal/table.ts';
 import { runDemo } from './demo.ts';
@@ -79,7 +79,7 @@ export function registerLabCommands(program: Command): void {
       requireForLab('a lab', ['nsenter']);
       const found = Lab.open(name);
       const place = pod === undefined ? found.node(node) : await found.pod(node, pod);
-      process.exitCode = await runAttached(argvInNetns(place.netns, argv));
+      process.exitCode = await runAttached(await argvInPod(place.netns, argv));
     });
 
   lab

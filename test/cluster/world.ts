@@ -202,7 +202,7 @@ class MemoryNames {
   upstream: Exchange = () => Promise.reject(new Error('there is no resolver'));
 
   readonly parts: NameParts = {
-    listen: async (address, _port, answer) => {
+    listen: async (address, _port, { answer }) => {
       if (this.isTaken) throw Object.assign(new Error('bind EADDRINUSE'), { code: 'EADDRINUSE' });
       const text = formatAddress(address);
       this.listeners.set(text, answer);

@@ -32,13 +32,15 @@ describe.each(['127.0.0.1', '::1'])('a listener on %s', (host) => {
 
   /** Whoever asks is a pod of the bench's, for it must be somebody. */
   async function listening(
+    mayConnect = true,
     bench = new DnsBench(),
   ): Promise<{ port: number; listener: Listener; bench: DnsBench }> {
     const port = await freePort(host);
     const from = parseAddress('10.42.1.3');
-    const listener = await listenOnSockets(parseAddress(host), port, (bytes, { via }) =>
-      bench.responder.answer(bytes, { from, via }),
-    );
+    const listener = await listenOnSockets(parseAddress(host), port, {
+      answer: (bytes, { via }) => bench.responder.answer(bytes, { from, via }),
+      mayConnect: () => mayConnect,
+    });
     closing.push(() => listener.close());
     return { port, listener, bench };
   }
@@ -56,7 +58,8 @@ describe.each(['127.0.0.1', '::1'])('a listener on %s', (host) => {
 
   it('takes a port or leaves it', async () => {
     const { port, listener } = await listening();
-    const again = () => listenOnSockets(parseAddress(host), port, async () => undefined);
+    const again = () =>
+      listenOnSockets(parseAddress(host), port, { answer: async () => undefined, mayConnect: () => true });
     await expect(again()).rejects.toMatchObject({ code: 'EADDRINUSE' });
     await listener.close();
     closing.pop();
@@ -95,6 +98,13 @@ describe.each(['127.0.0.1', '::1'])('a listener on %s', (host) => {
     let closed = 0;
     for (const one of many) one.on('error', () => {}).on('close', () => closed++);
     await expect.poll(() => closed).toBe(4);
+  });
+
+  it('has no connections for strangers', async () => {
+    const { port } = await listening(false);
+    const socket = connect(port, host);
+    socket.on('error', () => {});
+    await once(socket, 'close');
   });
 });
 
