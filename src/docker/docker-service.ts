@@ -4,6 +4,7 @@
  */
 import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import type { Attachment } from '../attachment/attachment.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
@@ -14,7 +15,7 @@ import { z } from '../zod.ts';
 import type { DockerCommands, DockerSettings } from './commands.ts';
 import { containersByEndpoint, described, type NetworkFacts } from './describe.ts';
 import { DOCKER_CLIENT, DockerDriver, type DriverOptions } from './driver.ts';
-import { DockerEngine } from './engine.ts';
+import { DockerEngine, type EngineContainer } from './engine.ts';
 import { EngineEvents } from './engine-events.ts';
 import { Isolation, type IsolationOptions } from './isolation.ts';
 import { KnownNetworks } from './known-networks.ts';
@@ -67,6 +68,8 @@ export class DockerService implements DockerCommands {
   #describedAtMs = Number.NEGATIVE_INFINITY;
   /** When an endpoint was first missing from the engine's. Bounded by the attachments. */
   readonly #missingSince = new Map<string, number>();
+  /** By endpoint. Bounded by the attachments. */
+  readonly #aliases = new Map<string, readonly string[]>();
   #timer: Timer | undefined;
   #looking: Promise<void> = Promise.resolve();
   /** The last change; each waits for the one before. */
@@ -219,15 +222,36 @@ export class DockerService implements DockerCommands {
       ]);
       this.#networks!.learn(networks);
       const byEndpoint = containersByEndpoint(containers);
+      for (const id of this.#aliases.keys()) if (!byEndpoint.has(id)) this.#aliases.delete(id);
       for (const id of this.#ours()) {
         const before = attachments.get(id);
         if (before === undefined) continue;
-        const facts = this.#networks!.get(before.labels[WORKLOAD_LABELS.networkId] ?? '');
-        await attachments.describe(id, described(before, byEndpoint.get(id), facts));
+        await this.#describe(id, before, byEndpoint.get(id));
       }
     } catch (error) {
       log.debug({ err: error }, 'the Docker engine does not say what its containers are called');
     }
+  }
+
+  /** What cannot be said of one is no reason to say nothing of the others. */
+  async #describe(id: string, before: Attachment, container: EngineContainer | undefined): Promise<void> {
+    const { attachments, log } = this.#options;
+    const facts = this.#networks!.get(before.labels[WORKLOAD_LABELS.networkId] ?? '');
+    try {
+      const aliases = container && (await this.#aliasesOf(container.Id, id));
+      await attachments.describe(id, described(before, container, facts, aliases));
+    } catch (error) {
+      log.debug({ id, err: error }, 'what a container is called could not be taken over');
+    }
+  }
+
+  /** They stay the same as long as there is the endpoint. */
+  async #aliasesOf(containerId: string, endpointId: string): Promise<readonly string[]> {
+    const known = this.#aliases.get(endpointId);
+    if (known !== undefined) return known;
+    const aliases = await this.#engine!.aliases(containerId, endpointId);
+    this.#aliases.set(endpointId, aliases);
+    return aliases;
   }
 
   #ours(): string[] {

@@ -51,6 +51,10 @@ beforeEach(async () => {
   hasSubnet = true;
   engine = createServer((asked, response) => {
     if (asked.url === '/containers/json') return response.end(JSON.stringify(containers));
+    if (asked.url?.startsWith('/containers/')) {
+      const Networks = { app: { EndpointID: ENDPOINT, Aliases: ['front'] }, none: null };
+      return response.end(JSON.stringify({ NetworkSettings: { Networks } }));
+    }
     if (asked.url?.startsWith('/events?')) {
       listeners.push(response);
       return response.flushHeaders();
@@ -122,7 +126,10 @@ it('calls attachments what the engine calls their containers, and hears of it', 
   expect(await named('web2')).toBe('web2');
   expect(attachments.get(ENDPOINT)).toMatchObject({
     network: 'app',
-    labels: { 'docker.container.id': 'c', 'docker.health': 'unhealthy', 'docker.network.id': NETWORK },
+    labels: {
+      ...{ 'docker.container.id': 'c', 'docker.aliases': 'front' },
+      ...{ 'docker.health': 'unhealthy', 'docker.network.id': NETWORK },
+    },
   });
   // An engine that ends its stream is asked again.
   listeners[0]!.end();
