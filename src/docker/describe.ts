@@ -1,6 +1,7 @@
 /** How attachments are called by what the engine says of its networks and containers. */
 import type { AttachmentDescription } from '../attachment/attachment.ts';
-import { WORKLOAD_LABELS } from '../inventory/workload.ts';
+import { PASSED_LABELS, WORKLOAD_LABELS } from '../inventory/workload.ts';
+import { UNPRINTABLE } from '../names.ts';
 import type { EngineContainer, EngineNetwork } from './engine.ts';
 
 /** How Compose calls a network in its file, apart from the project. */
@@ -42,8 +43,9 @@ export function described(
   before: AttachmentDescription,
   container: EngineContainer | undefined,
   facts: NetworkFacts | undefined,
+  aliases: readonly string[] = [],
 ): AttachmentDescription {
-  const known = container === undefined ? before : ofContainer(before, container);
+  const known = container === undefined ? before : ofContainer(before, container, aliases);
   return facts === undefined ? known : { ...known, ...ofNetwork(known.labels, facts) };
 }
 
@@ -67,16 +69,23 @@ function ofNetwork(
   };
 }
 
-function ofContainer(before: AttachmentDescription, container: EngineContainer): AttachmentDescription {
+function ofContainer(
+  before: AttachmentDescription,
+  container: EngineContainer,
+  aliases: readonly string[],
+): AttachmentDescription {
   const keys = WORKLOAD_LABELS;
   const { [keys.networkId]: networkId, [keys.reach]: reach } = before.labels;
+  const ports = (container.Ports ?? []).map(({ PrivatePort, Type }) => `${PrivatePort}/${Type}`);
   const said = {
     [keys.networkId]: networkId,
     [keys.reach]: reach,
     [keys.containerId]: container.Id,
     [keys.health]: healthOf(container.Status ?? ''),
-    [keys.service]: container.Labels?.[keys.service]?.slice(0, MAX_TEXT),
-    [keys.project]: container.Labels?.[keys.project]?.slice(0, MAX_TEXT),
+    // The engine adds the beginning of the id, which is known as it is.
+    [keys.aliases]: listOf(aliases.filter((one) => !container.Id.startsWith(one))),
+    [keys.ports]: listOf(ports.sort()),
+    ...Object.fromEntries(PASSED_LABELS.map((key) => [key, container.Labels?.[key]?.slice(0, MAX_TEXT)])),
   };
   // Links give a container more names, with the other's before a slash.
   const name = container.Names?.map((one) => one.replace(/^\//, '')).find((one) => !one.includes('/'));
@@ -84,9 +93,23 @@ function ofContainer(before: AttachmentDescription, container: EngineContainer):
     ...before,
     name: name === undefined || name === '' ? before.name : name.slice(0, MAX_TEXT),
     labels: Object.fromEntries(
-      Object.entries(said).filter((label): label is [string, string] => label[1] !== undefined),
+      // What a person wrote into a Dockerfile may be anything.
+      Object.entries(said).filter(
+        (label): label is [string, string] => label[1] !== undefined && !UNPRINTABLE.test(label[1]),
+      ),
     ),
   };
+}
+
+/** With commas between, each once, as many as fit; undefined if there are none. */
+function listOf(all: readonly string[]): string | undefined {
+  let text = '';
+  for (const one of new Set(all)) {
+    const longer = text === '' ? one : `${text},${one}`;
+    if (longer.length > MAX_TEXT) break;
+    text = longer;
+  }
+  return text === '' ? undefined : text;
 }
 
 function healthOf(status: string): string | undefined {

@@ -1,21 +1,20 @@
 /**
- * The driver of Docker engines as a part of the agent: whether there is to be one is remembered, its attachments are called
- * what the engine calls its containers, and what containers of an engine left behind goes.
+ * The driver of Docker engines as a part of the agent: whether there is to be one is remembered, and what containers of
+ * an engine left behind goes.
  */
 import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
-import { WORKLOAD_LABELS } from '../inventory/workload.ts';
 import type { Logger } from '../log/logger.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
 import { z } from '../zod.ts';
 import type { DockerCommands, DockerSettings } from './commands.ts';
-import { containersByEndpoint, described, type NetworkFacts } from './describe.ts';
+import { ContainerNames } from './container-names.ts';
+import type { NetworkFacts } from './describe.ts';
 import { DOCKER_CLIENT, DockerDriver, type DriverOptions } from './driver.ts';
 import { DockerEngine } from './engine.ts';
-import { EngineEvents } from './engine-events.ts';
 import { Isolation, type IsolationOptions } from './isolation.ts';
 import { KnownNetworks } from './known-networks.ts';
 import { PluginSocket } from './plugin-socket.ts';
@@ -24,10 +23,6 @@ import { PluginSocket } from './plugin-socket.ts';
 const LOOK_EVERY_MS = 10_000;
 /** So long the engine must know nothing of an endpoint: one that is being made it shows only when its container runs. */
 const ORPHAN_MS = 60_000;
-
-/** From an event of the engine to when it is asked, and between two such times: many containers may come at once. */
-const ASK_AFTER_MS = 30;
-const ASK_EVERY_MS = 250;
 
 /** From when an agent starts: an engine that starts its containers at the same time does so once, and not again. */
 const SUBNET_WITHIN_MS = 15_000;
@@ -58,13 +53,9 @@ export class DockerService implements DockerCommands {
   readonly #path: string;
   #socket: PluginSocket | undefined;
   #engine: DockerEngine | undefined;
-  #events: EngineEvents | undefined;
-  #networks: KnownNetworks | undefined;
+  #names: ContainerNames | undefined;
   #isolation: Isolation | undefined;
   #driver = '';
-  /** The engine is to be asked what its containers are called. */
-  #describing: Timer | undefined;
-  #describedAtMs = Number.NEGATIVE_INFINITY;
   /** When an endpoint was first missing from the engine's. Bounded by the attachments. */
   readonly #missingSince = new Map<string, number>();
   #timer: Timer | undefined;
@@ -168,19 +159,20 @@ export class DockerService implements DockerCommands {
       throw error;
     }
     this.#engine = asked;
-    this.#networks = networks;
     this.#driver = basename(plugin, '.sock');
-    this.#events = new EngineEvents({ socket: engine, clock, onEvent: () => this.#describeSoon() });
-    this.#events.start();
+    this.#names = new ContainerNames({
+      ...{ engine: asked, socket: engine, driver: this.#driver, networks },
+      ...{ attachments: this.#options.attachments, clock, log },
+    });
+    this.#names.start();
     this.#later();
   }
 
   async #close(): Promise<void> {
     this.#timer?.cancel();
-    this.#events?.stop();
-    this.#describing?.cancel();
     const socket = this.#socket;
     this.#socket = undefined;
+    await this.#names?.stop();
     await this.#looking;
     await socket?.close();
     await this.#isolation?.stop();
@@ -198,38 +190,6 @@ export class DockerService implements DockerCommands {
     refuseWithoutSubnet();
   }
 
-  #describeSoon(): void {
-    if (this.#describing !== undefined || this.#socket === undefined) return;
-    const { clock } = this.#options;
-    const waitMs = Math.max(ASK_AFTER_MS, this.#describedAtMs + ASK_EVERY_MS - clock.now());
-    this.#describing = clock.after(waitMs, () => {
-      this.#describing = undefined;
-      this.#describedAtMs = clock.now();
-      this.#looking = this.#looking.then(() => this.#describeAll());
-    });
-  }
-
-  /** Asks the engine what its networks and containers are called, for all nodes to know. */
-  async #describeAll(): Promise<void> {
-    const { attachments, log } = this.#options;
-    try {
-      const [networks, containers] = await Promise.all([
-        this.#engine!.networks(this.#driver),
-        this.#engine!.containers(),
-      ]);
-      this.#networks!.learn(networks);
-      const byEndpoint = containersByEndpoint(containers);
-      for (const id of this.#ours()) {
-        const before = attachments.get(id);
-        if (before === undefined) continue;
-        const facts = this.#networks!.get(before.labels[WORKLOAD_LABELS.networkId] ?? '');
-        await attachments.describe(id, described(before, byEndpoint.get(id), facts));
-      }
-    } catch (error) {
-      log.debug({ err: error }, 'the Docker engine does not say what its containers are called');
-    }
-  }
-
   #ours(): string[] {
     const { attachments } = this.#options;
     return attachments.list().flatMap(({ client, id }) => (client === DOCKER_CLIENT ? [id] : []));
@@ -237,13 +197,13 @@ export class DockerService implements DockerCommands {
 
   #later(): void {
     const { clock } = this.#options;
-    this.#timer = clock.after(LOOK_EVERY_MS, () => (this.#looking = this.#looking.then(() => this.#look())));
+    this.#timer = clock.after(LOOK_EVERY_MS, () => (this.#looking = this.#look()));
   }
 
   async #look(): Promise<void> {
     const { log } = this.#options;
     // A node without containers leaves its engine in peace.
-    if (this.#ours().length > 0) await this.#describeAll();
+    if (this.#ours().length > 0) await this.#names?.ask();
     try {
       await this.#removeOrphans();
     } catch (error) {

@@ -23,11 +23,21 @@ const container = z.object({
   Id: z.string(),
   Names: z.array(z.string()).nullish(),
   Labels: texts,
+  Ports: z.array(z.object({ PrivatePort: z.number(), Type: z.string() })).nullish(),
   /** For people: `Up 5 minutes (healthy)`. */
   Status: z.string().nullish(),
   NetworkSettings: z
     .object({ Networks: z.record(z.string(), z.object({ EndpointID: z.string() }).nullable()).nullish() })
     .nullish(),
+});
+
+const inspected = z.object({
+  NetworkSettings: z.object({
+    Networks: z.record(
+      z.string(),
+      z.object({ EndpointID: z.string(), Aliases: z.array(z.string()).nullish() }).nullable(),
+    ),
+  }),
 });
 
 export type EngineNetwork = z.output<typeof network>;
@@ -54,6 +64,13 @@ export class DockerEngine {
   /** Running ones. */
   containers(): Promise<EngineContainer[]> {
     return this.#ask('/containers/json', z.array(container));
+  }
+
+  /** Other names of a container in the network of one of its endpoints. */
+  async aliases(containerId: string, endpointId: string): Promise<readonly string[]> {
+    const { NetworkSettings } = await this.#ask(`/containers/${containerId}/json`, inspected);
+    const all = Object.values(NetworkSettings.Networks);
+    return all.find((one) => one?.EndpointID === endpointId)?.Aliases ?? [];
   }
 
   /** Endpoints of running containers on networks of `driver`. */

@@ -4,7 +4,16 @@
  */
 import type { InventoryEntry } from './inventory.ts';
 
-/** Keys of labels. Those of Compose are its own, and are passed on as they are. */
+/** Labels of a container itself that go on as they are: Compose's, and people's own, by which names are made. */
+export const PASSED_LABELS = [
+  'com.docker.compose.service',
+  'com.docker.compose.project',
+  'warren.service',
+  'warren.aliases',
+  'warren.ports',
+] as const;
+
+/** Keys of labels. */
 export const WORKLOAD_LABELS = {
   networkId: 'docker.network.id',
   containerId: 'docker.container.id',
@@ -12,6 +21,10 @@ export const WORKLOAD_LABELS = {
   health: 'docker.health',
   /** The other networks that this one may reach, separated by commas; `*`: all. */
   reach: 'docker.reach',
+  /** Other names of it in its network, separated by commas. */
+  aliases: 'docker.aliases',
+  /** What it listens on, as far as it says: `80/tcp,5432/tcp`. */
+  ports: 'docker.ports',
   service: 'com.docker.compose.service',
   project: 'com.docker.compose.project',
 } as const;
@@ -26,6 +39,8 @@ export interface Workload {
   readonly project: string | undefined;
   /** Also where nobody looks at its health. */
   readonly isHealthy: boolean;
+  /** Other names of it in its network. */
+  readonly aliases: readonly string[];
   /** Names of networks; `*` is all. */
   readonly reach: readonly string[];
 }
@@ -35,13 +50,18 @@ export function workloadOf({
   network,
   labels,
 }: Pick<InventoryEntry, 'name' | 'network' | 'labels'>): Workload {
-  const { service, project, health, reach } = WORKLOAD_LABELS;
+  const { service, project, health, aliases, reach } = WORKLOAD_LABELS;
   return {
     name,
     network,
     service: labels[service],
     project: labels[project],
     isHealthy: ['healthy', undefined].includes(labels[health]),
-    reach: (labels[reach] ?? '').split(',').filter((one) => one !== ''),
+    aliases: listOf(labels[aliases]),
+    reach: listOf(labels[reach]),
   };
+}
+
+function listOf(text = ''): string[] {
+  return text.split(',').filter((one) => one !== '');
 }

@@ -196,7 +196,8 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
   test('every node knows what a container is called, and its service', async () => {
     const labels = ['com.docker.compose.project=shop', 'com.docker.compose.service=db'];
     const marks = labels.flatMap((label) => ['--label', label]);
-    a.done('run', '-d', '--name', 'shop_db_1', ...marks, '--network', 'app', IMAGE, 'sleep', '600');
+    const on = ['--network', 'app', '--network-alias', 'store'];
+    a.done('run', '-d', '--name', 'shop_db_1', ...marks, ...on, IMAGE, 'sleep', '600');
     const known = () => {
       const argv = [WARREN_PROGRAM, 'pods', '--all', '--json', '--socket', b.node.socket];
       const all = JSON.parse(execFileSync(process.execPath, argv, { encoding: 'utf8' }));
@@ -204,7 +205,11 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     };
     await expect.poll(known, { timeout: 5000 }).toMatchObject({
       network: 'app',
-      labels: { 'com.docker.compose.project': 'shop', 'com.docker.compose.service': 'db' },
+      labels: {
+        'com.docker.compose.project': 'shop',
+        'com.docker.compose.service': 'db',
+        'docker.aliases': 'store',
+      },
     });
     a.done('rm', '-f', 'shop_db_1');
     await expect.poll(known, { timeout: 5000 }).toBeUndefined();

@@ -79,7 +79,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'dataplane log peers',
   },
   // The driver of Docker engines.
-  docker: { code: 'attachment errors inventory ip state zod', types: 'clock host log' },
+  docker: { code: 'attachment errors inventory ip names state zod', types: 'clock host log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },

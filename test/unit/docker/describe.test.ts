@@ -55,11 +55,31 @@ describe('an attachment', () => {
     });
     expect(workloadOf(said)).toEqual({
       ...{ name: 'shop_db_1', network: 'back', service: 'db', project: 'shop', isHealthy: true },
-      reach: ['app', 'cache'],
+      ...{ aliases: [], reach: ['app', 'cache'] },
     });
     // Told again it is the same, and what is no longer said is gone.
     expect(described(said, found, { name: 'back', reach: 'app,cache' })).toEqual(said);
     expect(workloadOf(described(said, found, { name: 'back', reach: '' })).reach).toEqual([]);
+  });
+
+  it('has its aliases, ports, and what its image or its user says for names', () => {
+    const Ports = [
+      { PrivatePort: 80, Type: 'tcp', PublicPort: 8080 },
+      { PrivatePort: 80, Type: 'tcp' },
+      { PrivatePort: 53, Type: 'udp' },
+    ];
+    const Labels = {
+      ...{ 'warren.service': 'front', 'com.docker.compose.oneoff': 'False' },
+      'warren.aliases': 'two\nlines',
+    };
+    const aliases = ['db', 'c'.repeat(12), 'db', ...Array.from({ length: 50 }, (_, i) => `alias-${i}`)];
+    const { labels } = described(before, container({ Ports, Labels }), undefined, aliases);
+    expect(labels).toMatchObject({ 'docker.ports': '53/udp,80/tcp', 'warren.service': 'front' });
+    expect(labels['docker.aliases']).toMatch(/^db,alias-0,.*,alias-\d+$/);
+    expect(labels['docker.aliases']!.length).toBeLessThan(201);
+    for (const key of ['com.docker.compose.oneoff', 'warren.aliases'])
+      expect(Object.keys(labels)).not.toContain(key);
+    expect(workloadOf({ ...before, labels })).toMatchObject({ aliases: expect.arrayContaining(['db']) });
   });
 
   it.each([

@@ -51,6 +51,10 @@ beforeEach(async () => {
   hasSubnet = true;
   engine = createServer((asked, response) => {
     if (asked.url === '/containers/json') return response.end(JSON.stringify(containers));
+    if (asked.url?.startsWith('/containers/')) {
+      const Networks = { app: { EndpointID: ENDPOINT, Aliases: ['front'] }, none: null };
+      return response.end(JSON.stringify({ NetworkSettings: { Networks } }));
+    }
     if (asked.url?.startsWith('/events?')) {
       listeners.push(response);
       return response.flushHeaders();
@@ -122,13 +126,22 @@ it('calls attachments what the engine calls their containers, and hears of it', 
   expect(await named('web2')).toBe('web2');
   expect(attachments.get(ENDPOINT)).toMatchObject({
     network: 'app',
-    labels: { 'docker.container.id': 'c', 'docker.health': 'unhealthy', 'docker.network.id': NETWORK },
+    labels: {
+      ...{ 'docker.container.id': 'c', 'docker.aliases': 'front' },
+      ...{ 'docker.health': 'unhealthy', 'docker.network.id': NETWORK },
+    },
   });
+  // So it goes on where the driver is enabled once more, though something was to be asked just then.
+  listeners[0]!.write('{}\n');
+  for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+  await service.enable(settings());
+  containers = [{ ...container, Names: ['/web2b'] }];
+  expect(await named('web2b')).toBe('web2b');
   // An engine that ends its stream is asked again.
-  listeners[0]!.end();
+  listeners.at(-1)!.end();
   containers = [{ ...container, Names: ['/web3'] }];
   expect(await named('web3')).toBe('web3');
-  expect(listeners).toHaveLength(2);
+  expect(listeners).toHaveLength(3);
 });
 
 it('knows the names of networks after a restart, though the engine does not answer yet', async () => {
