@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ipv4Packet } from '../helpers/packets.ts';
 import { World, type WorldNode } from './world.ts';
 
@@ -74,6 +74,24 @@ it('a container whose runtime went away in the middle of its ADD goes again, eve
   expect(b.model.inventory().map(({ name }) => name)).toEqual(['web']);
   // It may come again, with another address for now.
   expect((await cni.add(db)).addresses[0]).not.toEqual(address);
+});
+
+it('while containers come and go nobody looks at the rest of the host, for a second at most', async () => {
+  await world.settle();
+  await world.advance(2000);
+  const looks = vi.spyOn(a.host, 'underlayAt');
+  const addOne = async (i: number) => {
+    await add(a, `c${i}`);
+    // What the kernel says of it.
+    a.host.changed();
+    await world.advance(50);
+  };
+  for (let i = 0; i < 10; i++) await addOne(i);
+  expect(looks).not.toHaveBeenCalled();
+  await world.advance(200);
+  expect(looks).toHaveBeenCalledTimes(1);
+  for (let i = 10; i < 40; i++) await addOne(i);
+  expect(looks.mock.calls.length).toBeGreaterThan(1);
 });
 
 it('a deletion that was left is carried out by the next run, and a container survives it', async () => {
