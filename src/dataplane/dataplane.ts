@@ -42,6 +42,8 @@ export interface DataPlane {
   report(): DataPlaneReport;
   /** Absent: every datagram is sent by itself. */
   readonly groups?: GroupSending;
+  /** Copies of what the packet path drops, while somebody wants them; absent: there are none. */
+  readonly dropTaps?: DropTaps;
   /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
   traffic(key: string): TrafficTotals;
   /** For how long the keys in use with a peer have been, milliseconds; undefined: there are none. Absent: never any. */
@@ -58,6 +60,17 @@ export interface GroupSending {
   count(key: string): number;
   /** What this node itself sends from UDP port `port` leaves in groups also to a peer that is sent single datagrams. */
   exempt(port: number): Promise<void>;
+}
+
+export interface DropTaps {
+  /** Throws CAPTURE_LIMIT. */
+  open(): DropTapHandle;
+}
+
+export interface DropTapHandle {
+  /** A DropRing of each thread. */
+  readonly rings: readonly SharedArrayBuffer[];
+  close(): void;
 }
 
 export type DataPlaneRepair = 'device' | 'link' | 'address' | 'route';

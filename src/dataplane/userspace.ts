@@ -21,10 +21,12 @@ import type {
   DataPlane,
   DataPlaneRepair,
   DataPlaneReport,
+  DropTaps,
   ForwardingPeer,
   GroupSending,
   TrafficTotals,
 } from './dataplane.ts';
+import { OpenDropTaps } from './drop-taps.ts';
 import { prefixesBeside, samePrefixes } from './extra-prefixes.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
@@ -114,6 +116,7 @@ export class UserspaceDataPlane implements DataPlane {
         options.onFailure(error);
       },
     });
+    this.dropTaps = new OpenDropTaps(this.#workers, (rings) => this.#path.tapDrops(rings));
   }
 
   get vtep(): Endpoint {
@@ -282,6 +285,8 @@ export class UserspaceDataPlane implements DataPlane {
   sessionAgeMs(key: string): number | undefined {
     return this.#keys.sessionAgeMs(this.#table.index(key));
   }
+
+  readonly dropTaps: DropTaps;
 
   readonly groups: GroupSending = {
     isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,
