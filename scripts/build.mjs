@@ -19,6 +19,7 @@ const ENTRIES = [
   'dataplane/packet-worker',
   'dataplane/key-exchange-worker',
   'host/attachment/worker',
+  'capture/worker',
   'simulate/part-worker',
   'bench/micro/main',
   'api/apps',

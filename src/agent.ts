@@ -14,6 +14,7 @@
 import { Admission } from './admission/admission.ts';
 import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
+import { servedCaptures } from './agent/capture.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
@@ -308,6 +309,10 @@ export class Agent {
       ownTargets: () => this.#model.targets(),
       subnets,
       cni: () => this.#cni.commands(),
+      captures: servedCaptures(parts, {
+        ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#config, subnets },
+        others: () => membership.others(),
+      }),
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
         others: () => membership.others(),
@@ -399,8 +404,10 @@ export class Agent {
       }
       if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
       const { staticPeers, staticPods, egress } = config;
+      const { remoteCapture } = config.api;
       this.#config = {
         ...this.#config,
+        api: { ...this.#config.api, remoteCapture },
         ...{ staticPeers, staticPods, egress },
         log: { ...this.#config.log, level: config.log.level },
       };

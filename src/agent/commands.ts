@@ -2,6 +2,7 @@
 import type { NodeCommands } from '../admission/node-commands.ts';
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
+import type { Captures } from '../capture/captures.ts';
 import type { CniCommands } from '../cni/messages.ts';
 import { WarrenError } from '../errors.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
@@ -35,6 +36,8 @@ export interface CommandParts {
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
+  /** Undefined: this agent captures nothing. */
+  readonly captures: (() => Promise<Captures>) | undefined;
   /** Undefined: this agent makes none. */
   readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
@@ -72,6 +75,10 @@ export function agentCommands(parts: CommandParts): Commands {
     sysdump: async ({ all }) => {
       if (parts.sysdump) return parts.sysdump(all);
       throw new WarrenError('NOT_FOUND', 'this agent makes no sysdumps');
+    },
+    capture: async (request, signal) => {
+      if (parts.captures) return (await parts.captures()).run(request, signal);
+      throw new WarrenError('NOT_FOUND', 'this agent captures nothing');
     },
     reload: parts.reload,
     cni: parts.cni,

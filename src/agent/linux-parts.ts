@@ -17,6 +17,7 @@ import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { CaptureParts } from './capture.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
@@ -36,6 +37,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
+    captures: linuxCaptures,
     sysdumps: loadSysdumps,
     hostFacts: async () => {
       const { linuxFacts } = await import('../sysdump/linux-facts.ts');
@@ -50,6 +52,18 @@ const loadGroupProbes: LoadGroupProbes = async (options) => {
   const { GroupProbes } = await import('../group-probe/group-probes.ts');
   const { linuxProbeSockets } = await import('../group-probe/linux-sockets.ts');
   return new GroupProbes(options, linuxProbeSockets);
+};
+
+const linuxCaptures: CaptureParts = {
+  load: async (options) => {
+    const { Captures } = await import('../capture/captures.ts');
+    return new Captures(options);
+  },
+  local: async function* ({ request, ...capture }, signal) {
+    const { captureOnThread } = await import('../capture/capture-thread.ts');
+    const { filter, snapBytes } = request;
+    yield* captureOnThread({ ...capture, filter, snapBytes }, signal);
+  },
 };
 
 const loadSysdumps: LoadSysdumps = async (options) => {

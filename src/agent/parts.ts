@@ -18,6 +18,7 @@ import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
+import type { CaptureParts } from './capture.ts';
 import type { CniParts } from './cni.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
@@ -44,6 +45,8 @@ export interface AgentParts {
   readonly groupProbes?: LoadGroupProbes;
   /** What the CNI plugin needs of this node; absent: it is not served. */
   readonly cni?: CniParts;
+  /** Absent: this agent captures nothing. */
+  readonly captures?: CaptureParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
   /** What the host says of itself for a sysdump. */

@@ -19,6 +19,7 @@
  *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
  *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
+ *     POST   /v1/capture           packets as a stream of pcapng, see capture-routes.ts
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  */
 import type { Server } from 'node:http';
@@ -30,6 +31,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import { TOPICS } from '../readmodel/topics.ts';
 import { z } from '../zod.ts';
 import { newApp } from './app.ts';
+import { captureRoutes } from './capture-routes.ts';
 import { cniRoutes } from './cni-routes.ts';
 import type { Commands } from './commands.ts';
 import type { LoadedApp } from './late-server.ts';
@@ -123,6 +125,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     const { all } = request.query as z.infer<typeof sysdumpRequest>;
     return agent.sysdump({ all: all === 'true' });
   });
+  captureRoutes(app, onRequest, (request, signal) => agent.capture(request, signal));
   cniRoutes(app, onRequest, () => agent.cni());
 }
 

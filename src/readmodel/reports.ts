@@ -147,7 +147,7 @@ export interface InventoryReport {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-export type { NodeTargets };
+export type { NodeTargets, UnreachableNode };
 
 /** The targets of every node that can be asked. */
 export interface AllTargets {

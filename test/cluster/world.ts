@@ -17,6 +17,7 @@ import { Agent } from '../../src/agent.ts';
 import type { Commands } from '../../src/api/commands.ts';
 import type { AttachmentState } from '../../src/attachment/attachment-store.ts';
 import type { AttachmentLink } from '../../src/attachment/link.ts';
+import { Captures } from '../../src/capture/captures.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
@@ -38,6 +39,7 @@ import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { Sysdumps } from '../../src/sysdump/sysdumps.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
+import { memoryCapture } from '../helpers/memory-capture.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
 import { MemoryProbeSockets } from '../helpers/memory-probe-sockets.ts';
 import { OUTER_BYTES, type SentDatagram } from '../helpers/memory-sockets.ts';
@@ -289,6 +291,10 @@ ${yaml}`;
         ...(!this.#options.withoutGroupProbes && {
           groupProbes: async (options) => new GroupProbes(options, new MemoryProbeSockets(this.host)),
         }),
+        captures: {
+          load: async (options) => new Captures(options),
+          local: (capture, signal) => memoryCapture(capture, world.clock, signal),
+        },
         sysdumps: async (options) => new Sysdumps(options),
         recentLog: () => this.recentLog,
         ...(hostRules && { hostRules }),

@@ -1,5 +1,7 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
 import type { AddPodOptions, Commands } from '../../src/api/commands.ts';
+import type { RunningCapture } from '../../src/capture/captures.ts';
+import type { CaptureRequest } from '../../src/capture/request.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
@@ -169,6 +171,21 @@ export class FakeAgent implements ReadModel, Commands {
     const own = { node: 'node-a', id: '', files: [{ name: 'log.txt', text: 'started\n' }] };
     const unreachable = all ? [{ node: 'node-b', reason: 'no answer' }] : [];
     return { nodes: [own], unreachable };
+  }
+
+  captureRequests: CaptureRequest[] = [];
+  captured: readonly Uint8Array[] = [];
+  captureFailure: unknown;
+
+  async capture(request: CaptureRequest): Promise<RunningCapture> {
+    this.captureRequests.push(request);
+    if (this.captureFailure !== undefined) throw this.captureFailure;
+    const { captured } = this;
+    async function* chunks() {
+      yield* captured;
+    }
+    const missing = request.all ? [{ node: 'nöde-b', reason: 'no answer' }] : [];
+    return { chunks: chunks(), missing };
   }
 
   keyChanges: KeyChange[] = [];

@@ -73,13 +73,15 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
+  // Packets as they come, of this node and of others.
+  capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
+  api: { code: 'capture clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
+    code: 'admission api attachment capture clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
   },
 
   // What people run.
@@ -103,7 +105,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sysdump terminal',
+    code: 'agent api bench capture check cni-install config errors host host-check ip lab link package places readmodel simulate sysdump terminal',
     types: 'log',
   },
   bin: { code: 'cli cni terminal' },
