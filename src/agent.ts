@@ -199,6 +199,7 @@ export class Agent {
       network: attachmentNetwork,
       subnets: [],
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
+      clock,
       log,
     });
     this.#pods = new PodManager({
@@ -270,6 +271,10 @@ export class Agent {
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
       groupProbes: () => this.#groupProbing?.counts ?? {},
+      durations: () => ({
+        probe: membership.roundTrips.report(),
+        attach: this.#attachments.durations.report(),
+      }),
       droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
     const subnets = () => this.#followers.subnets;

@@ -10,6 +10,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
+import type { StatusReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -32,6 +33,7 @@ export interface ModelParts {
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How many group probes came out how. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
+  readonly durations: () => StatusReport['durations'];
   readonly droppedLogLines: () => number;
 }
 
@@ -51,6 +53,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     problems,
     repairs,
     groupProbes,
+    durations,
     droppedLogLines,
   } = parts;
   return new LiveReadModel({
@@ -87,6 +90,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     inventory,
     repairs,
     groupProbes,
+    durations,
     droppedLogLines,
   });
 }

@@ -4,6 +4,7 @@
  */
 import type { OffloadSwitches } from '../config/config.ts';
 import type { TrafficTotals } from '../datapath/counters.ts';
+import type { HistogramReport } from '../histogram.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
@@ -115,6 +116,8 @@ export interface DataPlaneReport {
   /** What is in use of the kernel's offloads, by name. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;
+  /** How long handshakes took that this node began; absent: there are none. */
+  readonly handshakes?: HistogramReport | undefined;
   /** Every drop reason by name, also those at 0. */
   readonly drops: Readonly<Record<string, number>>;
 }

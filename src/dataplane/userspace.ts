@@ -270,6 +270,7 @@ export class UserspaceDataPlane implements DataPlane {
         checksum,
       },
       totals: this.#traffic.totals(),
+      handshakes: this.#traffic.keyExchange?.handshakes.report(),
       drops: { ...this.#traffic.drops(), ...this.#io.losses.drops() },
     };
   }

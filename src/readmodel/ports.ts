@@ -11,7 +11,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
-import type { PodReport } from './reports.ts';
+import type { PodReport, StatusReport } from './reports.ts';
 
 export interface ChangeSource {
   on(event: 'change', listener: () => void): unknown;
@@ -106,6 +106,8 @@ export interface ReadModelSources {
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How many group probes came out how; empty before there was any. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
+  /** How long things took: probes, attaching. */
+  readonly durations: () => StatusReport['durations'];
   /** Log lines that nobody took. */
   readonly droppedLogLines: () => number;
 }

@@ -5,6 +5,7 @@
 
 import type { AdmissionMode } from '../admission/admission.ts';
 import type { ChangedNodesReport, ListedNode, NodeChange, NodeList } from '../admission/node-commands.ts';
+import type { HistogramReport } from '../histogram.ts';
 import type { KeyList, ListedKey } from '../keys/key-commands.ts';
 import type { LeaseStatus } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
@@ -64,6 +65,11 @@ export interface StatusReport {
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
   readonly repairs: Readonly<Record<string, number>>;
+  /**
+   * How long things took, in seconds: answers to probes, handshakes that this node began, attaching a pod. Absent where there
+   * is no such thing.
+   */
+  readonly durations: Readonly<Partial<Record<'probe' | 'handshake' | 'attach', HistogramReport>>>;
   /** `dropped`: lines that the reader of the agent's log did not take in time. */
   readonly log: { readonly dropped: number };
 }

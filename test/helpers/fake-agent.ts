@@ -20,6 +20,8 @@ import type {
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
 
+const fakeDurations = { sum: 0.5, counts: [...Array(15).fill(0), 1, 2] };
+
 export const fakeStatus: StatusReport = {
   version: '0.1.0',
   node: { name: 'node-a', id: 'a1b2c3', pid: 4711, uptimeSeconds: 93_784 },
@@ -48,6 +50,7 @@ export const fakeStatus: StatusReport = {
   },
   gossip: { probesSent: 42 },
   repairs: { device: 0, route: 2 },
+  durations: { probe: fakeDurations, handshake: fakeDurations, attach: fakeDurations },
   log: { dropped: 0 },
 };
 
