@@ -20,6 +20,7 @@ const ENTRIES = [
   'dataplane/key-exchange-worker',
   'host/attachment/worker',
   'capture/worker',
+  'check/responder',
   'simulate/part-worker',
   'bench/micro/main',
   'api/apps',

@@ -15,6 +15,7 @@ import { Admission } from './admission/admission.ts';
 import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
 import { servedCaptures } from './agent/capture.ts';
+import { servedResponders } from './agent/check.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
@@ -314,6 +315,10 @@ export class Agent {
       ownTargets: () => this.#model.targets(),
       subnets,
       cni: () => this.#cni.commands(),
+      responders: servedResponders(parts, {
+        ...{ rpc: this.#rpc, model: this.#model },
+        others: () => membership.others().filter(({ id }) => admission.admits(id)),
+      }),
       captures: servedCaptures(parts, {
         ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#config, subnets },
         others: () => membership.others(),

@@ -16,6 +16,7 @@ import type {
   LeaveReport,
   NodeTargets,
   ReloadReport,
+  RespondersReport,
   SysdumpReport,
 } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
@@ -36,6 +37,8 @@ export interface CommandParts {
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
+  /** Undefined: this agent answers no checks. */
+  readonly responders: ((seconds: number) => Promise<RespondersReport>) | undefined;
   /** Undefined: this agent captures nothing. */
   readonly captures: (() => Promise<Captures>) | undefined;
   /** Undefined: this agent makes none. */
@@ -75,6 +78,10 @@ export function agentCommands(parts: CommandParts): Commands {
     sysdump: async ({ all }) => {
       if (parts.sysdump) return parts.sysdump(all);
       throw new WarrenError('NOT_FOUND', 'this agent makes no sysdumps');
+    },
+    respond: async (seconds) => {
+      if (parts.responders) return parts.responders(seconds);
+      throw new WarrenError('NOT_FOUND', 'this agent answers no checks');
     },
     capture: async (request, signal) => {
       if (parts.captures) return (await parts.captures()).run(request, signal);

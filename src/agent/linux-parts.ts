@@ -18,6 +18,7 @@ import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { CaptureParts } from './capture.ts';
+import type { ResponderParts } from './check.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
@@ -37,6 +38,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     attachmentNetwork: new LinuxAttachmentNetwork({ log }),
     hostRules: new LinuxHostRules(config),
     groupProbes: loadGroupProbes,
+    responders: linuxResponders,
     captures: linuxCaptures,
     sysdumps: loadSysdumps,
     hostFacts: async () => {
@@ -52,6 +54,17 @@ const loadGroupProbes: LoadGroupProbes = async (options) => {
   const { GroupProbes } = await import('../group-probe/group-probes.ts');
   const { linuxProbeSockets } = await import('../group-probe/linux-sockets.ts');
   return new GroupProbes(options, linuxProbeSockets);
+};
+
+const linuxResponders: ResponderParts = {
+  load: async (options) => {
+    const { Responders } = await import('../check/responders.ts');
+    return new Responders(options);
+  },
+  start: async (settings) => {
+    const { startResponder } = await import('../check/start-responder.ts');
+    return startResponder(settings);
+  },
 };
 
 const linuxCaptures: CaptureParts = {

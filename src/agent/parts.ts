@@ -19,6 +19,7 @@ import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
 import type { CaptureParts } from './capture.ts';
+import type { ResponderParts } from './check.ts';
 import type { CniParts } from './cni.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { AgentState } from './state.ts';
@@ -45,6 +46,8 @@ export interface AgentParts {
   readonly groupProbes?: LoadGroupProbes;
   /** What the CNI plugin needs of this node; absent: it is not served. */
   readonly cni?: CniParts;
+  /** Starts what answers the connections of a check; absent: nothing does. */
+  readonly responders?: ResponderParts;
   /** Absent: this agent captures nothing. */
   readonly captures?: CaptureParts;
   /** Absent: there are no sysdumps of this agent. */

@@ -19,6 +19,7 @@ import type {
   PeerReport,
   PodReport,
   ReloadReport,
+  RespondersReport,
   RouteReport,
   StatusReport,
   SysdumpReport,
@@ -92,6 +93,10 @@ export class AgentClient {
 
   allTargets(): Promise<AllTargets> {
     return this.#ask('GET', '/v1/targets/all', TARGETS_TIMEOUT_MS);
+  }
+
+  respond(seconds: number): Promise<RespondersReport> {
+    return this.#ask('POST', '/v1/check/respond', TARGETS_TIMEOUT_MS, { seconds });
   }
 
   /** `node`: name or id. */

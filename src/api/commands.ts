@@ -13,6 +13,7 @@ import type {
   NodeListReport,
   PodReport,
   ReloadReport,
+  RespondersReport,
   SysdumpReport,
 } from '../readmodel/reports.ts';
 
@@ -35,6 +36,8 @@ export interface Commands {
   reload(): Promise<ReloadReport>;
   /** This node's state for a bug report, without keys, or that of every node that answers. */
   sysdump(options: { readonly all: boolean }): Promise<SysdumpReport>;
+  /** Has this node and all others answer the connections of a check for so long. */
+  respond(seconds: number): Promise<RespondersReport>;
   /** Packets as they come, until a limit is met or `signal` is aborted. */
   capture(request: CaptureRequest, signal: AbortSignal): Promise<RunningCapture>;
   /** What the CNI plugin asks. */

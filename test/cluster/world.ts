@@ -18,6 +18,8 @@ import type { Commands } from '../../src/api/commands.ts';
 import type { AttachmentState } from '../../src/attachment/attachment-store.ts';
 import type { AttachmentLink } from '../../src/attachment/link.ts';
 import { Captures } from '../../src/capture/captures.ts';
+import type { ResponderAnswer, ResponderSettings } from '../../src/check/responder-messages.ts';
+import { Responders } from '../../src/check/responders.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
@@ -211,6 +213,11 @@ export class WorldNode {
   #disk = new Disk();
   #agent: Agent | undefined;
   #assigned: AssignedLease | undefined;
+  /** Starts what answers the connections of a check. */
+  startResponder: (settings: Omit<ResponderSettings, 'token'>) => Promise<ResponderAnswer> = async () => ({
+    token: '00'.repeat(16),
+    endpoints: [],
+  });
   /** What a sysdump has for the log. */
   recentLog = '';
   readonly #number: number;
@@ -291,6 +298,10 @@ ${yaml}`;
         ...(!this.#options.withoutGroupProbes && {
           groupProbes: async (options) => new GroupProbes(options, new MemoryProbeSockets(this.host)),
         }),
+        responders: {
+          load: async (options) => new Responders(options),
+          start: (settings) => this.startResponder(settings),
+        },
         captures: {
           load: async (options) => new Captures(options),
           local: (capture, signal) => memoryCapture(capture, world.clock, signal),

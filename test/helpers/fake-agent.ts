@@ -15,6 +15,7 @@ import type {
   PeerReport,
   PodReport,
   ReloadReport,
+  RespondersReport,
   StatusReport,
   SysdumpReport,
 } from '../../src/readmodel/reports.ts';
@@ -176,6 +177,11 @@ export class FakeAgent implements ReadModel, Commands {
     return { nodes: [own], unreachable };
   }
 
+  async respond() {
+    return this.responders;
+  }
+
+  responders: RespondersReport = { nodes: [], unreachable: [] };
   captureRequests: CaptureRequest[] = [];
   captured: readonly Uint8Array[] = [];
   captureFailure: unknown;

@@ -85,12 +85,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment capture clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
+    code: 'admission api attachment capture check clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
   },
 
   // What people run.
   terminal: { code: 'host' },
-  check: { code: 'host terminal', types: 'api readmodel' },
+  check: { code: 'errors host package sys terminal zod', types: 'api readmodel rpc' },
   // What stands in the way of an agent on this host, before there is one.
   'host-check': {
     code: 'api dataplane datapath encapsulation errors host ip netlink state sys zod',

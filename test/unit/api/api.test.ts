@@ -281,6 +281,7 @@ describe('the read-only socket', () => {
     ['GET', '/v1/targets/all', ''],
     ['GET', '/v1/sysdump?all=true', ''],
     ['POST', '/v1/capture', '{}'],
+    ['POST', '/v1/check/respond', '{"seconds": 5}'],
   ])('%s %s is 403', async (method, url, body) => {
     await startReadOnly();
     expect(await raw(method, url, body)).toMatchObject({ status: 403, body: { code: 'READ_ONLY' } });
@@ -478,7 +479,7 @@ describe('health and metrics over TCP', () => {
     }
     for (const line of text.trimEnd().split('\n')) {
       expect(line).toMatch(
-        /^(# (HELP|TYPE) warren_\w+ .+|warren_\w+(\{\w+="([^"\\]|\\.)*"(,\w+="([^"\\]|\\.)*")*\})? \d+)$/,
+        /^(# (HELP|TYPE) (warren|process|nodejs)_\w+ .+|\w+(\{\w+="([^"\\]|\\.)*"(,\w+="([^"\\]|\\.)*")*\})? \d+(\.\d+)?(e[+-]\d+)?)$/,
       );
     }
   });
