@@ -6,6 +6,9 @@ import { builtFile } from '../package.ts';
 import type { CapturePart } from './source.ts';
 import { type CaptureSettings, CONTROL, type FromCapture } from './thread-messages.ts';
 
+/** What is captured lies outside of the heap, and is given back the sooner the smaller that is. */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
+
 export type ThreadOptions = Omit<CaptureSettings, 'control'>;
 
 /** Goes on until `signal` is aborted. Throws CAPTURE_FAILED where this host does not let it. */
@@ -16,7 +19,11 @@ export async function* captureOnThread(
   const shared = new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT);
   const control = new Int32Array(shared);
   const settings: CaptureSettings = { ...options, control: shared };
-  const thread = new Worker(builtFile('capture/worker'), { workerData: settings, name: 'warren-capture' });
+  const thread = new Worker(builtFile('capture/worker'), {
+    workerData: settings,
+    name: 'warren-capture',
+    resourceLimits: HEAP_LIMITS,
+  });
   /** Bounded by the thread, which waits while too much of it is untaken. */
   const parts: FromCapture[] = [];
   let wake = () => {};

@@ -9,7 +9,7 @@ import type { CapturePart } from './source.ts';
 const LATE_MS = 2000;
 const CLOCKS_APART_US = 3_000_000;
 /** Waiting packets of all nodes; with more of them nobody is waited for. */
-export const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+export const MAX_WAITING_BYTES = 2 * 1024 * 1024;
 /** A node has three interfaces; another version may have a few more. */
 const MAX_INTERFACES = 16;
 

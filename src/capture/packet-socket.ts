@@ -139,7 +139,7 @@ export class PacketSocket {
     this.#layOut();
   }
 
-  /** Hands over what has come, up to `most` packets; false if that was all there is. */
+  /** Hands over what has come, up to `most` packets, each until the next call; false if that was all there is. */
   receive(most: number, take: (packet: SeenPacket) => void): boolean {
     const { view } = this.#arena;
     for (let all = 0; all < most; ) {
@@ -197,7 +197,7 @@ export class PacketSocket {
     const start = PACKETS + i * PACKET_BYTES;
     const received = view.getUint32(message + MMSGHDR.length, true);
     const isGroup = this.#headerBytes > 0 && virtioGsoType(view, start) === VIRTIO_GSO_UDP_L4;
-    const packet = bytes.slice(start + this.#headerBytes, start + received);
+    const packet = bytes.subarray(start + this.#headerBytes, start + received);
     const told = this.#controls(
       CONTROLS + i * CONTROL_BYTES,
       view.getUint32(message + MSGHDR.controlLength, true),

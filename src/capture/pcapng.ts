@@ -21,12 +21,22 @@ export const LINK_TYPE = { ethernet: 1, raw: 101 } as const;
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 /** Block type and the two lengths. */
 const FRAME_BYTES = 12;
+/** Where the body begins. */
+const BODY = 8;
 /** The least that a block of each kind is. */
 const PACKET_FIXED_BYTES = 20;
 /** What a reader takes; a packet of 64 KB with its options is less. */
 export const MAX_BLOCK_BYTES = 256 * 1024;
 
-const OPTION = { comment: 1, name: 2, description: 3, flags: 2, received: 4, dropped: 5 } as const;
+const OPTION = {
+  comment: 1,
+  name: 2,
+  description: 3,
+  flags: 2,
+  application: 4,
+  received: 4,
+  dropped: 5,
+} as const;
 const WORD_SPAN = 0x1_0000_0000;
 
 type Option = readonly [code: number, value: Uint8Array];
@@ -51,24 +61,21 @@ export interface CaptureInterface {
 
 /** The head of a file. */
 export function sectionBlock(application: string, comments: readonly string[] = []): Uint8Array {
-  const fixed = new Uint8Array(16);
-  const view = new DataView(fixed.buffer);
-  view.setUint32(0, BYTE_ORDER_MAGIC, true);
-  view.setUint16(4, 1, true);
-  // Its length is not known beforehand.
-  view.setUint32(8, 0xffff_ffff, true);
-  view.setUint32(12, 0xffff_ffff, true);
-  // 4: shb_userappl
-  return block(BLOCK.section, fixed, [
+  const write = (view: DataView) => {
+    view.setUint32(BODY, BYTE_ORDER_MAGIC, true);
+    view.setUint16(BODY + 4, 1, true);
+    // Its length is not known beforehand.
+    view.setUint32(BODY + 8, 0xffff_ffff, true);
+    view.setUint32(BODY + 12, 0xffff_ffff, true);
+  };
+  return block(BLOCK.section, 16, write, [
     ...comments.map((comment): Option => [OPTION.comment, text(comment)]),
-    [4, text(application)],
+    [OPTION.application, text(application)],
   ]);
 }
 
 export function interfaceBlock({ name, linkType, description }: CaptureInterface): Uint8Array {
-  const fixed = new Uint8Array(8);
-  new DataView(fixed.buffer).setUint16(0, linkType, true);
-  return block(BLOCK.interface, fixed, [
+  return block(BLOCK.interface, 8, (view) => view.setUint16(BODY, linkType, true), [
     [OPTION.name, text(name)],
     ...(description === undefined ? [] : [[OPTION.description, text(description)] as const]),
   ]);
@@ -76,19 +83,19 @@ export function interfaceBlock({ name, linkType, description }: CaptureInterface
 
 export function packetBlock(packet: CapturedPacket): Uint8Array {
   const { interfaceId, atUs, bytes, length, direction, comment } = packet;
-  const fixed = new Uint8Array(PACKET_FIXED_BYTES + padded(bytes.length));
-  const view = new DataView(fixed.buffer);
-  view.setUint32(0, interfaceId, true);
-  setTime(view, 4, atUs);
-  view.setUint32(12, bytes.length, true);
-  view.setUint32(16, length, true);
-  fixed.set(bytes, PACKET_FIXED_BYTES);
+  const write = (view: DataView, into: Uint8Array) => {
+    view.setUint32(BODY, interfaceId, true);
+    setTime(view, BODY + 4, atUs);
+    view.setUint32(BODY + 12, bytes.length, true);
+    view.setUint32(BODY + 16, length, true);
+    into.set(bytes, BODY + PACKET_FIXED_BYTES);
+  };
   const options: Option[] = [];
   if (direction !== undefined) {
     options.push([OPTION.flags, new Uint8Array([direction === 'inbound' ? 1 : 2, 0, 0, 0])]);
   }
   if (comment !== undefined) options.push([OPTION.comment, text(comment)]);
-  return block(BLOCK.packet, fixed, options);
+  return block(BLOCK.packet, PACKET_FIXED_BYTES + padded(bytes.length), write, options);
 }
 
 /** What became of an interface's packets in all. */
@@ -97,11 +104,11 @@ export function statisticsBlock(
   atUs: number,
   counts: { readonly received: number; readonly dropped: number },
 ): Uint8Array {
-  const fixed = new Uint8Array(12);
-  const view = new DataView(fixed.buffer);
-  view.setUint32(0, interfaceId, true);
-  setTime(view, 4, atUs);
-  return block(BLOCK.statistics, fixed, [
+  const write = (view: DataView) => {
+    view.setUint32(BODY, interfaceId, true);
+    setTime(view, BODY + 4, atUs);
+  };
+  return block(BLOCK.statistics, 12, write, [
     [OPTION.received, uint64(counts.received)],
     [OPTION.dropped, uint64(counts.dropped)],
   ]);
@@ -190,15 +197,21 @@ export function interfaceOf({ bytes }: Block): CaptureInterface {
   };
 }
 
-function block(type: number, fixed: Uint8Array, options: readonly Option[]): Uint8Array {
+/** `bodyBytes`: of what `write` writes from offset 8 on, padded. */
+function block(
+  type: number,
+  bodyBytes: number,
+  write: (view: DataView, bytes: Uint8Array) => void,
+  options: readonly Option[],
+): Uint8Array {
   const optionBytes = options.reduce((sum, [, value]) => sum + 4 + padded(value.length), 0);
-  const length = FRAME_BYTES + fixed.length + (options.length > 0 ? optionBytes + 4 : 0);
+  const length = FRAME_BYTES + bodyBytes + (options.length > 0 ? optionBytes + 4 : 0);
   const bytes = new Uint8Array(length);
   const view = viewOf(bytes);
   view.setUint32(0, type, true);
   view.setUint32(4, length, true);
-  bytes.set(fixed, 8);
-  let at = 8 + fixed.length;
+  write(view, bytes);
+  let at = BODY + bodyBytes;
   for (const [code, value] of options) {
     view.setUint16(at, code, true);
     view.setUint16(at + 2, value.length, true);

@@ -14,7 +14,7 @@ const INNER = 0;
 const OUTER = 1;
 const DROPS = 2;
 /** What waits for its time to come; more is lost, and counted. */
-const MAX_HELD_BYTES = 4 * 1024 * 1024;
+const MAX_HELD_BYTES = 2 * 1024 * 1024;
 
 export interface RecorderOptions {
   readonly filter: CaptureFilter;
@@ -30,7 +30,7 @@ export interface RecorderOptions {
 export interface SeenPacket {
   readonly atUs: number;
   readonly isOutbound: boolean;
-  /** In memory of its own. */
+  /** Borrowed: what is kept of it is copied. */
   readonly bytes: Uint8Array;
   /** Of `bytes`: where the IP header begins. */
   readonly ip: number;
@@ -117,7 +117,7 @@ export class Recorder {
     this.#hold(DROPS, { atUs, isOutbound }, shown.bytes, shown.length, `dropped: ${name}`);
   }
 
-  /** Blocks of what happened up to `untilUs`, one behind the other. */
+  /** Blocks of what happened up to `untilUs`, one behind the other, in memory of their own. */
   take(untilUs: number): Uint8Array {
     if (this.#held.length === 0) return new Uint8Array();
     this.#held.sort((a, b) => a.atUs - b.atUs);
@@ -125,8 +125,14 @@ export class Recorder {
     while (count < this.#held.length && this.#held[count]!.atUs <= untilUs) count++;
     const taken = this.#held.slice(0, count).map(({ bytes }) => bytes);
     this.#held = this.#held.slice(count);
-    this.#heldBytes = this.#held.reduce((sum, { bytes }) => sum + bytes.length, 0);
-    return Buffer.concat(taken);
+    const all = new Uint8Array(taken.reduce((sum, bytes) => sum + bytes.length, 0));
+    let at = 0;
+    for (const bytes of taken) {
+      all.set(bytes, at);
+      at += bytes.length;
+    }
+    this.#heldBytes -= at;
+    return all;
   }
 
   /** At the end. `kernelLost`, `ringLost`: packets that were not seen at all. */

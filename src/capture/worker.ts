@@ -22,7 +22,7 @@ const PACKETS_A_TURN = 256;
 /** How often it is said that there is nothing, so that others' packets need not wait for these. */
 const QUIET_MS = 200;
 /** Handed over and not taken yet; beyond it packets wait in the sockets, and are lost there. */
-const MAX_UNTAKEN_BYTES = 8 * 1024 * 1024;
+const MAX_UNTAKEN_BYTES = 2 * 1024 * 1024;
 
 const settings = workerData as CaptureSettings;
 const port = parentPort!;
@@ -97,7 +97,10 @@ function takeAll(offsetUs: number): void {
 
 function hand(untilUs: number, blocks: Uint8Array): void {
   Atomics.add(control, CONTROL.untaken, blocks.length);
-  say({ kind: 'packets', untilUs, blocks });
+  const own = blocks.byteLength === blocks.buffer.byteLength ? blocks : blocks.slice();
+  port.postMessage({ kind: 'packets', untilUs, blocks: own } satisfies FromCapture, [
+    own.buffer as ArrayBuffer,
+  ]);
 }
 
 try {
