@@ -21,6 +21,8 @@ const ENTRIES = [
   'dataplane/key-exchange-worker',
   'wireguard-device/thread',
   'host/attachment/worker',
+  'capture/worker',
+  'check/responder',
   'simulate/part-worker',
   'bench/micro/main',
   'api/apps',

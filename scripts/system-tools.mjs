@@ -92,6 +92,9 @@ export const SYSTEM_TOOLS = {
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
     { program: 'wg', packages: ['wireguard-tools'], needed: false },
     { program: 'tshark', packages: ['tshark'], needed: false },
+    { program: 'prometheus', packages: ['prometheus'], needed: false },
+    // Part of prometheus.
+    { program: 'promtool', packages: ['prometheus'], needed: false },
     // One for all of its plugins.
     { program: 'portmap', packages: ['containernetworking-plugins'], needed: false },
     { program: 'ctr', packages: ['containerd'], needed: false },

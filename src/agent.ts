@@ -14,6 +14,8 @@
 import { Admission } from './admission/admission.ts';
 import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
+import { servedCaptures } from './agent/capture.ts';
+import { servedResponders } from './agent/check.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Docker } from './agent/docker.ts';
@@ -211,6 +213,7 @@ export class Agent {
       network: attachmentNetwork,
       subnets: [],
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
+      clock,
       log,
     });
     this.#attachments.setReserved(config.staticPeers.flatMap(({ subnets }) => subnets));
@@ -306,6 +309,10 @@ export class Agent {
       dns: () => this.#names.report(),
       groupProbes: () => this.#groupProbing?.counts ?? {},
       pairKeys: this.#pairKeying,
+      durations: () => ({
+        probe: membership.roundTrips.report(),
+        attach: this.#attachments.durations.report(),
+      }),
       droppedLogLines: parts.droppedLogLines ?? (() => 0),
     });
     this.#cni = new Cni(parts.cni, {
@@ -354,6 +361,14 @@ export class Agent {
       subnets,
       cni: () => this.#cni.commands(),
       docker: () => this.#docker.commands(),
+      responders: servedResponders(parts, {
+        ...{ rpc: this.#rpc, model: this.#model },
+        others: () => membership.others().filter(({ id }) => admission.admits(id)),
+      }),
+      captures: servedCaptures(parts, {
+        ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#config, subnets },
+        others: () => membership.others(),
+      }),
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
         others: () => membership.others(),
@@ -456,8 +471,10 @@ export class Agent {
       if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
       if (change.changed.some((key) => key.startsWith('dns.'))) this.#names.configure(config.dns);
       const { staticPeers, staticPods, egress, dns } = config;
+      const { remoteCapture } = config.api;
       this.#config = {
         ...this.#config,
+        api: { ...this.#config.api, remoteCapture },
         ...{ staticPeers, staticPods, egress, dns },
         log: { ...this.#config.log, level: config.log.level },
       };

@@ -2,6 +2,7 @@
 import type { NodeCommands } from '../admission/node-commands.ts';
 import type { Commands } from '../api/commands.ts';
 import type { Attachments } from '../attachment/attachments.ts';
+import type { Captures } from '../capture/captures.ts';
 import type { CniCommands } from '../cni/messages.ts';
 import type { DockerCommands } from '../docker/commands.ts';
 import { WarrenError } from '../errors.ts';
@@ -17,6 +18,7 @@ import type {
   LeaveReport,
   NodeTargets,
   ReloadReport,
+  RespondersReport,
   SysdumpReport,
 } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
@@ -39,6 +41,10 @@ export interface CommandParts {
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
   readonly docker: () => Promise<DockerCommands>;
+  /** Undefined: this agent answers no checks. */
+  readonly responders: ((seconds: number) => Promise<RespondersReport>) | undefined;
+  /** Undefined: this agent captures nothing. */
+  readonly captures: (() => Promise<Captures>) | undefined;
   /** Undefined: this agent makes none. */
   readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
@@ -83,6 +89,14 @@ export function agentCommands(parts: CommandParts): Commands {
     sysdump: async ({ all }) => {
       if (parts.sysdump) return parts.sysdump(all);
       throw new WarrenError('NOT_FOUND', 'this agent makes no sysdumps');
+    },
+    respond: async (seconds) => {
+      if (parts.responders) return parts.responders(seconds);
+      throw new WarrenError('NOT_FOUND', 'this agent answers no checks');
+    },
+    capture: async (request, signal) => {
+      if (parts.captures) return (await parts.captures()).run(request, signal);
+      throw new WarrenError('NOT_FOUND', 'this agent captures nothing');
     },
     reload: parts.reload,
     cni: parts.cni,

@@ -17,6 +17,8 @@ import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { CaptureParts } from './capture.ts';
+import type { ResponderParts } from './check.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
 import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentParts } from './parts.ts';
@@ -39,6 +41,8 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     groupProbes: loadGroupProbes,
     pairKeys: loadPairKeys,
     names: async () => (await import('./linux-names.ts')).linuxNameParts(),
+    responders: linuxResponders,
+    captures: linuxCaptures,
     sysdumps: loadSysdumps,
     hostFacts: async () => {
       const { linuxFacts } = await import('../sysdump/linux-facts.ts');
@@ -60,6 +64,29 @@ const loadPairKeys: LoadPairKeys = async (options) => {
   const { PairKeyExchange } = await import('../post-quantum/pair-keys.ts');
   const { loadMlKem } = await import('../post-quantum/ml-kem.ts');
   return new PairKeyExchange(options, await loadMlKem());
+};
+
+const linuxResponders: ResponderParts = {
+  load: async (options) => {
+    const { Responders } = await import('../check/responders.ts');
+    return new Responders(options);
+  },
+  start: async (settings) => {
+    const { startResponder } = await import('../check/start-responder.ts');
+    return startResponder(settings);
+  },
+};
+
+const linuxCaptures: CaptureParts = {
+  load: async (options) => {
+    const { Captures } = await import('../capture/captures.ts');
+    return new Captures(options);
+  },
+  local: async function* ({ request, ...capture }, signal) {
+    const { captureOnThread } = await import('../capture/capture-thread.ts');
+    const { filter, snapBytes } = request;
+    yield* captureOnThread({ ...capture, filter, snapBytes }, signal);
+  },
 };
 
 const loadSysdumps: LoadSysdumps = async (options) => {

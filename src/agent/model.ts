@@ -10,7 +10,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PairKeyReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
-import type { DnsReport } from '../readmodel/reports.ts';
+import type { DnsReport, StatusReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -37,6 +37,7 @@ export interface ModelParts {
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without. */
   readonly pairKeys: PairKeyReader | undefined;
+  readonly durations: () => StatusReport['durations'];
   readonly droppedLogLines: () => number;
 }
 
@@ -58,6 +59,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     dns,
     groupProbes,
     pairKeys,
+    durations,
     droppedLogLines,
   } = parts;
   return new LiveReadModel({
@@ -96,6 +98,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     dns,
     groupProbes,
     ...(pairKeys && { pairKeys }),
+    durations,
     droppedLogLines,
   });
 }

@@ -18,6 +18,8 @@ import type { Random } from '../membership/random.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
+import type { CaptureParts } from './capture.ts';
+import type { ResponderParts } from './check.ts';
 import type { CniParts } from './cni.ts';
 import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
@@ -53,6 +55,10 @@ export interface AgentParts {
   readonly names?: LoadNameParts;
   /** What the Docker driver needs of this node; absent: there is none. */
   readonly docker?: DockerParts;
+  /** Starts what answers the connections of a check; absent: nothing does. */
+  readonly responders?: ResponderParts;
+  /** Absent: this agent captures nothing. */
+  readonly captures?: CaptureParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
   /** What the host says of itself for a sysdump. */

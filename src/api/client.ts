@@ -1,6 +1,7 @@
 /** Asks the agent over its control socket. */
 import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
+import type { CaptureWishes } from '../capture/request.ts';
 import type { CniStatus, InstalledPlugin } from '../cni/messages.ts';
 import type { DockerSettings } from '../docker/commands.ts';
 import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
@@ -19,15 +20,18 @@ import type {
   PeerReport,
   PodReport,
   ReloadReport,
+  RespondersReport,
   RouteReport,
   StatusReport,
   SysdumpReport,
+  UnreachableNode,
   WireguardPeerFile,
   WireguardPeerReport,
 } from '../readmodel/reports.ts';
 import type { Topic } from '../readmodel/topics.ts';
 import type { AddPodOptions, AddWireguardPeer } from './commands.ts';
 import { eventsOf } from './event-stream.ts';
+import { MISSING_TRAILER } from './trailers.ts';
 
 /** An agent that is alive accepts a connection at once. */
 const CONNECT_TIMEOUT_MS = 2000;
@@ -111,6 +115,10 @@ export class AgentClient {
     return this.#ask('GET', '/v1/targets/all', TARGETS_TIMEOUT_MS);
   }
 
+  respond(seconds: number): Promise<RespondersReport> {
+    return this.#ask('POST', '/v1/check/respond', TARGETS_TIMEOUT_MS, { seconds });
+  }
+
   /** `node`: name or id. */
   forget(node: string): Promise<ForgetReport> {
     return this.#ask('DELETE', `/v1/peers/${encodeURIComponent(node)}`, ANSWER_TIMEOUT_MS);
@@ -128,6 +136,27 @@ export class AgentClient {
 
   sysdump({ all }: { readonly all: boolean }): Promise<SysdumpReport> {
     return this.#ask('GET', `/v1/sysdump?all=${all}`, SYSDUMP_TIMEOUT_MS);
+  }
+
+  /**
+   * A file of pcapng as it comes; gives the nodes that are not in it, or not to the end. Aborting `signal` ends it
+   * without an error.
+   */
+  async *capture(
+    wishes: CaptureWishes,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array, readonly UnreachableNode[]> {
+    try {
+      const response = await this.#open('/v1/capture', signal, 'POST', wishes);
+      if (response.statusCode !== 200) throw this.#answered(response.statusCode ?? 0, await textOf(response));
+      for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
+      const missing = response.trailers[MISSING_TRAILER];
+      if (missing === undefined) throw new Error('the capture was cut short');
+      return this.#parse(decodeURIComponent(missing)) as UnreachableNode[];
+    } catch (error) {
+      if (signal.aborted) return [];
+      throw error instanceof WarrenError ? error : this.#unreachable(error);
+    }
   }
 
   cniStatus(): Promise<CniStatus> {

@@ -1,4 +1,6 @@
 /** What can be asked of the agent that is more than reading what it knows: changes, and questions to other nodes. */
+import type { RunningCapture } from '../capture/captures.ts';
+import type { CaptureRequest } from '../capture/request.ts';
 import type { CniCommands } from '../cni/messages.ts';
 import type { DockerCommands } from '../docker/commands.ts';
 import type {
@@ -12,6 +14,7 @@ import type {
   NodeListReport,
   PodReport,
   ReloadReport,
+  RespondersReport,
   SysdumpReport,
   WireguardPeerFile,
   WireguardPeerReport,
@@ -54,6 +57,10 @@ export interface Commands {
   reload(): Promise<ReloadReport>;
   /** This node's state for a bug report, without keys, or that of every node that answers. */
   sysdump(options: { readonly all: boolean }): Promise<SysdumpReport>;
+  /** Has this node and all others answer the connections of a check for so long. */
+  respond(seconds: number): Promise<RespondersReport>;
+  /** Packets as they come, until a limit is met or `signal` is aborted. */
+  capture(request: CaptureRequest, signal: AbortSignal): Promise<RunningCapture>;
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
   /** What `warren docker` asks. */

@@ -23,6 +23,8 @@
  *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
  *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
+ *     POST   /v1/check/respond     {"seconds": 60}: every node answers the connections of a check for so long
+ *     POST   /v1/capture           packets as a stream of pcapng, see capture-routes.ts
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  *     POST   /v1/docker/enable     and /v1/docker/disable: the driver of Docker engines, see docker-routes.ts
  */
@@ -35,6 +37,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import { TOPICS } from '../readmodel/topics.ts';
 import { z } from '../zod.ts';
 import { newApp } from './app.ts';
+import { captureRoutes } from './capture-routes.ts';
 import { cniRoutes } from './cni-routes.ts';
 import type { Commands } from './commands.ts';
 import { dockerRoutes } from './docker-routes.ts';
@@ -101,6 +104,9 @@ const nodeRequest = z
     all: z.boolean().optional(),
   })
   .describe('the body must be {"action": "approve|revoke", "nodes": ["…"]}; approve may have "all": true');
+const respondRequest = z
+  .strictObject({ seconds: z.number().min(1).max(3600) })
+  .describe('the body must be {"seconds": …}, 3600 at most');
 const sysdumpRequest = z
   .strictObject({ all: z.enum(['true', 'false']).optional() })
   .describe('there may be ?all=true');
@@ -153,6 +159,11 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     const { all } = request.query as z.infer<typeof sysdumpRequest>;
     return agent.sysdump({ all: all === 'true' });
   });
+  app.post('/v1/check/respond', { onRequest, schema: { body: respondRequest } }, async (request) => {
+    const { seconds } = request.body as z.infer<typeof respondRequest>;
+    return agent.respond(seconds);
+  });
+  captureRoutes(app, onRequest, (request, signal) => agent.capture(request, signal));
   cniRoutes(app, onRequest, () => agent.cni());
   dockerRoutes(app, onRequest, () => agent.docker());
 }

@@ -1,7 +1,10 @@
 /** What is answered over TCP: `GET /livez`, `/readyz`, `/healthz` and `/metrics`. */
 import type { Server } from 'node:http';
+import { realClock } from '../clock.ts';
 import type { Logger } from '../log/logger.ts';
-import { METRICS_TYPE, renderMetrics } from '../metrics/prometheus.ts';
+import { renderMetrics } from '../metrics/prometheus.ts';
+import { RuntimeMetrics } from '../metrics/runtime.ts';
+import { METRICS_TYPE } from '../metrics/text.ts';
 import { type Health, healthOf } from '../readmodel/health.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import { newApp } from './app.ts';
@@ -26,10 +29,12 @@ export async function tcpApp(options: {
   answer('/livez', ({ live }) => live);
   answer('/readyz', ({ ready }) => ready);
   answer('/healthz', ({ live, ready }) => [...live, ...ready]);
+  let runtime: RuntimeMetrics | undefined;
   app.get('/metrics', async (_request, reply) => {
+    runtime ??= new RuntimeMetrics(realClock);
     reply.type(METRICS_TYPE);
-    return renderMetrics(model.status(), model.peers());
+    return renderMetrics(model.status(), model.peers()) + runtime.render();
   });
   await app.ready();
-  return { handle: app.routing, close: () => {} };
+  return { handle: app.routing, close: () => runtime?.close() };
 }

@@ -8,6 +8,7 @@
  * Nothing here waits its turn: the caller sees to it that one id has one piece of work at a time.
  */
 import { basename } from 'node:path';
+import type { Clock } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
 import { type Family, formatAddress, type IpAddress } from '../ip/address.ts';
 import { type Prefix, prefixContains } from '../ip/prefix.ts';
@@ -45,6 +46,8 @@ export interface AttachmentsOptions {
   readonly subnets: readonly Prefix[];
   readonly limits: AttachmentLimits;
   readonly log: Logger;
+  /** Default: the real one. */
+  readonly clock?: Clock | undefined;
   /** Path of the network namespace that the node lives in; default: this process's own. */
   readonly nodeNetns?: string | undefined;
 }

@@ -5,7 +5,9 @@
  * those on different ids at the same time. Who makes attachments (named pods, CNI, Docker) keeps nothing of its own.
  */
 import { EventEmitter } from 'node:events';
+import { realClock } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
+import { Histogram } from '../histogram.ts';
 import type { Family, IpAddress } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
@@ -48,6 +50,8 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
   readonly #maker: AttachmentMaker;
   readonly #queue = new KeyedQueue({ maxWaiting: MAX_WAITING });
   #isClosed = false;
+  /** How long `add` took where it succeeded, waiting included. */
+  readonly durations = new Histogram();
 
   /** Reads what is remembered; changes nothing yet. Throws STATE_CORRUPT and the like. */
   constructor(options: AttachmentsOptions) {
@@ -84,7 +88,9 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
    */
   async add(request: AttachmentRequest): Promise<Attachment> {
     const wanted = wantedAttachment(request, this.#options.nodeId);
-    return this.#run(wanted.id, async () => {
+    const { clock = realClock } = this.#options;
+    const sinceMs = clock.now();
+    const attached = await this.#run(wanted.id, async () => {
       const maker = this.#maker;
       const known = maker.entries.get(wanted.id);
       if (known === undefined) return maker.describe(await maker.create(wanted));
@@ -97,6 +103,8 @@ export class Attachments extends EventEmitter<AttachmentsEvents> {
       if (maker.describe(known).status !== 'ready') await maker.makeWhole(known, { isSamePath: true });
       return maker.describe(known);
     });
+    this.durations.observe((clock.now() - sinceMs) / 1000);
+    return attached;
   }
 
   /** Removes an attachment and frees its addresses. It is given as it was; undefined if there was none. */

@@ -7,11 +7,25 @@ const TRIES = 2;
 /** Seconds before ping gives up on an answer. */
 const WAIT_SECONDS = '1';
 
+export interface PingOptions {
+  /** Of the whole IP packet, which may not be fragmented; absent: a small one. */
+  readonly bytes?: number | undefined;
+}
+
+/** IP and ICMP headers. */
+const HEADER_BYTES = { 4: 28, 6: 48 } as const;
+
 /** Round trip in milliseconds; null if nothing came back, twice. Throws TOOL_MISSING and the like. */
-export async function ping(address: string, netns: string | undefined): Promise<number | null> {
+export async function ping(
+  address: string,
+  netns: string | undefined,
+  { bytes }: PingOptions = {},
+): Promise<number | null> {
+  const headers = HEADER_BYTES[address.includes(':') ? 6 : 4];
+  const size = bytes === undefined ? [] : ['-M', 'do', '-s', String(bytes - headers)];
   for (let i = 0; i < TRIES; i++) {
     try {
-      const output = await runCommand(['ping', '-n', '-c', '1', '-W', WAIT_SECONDS, address], {
+      const output = await runCommand(['ping', '-n', '-c', '1', '-W', WAIT_SECONDS, ...size, address], {
         netns,
         timeoutMs: PING_TIMEOUT_MS,
       });

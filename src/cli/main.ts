@@ -9,6 +9,7 @@ import { withSourcePlaces } from '../places.ts';
 import { type CliContext, type CliIo, EXIT_FAILURE, EXIT_USAGE } from '../terminal/io.ts';
 import { painter } from '../terminal/table.ts';
 import { registerAgentCommand, registerConfigCommand, registerKeyCommand } from './commands/agent.ts';
+import { registerCaptureCommand } from './commands/capture.ts';
 import { registerCheckCommand } from './commands/check.ts';
 import { registerCniCommands } from './commands/cni.ts';
 import { registerCompletionCommand } from './commands/completion.ts';
@@ -64,6 +65,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerCniCommands(program, context);
   registerDockerCommands(program, context);
   registerCheckCommand(program, context);
+  registerCaptureCommand(program, context);
   registerForgetCommand(program, context);
   registerHostCommands(program, context);
   registerLeaveCommand(program, context);

@@ -99,6 +99,8 @@ export interface Config {
     readonly readOnlySocket: string | undefined;
     /** The group that may open that one; absent: root alone. */
     readonly readOnlyGroup: string | undefined;
+    /** Whether other nodes of the cluster may capture this node's packets; default false. */
+    readonly remoteCapture: boolean;
     /** TCP address of metrics and health; absent: none. */
     readonly listen: HostPort | undefined;
   };

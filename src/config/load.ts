@@ -163,6 +163,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       socketGroup: parsed.api.socketGroup,
       readOnlySocket: parsed.api.readOnlySocket,
       readOnlyGroup: parsed.api.readOnlyGroup,
+      remoteCapture: parsed.api.remoteCapture,
       listen: parsed.api.listen,
     },
     log: parsed.log,

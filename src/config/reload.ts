@@ -19,6 +19,7 @@ const AT_ONCE: readonly string[] = [
   'staticPeers',
   'staticPods',
   'datapath.offload',
+  'api.remoteCapture',
 ];
 
 export function configChange(before: Config, after: Config): ConfigChange {

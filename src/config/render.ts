@@ -48,6 +48,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
       ...(api.socketGroup !== undefined && { socketGroup: api.socketGroup }),
       ...(api.readOnlySocket !== undefined && { readOnlySocket: api.readOnlySocket }),
       ...(api.readOnlyGroup !== undefined && { readOnlyGroup: api.readOnlyGroup }),
+      remoteCapture: api.remoteCapture,
       ...(api.listen !== undefined && { listen: formatHostPort(api.listen) }),
     },
     log: { ...config.log },

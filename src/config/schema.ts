@@ -98,6 +98,7 @@ export const sections = {
     socketGroup: groupName.optional(),
     readOnlySocket: socketPath.optional(),
     readOnlyGroup: groupName.optional(),
+    remoteCapture: z.boolean().default(false),
     listen: listenAddress.optional(),
   }),
   log: z.strictObject({

@@ -31,6 +31,7 @@ import { type PayloadChecksum, payloadChecksum } from '../wire/payload-checksum.
 import { TCP_CWR, TCP_FLAGS, TCP_PORTS, TCP_RST, TCP_SEQUENCE, TCP_SYN, TCP_URG } from '../wire/tcp.ts';
 import { UDP_CHECKSUM, UDP_LENGTH } from '../wire/udp.ts';
 import type { WorkerCounters } from './counters.ts';
+import type { DropTap } from './drop-tap.ts';
 import {
   FlowHeaders,
   pseudoHeaderSum,
@@ -62,6 +63,8 @@ export interface CoalescerParts {
   readonly packets: Arena;
   readonly tun: TunQueue;
   readonly counters: WorkerCounters;
+  /** Absent: nobody ever looks at what is dropped. */
+  readonly drops?: DropTap;
   /** Which protocols to coalesce. */
   readonly tcp: boolean;
   readonly udp: boolean;

@@ -2,6 +2,7 @@
  * Packet path counters: float64 slots (exact to 2^53) in memory that the workers share with the control
  * thread. A worker is the only writer of its block; the control thread reads whenever it is asked, and adds up.
  */
+import { HISTOGRAM_SLOTS, Histogram } from '../histogram.ts';
 import { DROP_NAMES, type DropReason, type Verdict } from './drops.ts';
 
 export const COUNTER = { outboundPackets: 0, outboundBytes: 1, inboundPackets: 2, inboundBytes: 3 } as const;
@@ -20,16 +21,21 @@ export interface TrafficTotals {
 
 export class WorkerCounters {
   readonly shared: SharedArrayBuffer;
+  /** How long those took that this node began; of the thread that makes sessions. */
+  readonly handshakes: Histogram;
   readonly #totals: Float64Array;
   readonly #vteps: Float64Array;
   /** By VTEP. */
   readonly #grouped: Float64Array;
 
-  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 5 * MAX_VTEPS))) {
+  constructor(shared = new SharedArrayBuffer(8 * (WORKER_SLOTS + 5 * MAX_VTEPS + HISTOGRAM_SLOTS))) {
     this.shared = shared;
     this.#totals = new Float64Array(shared, 0, WORKER_SLOTS);
     this.#vteps = new Float64Array(shared, 8 * WORKER_SLOTS, 4 * MAX_VTEPS);
     this.#grouped = new Float64Array(shared, 8 * (WORKER_SLOTS + 4 * MAX_VTEPS), MAX_VTEPS);
+    this.handshakes = new Histogram(
+      new Float64Array(shared, 8 * (WORKER_SLOTS + 5 * MAX_VTEPS), HISTOGRAM_SLOTS),
+    );
   }
 
   /** `packets` inner packets of `bytes` bytes in all went to a VTEP. */

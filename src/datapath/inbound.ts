@@ -38,7 +38,9 @@ import { PROTOCOL_UDP, UDP_CHECKSUM } from '../wire/udp.ts';
 import { Coalescer, type CoalescerParts } from './coalesce.ts';
 import { ReceivedControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
-import { DROP, PASSED, type Verdict } from './drops.ts';
+import { DROPPED } from './drop-ring.ts';
+import { DropTap } from './drop-tap.ts';
+import { DROP, type DropReason, PASSED, type Verdict } from './drops.ts';
 import type { Encapsulation, Opener } from './encapsulation.ts';
 import { InboundArena, RECEIVE_MESSAGES } from './inbound-arena.ts';
 import type { UnderlaySocket } from './ports.ts';
@@ -69,6 +71,8 @@ export class Inbound {
   readonly #fdb: Fdb;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
+  readonly #drops: DropTap;
+  readonly #family: 4 | 6;
   readonly #arena: InboundArena;
   readonly #opener: Opener;
   readonly #controls: ReceivedControls;
@@ -77,6 +81,8 @@ export class Inbound {
   readonly #turn: Turn;
   readonly #toAnywhere: boolean;
   #batch = RECEIVE_MESSAGES;
+  /** The message in hand. */
+  #current = 0;
 
   /** The IPv4 packet that passed step 5 last, within one turn: the next one is mostly of the same flow. */
   #lastSender = NOBODY;
@@ -89,11 +95,13 @@ export class Inbound {
     this.#fdb = parts.fdb;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
+    this.#drops = parts.drops ?? new DropTap();
+    this.#family = parts.underlayFamily;
     this.#arena = new InboundArena(parts.underlayFamily, parts.encapsulation.form.headerBytes);
     this.#view = this.#arena.view;
     this.#opener = parts.encapsulation.opener(this.#arena.arena);
     this.#controls = new ReceivedControls(this.#view);
-    this.#coalescer = new Coalescer({ ...parts, packets: this.#arena.arena });
+    this.#coalescer = new Coalescer({ ...parts, drops: this.#drops, packets: this.#arena.arena });
     this.#turn = parts.turn;
     this.#toAnywhere = parts.toAnywhere === true;
   }
@@ -119,7 +127,7 @@ export class Inbound {
     for (let i = 0; i < received; i++) {
       bytes = this.#view.getInt32(this.#arena.message(i) + MMSGHDR.length, true);
       this.#turn.count(bytes);
-      this.#counters.count(this.#message(i, bytes));
+      this.#message(i, bytes);
     }
     this.#coalescer.flush();
     this.#batch = bytes >= LARGE_MESSAGE_BYTES ? 1 : RECEIVE_MESSAGES;
@@ -127,31 +135,53 @@ export class Inbound {
   }
 
   /** Step 2, then the message's datagrams one by one. An unknown source counts once per message. */
-  #message(i: number, bytes: number): Verdict {
+  #message(i: number, bytes: number): void {
     const controls = this.#controls;
     controls.read(
       this.#arena.control(i),
       this.#view.getUint32(this.#arena.message(i) + MSGHDR.controlLength, true),
     );
     const source = this.#opener.source(this.#arena.sockaddr(i), controls.packetInfo);
-    if (source < 0) return ~source as Verdict;
     const start = this.#arena.datagram(i);
+    this.#current = i;
+    if (source < 0) {
+      this.#dropDatagram(~source as Verdict, start, bytes);
+      return;
+    }
     const end = start + bytes;
     const datagramBytes = controls.segmentBytes === 0 ? bytes : controls.segmentBytes;
     let datagram = start;
     do {
-      this.#counters.count(this.#open(datagram, Math.min(datagramBytes, end - datagram), source));
+      this.#open(datagram, Math.min(datagramBytes, end - datagram), source);
       datagram += datagramBytes;
     } while (datagram < end);
-    return PASSED;
   }
 
   /** Step 3. */
-  #open(datagram: number, datagramBytes: number, source: number): Verdict {
+  #open(datagram: number, datagramBytes: number, source: number): void {
     const opener = this.#opener;
-    const verdict = opener.open(datagram, datagramBytes, source);
-    if (verdict !== PASSED) return verdict;
-    return opener.isIpv4 ? this.#packet4(opener) : this.#packet6(opener);
+    const opened = opener.open(datagram, datagramBytes, source);
+    if (opened !== PASSED) {
+      this.#dropDatagram(opened, datagram, datagramBytes);
+      return;
+    }
+    const verdict = opener.isIpv4 ? this.#packet4(opener) : this.#packet6(opener);
+    if (verdict >= 0) this.#dropPacket(verdict as DropReason, opener.packet, opener.bytes);
+  }
+
+  #dropPacket(reason: DropReason, packet: number, bytes: number): void {
+    this.#counters.drop(reason);
+    this.#drops.packet(DROPPED.inbound, reason, this.#arena.arena.bytes, packet, bytes);
+  }
+
+  /** What could not be opened, if it is a drop at all. */
+  #dropDatagram(verdict: Verdict, datagram: number, bytes: number): void {
+    if (verdict < 0) return;
+    const reason = verdict as DropReason;
+    this.#counters.drop(reason);
+    const sockaddr = this.#arena.sockaddr(this.#current);
+    const memory = this.#arena.arena.bytes;
+    this.#drops.datagram(reason, memory, this.#view, datagram, bytes, sockaddr, this.#family);
   }
 
   /** Steps 4 to 7, IPv4. */

@@ -45,7 +45,9 @@ import {
   virtioNeedsChecksum,
 } from '../wire/virtio-net.ts';
 import type { WorkerCounters } from './counters.ts';
-import { ANSWERED, DROP, PASSED, type Verdict } from './drops.ts';
+import { DROPPED } from './drop-ring.ts';
+import { DropTap } from './drop-tap.ts';
+import { ANSWERED, DROP, type DropReason, PASSED, type Verdict } from './drops.ts';
 import type { Encapsulation, Encloser } from './encapsulation.ts';
 import type { IcmpReplies } from './icmp-replies.ts';
 import { MAX_HEADER_BYTES, OutboundArena } from './outbound-arena.ts';
@@ -74,6 +76,7 @@ export class Outbound {
   readonly #fdb: Fdb;
   readonly #vteps: VtepTable;
   readonly #counters: WorkerCounters;
+  readonly #drops: DropTap;
   readonly #replies: IcmpReplies;
   readonly #turn: Turn;
   readonly #fromAnywhere: boolean;
@@ -101,13 +104,20 @@ export class Outbound {
     this.#fdb = parts.fdb;
     this.#vteps = parts.vteps;
     this.#counters = parts.counters;
+    this.#drops = parts.drops ?? new DropTap();
     this.#replies = parts.replies;
     this.#turn = parts.turn;
     this.#fromAnywhere = parts.fromAnywhere === true;
     this.#pathMtu = new PathMtu({ ...parts, arena: this.#arena });
     this.#encloser = parts.encapsulation.encloser(this.#arena);
     this.#headerBytes = parts.encapsulation.form.headerBytes;
-    const queueParts = { ...parts, arena: this.#arena, encloser: this.#encloser, pathMtu: this.#pathMtu };
+    const queueParts = {
+      ...parts,
+      drops: this.#drops,
+      arena: this.#arena,
+      encloser: this.#encloser,
+      pathMtu: this.#pathMtu,
+    };
     this.#queue = new SendQueue(queueParts);
     this.#segmenter = new Segmenter(this.#arena, this.#queue, this.#encloser);
   }
@@ -129,7 +139,7 @@ export class Outbound {
       }
       this.#turn.count(readBytes);
       const verdict = this.#packet(packet, readBytes - VIRTIO_NET_HEADER_BYTES);
-      this.#counters.count(verdict);
+      if (verdict >= 0) this.#drop(verdict as DropReason, packet, readBytes - VIRTIO_NET_HEADER_BYTES);
       if (verdict === PASSED) this.#arena.keep(readBytes);
       if (this.#queue.queuedBytes >= FLUSH_BYTES || this.#queue.isFull || this.#arena.isFull) this.#flush();
     }
@@ -189,7 +199,7 @@ export class Outbound {
   #forward(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
     if (vtep === FDB_MISS || vtep === FDB_LOCAL) {
       // The kernel routes our own subnets itself, so FDB_LOCAL here is a packet that would only come back.
-      this.#counters.drop(DROP.outboundNoRoute);
+      this.#drop(DROP.outboundNoRoute, packet, bytes);
       this.#replies.noRoute(this.#arena.arena.bytes, packet, bytes);
       return ANSWERED;
     }
@@ -202,7 +212,7 @@ export class Outbound {
   /** Steps 4 and 5 for a packet that is one datagram. */
   #plain(packet: number, bytes: number, vtep: number, isIpv4: boolean): Verdict {
     const tooBig = this.#pathMtu.isOver(vtep, packet, bytes);
-    if (tooBig && !this.#pathMtu.mayFragment(packet, bytes)) return this.#answerTooBig(packet, vtep);
+    if (tooBig && !this.#pathMtu.mayFragment(packet, bytes)) return this.#answerTooBig(packet, bytes, vtep);
     const virtio = packet - VIRTIO_NET_HEADER_BYTES;
     let partialStart = 0;
     let partialIsUdp = false;
@@ -228,7 +238,7 @@ export class Outbound {
     if (!this.#parseSuperpacket(packet, bytes, isIpv4, gsoType)) return DROP.outboundMalformed;
     const largest = from.headerBytes + from.segmentBytes;
     const tooBig = this.#pathMtu.isOver(vtep, packet, largest);
-    if (tooBig && !this.#pathMtu.mayFragment(packet, largest)) return this.#answerTooBig(packet, vtep);
+    if (tooBig && !this.#pathMtu.mayFragment(packet, largest)) return this.#answerTooBig(packet, bytes, vtep);
     this.#segmenter.segment(from, vtep, this.#mayBePartial(vtep, from.transportOffset), tooBig);
     return PASSED;
   }
@@ -279,9 +289,14 @@ export class Outbound {
   }
 
   /** Step 4. */
-  #answerTooBig(packet: number, vtep: number): Verdict {
-    this.#counters.drop(DROP.outboundTooBig);
+  #answerTooBig(packet: number, bytes: number, vtep: number): Verdict {
+    this.#drop(DROP.outboundTooBig, packet, bytes);
     this.#pathMtu.answer(packet, vtep);
     return ANSWERED;
+  }
+
+  #drop(reason: DropReason, packet: number, bytes: number): void {
+    this.#counters.drop(reason);
+    this.#drops.packet(DROPPED.outbound, reason, this.#arena.arena.bytes, packet, bytes);
   }
 }

@@ -12,7 +12,9 @@ import { MSGHDR } from '../sys/structs.ts';
 import { DSCP_SHIFT, ECN_MASK, trafficClassOf } from '../wire/ecn.ts';
 import { type ControlWriter, SentControls } from './control-messages.ts';
 import type { WorkerCounters } from './counters.ts';
-import { DROP, PASSED } from './drops.ts';
+import { DROPPED } from './drop-ring.ts';
+import type { DropTap } from './drop-tap.ts';
+import { DROP, type DropReason, PASSED } from './drops.ts';
 import type { Encloser } from './encapsulation.ts';
 import { MAX_DATAGRAMS, MAX_MESSAGES, type OutboundArena } from './outbound-arena.ts';
 import type { PathMtu } from './path-mtu.ts';
@@ -36,6 +38,8 @@ export interface SendQueueParts {
   readonly socket: UnderlaySocket;
   readonly vteps: VtepTable;
   readonly counters: WorkerCounters;
+  /** Absent: nobody ever looks at what is dropped. */
+  readonly drops?: DropTap;
   readonly pathMtu: PathMtu;
   readonly turn: Turn;
   readonly underlayFamily: 4 | 6;
@@ -166,7 +170,7 @@ export class SendQueue {
   #sendFrom(start: number): number {
     const verdict = this.#encloser.sealed(start);
     if (verdict !== PASSED) {
-      this.#counters.count(verdict);
+      if (verdict >= 0) this.#drop(start, verdict as DropReason);
       return start + 1;
     }
     if (start < this.#singlesUntil && this.#isKnownTooBig(start)) return this.#tooBig(start);
@@ -309,7 +313,7 @@ export class SendQueue {
       this.#unexplainedRefusals = 0;
       if (errno === EMSGSIZE && this.#fragment[first] === 0) return this.#tooBig(first);
     }
-    for (let i = 0; i < size; i++) this.#counters.drop(DROP.outboundSendFailed);
+    for (let i = first; i < first + size; i++) this.#drop(i, DROP.outboundSendFailed);
     return first + size;
   }
 
@@ -329,9 +333,17 @@ export class SendQueue {
       return datagram;
     }
     // Counted first: who sees the answer sees the count.
-    this.#counters.drop(DROP.outboundTooBig);
+    this.#drop(datagram, DROP.outboundTooBig);
     if (origin !== this.#answeredOrigin) this.#pathMtu.answer(origin, vtep);
     this.#answeredOrigin = origin;
     return datagram + 1;
+  }
+
+  /** Of a segment the superpacket's headers are kept. */
+  #drop(datagram: number, reason: DropReason): void {
+    this.#counters.drop(reason);
+    const memory = this.#arena.arena.bytes;
+    const innerBytes = this.#innerBytes[datagram]!;
+    this.#parts.drops?.packet(DROPPED.outbound, reason, memory, this.#origin[datagram]!, innerBytes);
   }
 }

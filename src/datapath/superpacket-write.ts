@@ -22,6 +22,8 @@ import {
   writeVirtioHeader,
 } from '../wire/virtio-net.ts';
 import type { WorkerCounters } from './counters.ts';
+import { DROPPED } from './drop-ring.ts';
+import type { DropTap } from './drop-tap.ts';
 import { DROP } from './drops.ts';
 import { pseudoHeaderSum, TCP_CLOSING_FLAGS } from './flow-headers.ts';
 import { MAX_FLOWS, MAX_SEGMENTS, type OpenFlows, pieceAt } from './open-flows.ts';
@@ -40,6 +42,7 @@ export interface SuperpacketWriterParts {
   readonly flows: OpenFlows;
   readonly tun: TunQueue;
   readonly counters: WorkerCounters;
+  readonly drops?: DropTap;
   readonly turn: Turn;
   /** The kernel refused a superpacket of that protocol. */
   readonly onRefused: (protocol: 'tcp' | 'udp') => void;
@@ -51,16 +54,18 @@ export class SuperpacketWriter {
   readonly #flows: OpenFlows;
   readonly #tun: TunQueue;
   readonly #counters: WorkerCounters;
+  readonly #drops: DropTap | undefined;
   readonly #turn: Turn;
   readonly #onRefused: (protocol: 'tcp' | 'udp') => void;
   readonly #scratch = new Arena(IOVECS + (MAX_FLOWS + 1) * IOVECS_PER_FLOW * IOVEC.bytes);
 
-  constructor({ packets, flows, tun, counters, turn, onRefused }: SuperpacketWriterParts) {
+  constructor({ packets, flows, tun, counters, drops, turn, onRefused }: SuperpacketWriterParts) {
     this.#packets = packets;
     this.#view = packets.view;
     this.#flows = flows;
     this.#tun = tun;
     this.#counters = counters;
+    this.#drops = drops;
     this.#turn = turn;
     this.#onRefused = onRefused;
     for (let flow = 0; flow <= ALONE; flow++) {
@@ -104,6 +109,7 @@ export class SuperpacketWriter {
     }
     if (written !== -EINVAL) {
       for (let i = 0; i < segments; i++) this.#counters.drop(DROP.inboundWriteFailed);
+      this.#showDropped(head);
       return;
     }
     this.#view.setUint16(ipLengthAt, ipLength);
@@ -209,8 +215,17 @@ export class SuperpacketWriter {
     if (partial) writeVirtioHeader(this.#scratch.view, virtio, VIRTIO_GSO_NONE, 0, 0, transport, field);
     else writePlainVirtioHeader(this.#scratch.view, virtio);
     this.#setIovec(ALONE, 1, packet, bytes);
-    if (this.#writev(ALONE, 2) < 0) this.#counters.drop(DROP.inboundWriteFailed);
-    else this.#counters.inbound(vtep, 1, bytes);
+    if (this.#writev(ALONE, 2) >= 0) {
+      this.#counters.inbound(vtep, 1, bytes);
+      return;
+    }
+    this.#counters.drop(DROP.inboundWriteFailed);
+    this.#showDropped(packet);
+  }
+
+  #showDropped(packet: number): void {
+    const { bytes, view } = this.#packets;
+    this.#drops?.wholePacket(DROPPED.inbound, DROP.inboundWriteFailed, bytes, view, packet);
   }
 
   #writev(flow: number, count: number): number {

@@ -5,6 +5,7 @@
 import type { OffloadSwitches } from '../config/config.ts';
 import type { TrafficTotals } from '../datapath/counters.ts';
 import type { PairKeys } from '../encapsulation/wireguard/key-exchange.ts';
+import type { HistogramReport } from '../histogram.ts';
 import type { Underlay } from '../host/underlay-route.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
@@ -43,6 +44,8 @@ export interface DataPlane {
   report(): DataPlaneReport;
   /** Absent: every datagram is sent by itself. */
   readonly groups?: GroupSending;
+  /** Copies of what the packet path drops, while somebody wants them; absent: there are none. */
+  readonly dropTaps?: DropTaps;
   /** Packets to and from one peer, by `ForwardingPeer.key`, since the peer was first known; zeros if it is not. */
   traffic(key: string): TrafficTotals;
   /** For how long the keys in use with a peer have been, milliseconds; undefined: there are none. Absent: never any. */
@@ -68,6 +71,17 @@ export interface GroupSending {
   count(key: string): number;
   /** What this node itself sends from UDP port `port` leaves in groups also to a peer that is sent single datagrams. */
   exempt(port: number): Promise<void>;
+}
+
+export interface DropTaps {
+  /** Throws CAPTURE_LIMIT. */
+  open(): DropTapHandle;
+}
+
+export interface DropTapHandle {
+  /** A DropRing of each thread. */
+  readonly rings: readonly SharedArrayBuffer[];
+  close(): void;
 }
 
 export type DataPlaneRepair = 'device' | 'link' | 'address' | 'route';
@@ -119,6 +133,8 @@ export interface DataPlaneReport {
   /** What is in use of the kernel's offloads, by name. */
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly totals: TrafficTotals;
+  /** How long handshakes took that this node began; absent: there are none. */
+  readonly handshakes?: HistogramReport | undefined;
   /** Every drop reason by name, also those at 0. */
   readonly drops: Readonly<Record<string, number>>;
 }

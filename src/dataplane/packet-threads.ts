@@ -115,6 +115,13 @@ export class Datapath {
     );
   }
 
+  /** By worker: where copies of what it drops go. */
+  tapDrops(rings: readonly (readonly SharedArrayBuffer[])[]): void {
+    for (const [i, worker] of this.#workers.entries()) {
+      this.#send(worker, { kind: 'taps', rings: rings[i] ?? [] });
+    }
+  }
+
   /** What is in use: an offload that one worker had to turn off counts as off. */
   get offloads(): WorkerOffloads {
     return this.#offloads;

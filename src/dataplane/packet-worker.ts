@@ -6,6 +6,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { WorkerCounters } from '../datapath/counters.ts';
+import { DropTap } from '../datapath/drop-tap.ts';
 import type { Encapsulation } from '../datapath/encapsulation.ts';
 import { IcmpReplies } from '../datapath/icmp-replies.ts';
 import { Inbound } from '../datapath/inbound.ts';
@@ -40,6 +41,7 @@ class PacketPath {
   /** What the eventfd's value is read into. */
   readonly #wakeValue = new Arena(8);
   readonly #fdb = new Fdb();
+  readonly #drops = new DropTap();
   readonly #vteps: VtepTable;
   readonly #encapsulation: Encapsulation;
   readonly #replies: IcmpReplies;
@@ -59,7 +61,8 @@ class PacketPath {
     const sender = new LinuxUnderlaySocket(settings.sendFd, settings.underlayFamily);
     const counters = new WorkerCounters(settings.counters);
     this.#replies = new IcmpReplies(tun, nowMs);
-    const shared = { ...settings, encapsulation, tun, fdb: this.#fdb, vteps: this.#vteps, counters };
+    const parts = { encapsulation, tun, counters, fdb: this.#fdb, vteps: this.#vteps, drops: this.#drops };
+    const shared = { ...settings, ...parts };
     const { offloads } = settings;
     this.#outbound = new Outbound({
       ...shared,
@@ -113,6 +116,10 @@ class PacketPath {
       if (message.kind === 'stop') {
         this.#stopping = true;
         return;
+      }
+      if (message.kind === 'taps') {
+        this.#drops.load(message.rings);
+        continue;
       }
       this.#fdb.load(message.state.fdb);
       this.#vteps.load(message.state);

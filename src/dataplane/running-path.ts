@@ -24,6 +24,8 @@ export class RunningPath {
   readonly #options: RunningPathOptions;
   #path: WatchedPath | undefined;
   #isLost = false;
+  /** By thread; what starts later gets them too. */
+  #dropRings: readonly (readonly SharedArrayBuffer[])[] = [];
   #stuck: WarrenError | undefined;
 
   constructor(options: RunningPathOptions) {
@@ -56,8 +58,17 @@ export class RunningPath {
 
   /** Starts one if none runs. Resolves once all packets go by `state()`, which is asked when there is a path. */
   async update(state: () => ForwardingState): Promise<void> {
-    this.#path ??= await this.#start();
+    if (!this.#path) {
+      this.#path = await this.#start();
+      if (this.#dropRings.length > 0) this.#path.tapDrops(this.#dropRings);
+    }
     await this.#path.update(state());
+  }
+
+  /** By thread: rings that copies of what it drops go into from now on, all there are. */
+  tapDrops(rings: readonly (readonly SharedArrayBuffer[])[]): void {
+    this.#dropRings = rings;
+    this.#path?.tapDrops(rings);
   }
 
   /** Resolves once its threads have ended. Throws WORKER_STUCK. */

@@ -64,6 +64,8 @@ export interface PacketPath {
   readonly offloads: WorkerOffloads;
   /** Resolves once all packets go by the new state. */
   update(state: ForwardingState): Promise<void>;
+  /** By thread: rings (DropRing) that copies of what it drops go into from now on, all there are. */
+  tapDrops(rings: readonly (readonly SharedArrayBuffer[])[]): void;
   /** Resolves once all threads have ended. */
   stop(): Promise<void>;
   /** After `stop`, if that takes too long. */

@@ -21,11 +21,13 @@ import type {
   DataPlane,
   DataPlaneRepair,
   DataPlaneReport,
+  DropTaps,
   ForwardingPeer,
   GroupSending,
   PairKeys,
   TrafficTotals,
 } from './dataplane.ts';
+import { OpenDropTaps } from './drop-taps.ts';
 import { prefixesBeside, samePrefixes } from './extra-prefixes.ts';
 import { ForwardingTable } from './forwarding-table.ts';
 import { overlayMtu, segmentsPerSend } from './mtu.ts';
@@ -119,6 +121,7 @@ export class UserspaceDataPlane implements DataPlane {
         options.onFailure(error);
       },
     });
+    this.dropTaps = new OpenDropTaps(this.#workers, (rings) => this.#path.tapDrops(rings));
   }
 
   get vtep(): Endpoint {
@@ -271,6 +274,7 @@ export class UserspaceDataPlane implements DataPlane {
         checksum,
       },
       totals: this.#traffic.totals(),
+      handshakes: this.#traffic.keyExchange?.handshakes.report(),
       drops: { ...this.#traffic.drops(), ...this.#io.losses.drops() },
     };
   }
@@ -298,6 +302,7 @@ export class UserspaceDataPlane implements DataPlane {
   setPairKeys(key: string, keys: PairKeys | undefined): void {
     this.#keys.setPairKeys(key, this.#table.index(key), keys);
   }
+  readonly dropTaps: DropTaps;
 
   readonly groups: GroupSending = {
     isUsed: () => this.#path.offloads?.udpSegment ?? this.#io.sockets.senders.offloads.udpSegment,

@@ -76,6 +76,10 @@ export class WatchedPath {
     throw stuck('a packet path thread does not take over the peers');
   }
 
+  tapDrops(rings: readonly (readonly SharedArrayBuffer[])[]): void {
+    this.#path.tapDrops(rings);
+  }
+
   /** Resolves once its threads have ended. Throws WORKER_STUCK: then one is still there, with all that it uses. */
   async stop(): Promise<void> {
     const { clock } = this.#options;

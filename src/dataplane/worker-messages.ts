@@ -47,6 +47,8 @@ export interface WorkerOffloads {
 
 export type ToWorker =
   | { readonly kind: 'forwarding'; readonly state: ForwardingState }
+  /** Rings that copies of what is dropped go into (DropRing): all there are. */
+  | { readonly kind: 'taps'; readonly rings: readonly SharedArrayBuffer[] }
   | { readonly kind: 'stop' };
 
 export type FromWorker =

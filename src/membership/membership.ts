@@ -16,6 +16,7 @@
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { type Clock, realClock, TimerGroup } from '../clock.ts';
+import { Histogram } from '../histogram.ts';
 import { GossipCounters } from '../link/counters.ts';
 import { Link } from '../link/link.ts';
 import { Sealer } from '../link/seal.ts';
@@ -57,6 +58,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #timing: MembershipTiming;
   readonly #timers: TimerGroup;
   readonly #counters = new GossipCounters();
+  /** Of probes that other nodes answered. */
+  readonly roundTrips = new Histogram();
   readonly #broadcasts = new BroadcastQueue();
   readonly #self: SelfRecord;
   readonly #awareness: Awareness;
@@ -166,6 +169,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     });
     this.#prober = new Prober({
       ...parts,
+      roundTrips: this.roundTrips,
       gossiper: this.#gossiper,
       onStranger: (to) => this.#direct.introduce(to),
     });

@@ -5,6 +5,7 @@
  */
 
 import type { Clock, Timer, TimerGroup } from '../clock.ts';
+import type { Histogram } from '../histogram.ts';
 import type { GossipCounters } from '../link/counters.ts';
 import type { Peer, Sender } from '../link/link.ts';
 import type { Logger } from '../log/logger.ts';
@@ -29,6 +30,8 @@ export interface ProberOptions {
   readonly timing: MembershipTiming;
   readonly random: Random;
   readonly counters: GossipCounters;
+  /** Of probes that were answered without others' help. */
+  readonly roundTrips: Histogram;
   readonly logger: Logger;
   /** Another node does not know the run of one of us: it is to hear of this node. */
   readonly onStranger: (to: Peer) => void;
@@ -157,7 +160,8 @@ export class Prober {
   }
 
   #probe(target: MemberEntry): void {
-    const { selfId, gossiper, roster, awareness, clock, timers, timing, counters } = this.#options;
+    const { selfId, gossiper, roster, awareness, clock, timers, timing, counters, roundTrips } =
+      this.#options;
     const sequence = this.#nextSequence();
     const startedAtMs = clock.now();
     const { incarnation } = target.record;
@@ -193,8 +197,10 @@ export class Prober {
         endTimer.cancel();
         fallback?.cancel();
         awareness.add(-1);
+        const tookMs = clock.now() - startedAtMs;
+        if (tookMs < timing.probeTimeoutMs) roundTrips.observe(tookMs / 1000);
         this.#streamOnly.overDatagram(target.id, target.record.name);
-        const nextMs = Math.max(0, timing.probeIntervalMs - (clock.now() - startedAtMs));
+        const nextMs = Math.max(0, timing.probeIntervalMs - tookMs);
         timers.after(nextMs, () => this.#round());
       },
       onNack: () => {

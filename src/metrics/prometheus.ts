@@ -1,17 +1,17 @@
 /**
- * The agent's reports in Prometheus' text format
- * (https://prometheus.io/docs/instrumenting/exposition_formats/). Nothing is counted here: reports are read
- * when they are scraped.
+ * The agent's reports in Prometheus' text format. Nothing is counted here: reports are read when they are scraped. How many
+ * series there are does not grow with the cluster beyond a bound (listed-peers.ts).
  */
 import type { DirectionReport, PeerReport, StatusReport } from '../readmodel/reports.ts';
+import { listedPeers } from './listed-peers.ts';
+import { histogram, metric, type Sample } from './text.ts';
 
-export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+const PEER_STATUSES = ['alive', 'suspect', 'dead', 'left', 'static'] as const;
 
-type Labels = Readonly<Record<string, string>>;
-type Sample = readonly [labels: Labels, value: number];
-
-export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]): string {
-  const { node, cluster, dns, datapath } = status;
+export function renderMetrics(status: StatusReport, all: readonly PeerReport[]): string {
+  const { node, cluster, dns, datapath, durations } = status;
+  const peers = listedPeers(all);
+  const count = (holds: (peer: PeerReport) => boolean) => all.filter(holds).length;
   const directions = (field: keyof DirectionReport): Sample[] => [
     [{ direction: 'outbound' }, datapath.outbound[field]],
     [{ direction: 'inbound' }, datapath.inbound[field]],
@@ -112,6 +112,36 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       'What others changed on this host and the agent put back, by kind.',
       Object.entries(status.repairs).map(([kind, count]): Sample => [{ kind }, count]),
     ),
+    histogram(
+      'warren_probe_rtt_seconds',
+      'How long other nodes took to answer probes of the gossip.',
+      durations.probe ? [[{}, durations.probe]] : [],
+    ),
+    histogram(
+      'warren_handshake_duration_seconds',
+      'How long handshakes that this node began took to agree on keys.',
+      durations.handshake ? [[{}, durations.handshake]] : [],
+    ),
+    histogram(
+      'warren_attach_duration_seconds',
+      'How long it took to attach a pod, waiting for its turn included.',
+      durations.attach ? [[{}, durations.attach]] : [],
+    ),
+    metric(
+      'warren_peers',
+      'gauge',
+      'Other nodes and static peers, by status.',
+      PEER_STATUSES.map((status): Sample => [{ status }, count((peer) => peer.status === status)]),
+    ),
+    metric('warren_peers_unreachable', 'gauge', 'Peers that are there and cannot be sent to.', [
+      [{}, count(({ status, unreachable }) => status !== 'dead' && unreachable !== undefined)],
+    ]),
+    metric('warren_peers_sent_singly', 'gauge', 'Peers that groups of datagrams do not arrive at whole.', [
+      [{}, count(({ sentSingly }) => sentSingly === true)],
+    ]),
+    metric('warren_peers_unlisted', 'gauge', 'Peers that have no metrics of their own, being too many.', [
+      [{}, all.length - peers.length],
+    ]),
     metric('warren_log_lines_dropped_total', 'counter', 'Log lines that their reader did not take in time.', [
       [{}, status.log.dropped],
     ]),
@@ -152,20 +182,6 @@ export function renderMetrics(status: StatusReport, peers: readonly PeerReport[]
       metric(`warren_gossip_${snakeCase(name)}_total`, 'counter', `Gossip: ${words(name)}.`, [[{}, value]]),
     ),
   ].join('');
-}
-
-function metric(name: string, type: 'counter' | 'gauge', help: string, samples: readonly Sample[]): string {
-  const lines = samples.map(([labels, value]) => `${name}${labelText(labels)} ${value}\n`);
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`;
-}
-
-function labelText(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
-}
-
-function escaped(value: string): string {
-  return value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
 }
 
 /** `probesSent` as `probes_sent`: what a metric's name may hold. */

@@ -11,7 +11,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
-import type { DnsReport, PodReport } from './reports.ts';
+import type { DnsReport, PodReport, StatusReport } from './reports.ts';
 
 export interface ChangeSource {
   on(event: 'change', listener: () => void): unknown;
@@ -124,6 +124,8 @@ export interface ReadModelSources {
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without post-quantum keys. */
   readonly pairKeys?: PairKeyReader;
+  /** How long things took: probes, attaching. */
+  readonly durations: () => StatusReport['durations'];
   /** Log lines that nobody took. */
   readonly droppedLogLines: () => number;
 }

@@ -5,6 +5,7 @@
 
 import type { AdmissionMode } from '../admission/admission.ts';
 import type { ChangedNodesReport, ListedNode, NodeChange, NodeList } from '../admission/node-commands.ts';
+import type { HistogramReport } from '../histogram.ts';
 import type { KeyList, ListedKey } from '../keys/key-commands.ts';
 import type { LeaseStatus } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
@@ -72,6 +73,11 @@ export interface StatusReport {
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
   readonly repairs: Readonly<Record<string, number>>;
+  /**
+   * How long things took, in seconds: answers to probes, handshakes that this node began, attaching a pod. Absent where there
+   * is no such thing.
+   */
+  readonly durations: Readonly<Partial<Record<'probe' | 'handshake' | 'attach', HistogramReport>>>;
   /** `dropped`: lines that the reader of the agent's log did not take in time. */
   readonly log: { readonly dropped: number };
 }
@@ -206,7 +212,7 @@ export interface InventoryReport {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-export type { NodeTargets };
+export type { NodeTargets, UnreachableNode };
 
 /** The targets of every node that can be asked. */
 export interface AllTargets {
@@ -235,6 +241,81 @@ export interface CheckResult {
   readonly ok: boolean;
   /** Round trip, milliseconds; null when it failed. */
   readonly rttMs: number | null;
+}
+
+/** What of every check a result is about. */
+interface CheckedPair {
+  /** `node` or a pod of this node. */
+  readonly from: string;
+  readonly toNode: string;
+  /** `null`: the node itself. */
+  readonly toPod: string | null;
+  readonly address: string;
+}
+
+/** What checks besides the pings say: `results` of one kind. */
+interface PairsReport<R> extends Omit<CheckReport, 'results'> {
+  readonly results: readonly R[];
+}
+
+export interface MtuResult extends CheckedPair {
+  /** Bytes of the longest inner packet that arrives whole, up to this node's MTU; null: not even the least does. */
+  readonly mtu: number | null;
+  /** What the agent goes by; null: it does not know that node. */
+  readonly expected: number | null;
+  /** At least what the agent goes by. */
+  readonly ok: boolean;
+}
+export type MtuReport = PairsReport<MtuResult>;
+
+export interface PerfResult extends CheckedPair {
+  readonly ok: boolean;
+  /** Of one TCP connection, from here to there; null if it failed. */
+  readonly bitsPerSecond: number | null;
+  /** Of a byte there and back over TCP: the median, and the longest. */
+  readonly rttMs: number | null;
+  readonly worstRttMs: number | null;
+  /** Present if it failed. */
+  readonly error?: string;
+}
+export type PerfReport = PairsReport<PerfResult>;
+
+/** A time without an answer. */
+export interface Gap {
+  /** When the last answer before it came, seconds after the start. */
+  readonly atSeconds: number;
+  readonly durationMs: number;
+  /** The connection was gone, and another one took its place. */
+  readonly brokeOff: boolean;
+}
+
+export interface DisruptResult extends CheckedPair {
+  /** The first hundred. */
+  readonly gaps: readonly Gap[];
+  readonly gapCount: number;
+  /** 0: there was none. */
+  readonly longestGapMs: number;
+  /** Connections that were gone. */
+  readonly broken: number;
+}
+export interface DisruptReport extends PairsReport<DisruptResult> {
+  /** For how long they were held. */
+  readonly seconds: number;
+}
+
+/** Who answers a check's connections; this node first. */
+export interface RespondersReport {
+  readonly nodes: readonly {
+    readonly node: string;
+    /** What a connection begins with, hexadecimal. */
+    readonly token: string;
+    readonly endpoints: readonly {
+      readonly pod: string | null;
+      readonly address: string;
+      readonly port: number;
+    }[];
+  }[];
+  readonly unreachable: readonly UnreachableNode[];
 }
 
 export interface ForgetReport {

@@ -11,19 +11,8 @@ import { directionReports } from './traffic.ts';
 const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
-  const {
-    facts,
-    members,
-    admission,
-    leases,
-    dataPlane,
-    own,
-    pods,
-    repairs,
-    dns,
-    groupProbes,
-    droppedLogLines,
-  } = sources;
+  const { facts, members, admission, leases, dataPlane, own, pods, repairs, dns, groupProbes } = sources;
+  const { durations, droppedLogLines } = sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
   const standings = { approved: 0, pending: 0, revoked: 0 };
   for (const { id, status } of members.members()) {
@@ -87,6 +76,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     },
     gossip: { ...members.counters() },
     repairs: { ...repairs() },
+    durations: { ...durations(), ...(plane.handshakes && { handshake: plane.handshakes }) },
     log: { dropped: droppedLogLines() },
   };
 }

@@ -42,6 +42,7 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_NETLINK = 16;
+export const AF_PACKET = 17;
 export const SOCK_DGRAM = 2;
 /** Keeps the borders of messages, and is bounded in bytes alone. */
 export const SOCK_SEQPACKET = 5;
@@ -52,6 +53,8 @@ export const SOL_SOCKET = 1;
 export const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_REUSEPORT = 15;
+/** Each packet comes with the time at which the kernel had it, as SCM_TIMESTAMPNS; of 64-bit programs. */
+export const SO_TIMESTAMPNS = 35;
 export const SO_DOMAIN = 39;
 export const SO_RCVTIMEO = 20;
 export const SO_MARK = 36;
@@ -90,8 +93,12 @@ export const BPF_ADD = 0x00;
 export const BPF_MOD = 0x90;
 export const BPF_JEQ = 0x10;
 export const BPF_JGE = 0x30;
+export const BPF_JSET = 0x40;
 export const BPF_K = 0x00;
 export const BPF_A = 0x10;
+/** Offsets from here on are no data but what the kernel knows of a packet. */
+export const SKF_AD_OFF = -0x1000;
+export const SKF_AD_PROTOCOL = 0;
 /** Offsets from here on count from the network header. */
 export const SKF_NET_OFF = -0x100000;
 
@@ -151,6 +158,20 @@ export const NETLINK_CAP_ACK = 10;
 export const NETLINK_EXT_ACK = 11;
 /** Linux 5.0: a dump gives what the request's header asks for. */
 export const NETLINK_GET_STRICT_CHK = 12;
+
+// linux/if_packet.h, linux/if_ether.h, linux/if_arp.h
+export const SOL_PACKET = 263;
+export const PACKET_STATISTICS = 6;
+export const PACKET_AUXDATA = 8;
+/** A virtio header stands before each packet: it tells of groups. */
+export const PACKET_VNET_HDR = 15;
+/** Of a packet: this host sends it. */
+export const PACKET_OUTGOING = 4;
+export const ETH_P_ALL = 0x0003;
+export const ETH_P_IP = 0x0800;
+export const ETH_P_IPV6 = 0x86dd;
+export const ARPHRD_ETHER = 1;
+export const ARPHRD_LOOPBACK = 772;
 
 // linux/sched.h
 export const CLONE_NEWNET = 0x4000_0000;

@@ -100,3 +100,5 @@ export const mount: (source: string, target: string, type: string, flags: number
 export const umount2: (target: string, flags: number) => number = library.func(
   'int umount2(const char *target, int flags)',
 );
+/** 0: there is no interface of that name. */
+export const ifNameToIndex: (name: string) => number = library.func('uint if_nametoindex(const char *name)');

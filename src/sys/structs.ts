@@ -57,3 +57,19 @@ export const TIMEVAL = { bytes: 16, seconds: 0, microseconds: 8 } as const;
 
 /** linux/errqueue.h, struct sock_extended_err: why something sent did not go out; `info` is an MTU for EMSGSIZE */
 export const SOCK_EXTENDED_ERR = { bytes: 16, errno: 0, info: 8 } as const;
+
+/** linux/if_packet.h, struct sockaddr_ll; the protocol in network byte order */
+export const SOCKADDR_LL = {
+  bytes: 20,
+  family: 0,
+  protocol: 2,
+  interfaceIndex: 4,
+  hardwareType: 8,
+  packetType: 10,
+} as const;
+
+/** linux/if_packet.h, struct tpacket_auxdata: how long a packet was, and where its network header begins */
+export const TPACKET_AUXDATA = { bytes: 20, length: 4, network: 14 } as const;
+
+/** linux/if_packet.h, struct tpacket_stats: packets since the last question, and of those what found no room */
+export const TPACKET_STATS = { bytes: 8, packets: 0, drops: 4 } as const;

@@ -19,6 +19,9 @@ import { Agent } from '../../src/agent.ts';
 import type { Commands } from '../../src/api/commands.ts';
 import type { AttachmentState } from '../../src/attachment/attachment-store.ts';
 import type { AttachmentLink } from '../../src/attachment/link.ts';
+import { Captures } from '../../src/capture/captures.ts';
+import type { ResponderAnswer, ResponderSettings } from '../../src/check/responder-messages.ts';
+import { Responders } from '../../src/check/responders.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
@@ -45,6 +48,7 @@ import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { Sysdumps } from '../../src/sysdump/sysdumps.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
+import { memoryCapture } from '../helpers/memory-capture.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
 import { MemoryProbeSockets } from '../helpers/memory-probe-sockets.ts';
 import { OUTER_BYTES, type SentDatagram } from '../helpers/memory-sockets.ts';
@@ -262,6 +266,11 @@ export class WorldNode {
     this.#disk.guests = guests;
   }
 
+  /** Starts what answers the connections of a check. */
+  startResponder: (settings: Omit<ResponderSettings, 'token'>) => Promise<ResponderAnswer> = async () => ({
+    token: '00'.repeat(16),
+    endpoints: [],
+  });
   /** What a sysdump has for the log. */
   recentLog = '';
   readonly #number: number;
@@ -345,6 +354,14 @@ ${yaml}`;
         ...(!this.#options.withoutPairKeys && {
           pairKeys: async (options) => new PairKeyExchange(options, nobleMlKem),
         }),
+        responders: {
+          load: async (options) => new Responders(options),
+          start: (settings) => this.startResponder(settings),
+        },
+        captures: {
+          load: async (options) => new Captures(options),
+          local: (capture, signal) => memoryCapture(capture, world.clock, signal),
+        },
         sysdumps: async (options) => new Sysdumps(options),
         names: async () => this.names.parts,
         recentLog: () => this.recentLog,

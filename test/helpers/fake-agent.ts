@@ -1,5 +1,7 @@
 /** An agent that is nothing but its reports, for tests of the API and the CLI. */
 import type { AddPodOptions, AddWireguardPeer, Commands } from '../../src/api/commands.ts';
+import type { RunningCapture } from '../../src/capture/captures.ts';
+import type { CaptureRequest } from '../../src/capture/request.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
@@ -13,11 +15,14 @@ import type {
   PeerReport,
   PodReport,
   ReloadReport,
+  RespondersReport,
   StatusReport,
   SysdumpReport,
   WireguardPeerFile,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
+
+const fakeDurations = { sum: 0.5, counts: [...Array(15).fill(0), 1, 2] };
 
 export const fakeStatus: StatusReport = {
   version: '0.1.0',
@@ -54,6 +59,7 @@ export const fakeStatus: StatusReport = {
   },
   gossip: { probesSent: 42 },
   repairs: { device: 0, route: 2 },
+  durations: { probe: fakeDurations, handshake: fakeDurations, attach: fakeDurations },
   log: { dropped: 0 },
 };
 
@@ -210,6 +216,26 @@ export class FakeAgent implements ReadModel, Commands {
     const own = { node: 'node-a', id: '', files: [{ name: 'log.txt', text: 'started\n' }] };
     const unreachable = all ? [{ node: 'node-b', reason: 'no answer' }] : [];
     return { nodes: [own], unreachable };
+  }
+
+  async respond() {
+    return this.responders;
+  }
+
+  responders: RespondersReport = { nodes: [], unreachable: [] };
+  captureRequests: CaptureRequest[] = [];
+  captured: readonly Uint8Array[] = [];
+  captureFailure: unknown;
+
+  async capture(request: CaptureRequest): Promise<RunningCapture> {
+    this.captureRequests.push(request);
+    if (this.captureFailure !== undefined) throw this.captureFailure;
+    const { captured } = this;
+    async function* chunks() {
+      yield* captured;
+    }
+    const missing = request.all ? [{ node: 'nöde-b', reason: 'no answer' }] : [];
+    return { chunks: chunks(), missing };
   }
 
   keyChanges: KeyChange[] = [];

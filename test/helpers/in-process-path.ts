@@ -3,6 +3,7 @@
  * (src/dataplane/packet-worker.ts), run whenever a packet comes in.
  */
 
+import { DropTap } from '../../src/datapath/drop-tap.ts';
 import type { Encapsulation } from '../../src/datapath/encapsulation.ts';
 import type { ForwardingState } from '../../src/datapath/forwarding.ts';
 import { IcmpReplies } from '../../src/datapath/icmp-replies.ts';
@@ -31,6 +32,7 @@ export class InProcessPath implements PacketPath {
   readonly #socket: MemorySocket;
   readonly #options: DatapathOptions;
   readonly #fdb = new Fdb();
+  readonly #drops = new DropTap();
   readonly #vteps: VtepTable;
   readonly #encapsulation: Encapsulation;
   readonly #replies: IcmpReplies;
@@ -57,6 +59,7 @@ export class InProcessPath implements PacketPath {
       tun,
       socket,
       fdb: this.#fdb,
+      drops: this.#drops,
       vteps: this.#vteps,
       counters: options.counters[0]!,
       encapsulation: this.#encapsulation,
@@ -91,6 +94,10 @@ export class InProcessPath implements PacketPath {
       this.#replies.load(state);
       this.#encapsulation.refresh();
     });
+  }
+
+  tapDrops(rings: readonly (readonly SharedArrayBuffer[])[]): void {
+    this.#drops.load(rings[0] ?? []);
   }
 
   stop(): Promise<void> {

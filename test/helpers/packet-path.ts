@@ -5,6 +5,7 @@
  */
 import koffi from 'koffi';
 import { WorkerCounters } from '../../src/datapath/counters.ts';
+import { DropTap } from '../../src/datapath/drop-tap.ts';
 import { DROP_NAMES, type DropReason } from '../../src/datapath/drops.ts';
 import type { Encapsulation } from '../../src/datapath/encapsulation.ts';
 import { MAPPED_WORD } from '../../src/datapath/forwarding.ts';
@@ -215,6 +216,7 @@ export class PacketPathHarness {
   readonly counters = new WorkerCounters();
   readonly vteps: VtepTable;
   readonly node: { address: string; port: number };
+  readonly dropTap = new DropTap();
   nowMs = 0;
   readonly offloadsOff: string[] = [];
   readonly #fdb = new Fdb();
@@ -270,6 +272,7 @@ export class PacketPathHarness {
       fdb: this.#fdb,
       vteps: this.vteps,
       counters: this.counters,
+      drops: this.dropTap,
       encapsulation: (options.encapsulation ?? vxlanGpe)(this.vteps, family),
       underlayFamily: family,
       dscp: options.dscp ?? 0,

@@ -1,6 +1,7 @@
 /** Sources for a read model, of which a test changes what it is about. */
 
 import type { TrafficTotals } from '../../src/dataplane/dataplane.ts';
+import { Histogram } from '../../src/histogram.ts';
 import type { Holder } from '../../src/inventory/inventory.ts';
 import { parseAddress } from '../../src/ip/address.ts';
 import { parseEndpoint } from '../../src/ip/endpoint.ts';
@@ -165,5 +166,6 @@ export class FakeSources implements ReadModelSources {
   readonly dns = () => noNames;
   readonly groupProbes = () => ({ whole: 4 });
 
+  readonly durations = () => ({ probe: new Histogram().report() });
   readonly droppedLogLines = () => 11;
 }

@@ -22,6 +22,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   package: { code: '' },
   log: { code: 'places sys' },
   places: { code: '' },
+  histogram: { code: '' },
   zod: { code: '' },
   names: { code: '' },
   ip: { code: 'errors' },
@@ -33,7 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // The packet path and the two things it talks to.
   tun: { code: 'errors sys wire', types: 'datapath' },
   underlay: { code: 'errors sys wire', types: 'datapath' },
-  datapath: { code: 'errors sys wire fdb' },
+  datapath: { code: 'errors histogram sys wire fdb' },
   // Enclosing and opening, which the packet path knows by its ports alone.
   encapsulation: { code: 'clock datapath sys wire' },
 
@@ -47,7 +48,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   link: { code: 'clock errors identity ip protobuf state zod', types: 'log' },
   // Who takes part in forwarding: what approvers say, and the one question that others ask.
   admission: { code: 'errors identity protobuf state zod', types: 'clock' },
-  membership: { code: 'admission clock errors identity ip link package protobuf state zod', types: 'log' },
+  membership: {
+    code: 'admission clock errors histogram identity ip link package protobuf state zod',
+    types: 'log',
+  },
   lease: { code: 'admission clock errors ip membership state zod', types: 'config log' },
   rpc: { code: 'clock errors identity ip link names package protobuf', types: 'error-codes log' },
   keys: { code: 'errors link rpc' },
@@ -57,7 +61,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   peers: { code: 'admission ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath encapsulation errors fdb host ip package state sys tun underlay wire',
-    types: 'clock log',
+    types: 'clock histogram log',
   },
   // Whether groups of datagrams arrive whole at peers.
   'group-probe': {
@@ -66,7 +70,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
   // Keys of pairs of agents, beside those of the tunnel.
   'post-quantum': { code: 'clock encapsulation errors protobuf', types: 'log rpc' },
-  attachment: { code: 'clock errors ip names state zod', types: 'log' },
+  attachment: { code: 'clock errors histogram ip names state zod', types: 'log' },
   // The CNI plugin: it is loaded for every container, and loads nothing but itself.
   cni: { code: '' },
   // Where runtimes look for it.
@@ -82,11 +86,13 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   docker: { code: 'attachment errors inventory ip names state zod', types: 'clock host log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
-  metrics: { code: '', types: 'readmodel' },
+  readmodel: { code: 'ip', types: 'admission dataplane histogram inventory keys lease membership peers rpc' },
+  metrics: { code: 'histogram', types: 'clock readmodel' },
+  // Packets as they come, of this node and of others.
+  capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni docker log' },
+  api: { code: 'capture clock error-codes errors ip metrics readmodel zod', types: 'cni docker log' },
 
   // A WireGuard device of its own, without an agent.
   'wireguard-device': {
@@ -96,12 +102,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check',
   },
 
   // What people run.
   terminal: { code: 'host' },
-  check: { code: 'host terminal', types: 'api readmodel' },
+  check: { code: 'errors host package sys terminal zod', types: 'api readmodel rpc' },
   // What stands in the way of an agent on this host, before there is one.
   'host-check': {
     code: 'api dataplane datapath encapsulation errors host ip netlink state sys zod',
@@ -120,7 +126,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal wireguard-device',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal wireguard-device capture',
     types: 'log',
   },
   bin: { code: 'cli cni terminal wireguard-device' },

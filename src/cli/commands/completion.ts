@@ -64,6 +64,16 @@ async function liveNames(kind: LiveKind, socket: string): Promise<Candidate[]> {
           word: name,
           description: addresses.join(' '),
         }));
+      case 'allPods':
+        return (await client.inventory()).map(({ name, node }) => ({
+          word: name,
+          description: `on ${node}`,
+        }));
+      case 'dropReasons':
+        // The kernel's own drops are counted, and nobody sees them.
+        return Object.entries((await client.status()).datapath.drops)
+          .filter(([reason]) => !reason.endsWith('-overflow'))
+          .map(([reason, count]) => ({ word: reason, description: String(count) }));
       case 'nodes':
         // By id: a node chooses its name itself.
         return (await client.listNodes()).nodes

@@ -10,7 +10,7 @@ export interface Candidate {
 }
 
 /** What an argument names that only the agent knows. */
-export type LiveKind = 'pods' | 'peers' | 'wireguard-peers' | 'keys' | 'nodes';
+export type LiveKind = 'pods' | 'peers' | 'wireguard-peers' | 'keys' | 'nodes' | 'allPods' | 'dropReasons';
 
 /** Gives names of that kind, none where the agent does not answer. `socket`: the value of --socket in the line. */
 export type LiveNames = (kind: LiveKind, socket: string | undefined) => Promise<readonly Candidate[]>;
@@ -26,6 +26,13 @@ export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   'node approve': 'nodes',
   'node revoke': 'nodes',
   'key remove': 'keys',
+};
+
+/** What these options take, of whatever command. */
+export const LIVE_OPTIONS: Readonly<Record<string, LiveKind>> = {
+  '--pod': 'allPods',
+  '--peer': 'peers',
+  '--drop-reason': 'dropReasons',
 };
 
 /** Only what no shell would read as anything but a word. A peer chooses its name itself. */
@@ -87,7 +94,10 @@ function commandBelow(command: Command, word: string): Command | undefined {
 
 async function possible(line: Line, partial: string, liveNames: LiveNames): Promise<Candidate[]> {
   const { command, argumentCount, option } = line;
-  if (option !== undefined) return choicesOf(option);
+  if (option !== undefined) {
+    const kind = LIVE_OPTIONS[option.long ?? ''];
+    return kind === undefined ? choicesOf(option) : live(kind, line, liveNames);
+  }
   const help = command.createHelp();
   if (partial.startsWith('-')) {
     if (!line.takesOptions) return [];
@@ -101,13 +111,14 @@ async function possible(line: Line, partial: string, liveNames: LiveNames): Prom
   }
   const kind = LIVE_ARGUMENTS[pathOf(command)];
   if (kind === undefined) return found;
-  const live = await liveNames(kind, line.socket);
-  return [
-    ...found,
-    ...live
-      .filter(({ word }) => PLAIN_WORD.test(word))
-      .map(({ word, description }) => ({ word, description: firstLine(description) })),
-  ];
+  return [...found, ...(await live(kind, line, liveNames))];
+}
+
+async function live(kind: LiveKind, { socket }: Line, liveNames: LiveNames): Promise<Candidate[]> {
+  const names = await liveNames(kind, socket);
+  return names
+    .filter(({ word }) => PLAIN_WORD.test(word))
+    .map(({ word, description }) => ({ word, description: firstLine(description) }));
 }
 
 /** `-s` is offered only to who has typed just that: the long name says more. */

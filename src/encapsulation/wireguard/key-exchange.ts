@@ -192,6 +192,7 @@ export class KeyExchange {
       this.#shared.move(this.#vteps.get(peer)!, words, port);
     },
     agreed: (peer) => this.#shared.agreed(this.#vteps.get(peer)!, this.#options.clock.now()),
+    tookMs: (durationMs) => this.#options.counters.handshakes.observe(durationMs / 1000),
     sent: (peer, packetBytes) => this.#options.counters.outbound(this.#vteps.get(peer)!, 1, packetBytes),
     presharedKeyWanted: (peer) => this.#options.pairKeyWanted?.(this.#vteps.get(peer)!),
     dropped: (count) => {

@@ -60,6 +60,8 @@ export interface SessionUsers {
   moved(peer: Peer, endpoint: Uint8Array): void;
   /** Both sides have the keys of a new session. */
   agreed(peer: Peer): void;
+  /** For so long after its last initiation a handshake that this side began has ended well. */
+  tookMs?(durationMs: number): void;
   /** A packet that is not empty has left, of those that `send` was given. */
   sent(peer: Peer, packetBytes: number): void;
   /** So many of them never will. */
@@ -237,6 +239,7 @@ export class Peer {
     this.#environment.users?.handshakeReceived?.(this, datagram.length);
     this.#timers.authenticatedReceived();
     this.#addSession(agreement, true);
+    this.#environment.users?.tookMs?.(this.#nowMs - this.#initiatedAtMs);
     this.#handshakeEnded();
     // The peer sends nothing before it has heard from us under the new keys.
     if (this.#sendWaiting() === 0) this.#sendNow(EMPTY);

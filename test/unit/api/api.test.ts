@@ -287,10 +287,41 @@ describe('the read-only socket', () => {
     ['POST', '/v1/keys', '{"action":"add","key":"x"}'],
     ['GET', '/v1/targets/all', ''],
     ['GET', '/v1/sysdump?all=true', ''],
+    ['POST', '/v1/capture', '{}'],
+    ['POST', '/v1/check/respond', '{"seconds": 5}'],
   ])('%s %s is 403', async (method, url, body) => {
     await startReadOnly();
     expect(await raw(method, url, body)).toMatchObject({ status: 403, body: { code: 'READ_ONLY' } });
     expect(agent.podReports).toHaveLength(1);
+  });
+});
+
+describe('a capture', () => {
+  async function gathered(wishes: Parameters<AgentClient['capture']>[0]) {
+    const stream = new AgentClient(path).capture(wishes, new AbortController().signal);
+    const pieces: Uint8Array[] = [];
+    for (;;) {
+      const next = await stream.next();
+      if (next.done) return { text: Buffer.concat(pieces).toString(), missing: next.value };
+      pieces.push(next.value);
+    }
+  }
+
+  it('comes piece by piece, and behind it who is missing', async () => {
+    await start();
+    agent.captured = [Buffer.from('ab'), Buffer.alloc(300_000, 'x'), Buffer.from('c')];
+    const { text, missing } = await gathered({ all: true, pods: ['web'] });
+    expect([text.slice(0, 3), text.length]).toEqual(['abx', 300_003]);
+    expect(missing).toEqual([{ node: 'nöde-b', reason: 'no answer' }]);
+    expect(agent.captureRequests).toMatchObject([{ all: true, pods: ['web'], seconds: 60, ports: [] }]);
+  });
+
+  it('that cannot be is an error, as is a request that makes no sense', async () => {
+    await start();
+    agent.captureFailure = new WarrenError('POD_UNKNOWN', 'there is no pod "web"');
+    await expect(gathered({ pods: ['web'] })).rejects.toMatchObject({ code: 'POD_UNKNOWN' });
+    await expect(gathered({ seconds: 4000 })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+    await expect(gathered({ reasons: ['none'] })).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   });
 });
 
@@ -455,7 +486,7 @@ describe('health and metrics over TCP', () => {
     }
     for (const line of text.trimEnd().split('\n')) {
       expect(line).toMatch(
-        /^(# (HELP|TYPE) warren_\w+ .+|warren_\w+(\{\w+="([^"\\]|\\.)*"(,\w+="([^"\\]|\\.)*")*\})? \d+)$/,
+        /^(# (HELP|TYPE) (warren|process|nodejs)_\w+ .+|\w+(\{\w+="([^"\\]|\\.)*"(,\w+="([^"\\]|\\.)*")*\})? \d+(\.\d+)?(e[+-]\d+)?)$/,
       );
     }
   });

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type ApiServer, startApiServer } from '../../../src/api/server.ts';
+import { sectionBlock } from '../../../src/capture/pcapng.ts';
 import { qrCode } from '../../../src/cli/qr-code.ts';
 import { parseKeyRing } from '../../../src/link/key-ring.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
@@ -47,6 +48,44 @@ describe('sysdump', () => {
     const again = await cli(['sysdump', '-o', path, '-s', socket]);
     expect(again.code).toBe(1);
     expect(again.stderr).toContain('with --output');
+  });
+});
+
+describe('capture', () => {
+  const file = sectionBlock('test');
+
+  it('writes whole blocks to a file that only its owner may read', async () => {
+    const path = join(folder, 'some.pcapng');
+    agent.captured = [file.subarray(0, 5), file.subarray(5), file.subarray(0, 9)];
+    const argv = ['capture', '--all', '--pod', 'web', '--pod', 'db', '--protocol', 'icmp', '--port', '53'];
+    const { code, stderr } = await cli([...argv, '--bytes', '2k', '-w', path, '-s', socket]);
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: `nöde-b is missing: no answer\n${path}: ${file.length} bytes\n`,
+    });
+    expect([...readFileSync(path)]).toEqual([...file]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(agent.captureRequests.at(-1)).toMatchObject({
+      ...{ all: true, pods: ['web', 'db'], protocols: [1, 58], ports: [53], bytes: 2048, seconds: 60 },
+      sides: ['inner', 'outer', 'dropped'],
+    });
+    await cli(['capture', '--drop-reason', 'inbound-not-local', '-w', path, '-s', socket]);
+    expect(agent.captureRequests.at(-1)).toMatchObject({
+      sides: ['dropped'],
+      reasons: ['inbound-not-local'],
+    });
+  });
+
+  it('says what is wrong with options and files', async () => {
+    for (const [argv, text] of [
+      [['--side', 'middle', '-w', 'x'], 'inner, outer, dropped'],
+      [['--bytes', '1X', '-w', 'x'], 'number of bytes'],
+      [['-w', join(folder, 'none', 'x')], 'cannot write'],
+    ] as const) {
+      const { code, stderr } = await cli(['capture', ...argv, '-s', socket]);
+      expect(code).toBeGreaterThan(0);
+      expect(stderr).toContain(text);
+    }
   });
 });
 

@@ -49,6 +49,7 @@ describe('a valid file', () => {
         socketGroup: undefined,
         readOnlySocket: undefined,
         readOnlyGroup: undefined,
+        remoteCapture: false,
         listen: undefined,
       },
       log: { level: 'info', format: 'text' },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { realClock } from '../../../src/clock.ts';
 import { allOffloads } from '../../../src/config/fields.ts';
 import { loadConfig, parseConfig } from '../../../src/config/load.ts';
 import { plainConfig } from '../../../src/config/render.ts';
@@ -11,6 +12,7 @@ import { sectionNames, sections } from '../../../src/config/schema.ts';
 import { DROP_NAMES, KERNEL_DROP_NAMES } from '../../../src/datapath/drops.ts';
 import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
+import { RuntimeMetrics } from '../../../src/metrics/runtime.ts';
 import { VERSION } from '../../../src/package.ts';
 import { fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { blocks, codeSpans, DOCUMENTS, ROOT, readDocument, section, table } from '../../helpers/markdown.ts';
@@ -137,7 +139,9 @@ describe('the tables of metrics', () => {
   const postQuantum = { mode: 'on', keys: { agreed: 1 } } as const;
   const encapsulation = { ...fakeStatus.encapsulation, postQuantum };
   const peers = fakePeers.map((peer) => ({ ...peer, postQuantum: 'agreed' as const }));
-  const rendered = renderMetrics({ ...fakeStatus, encapsulation, gossip }, peers);
+  const runtime = new RuntimeMetrics(realClock);
+  const rendered = renderMetrics({ ...fakeStatus, encapsulation, gossip }, peers) + runtime.render();
+  runtime.close();
   const names = [...rendered.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!);
 
   it('have every metric, with its labels', () => {
@@ -145,9 +149,10 @@ describe('the tables of metrics', () => {
     const own = names.filter((name) => !name.startsWith('warren_gossip_'));
     expect(rows.map(([name]) => unquoted(name))).toEqual(own);
     for (const [name, labels] of rows) {
-      const sample = new RegExp(`^${unquoted(name)}(?:\\{(.*?)\\})? `, 'm').exec(rendered);
+      const sample = new RegExp(`^${unquoted(name)}(?:_bucket)?(?:\\{(.*?)\\})? `, 'm').exec(rendered);
       const found = [...(sample?.[1] ?? '').matchAll(/(\w+)="/g)].map(([, label]) => label);
-      expect(labels, name!).toBe(found.join(', '));
+      const own = found.filter((label) => label !== 'le');
+      expect(labels, name!).toBe(own.join(', '));
     }
   });
 

@@ -4,6 +4,7 @@ import type { Holder, InventoryEntry } from '../../../src/inventory/inventory.ts
 import { parseAddress } from '../../../src/ip/address.ts';
 import { parseEndpoint } from '../../../src/ip/endpoint.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
+import { MAX_LISTED_PEERS } from '../../../src/metrics/listed-peers.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { LiveReadModel } from '../../../src/readmodel/read-model.ts';
 import { TOPICS, type Topic } from '../../../src/readmodel/topics.ts';
@@ -52,6 +53,7 @@ describe('status', () => {
       },
       gossip: { probes: 7 },
       repairs: { route: 5 },
+      durations: sources.durations(),
       log: { dropped: 11 },
     });
   });
@@ -148,7 +150,7 @@ describe('peers', () => {
         }),
     );
     const text = renderMetrics(model.status(), model.peers());
-    expect(text.match(/^warren_peer_status/gm)).toHaveLength(count);
+    expect(text.match(/^warren_peer_status/gm)).toHaveLength(MAX_LISTED_PEERS);
     expect(sources.asked).toEqual({ members: 1, state: 1, peers: 2, report: 1, traffic: count, pods: 1 });
     // Sorting by name is the only thing that looks at more than one peer at a time: about 2 log2(n) each.
     expect(reads / count).toBeLessThan(60);

@@ -17,9 +17,12 @@ import {
   SOCK_FPROG,
   SOCKADDR_IN,
   SOCKADDR_IN6,
+  SOCKADDR_LL,
   SOCKADDR_NL,
   SOCKADDR_UN,
   TIMEVAL,
+  TPACKET_AUXDATA,
+  TPACKET_STATS,
 } from '../../../src/sys/structs.ts';
 import { describeUnless, lacking } from '../../helpers/requirements.ts';
 
@@ -131,6 +134,36 @@ const LAYOUTS: readonly [string, object, Record<string, string>][] = [
     },
   ],
   [
+    'SOCKADDR_LL',
+    SOCKADDR_LL,
+    {
+      bytes: 'sizeof(struct sockaddr_ll)',
+      family: 'offsetof(struct sockaddr_ll, sll_family)',
+      protocol: 'offsetof(struct sockaddr_ll, sll_protocol)',
+      interfaceIndex: 'offsetof(struct sockaddr_ll, sll_ifindex)',
+      hardwareType: 'offsetof(struct sockaddr_ll, sll_hatype)',
+      packetType: 'offsetof(struct sockaddr_ll, sll_pkttype)',
+    },
+  ],
+  [
+    'TPACKET_AUXDATA',
+    TPACKET_AUXDATA,
+    {
+      bytes: 'sizeof(struct tpacket_auxdata)',
+      length: 'offsetof(struct tpacket_auxdata, tp_len)',
+      network: 'offsetof(struct tpacket_auxdata, tp_net)',
+    },
+  ],
+  [
+    'TPACKET_STATS',
+    TPACKET_STATS,
+    {
+      bytes: 'sizeof(struct tpacket_stats)',
+      packets: 'offsetof(struct tpacket_stats, tp_packets)',
+      drops: 'offsetof(struct tpacket_stats, tp_drops)',
+    },
+  ],
+  [
     'SOCK_EXTENDED_ERR',
     SOCK_EXTENDED_ERR,
     {
@@ -192,6 +225,9 @@ const HEADERS = [
   'linux/filter.h',
   'linux/sock_diag.h',
   'linux/if_tun.h',
+  'linux/if_packet.h',
+  'linux/if_ether.h',
+  'linux/if_arp.h',
   'linux/netlink.h',
   'linux/rtnetlink.h',
   'linux/if_addr.h',

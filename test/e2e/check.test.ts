@@ -1,0 +1,107 @@
+/** `warren check --mtu`, `--perf` and `--disrupt` on a lab: what they find is what was done to it. */
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { namedNetnsPath } from '../../src/host/netns.ts';
+import { LabNamespace } from '../../src/lab/host.ts';
+import { Lab } from '../../src/lab/lab.ts';
+import { bridgeNamespace } from '../../src/lab/names.ts';
+import { builtFile } from '../../src/package.ts';
+import type { DisruptReport, MtuReport, PerfReport } from '../../src/readmodel/reports.ts';
+import { describeUnless, lacking } from '../helpers/requirements.ts';
+
+const NAME = 'chk';
+
+describeUnless(lacking('root', 'ip', 'nsenter', 'ping'), 'warren check', () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await Lab.up({ name: NAME, nodes: 2, pods: 1 });
+  });
+  afterAll(() => lab?.down());
+
+  /** Of node-a; `meanwhile` begins with its first words on standard error. */
+  async function check<T>(
+    options: readonly string[],
+    meanwhile: () => Promise<void> = async () => {},
+  ): Promise<{ code: number | null; report: T; said: string }> {
+    const argv = [builtFile('bin/warren'), 'check', '--json', '-s', lab.node(0).socket, ...options];
+    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let [out, said] = ['', ''];
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk;
+    });
+    let work = options.includes('--disrupt') ? undefined : meanwhile();
+    child.stderr.on('data', (chunk: Buffer) => {
+      said += chunk;
+      work ??= meanwhile();
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    await work;
+    expect(out, said).not.toBe('');
+    return { code, report: JSON.parse(out) as T, said };
+  }
+
+  test('--disrupt: TCP outlives restarts of both agents, and a cut shows as long as it lasts', async () => {
+    const { code, report, said } = await check<DisruptReport>(['--disrupt', '--seconds', '10'], async () => {
+      await delay(1500);
+      await lab.node(1).restart();
+      await lab.node(0).restart();
+      await lab.ready();
+      await lab.node(1).setConnected(false);
+      await delay(1500);
+      await lab.node(1).setConnected(true);
+    });
+    expect(code).toBe(1);
+    // Two sources; two nodes with a pod each, in two families.
+    expect(report.results.length).toBe(2 * 2 * 2 * 2);
+    expect(said).toContain('holding 16 connections');
+    for (const { from, toNode, toPod, broken, longestGapMs } of report.results) {
+      const pair = `${from} ${toNode} ${toPod}`;
+      expect(broken, pair).toBe(0);
+      if (toNode === `${NAME}-b`) expect(longestGapMs, pair).toBeGreaterThan(1000);
+    }
+    expect(said).toContain(`${NAME}-a/pod-1 -> ${NAME}-b/pod-1: silent for `);
+  });
+
+  test('--perf: node to node and pod to pod', async () => {
+    const { code, report } = await check<PerfReport>(['--perf', '--seconds', '0.5']);
+    expect(report.results.map(({ from, toNode, toPod }) => [from, toNode, toPod])).toEqual([
+      ['node', `${NAME}-b`, null],
+      ['pod-1', `${NAME}-b`, 'pod-1'],
+    ]);
+    for (const { bitsPerSecond, rttMs, error } of report.results) {
+      expect(error).toBeUndefined();
+      expect(bitsPerSecond).toBeGreaterThan(1e6);
+      expect(rttMs).toBeLessThan(1000);
+    }
+    expect(code).toBe(0);
+  });
+
+  test('--mtu: what the agent goes by, and less where something on the way takes less', async () => {
+    const whole = await check<MtuReport>(['--mtu']);
+    expect(whole.report.results.length).toBe(16);
+    for (const { mtu, expected, ok } of whole.report.results) {
+      expect([mtu, expected, ok]).toEqual([1440, 1440, true]);
+    }
+    expect(whole.code).toBe(0);
+    // The way to the second node takes less, and nobody says so.
+    await new LabNamespace(namedNetnsPath(bridgeNamespace(NAME))).exec([
+      'ip',
+      'link',
+      'set',
+      'port2',
+      'mtu',
+      '1400',
+    ]);
+    const less = await check<MtuReport>(['--mtu']);
+    const found = less.report.results.filter(({ toNode }) => toNode === `${NAME}-b`);
+    // WireGuard takes 60 bytes over IPv4; a bridge leaves room for four more.
+    for (const { mtu } of found) {
+      expect(mtu).toBeGreaterThanOrEqual(1324);
+      expect(mtu).toBeLessThanOrEqual(1344);
+    }
+  });
+});
