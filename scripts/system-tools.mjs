@@ -90,6 +90,7 @@ export const SYSTEM_TOOLS = {
     { program: 'fish', packages: ['fish'], needed: false },
     { program: 'debootstrap', packages: ['debootstrap'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
+    { program: 'wg', packages: ['wireguard-tools'], needed: false },
     { program: 'tshark', packages: ['tshark'], needed: false },
     // One for all of its plugins.
     { program: 'portmap', packages: ['containernetworking-plugins'], needed: false },

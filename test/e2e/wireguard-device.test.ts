@@ -139,7 +139,7 @@ class Pair {
   }
 }
 
-const NEEDED = ['root', 'ip', 'wg', 'ping', 'nsenter', 'iperf3', 'nft', 'sysctl'] as const;
+const NEEDED = ['root', 'ip', 'wg', 'ping', 'nsenter', 'iperf3', 'nft'] as const;
 const PAIRS: readonly [string, Implementation, Implementation][] = [
   ['wgw', 'warren', 'warren'],
   ['wgg', 'warren', 'wireguard-go'],
@@ -415,7 +415,7 @@ describeUnless(lacking(...NEEDED, 'wireguard-go'), 'a WireGuard device', () => {
       async (address) => {
         const bare = address.replace(/[[\]]/g, '');
         const length = bare.includes(':') ? 96 : 24;
-        await pair.inner[0].run('ip', 'address', 'add', `${bare}/${length}`, 'dev', 'veth1');
+        await pair.inner[0].run('ip', 'address', 'replace', `${bare}/${length}`, 'dev', 'veth1');
         await pair.sendTo(1, `${address}:${PORTS[0]}`);
         expect(await pair.ping(1)).toBe(true);
         expect(await pair.shown(1, 'endpoints')).toBe(`${address}:${PORTS[0]}`);
