@@ -71,7 +71,7 @@ export class Namespace {
   }
 
   setSysctl(name: string, value: string): Promise<string> {
-    return this.run('sysctl', '-qw', `${name}=${value}`);
+    return this.run('sh', '-c', `echo ${value} > /proc/sys/${name.replaceAll('.', '/')}`);
   }
 
   remove(): void {
