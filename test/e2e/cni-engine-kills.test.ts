@@ -35,7 +35,12 @@ case $CNI_ARGS in *K8S_POD_NAME=*) name=\${CNI_ARGS##*K8S_POD_NAME=} name=\${nam
 moment=\${name#*-} moment=\${moment%-*} here=FOLDER/$name
 if [ "\${name%%-*}" != "$CNI_COMMAND" ] || ! mkdir "$here" 2> /dev/null; then exec "$real"; fi
 echo "$CNI_CONTAINERID" > "$here/id"; echo "$CNI_NETNS" > "$here/netns"; echo $$ > "$here/pid"
-kill_runtime() { kill -KILL $PPID; echo > "$here/killed"; }
+# It has let go of what it had open when it is gone, which takes a moment on a busy machine.
+kill_runtime() {
+  kill -KILL $PPID
+  for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do kill -0 $PPID 2> /dev/null || break; sleep 0.05; done
+  echo > "$here/killed"
+}
 run() { cat > "$here/input"; "$real" < "$here/input" > "$here/output"; code=$?; }
 case $moment in
 started) kill_runtime; exec "$real" ;;
