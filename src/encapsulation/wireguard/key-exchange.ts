@@ -14,7 +14,7 @@ import { Device, type Received } from './device.ts';
 import { messageType } from './messages.ts';
 import type { Notice } from './notices.ts';
 import type { Peer, SessionUsers } from './peer.ts';
-import { NO_KEYS_YET, type PresharedKeys } from './preshared-keys.ts';
+import { NO_KEYS_YET, NO_PRESHARED_KEY, type PresharedKeys } from './preshared-keys.ts';
 import type { SharedSessions } from './shared-sessions.ts';
 import type { Timestamps } from './tai64n.ts';
 import type { KeyPair } from './x25519.ts';
@@ -243,9 +243,10 @@ export class KeyExchange {
     if (known.isGreeted === true && endpoint !== undefined) peer.send(SIGN_OF_LIFE);
   }
 
-  /** Keys with an earlier run of its agent, or with a later one that is yet to be heard of, are none. */
+  /** Keys with an earlier run of its agent, or with a later one that is yet to be heard of, are none; nor is one of zeros. */
   #usePairKeys({ peer, known }: Entry, keys: PairKeys | undefined): void {
-    peer.usePresharedKeys(keys !== undefined && keys.run === known.run ? copyOf(keys) : NO_KEYS_YET);
+    const isUsable = keys !== undefined && keys.run === known.run && keys.accept.every(isKey);
+    peer.usePresharedKeys(isUsable && isKey(keys.respondWith) ? copyOf(keys) : NO_KEYS_YET);
   }
 
   #remove(vtep: number): void {
@@ -302,6 +303,11 @@ export class KeyExchange {
       this.#options.failed(error);
     }
   }
+}
+
+/** Zeros would be no pre-shared key at all, which a peer that needs one must never be left with. */
+function isKey(key: Uint8Array | undefined): boolean {
+  return key === undefined || Buffer.compare(key, NO_PRESHARED_KEY) !== 0;
 }
 
 /** Whoever they came from overwrites them when there are others. */

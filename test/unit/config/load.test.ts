@@ -484,6 +484,20 @@ lag: {}
     );
   });
 
+  it('has post-quantum keys with what is sealed, unless it is told otherwise', () => {
+    const withKey = 'cluster: {podCidrs: [10.42.0.0/16], keyFile: /k}\n';
+    const of = (text: string) => parseConfig(text, 'c.yaml').encapsulation.postQuantum;
+    expect(of(withKey)).toBe('on');
+    for (const mode of ['on', 'off', 'require'] as const)
+      expect(of(`${withKey}encapsulation: {postQuantum: ${mode}}\n`)).toBe(mode);
+    expect(of(minimal)).toBeUndefined();
+    expect(() => of(`${minimal}encapsulation: {postQuantum: on}\n`)).toThrow(/postQuantum: is of wireguard/);
+    expect(() => of(`${withKey}encapsulation: {accept: vxlan-gpe, postQuantum: require}\n`)).toThrow(
+      /postQuantum: cannot be required where clear text is accepted/,
+    );
+    expect(() => of(`${withKey}encapsulation: {postQuantum: yes}\n`)).toThrow(/postQuantum/);
+  });
+
   it('has static peers with keys', () => {
     const key = Buffer.alloc(32, 7).toString('base64');
     const peer = `{name: a, endpoint: 192.0.2.9, subnets: [10.9.0.0/24], publicKey: ${key}, presharedKey: ${key}, persistentKeepalive: 25}`;

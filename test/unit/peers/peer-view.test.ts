@@ -170,6 +170,56 @@ describe('the view of peers', () => {
   });
 });
 
+describe('who offers post-quantum keys', () => {
+  const encapsulation = (byte: number) =>
+    ({ type: 'wireguard', publicKey: new Uint8Array(32).fill(byte) }) as const;
+  const keyHash = new Uint8Array(32).fill(7);
+
+  function peersOf(postQuantum: 'on' | 'require' | undefined) {
+    members.list = [
+      member('a', { encapsulation: encapsulation(1), postQuantum: { keyHash } }),
+      member('b', { encapsulation: encapsulation(2), postQuantum: {} }),
+      member('c', { encapsulation: encapsulation(3) }),
+    ];
+    leases.list = members.list.map(({ id }, i) => ({ prefix: parsePrefix(`10.42.${i}.0/24`), memberId: id }));
+    const own = {
+      encapsulation: { type: 'wireguard', vni: 42 },
+      ...{ tunnelKey: new Uint8Array(32).fill(9), postQuantum },
+      partialChecksums: () => true,
+      family: () => 4 as const,
+    };
+    return new PeerView([new GossipPeers(members, leases, own)]);
+  }
+
+  it('has sessions by them alone, and the others as before', () => {
+    const peers = peersOf('on');
+    expect(peers.peers().map((peer) => [peer.postQuantum, peer.pairKeyHash, peer.unreachable])).toEqual([
+      ['needed', keyHash, undefined],
+      ['needed', undefined, undefined],
+      ['not-offered', undefined, undefined],
+    ]);
+    expect(peers.forwarding().map(({ needsPairKey }) => needsPairKey)).toEqual([true, true, undefined]);
+  });
+
+  it('has none of them with a node that wants none', () => {
+    const peers = peersOf(undefined);
+    expect(peers.peers().map(({ postQuantum }) => postQuantum)).toEqual([undefined, undefined, undefined]);
+    expect(peers.forwarding().map(({ needsPairKey }) => needsPairKey)).toEqual([
+      ...[undefined, undefined, undefined],
+    ]);
+  });
+
+  it('has the only path to a node that requires them', () => {
+    const peers = peersOf('require');
+    expect(peers.peers().map(({ unreachable }) => unreachable)).toEqual([
+      undefined,
+      undefined,
+      'node-c has no post-quantum keys, which encapsulation.postQuantum requires: upgrade it, or let it offer them',
+    ]);
+    expect(peers.forwarding().map(({ name }) => name)).toEqual(['node-a', 'node-b']);
+  });
+});
+
 describe('who is not admitted', () => {
   it('has no path, and takes a tunnel key away from nobody', () => {
     const admitted = new Set(['self', 'b']);
