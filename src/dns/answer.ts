@@ -4,18 +4,29 @@
  * with it the whole rest; of the answer section that sets TC, so that whoever asks comes again over TCP.
  */
 import { type Answer, encode } from 'dns-packet';
+import { addressBytes, type IpAddress } from '../ip/address.ts';
 import {
+  CLASS_IN,
   FLAG,
   HEADER_BYTES,
   MAX_MESSAGE_BYTES,
   OPCODE_MASK,
   PLAIN_UDP_BYTES,
+  TYPE,
   UDP_BYTES,
 } from './constants.ts';
 import type { BadQuery, Edns, Query } from './query.ts';
 
+/** A or AAAA: of a service there are many, so they do without dns-packet. */
+export interface AddressRecord {
+  readonly type: 'address';
+  readonly name: string;
+  readonly ttl: number;
+  readonly address: IpAddress;
+}
+
 /** `name` is the owner; where it is the asked one, it is '@'. */
-export type Rr = Answer;
+export type Rr = Answer | AddressRecord;
 
 export const ASKED = '@';
 
@@ -98,10 +109,27 @@ function message(
 const POINTER_TO_ASKED = Buffer.from([0xc0, HEADER_BYTES]);
 
 function encodeRecord(record: Rr): Uint8Array {
+  if (record.type === 'address') return encodeAddress(record);
   // dns-packet compresses no names: it encodes the record with the root for its owner, one byte, and ours goes there.
   const whole = encode({ type: 'response', answers: [{ ...record, name: '.' } as Answer] });
-  const owner = record.name === ASKED ? POINTER_TO_ASKED : encodeName(record.name);
-  return Buffer.concat([owner, whole.subarray(HEADER_BYTES + 1)]);
+  return Buffer.concat([ownerBytes(record.name), whole.subarray(HEADER_BYTES + 1)]);
+}
+
+function encodeAddress({ name, ttl, address }: AddressRecord): Uint8Array {
+  const owner = ownerBytes(name);
+  const data = addressBytes(address);
+  const record = Buffer.alloc(owner.length + 10 + data.length);
+  record.set(owner);
+  record.writeUInt16BE(address.family === 4 ? TYPE.A : TYPE.AAAA, owner.length);
+  record.writeUInt16BE(CLASS_IN, owner.length + 2);
+  record.writeUInt32BE(ttl, owner.length + 4);
+  record.writeUInt16BE(data.length, owner.length + 8);
+  record.set(data, owner.length + 10);
+  return record;
+}
+
+function ownerBytes(name: string): Uint8Array {
+  return name === ASKED ? POINTER_TO_ASKED : encodeName(name);
 }
 
 function encodeName(name: string): Uint8Array {

@@ -7,7 +7,7 @@ import type { Holder, InventoryChange, InventoryEntry } from '../inventory/inven
 import { type IpAddress, sameAddress } from '../ip/address.ts';
 import { prefixContains } from '../ip/prefix.ts';
 import type { Member } from '../membership/types.ts';
-import { type EntryNames, entryNames } from './entry-names.ts';
+import { type EntryNames, entryNames, type Port } from './entry-names.ts';
 import type { Instance, NameSource } from './name-source.ts';
 
 /** Of Inventories (inventory/inventories.ts), what names are made of. */
@@ -110,12 +110,9 @@ export class NameIndex implements NameSource {
 
   #instances(all: Iterable<Indexed>): Instance[] {
     const found: Instance[] = [];
-    for (const { nodeId, entry, name, ports, isHealthy } of all) {
-      const member = this.#thereMember(nodeId);
-      if (!member) continue;
-      const addresses = entry.addresses.filter((address) => this.#options.mayHave(nodeId, address));
-      const network = entry.network.toLowerCase();
-      found.push({ name, node: member.name.toLowerCase(), network, addresses, ports, isHealthy });
+    for (const indexed of all) {
+      const member = this.#thereMember(indexed.nodeId);
+      if (member) found.push(new FoundInstance(indexed, member, this.#options.mayHave));
     }
     return found;
   }
@@ -171,6 +168,44 @@ export class NameIndex implements NameSource {
       this.#nodeNames.set(id, name);
       this.#nodes.add(name, id);
     }
+  }
+}
+
+/** Of a service with many instances an answer has room for few: the rest of what they are is asked for then. */
+class FoundInstance implements Instance {
+  readonly #indexed: Indexed;
+  readonly #member: Member;
+  readonly #mayHave: NameIndexOptions['mayHave'];
+
+  constructor(indexed: Indexed, member: Member, mayHave: NameIndexOptions['mayHave']) {
+    this.#indexed = indexed;
+    this.#member = member;
+    this.#mayHave = mayHave;
+  }
+
+  get name(): string | undefined {
+    return this.#indexed.name;
+  }
+
+  get node(): string {
+    return this.#member.name.toLowerCase();
+  }
+
+  get network(): string {
+    return this.#indexed.network;
+  }
+
+  get addresses(): readonly IpAddress[] {
+    const { nodeId, entry } = this.#indexed;
+    return entry.addresses.filter((address) => this.#mayHave(nodeId, address));
+  }
+
+  get ports(): readonly Port[] {
+    return this.#indexed.ports;
+  }
+
+  get isHealthy(): boolean {
+    return this.#indexed.isHealthy;
   }
 }
 

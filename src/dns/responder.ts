@@ -30,8 +30,8 @@ export interface Origin {
 
 /** Of one pod; what is beyond that gets no answer. A pod has the questions of all its programs. */
 const PER_SOURCE = { perSecond: 1000, burst: 2000, maxKeys: 4096 } as const;
-/** Of all of them: the agent has other things to do than to answer questions. */
-const ALL = { perSecond: 10_000, burst: 10_000, maxKeys: 1 } as const;
+/** Of all of them, at some 0.1 ms each: the agent has other things to do than to answer questions. */
+const ALL = { perSecond: 4000, burst: 4000, maxKeys: 1 } as const;
 /** Of those who may not ask: enough for somebody to see why. */
 const REFUSALS = { perSecond: 20, burst: 20, maxKeys: 1 } as const;
 
@@ -72,7 +72,7 @@ export class Responder {
     }
     const { query } = read;
     const limit = answerLimit(query.edns, via);
-    const local = answerLocally({ name: query.name, type: query.type, from }, this.#options);
+    const local = answerLocally({ name: query.name, type: query.type, from, limit }, this.#options);
     if (!local) return this.#forward(query, limit);
     return this.#count(local.answers.length > 0 ? 'answered' : 'absent', encodeAnswer(query, local, limit));
   }

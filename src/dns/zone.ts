@@ -11,7 +11,7 @@
  *
  * A node's attachment comes before a network's service of the same name. Pure: what is known is a parameter.
  */
-import { formatAddress, type IpAddress } from '../ip/address.ts';
+import type { IpAddress } from '../ip/address.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import { ASKED, type LocalAnswer, type Rr } from './answer.ts';
 import { NEGATIVE_TTL_SECONDS, RCODE, TTL_SECONDS, TYPE, ZONE } from './constants.ts';
@@ -35,10 +35,16 @@ export interface Asked {
   readonly type: number;
   /** Who asks. */
   readonly from: IpAddress;
+  /** Bytes that the answer may have. */
+  readonly limit: number;
 }
 
-/** Of one answer; over UDP fewer have room. */
-const MAX_INSTANCES = 1024;
+/** Of one answer. */
+const MAX_INSTANCES = 4096;
+/** Of the shortest record, an A of the asked name. */
+const RECORD_BYTES = 16;
+/** Of the shortest SRV: a name and 18 bytes. */
+const SERVICE_BYTES = 30;
 const SERVICE_PORT = /^_([a-z0-9-]{1,15})\._(tcp|udp|sctp)\.(.+)$/;
 
 /** Undefined: the name is not of the overlay. */
@@ -67,7 +73,7 @@ function inZone(asked: Asked, relative: string, options: ZoneOptions): LocalAnsw
       one.name === port || (String(one.port) === port && one.protocol === protocol);
     const matching = found.flatMap((one) => {
       const ports = one.ports.filter((its) => its.protocol === protocol && wanted(its));
-      return ports.length > 0 ? [{ ...one, ports }] : [];
+      return ports.length > 0 ? [{ name: one.name, node: one.node, addresses: one.addresses, ports }] : [];
     });
     if (matching.length > 0) return services(asked, matching, options, ZONE);
     return negative(RCODE.nameError, ZONE, options);
@@ -113,30 +119,37 @@ function healthy(all: readonly Instance[]): Instance[] {
 
 function answerOf(asked: Asked, found: readonly Instance[], options: ZoneOptions, zone: string): LocalAnswer {
   if (asked.type === TYPE.SRV) return services(asked, found, options, zone);
-  const addresses = shuffled(found, options.random).flatMap((one) => one.addresses);
-  return addressAnswer(asked, addresses, options, zone);
+  return addressAnswer(asked, addressesOf(shuffled(found, options.random)), options, zone);
+}
+
+function* addressesOf(found: readonly Instance[]): Iterable<IpAddress> {
+  for (const one of found) yield* one.addresses;
 }
 
 function addressAnswer(
-  { type }: Asked,
-  addresses: readonly IpAddress[],
+  { type, limit }: Asked,
+  addresses: Iterable<IpAddress>,
   options: ZoneOptions,
   zone: string,
 ): LocalAnswer {
-  const wanted = addresses.filter(
-    ({ family }) => type === TYPE.ANY || type === (family === 4 ? TYPE.A : TYPE.AAAA),
-  );
-  if (wanted.length === 0) return negative(RCODE.noError, zone, options);
-  return {
-    rcode: RCODE.noError,
-    answers: wanted.slice(0, MAX_INSTANCES).map((one) => addressRecord(ASKED, one)),
-  };
+  const answers: Rr[] = [];
+  // One more than have room, so that whoever asks hears that there are more.
+  const most = Math.min(MAX_INSTANCES, Math.ceil(limit / RECORD_BYTES));
+  for (const address of addresses) {
+    if (answers.length >= most) break;
+    const isWanted = type === TYPE.ANY || type === (address.family === 4 ? TYPE.A : TYPE.AAAA);
+    if (isWanted) answers.push(addressRecord(ASKED, address));
+  }
+  if (answers.length === 0) return negative(RCODE.noError, zone, options);
+  return { rcode: RCODE.noError, answers };
 }
+
+type Service = Pick<Instance, 'name' | 'node' | 'addresses' | 'ports'>;
 
 /** Where they have which ports, and their addresses beside that. */
 function services(
-  { type }: Asked,
-  found: readonly Instance[],
+  { type, limit }: Asked,
+  found: readonly Service[],
   options: ZoneOptions,
   zone: string,
 ): LocalAnswer {
@@ -148,7 +161,8 @@ function services(
   }
   const answers: Rr[] = [];
   const additionals: Rr[] = [];
-  for (const one of named.slice(0, MAX_INSTANCES)) {
+  for (const one of named) {
+    if (answers.length * SERVICE_BYTES > limit) break;
     const target = fullName(one)!;
     for (const { port } of one.ports) {
       answers.push({
@@ -216,13 +230,12 @@ function serverName({ node }: ZoneOptions): string {
   return `${node}.${ZONE}`;
 }
 
-function fullName({ name, node }: Instance): string | undefined {
+function fullName({ name, node }: Pick<Instance, 'name' | 'node'>): string | undefined {
   return name === undefined ? undefined : `${name}.${node}.${ZONE}`;
 }
 
 function addressRecord(name: string, address: IpAddress): Rr {
-  const type = address.family === 4 ? 'A' : 'AAAA';
-  return { type, name, ttl: TTL_SECONDS, data: formatAddress(address) };
+  return { type: 'address', name, ttl: TTL_SECONDS, address };
 }
 
 function isAddressType(type: number): boolean {

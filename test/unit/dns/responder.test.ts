@@ -67,9 +67,9 @@ describe('names', () => {
       random: seededRandom(1),
     };
     for (let i = 0; i < 50; i++) {
-      const asked = { name: 'db.app.warren', type: 1, from: parseAddress('10.42.1.1') };
+      const asked = { name: 'db.app.warren', type: 1, from: parseAddress('10.42.1.1'), limit: 512 };
       const answer = answerLocally(asked, options);
-      orders.add(answer!.answers.map((one) => String('data' in one && one.data)).join());
+      orders.add(answer!.answers.map((one) => String('address' in one && one.address.value)).join());
     }
     expect(orders.size).toBe(2);
   });
