@@ -147,7 +147,7 @@ class AddressSet {
 }
 
 /** Of one word, of whose bits the first `length` count. */
-function maskOf(length: number): number {
+export function maskOf(length: number): number {
   if (length <= 0) return 0;
   return length >= 32 ? -1 : ~(-1 >>> length) | 0;
 }

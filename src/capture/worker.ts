@@ -8,8 +8,9 @@ import { PollSet } from '../datapath/poll-set.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { POLLIN } from '../sys/constants.ts';
 import { monotonicMs } from '../sys/monotonic.ts';
-import { everything, PacketSocket, tunnelOnly } from './packet-socket.ts';
+import { PacketSocket } from './packet-socket.ts';
 import { LINK_TYPE } from './pcapng.ts';
+import { innerProgram, tunnelProgram } from './programs.ts';
 import { Recorder } from './recorder.ts';
 import { type CaptureSettings, CONTROL, type FromCapture } from './thread-messages.ts';
 
@@ -38,13 +39,13 @@ function say(message: FromCapture): void {
 function openSockets(): void {
   const { filter, tunName, underlayName, tunnelPorts, snapBytes } = settings;
   if (filter.sides.includes('inner')) {
-    const program = everything(snapBytes);
+    const program = innerProgram(filter, snapBytes);
     Object.assign(sockets, {
       inner: new PacketSocket({ interfaceName: tunName, program, tellsGroups: false }),
     });
   }
   if (filter.sides.includes('outer')) {
-    const program = tunnelOnly(tunnelPorts);
+    const program = tunnelProgram(tunnelPorts);
     Object.assign(sockets, {
       outer: new PacketSocket({ interfaceName: underlayName, program, tellsGroups: true }),
     });

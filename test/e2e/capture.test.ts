@@ -14,6 +14,7 @@ import { Lab } from '../../src/lab/lab.ts';
 import { builtFile } from '../../src/package.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
+let files = 0;
 const folder = mkdtempSync(join(tmpdir(), 'warren-capture-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -57,7 +58,6 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tshark', 'ping', 'iperf3'), 'wa
     let lab: Lab;
     let a: LabPod;
     let b: LabPod;
-    let files = 0;
 
     beforeAll(async () => {
       const config = () => ({ api: { remoteCapture: true } });
