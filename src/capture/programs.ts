@@ -70,13 +70,20 @@ export function innerProgram(filter: CaptureFilter, snapBytes: number): readonly
   return [...unlessIpv4(first.length), ...first, ...v6.flatMap((some) => some ?? []), accept];
 }
 
-/** UDP to or from one of `ports`, 16 at most, whole; fragments but the first have no ports and are left out. */
-export function tunnelProgram(ports: readonly number[]): readonly Instruction[] {
+/**
+ * UDP to or from one of `ports`, 16 at most, whole; fragments but the first have no ports and are left out. Of IPv4 to or from one of
+ * `ends`, if there are some.
+ */
+export function tunnelProgram(
+  ports: readonly number[],
+  ends: readonly string[] = [],
+): readonly Instruction[] {
   const some = ports.slice(0, MAX_PORTS);
   const accept: Instruction = [BPF_RET | BPF_K, WHOLE_BYTES];
   const udp = (at: number) => anyOf([{ load: [byteAt(at)], equals: [PROTOCOL_UDP] }]) ?? [];
   const v4 = [
     ...udp(IPV4_PROTOCOL),
+    ...(anyOf(addressTests(ends)) ?? []),
     ...withoutFragments(),
     ...(anyOf(portTests(some, ports4)) ?? []),
     accept,

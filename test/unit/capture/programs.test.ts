@@ -130,6 +130,8 @@ it('of the underlay what has one of the ports of the tunnel', () => {
       const has = (at: number) => isWhole && ports.includes(view.getUint16(payload + at));
       const wanted = packet[isV6 ? 6 : 9] === 17 && !isFragment && (has(0) || has(2));
       expect(run(tunnelProgram(ports), packet) > 0).toBe(wanted);
+      const isPeer = isV6 || packet.subarray(12, 20).toString().includes('10,42,7,9');
+      expect(run(tunnelProgram(ports, ['10.42.7.9/32']), packet) > 0).toBe(wanted && isPeer);
     }),
     { numRuns: 2000 },
   );
