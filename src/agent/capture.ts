@@ -21,6 +21,7 @@ export interface LocalCapture {
   readonly underlayName: string;
   readonly own: { readonly address: Uint8Array; readonly port: number };
   readonly tunnelPorts: readonly number[];
+  readonly isSealed: boolean;
   readonly rings: readonly SharedArrayBuffer[];
 }
 
@@ -85,6 +86,7 @@ async function* localStream(
     yield* captures.local(
       {
         request,
+        isSealed: model.status().encapsulation.encrypted,
         tunName: config().tun.name,
         underlayName: underlay.interfaceName,
         own: { address: addressBytes(vtep.address), port: vtep.port },

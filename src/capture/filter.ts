@@ -33,6 +33,11 @@ export const filterSchema = z.strictObject({
 });
 export type CaptureFilter = Readonly<z.infer<typeof filterSchema>>;
 
+/** Whether it has a condition on what is in a datagram. */
+export function looksInside({ pods, protocols, ports }: CaptureFilter): boolean {
+  return pods.length + protocols.length + ports.length > 0;
+}
+
 function isPrefix(value: string): boolean {
   try {
     parsePrefix(value);
@@ -62,7 +67,7 @@ export class PacketFilter {
     this.#protocols = new Set(filter.protocols);
     this.#ports = new Set(filter.ports);
     this.#reasons = new Set(filter.reasons);
-    this.#takesSealed = filter.pods.length + filter.protocols.length + filter.ports.length === 0;
+    this.#takesSealed = !looksInside(filter);
   }
 
   takesReason(name: string): boolean {
@@ -147,7 +152,7 @@ class AddressSet {
 }
 
 /** Of one word, of whose bits the first `length` count. */
-function maskOf(length: number): number {
+export function maskOf(length: number): number {
   if (length <= 0) return 0;
   return length >= 32 ? -1 : ~(-1 >>> length) | 0;
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
 import type { UnreachableNode } from '../readmodel/reports.ts';
 import { MAX_WAITING_BYTES, Merger } from './merge.ts';
-import { sectionBlock } from './pcapng.ts';
+import { BLOCK, sectionBlock } from './pcapng.ts';
 import type { CaptureStream } from './source.ts';
 
 /** After the time that is asked for, until nodes have sent what they still have. */
@@ -36,6 +36,11 @@ export async function* mergedStream(
   inputs: readonly MergeInput[],
   options: MergeOptions,
 ): AsyncGenerator<Uint8Array> {
+  const [only] = inputs;
+  if (only && inputs.length === 1 && !options.namesNodes) {
+    yield* passedOn(only, options);
+    return;
+  }
   const { clock, application, bytes, signal } = options;
   const prefixes = inputs.map(({ name }) => (options.namesNodes ? `${name}:` : ''));
   const merger = new Merger(prefixes, clock.now());
@@ -81,6 +86,36 @@ export async function* mergedStream(
     options.onEnd();
     await Promise.all(pumps);
   }
+}
+
+/** One node's, as it comes: its blocks are in order, and its interfaces have their numbers. */
+async function* passedOn({ name, stream }: MergeInput, options: MergeOptions): AsyncGenerator<Uint8Array> {
+  const { clock, application, seconds, bytes, signal, missing, onTime, onEnd } = options;
+  const timer = clock.after(seconds * 1000, onTime);
+  signal.addEventListener('abort', onEnd, { once: true });
+  try {
+    const head = sectionBlock(application);
+    let written = head.length;
+    yield head;
+    for await (const { blocks } of stream) {
+      if (signal.aborted) break;
+      // Over the limit there is the end of it left, which says what was lost.
+      if (blocks.length === 0 || (written >= bytes && !isStatistics(blocks))) continue;
+      written += blocks.length;
+      if (written >= bytes) onTime();
+      yield blocks;
+    }
+  } catch (error) {
+    missing.push({ node: name, reason: errorMessage(error) });
+  } finally {
+    timer.cancel();
+    signal.removeEventListener('abort', onEnd);
+    onEnd();
+  }
+}
+
+function isStatistics(blocks: Uint8Array): boolean {
+  return blocks.length >= 4 && blocks[0] === BLOCK.statistics && blocks[1] === 0;
 }
 
 function pause(clock: Clock): Promise<void> {

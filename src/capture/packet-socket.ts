@@ -8,30 +8,12 @@ import {
   AF_PACKET,
   ARPHRD_ETHER,
   ARPHRD_LOOPBACK,
-  BPF_ABS,
-  BPF_B,
-  BPF_H,
-  BPF_IND,
-  BPF_JEQ,
-  BPF_JMP,
-  BPF_JSET,
-  BPF_K,
-  BPF_LD,
-  BPF_LDX,
-  BPF_MSH,
-  BPF_RET,
-  BPF_W,
   ETH_P_ALL,
-  ETH_P_IP,
-  ETH_P_IPV6,
   MSG_DONTWAIT,
   PACKET_AUXDATA,
   PACKET_OUTGOING,
   PACKET_STATISTICS,
   PACKET_VNET_HDR,
-  SKF_AD_OFF,
-  SKF_AD_PROTOCOL,
-  SKF_NET_OFF,
   SO_ATTACH_FILTER,
   SO_RCVBUFFORCE,
   SO_TIMESTAMPNS,
@@ -53,9 +35,6 @@ import {
   TPACKET_AUXDATA,
   TPACKET_STATS,
 } from '../sys/structs.ts';
-import { IPV4_FRAGMENT, IPV4_FRAGMENT_OFFSET_MASK, IPV4_PROTOCOL } from '../wire/ipv4.ts';
-import { IPV6_HEADER_BYTES, IPV6_NEXT_HEADER } from '../wire/ipv6.ts';
-import { PROTOCOL_UDP } from '../wire/udp.ts';
 import {
   VIRTIO_GSO_UDP_L4,
   VIRTIO_NET_HEADER_BYTES,
@@ -233,48 +212,4 @@ export class PacketSocket {
     }
     return told;
   }
-}
-
-/** All packets, of each as many bytes. */
-export function everything(snapBytes: number): readonly Instruction[] {
-  return [[BPF_RET | BPF_K, snapBytes]];
-}
-
-/** UDP to or from one of `ports`, 16 at most, whole; fragments but the first have no ports and are left out. */
-export function tunnelOnly(ports: readonly number[]): readonly Instruction[] {
-  const some = ports.slice(0, 16);
-  const n = some.length;
-  // Each port is looked for in the source, then in the destination; X is where the UDP header begins.
-  const either = (load: (offset: number) => Instruction): Instruction[] => [
-    load(0),
-    ...some.map((port, i): Instruction => [BPF_JMP | BPF_JEQ | BPF_K, port, 2 * n + 1 - i, 0]),
-    load(2),
-    ...some.map((port, i): Instruction => [BPF_JMP | BPF_JEQ | BPF_K, port, n - i, 0]),
-    [BPF_RET | BPF_K, 0],
-    [BPF_RET | BPF_K, 0x4_0000],
-  ];
-  const v4: Instruction[] = [
-    [BPF_LD | BPF_B | BPF_ABS, SKF_NET_OFF + IPV4_PROTOCOL],
-    [BPF_JMP | BPF_JEQ | BPF_K, PROTOCOL_UDP, 1, 0],
-    [BPF_RET | BPF_K, 0],
-    [BPF_LD | BPF_H | BPF_ABS, SKF_NET_OFF + IPV4_FRAGMENT],
-    [BPF_JMP | BPF_JSET | BPF_K, IPV4_FRAGMENT_OFFSET_MASK, 0, 1],
-    [BPF_RET | BPF_K, 0],
-    [BPF_LDX | BPF_B | BPF_MSH, SKF_NET_OFF],
-    ...either((offset) => [BPF_LD | BPF_H | BPF_IND, SKF_NET_OFF + offset]),
-  ];
-  const v6: Instruction[] = [
-    [BPF_LD | BPF_B | BPF_ABS, SKF_NET_OFF + IPV6_NEXT_HEADER],
-    [BPF_JMP | BPF_JEQ | BPF_K, PROTOCOL_UDP, 1, 0],
-    [BPF_RET | BPF_K, 0],
-    ...either((offset) => [BPF_LD | BPF_H | BPF_ABS, SKF_NET_OFF + IPV6_HEADER_BYTES + offset]),
-  ];
-  return [
-    [BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PROTOCOL],
-    [BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 2, 0],
-    [BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 1 + v4.length, 0],
-    [BPF_RET | BPF_K, 0],
-    ...v4,
-    ...v6,
-  ];
 }

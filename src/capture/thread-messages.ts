@@ -2,6 +2,8 @@
 import type { RecorderOptions } from './recorder.ts';
 
 export interface CaptureSettings extends RecorderOptions {
+  /** Whether all of what the tunnel sends is sealed. */
+  readonly isSealed: boolean;
   /** UDP ports of the tunnel's ends. */
   readonly tunnelPorts: readonly number[];
   /** A DropRing of each packet path thread. */

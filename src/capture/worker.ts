@@ -8,8 +8,10 @@ import { PollSet } from '../datapath/poll-set.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import { POLLIN } from '../sys/constants.ts';
 import { monotonicMs } from '../sys/monotonic.ts';
-import { everything, PacketSocket, tunnelOnly } from './packet-socket.ts';
+import { looksInside } from './filter.ts';
+import { PacketSocket } from './packet-socket.ts';
 import { LINK_TYPE } from './pcapng.ts';
+import { innerProgram, tunnelProgram } from './programs.ts';
 import { Recorder } from './recorder.ts';
 import { type CaptureSettings, CONTROL, type FromCapture } from './thread-messages.ts';
 
@@ -17,6 +19,8 @@ import { type CaptureSettings, CONTROL, type FromCapture } from './thread-messag
 const POLL_MS = 50;
 /** The kernel shows a packet a moment after the time that it is given. */
 const SETTLED_US = 2000;
+/** The sockets hold many times what comes in so long. */
+const GATHER_MS = 4;
 /** From one socket, before the other has its turn. */
 const PACKETS_A_TURN = 256;
 /** How often it is said that there is nothing, so that others' packets need not wait for these. */
@@ -36,15 +40,16 @@ function say(message: FromCapture): void {
 }
 
 function openSockets(): void {
-  const { filter, tunName, underlayName, tunnelPorts, snapBytes } = settings;
+  const { filter, tunName, underlayName, tunnelPorts, snapBytes, isSealed } = settings;
   if (filter.sides.includes('inner')) {
-    const program = everything(snapBytes);
+    const program = innerProgram(filter, snapBytes);
     Object.assign(sockets, {
       inner: new PacketSocket({ interfaceName: tunName, program, tellsGroups: false }),
     });
   }
-  if (filter.sides.includes('outer')) {
-    const program = tunnelOnly(tunnelPorts);
+  // What is in a sealed datagram cannot be seen: none passes a condition on it.
+  if (filter.sides.includes('outer') && !(isSealed && looksInside(filter))) {
+    const program = tunnelProgram(tunnelPorts, filter.peerEndpoints);
     Object.assign(sockets, {
       outer: new PacketSocket({ interfaceName: underlayName, program, tellsGroups: true }),
     });
@@ -67,12 +72,14 @@ function record(): void {
   const poll = new PollSet(both.map(({ fd }) => ({ fd, events: POLLIN })));
   hand(0, recorder.head(outerLinkType));
   let saidMs = 0;
+  let isDrained = true;
   while (Atomics.load(control, CONTROL.stop) === 0) {
     const isTaken = Atomics.load(control, CONTROL.untaken) < MAX_UNTAKEN_BYTES;
     if (isTaken) poll.wait(POLL_MS);
-    else Atomics.wait(control, CONTROL.stop, 0, POLL_MS);
+    // Packets come together: waking up for each of them costs more than taking them.
+    if (!isTaken || isDrained) Atomics.wait(control, CONTROL.stop, 0, isTaken ? GATHER_MS : POLL_MS);
     const untilUs = wallUs() - SETTLED_US;
-    if (isTaken) takeAll(offsetUs);
+    if (isTaken) isDrained = takeAll(offsetUs);
     const blocks = recorder.take(untilUs);
     if (blocks.length === 0 && monotonicMs() - saidMs < QUIET_MS) continue;
     saidMs = monotonicMs();
@@ -85,14 +92,18 @@ function record(): void {
   hand(wallUs(), recorder.tail(wallUs(), lost));
 }
 
-function takeAll(offsetUs: number): void {
-  sockets.inner?.receive(PACKETS_A_TURN, (packet) => recorder.inner(packet));
-  sockets.outer?.receive(PACKETS_A_TURN, (packet) => recorder.outer(packet));
+/** True if that was all there is. */
+function takeAll(offsetUs: number): boolean {
+  const isMore = [
+    sockets.inner?.receive(PACKETS_A_TURN, (packet) => recorder.inner(packet)),
+    sockets.outer?.receive(PACKETS_A_TURN, (packet) => recorder.outer(packet)),
+  ];
   for (const ring of rings) {
     for (let packet = ring.take(); packet !== undefined; packet = ring.take()) {
       recorder.dropped(packet, Math.floor(packet.atMs * 1000 + offsetUs));
     }
   }
+  return !isMore.includes(true);
 }
 
 function hand(untilUs: number, blocks: Uint8Array): void {

@@ -90,7 +90,9 @@ export const BPF_IND = 0x40;
 /** Four times the lower half of a byte: the length of an IPv4 header. */
 export const BPF_MSH = 0xa0;
 export const BPF_ADD = 0x00;
+export const BPF_AND = 0x50;
 export const BPF_MOD = 0x90;
+export const BPF_JA = 0x00;
 export const BPF_JEQ = 0x10;
 export const BPF_JGE = 0x30;
 export const BPF_JSET = 0x40;
@@ -169,7 +171,6 @@ export const PACKET_VNET_HDR = 15;
 export const PACKET_OUTGOING = 4;
 export const ETH_P_ALL = 0x0003;
 export const ETH_P_IP = 0x0800;
-export const ETH_P_IPV6 = 0x86dd;
 export const ARPHRD_ETHER = 1;
 export const ARPHRD_LOOPBACK = 772;
 

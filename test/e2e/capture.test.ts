@@ -4,7 +4,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,6 +14,7 @@ import { Lab } from '../../src/lab/lab.ts';
 import { builtFile } from '../../src/package.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
+let files = 0;
 const folder = mkdtempSync(join(tmpdir(), 'warren-capture-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -57,7 +58,6 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tshark', 'ping', 'iperf3'), 'wa
     let lab: Lab;
     let a: LabPod;
     let b: LabPod;
-    let files = 0;
 
     beforeAll(async () => {
       const config = () => ({ api: { remoteCapture: true } });
@@ -78,8 +78,9 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tshark', 'ping', 'iperf3'), 'wa
         said += chunk;
       });
       const ended = once(child, 'exit');
-      // Its first bytes are written when it runs.
-      while (!(statSync(file, { throwIfNoEntry: false })?.size ?? 0)) await delay(20);
+      // A node's interfaces are there once it captures.
+      const begins = options.includes('--all') ? 'cap-b:warren0-dropped' : 'warren0-dropped';
+      while (!(existsSync(file) && readFileSync(file).includes(begins))) await delay(20);
       await work();
       await delay(500);
       child.kill('SIGINT');

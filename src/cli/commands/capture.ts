@@ -9,6 +9,8 @@ import { agentClient, type SocketOption, withSocket } from '../agent-option.ts';
 const DEFAULTS = { seconds: 60, bytes: '64M' } as const;
 const PROTOCOLS: Readonly<Record<string, readonly number[]>> = { icmp: [1, 58], tcp: [6], udp: [17] };
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+/** After Ctrl-C. */
+const LAST_PACKETS_MS = 300;
 const SIDES = ['inner', 'outer', 'dropped'] as const;
 
 interface CaptureCommandOptions extends SocketOption {
@@ -72,7 +74,7 @@ export function registerCaptureCommand(program: Command, context: CliContext): v
         hint: 'Name a file with -w FILE, or pipe them: warren capture | wireshark -k -i -',
       });
     }
-    const signal = io.interruptSignal();
+    const signal = later(io.interruptSignal());
     const { captureOutput } = await import('../capture-output.ts');
     const { WholeBlocks } = await import('../../capture/pcapng.ts');
     const blocks = new WholeBlocks();
@@ -96,6 +98,13 @@ export function registerCaptureCommand(program: Command, context: CliContext): v
     const place = options.write === undefined || options.write === '-' ? 'standard output' : options.write;
     io.stderr.write(`${place}: ${bytes} bytes\n`);
   });
+}
+
+/** Aborted a moment after `signal`: what was captured by then is on its way. */
+function later(signal: AbortSignal): AbortSignal {
+  const end = new AbortController();
+  signal.addEventListener('abort', () => setTimeout(() => end.abort(), LAST_PACKETS_MS), { once: true });
+  return end.signal;
 }
 
 function wishesOf(options: CaptureCommandOptions): CaptureWishes {
