@@ -342,6 +342,13 @@ describe('a key', () => {
     expect(after.accept).toContainEqual(before);
     expect(b.keyHash).not.toEqual(hash);
     expect([a.exchange.counts.agreed, b.exchange.counts.agreed]).toEqual([2, 0]);
+    // The next but one overwrites it.
+    await nodes.clock.run(RENEW_AFTER_MS + 600_000);
+    for (const node of [a, b]) {
+      const { accept } = node.used.get(node === a ? b.id : a.id)!;
+      expect(accept).toHaveLength(2);
+      expect(accept).not.toContainEqual(before);
+    }
   });
 
   it('is renewed by the other where the one cannot, and stays in use meanwhile', async () => {
