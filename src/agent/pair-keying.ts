@@ -39,8 +39,9 @@ export function pairKeyPeers(peers: () => readonly KnownPeer[]): (id: string) =>
 
 function pairKeyPeer(peer: KnownPeer | undefined): PairKeyPeer | undefined {
   if (peer?.postQuantum !== 'needed' || peer.unreachable !== undefined) return undefined;
-  const { id, name, run = '', publicKey, pairKeyHash } = peer;
-  return publicKey && { id, name, run, tunnelKey: publicKey, keyHash: pairKeyHash };
+  const { id, name, run = '', status, publicKey, pairKeyHash } = peer;
+  const isThere = status === 'alive' || status === 'suspect';
+  return publicKey && { id, name, run, isThere, tunnelKey: publicKey, keyHash: pairKeyHash };
 }
 
 export class PairKeying {

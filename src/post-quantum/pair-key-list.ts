@@ -5,12 +5,13 @@
  *   shared      the other surely has it: handshakes are answered with the newest of these
  *   candidate   the other may have it, and may answer with it
  *
- * What the other answers with is always in here: it is the newest that it knows this side to have, so that at most one
- * key of each side's making is newer. Hence three places.
+ * What the other answers with is always in here: it is the newest that it knows this side to have, which is the newest or the
+ * previous of those that this side knows both to have. Older ones go, and with one candidate that makes three.
  */
 import type { PresharedKeys } from '../encapsulation/wireguard/preshared-keys.ts';
 
 export const MAX_KEYS = 3;
+const MAX_SHARED = 2;
 
 interface Entry {
   readonly name: string;
@@ -51,18 +52,29 @@ export class PairKeyList {
   add(name: string, key: Buffer, isShared: boolean, nowMs: number): void {
     this.#entries.unshift({ name, key, isShared, madeAtMs: nowMs });
     for (const { key: old } of this.#entries.splice(MAX_KEYS)) old.fill(0);
+    this.#trim();
   }
 
   /** The other has said that it has it. */
   share(name: string): void {
     const entry = this.#entries.find((one) => one.name === name);
     if (entry) entry.isShared = true;
+    this.#trim();
   }
 
   /** The other has said that it will not have it. */
   remove(name: string): void {
     const at = this.#entries.findIndex((entry) => entry.name === name && !entry.isShared);
     if (at >= 0) for (const { key } of this.#entries.splice(at, 1)) key.fill(0);
+  }
+
+  /** Of those that both have, no older one than the previous is kept. */
+  #trim(): void {
+    const old = this.#entries.filter(({ isShared }) => isShared).slice(MAX_SHARED);
+    for (const entry of old) {
+      entry.key.fill(0);
+      this.#entries.splice(this.#entries.indexOf(entry), 1);
+    }
   }
 
   clear(): void {

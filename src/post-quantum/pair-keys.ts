@@ -58,6 +58,8 @@ export interface PairKeyPeer {
   readonly run: string;
   /** X25519, of the tunnel. */
   readonly tunnelKey: Uint8Array;
+  /** It is neither dead nor gone. */
+  readonly isThere: boolean;
   /** Of its public key, as its record has it; undefined: it has made none yet. */
   readonly keyHash: Uint8Array | undefined;
 }
@@ -125,8 +127,10 @@ export class PairKeyExchange {
     const problems: string[] = [];
     for (const pair of this.#pairs.values()) {
       const reason = pair.failure(this.#nowMs);
-      const name = reason === undefined ? undefined : this.#options.peer(pair.id)?.name;
-      if (name === undefined) continue;
+      const peer = reason === undefined ? undefined : this.#options.peer(pair.id);
+      // Of one that is not there, its status says enough.
+      if (!peer?.isThere) continue;
+      const { name } = peer;
       if (problems.length === MAX_PROBLEMS) break;
       const what =
         pair.keys.sharedSinceMs === undefined

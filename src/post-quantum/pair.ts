@@ -7,6 +7,8 @@ const LAST_PAUSE_MS = 30_000;
 const REFUSED_PAUSE_MS = 500;
 /** Packets wait for a handshake for 90 s at most, and a handshake is tried again every 5 s. */
 const WANTED_FOR_MS = 10_000;
+/** One try in vain is nothing to tell of: the peer may be about to end, or have begun. */
+const TOLD_FAILURES = 2;
 /** For how long a failure is told of after the last try. */
 const FAILED_FOR_MS = 120_000;
 
@@ -58,7 +60,9 @@ export class Pair {
 
   /** Why there is no key, or no new one; undefined: all is well. */
   failure(nowMs: number): string | undefined {
-    return this.#failures > 0 && nowMs - this.#failedAtMs < FAILED_FOR_MS ? this.#reason : undefined;
+    return this.#failures >= TOLD_FAILURES && nowMs - this.#failedAtMs < FAILED_FOR_MS
+      ? this.#reason
+      : undefined;
   }
 
   agreed(): void {

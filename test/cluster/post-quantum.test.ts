@@ -113,7 +113,7 @@ describe('two nodes that offer post-quantum keys', () => {
     expect(agreed! + answered!).toBe(2);
   });
 
-  it.each([1, 2, 3, 4, 5, 6])('agree over a bad network, with restarts (seed %i)', async (seed) => {
+  it.each([1, 2, 3])('agree over a bad network, with restarts (seed %i)', async (seed) => {
     await world.stop();
     world = new World(seed);
     const [a, b, web, db] = await pair({}, {});

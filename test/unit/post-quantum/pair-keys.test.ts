@@ -73,7 +73,8 @@ class Node {
           const { keyHash, run, ...peer } = this.#nodes.of(id);
           if (this.#nodes.gone.has(id)) return undefined;
           const tunnelKey = this.mistaken.get(id) ?? peer.tunnelKey;
-          return { id, name: `node-${id[0]}`, run: String(run), tunnelKey, keyHash };
+          const isThere = !this.#nodes.dead.has(id);
+          return { id, name: `node-${id[0]}`, run: String(run), isThere, tunnelKey, keyHash };
         },
         isInUse: (id) => this.inUse.has(id),
         use: (id, keys) => {
@@ -96,6 +97,7 @@ class Nodes {
   readonly clock = new VirtualClock();
   readonly all: Node[] = [];
   readonly gone = new Set<string>();
+  readonly dead = new Set<string>();
   kem = quickKem;
   fate: (from: Node, to: Node, method: string) => Fate = () => ({ thereMs: 1, backMs: 1 });
   calls = 0;
@@ -253,12 +255,18 @@ describe('two nodes', () => {
   it('say why there is no key, and stop asking once nothing waits any more', async () => {
     nodes.fate = () => ({ thereMs: 1, backMs: 1, isLost: 'there' });
     a.exchange.wanted(b.id);
+    // Once is nothing to tell of.
+    await nodes.clock.run(4_000);
+    expect([a.exchange.state(b.id), a.exchange.problems()]).toEqual(['offered', []]);
     await nodes.clock.run(4_000);
     expect(a.exchange.state(b.id)).toBe('failed');
     expect(a.exchange.problems()).toEqual([
       'no post-quantum key with node-2, so that nothing is sent to it and nothing taken: no answer in time',
     ]);
     expect(a.used.size).toBe(0);
+    nodes.dead.add(b.id);
+    expect(a.exchange.problems()).toEqual([]);
+    nodes.dead.clear();
     await nodes.clock.run(60_000);
     const { calls } = nodes;
     await nodes.clock.run(600_000);
@@ -273,7 +281,7 @@ describe('two nodes', () => {
     a.exchange.wanted(b.id);
     b.exchange.answerKey({ id: a.id, name: 'a' });
     b.keyHash = new Uint8Array(32);
-    await nodes.clock.run(2_000);
+    await nodes.clock.run(4_000);
     expect(a.exchange.problems()[0]).toContain('the key that it sends is not the one in its record');
     expect([a.used.size, b.used.size]).toEqual([0, 0]);
   });
@@ -342,6 +350,13 @@ describe('a key', () => {
     expect(after.accept).toContainEqual(before);
     expect(b.keyHash).not.toEqual(hash);
     expect([a.exchange.counts.agreed, b.exchange.counts.agreed]).toEqual([2, 0]);
+    // The next but one overwrites it.
+    await nodes.clock.run(RENEW_AFTER_MS + 600_000);
+    for (const node of [a, b]) {
+      const { accept } = node.used.get(node === a ? b.id : a.id)!;
+      expect(accept).toHaveLength(2);
+      expect(accept).not.toContainEqual(before);
+    }
   });
 
   it('is renewed by the other where the one cannot, and stays in use meanwhile', async () => {
