@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { removeNetnsResolv } from '../../src/host/netns-resolv.ts';
 import { builtFile } from '../../src/package.ts';
 import { output } from '../helpers/command.ts';
 import { NotifySocket } from '../helpers/notify-socket.ts';
@@ -86,6 +87,7 @@ describeUnless(
       await socket.message(/^STOPPING=1/, { from: seen });
       expect(await ended).toEqual([0, null]);
       await output(['ip', 'netns', 'delete', 'warren-unit-test-web']);
+      await removeNetnsResolv('warren-unit-test-web');
     });
 
     test('ends at once with code 0 while it waits', async () => {
