@@ -346,6 +346,8 @@ export class Agent {
       this.#model.changed('status');
     });
     serveTargets(this.#rpc, () => this.#model.targets());
+    const admits = (id: string) => admission.admits(id);
+    const admitted = () => membership.others().filter(({ id }) => admits(id));
     this.commands = agentCommands({
       nodeName: node.name,
       membership,
@@ -355,19 +357,16 @@ export class Agent {
       guests: this.#guests,
       keys,
       nodes,
-      admits: (id) => admission.admits(id),
+      admits,
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
       subnets,
       cni: () => this.#cni.commands(),
       docker: () => this.#docker.commands(),
-      responders: servedResponders(parts, {
-        ...{ rpc: this.#rpc, model: this.#model },
-        others: () => membership.others().filter(({ id }) => admission.admits(id)),
-      }),
+      responders: servedResponders(parts, { rpc: this.#rpc, model: this.#model, admits, others: admitted }),
       captures: servedCaptures(parts, {
         ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#config, subnets },
-        others: () => membership.others(),
+        ...{ admits, others: admitted },
       }),
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },

@@ -24,6 +24,7 @@ export const API_ERRORS = {
 
   // Whoever asks may not.
   CAPTURE_REFUSED: 403,
+  CHECK_REFUSED: 403,
   READ_ONLY: 403,
 
   // There is no such thing.

@@ -39,6 +39,8 @@ export interface ServedParts {
   readonly config: () => Config;
   readonly subnets: () => readonly Prefix[];
   readonly others: CaptureOptions['others'];
+  /** Whether the node with this id takes part in forwarding. */
+  readonly admits: (nodeId: string) => boolean;
 }
 
 /** Serves other nodes from now on; gives what this node's own command calls. Undefined where it makes none. */
@@ -50,7 +52,7 @@ export function servedCaptures(agent: AgentParts, parts: ServedParts): (() => Pr
   const loaded = () => {
     loading ??= captures.load({
       ...{ clock, rpc, others, nodeName: config().node.name, application: `warren ${VERSION}` },
-      mayBeAsked: () => state.keys !== undefined && config().api.remoteCapture,
+      mayBeAsked: (id) => state.keys !== undefined && config().api.remoteCapture && parts.admits(id),
       resolve: (request) => ({
         ...{ sides: [...request.sides], protocols: request.protocols, ports: request.ports },
         reasons: request.reasons,

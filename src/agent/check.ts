@@ -18,17 +18,26 @@ export function servedResponders(
     rpc,
     model,
     others,
+    admits,
   }: {
     readonly rpc: Rpc;
     readonly model: ReadModel;
     readonly others: RespondersOptions['others'];
+    readonly admits: RespondersOptions['admits'];
   },
 ): ((seconds: number) => Promise<RespondersReport>) | undefined {
   if (!responders) return undefined;
   let loading: Promise<Responders> | undefined;
   const loaded = () => {
     loading ??= responders.load({
-      ...{ rpc, others, nodeName: model.targets().node, start: responders.start, nowMs: () => clock.now() },
+      ...{
+        rpc,
+        others,
+        admits,
+        nodeName: model.targets().node,
+        start: responders.start,
+        nowMs: () => clock.now(),
+      },
       listenOn: () => [
         ...model.targets().addresses.map((address) => ({ pod: null, address, netns: undefined })),
         ...model
@@ -41,6 +50,6 @@ export function servedResponders(
     });
     return loading;
   };
-  rpc.serve(RESPONDER_METHOD, async (body) => (await loaded()).answer(body));
+  rpc.serve(RESPONDER_METHOD, async (body, caller) => (await loaded()).answer(body, caller));
   return async (seconds) => (await loaded()).all(seconds);
 }

@@ -7,11 +7,13 @@ import { once } from 'node:events';
 import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify';
 import type { RunningCapture } from '../capture/captures.ts';
 import { type CaptureRequest, captureRequest } from '../capture/request.ts';
+import type { Logger } from '../log/logger.ts';
 import { MISSING_TRAILER } from './trailers.ts';
 
 export function captureRoutes(
   app: FastifyInstance,
   onRequest: onRequestAsyncHookHandler,
+  log: Logger,
   capture: (request: CaptureRequest, signal: AbortSignal) => Promise<RunningCapture>,
 ): void {
   app.post('/v1/capture', { onRequest, schema: { body: captureRequest } }, async (request, reply) => {
@@ -25,12 +27,19 @@ export function captureRoutes(
       'cache-control': 'no-store',
       trailer: MISSING_TRAILER,
     });
-    for await (const chunk of chunks) {
-      // Whoever asked may have gone: then the loop is over with the next chunk, or at once.
-      if (gone.signal.aborted) break;
-      if (!raw.write(chunk)) {
-        await Promise.race([once(raw, 'drain').catch(() => {}), once(raw, 'close').catch(() => {})]);
+    try {
+      for await (const chunk of chunks) {
+        // Whoever asked may have gone: then the loop is over with the next chunk, or at once.
+        if (gone.signal.aborted) break;
+        if (!raw.write(chunk)) {
+          await Promise.race([once(raw, 'drain').catch(() => {}), once(raw, 'close').catch(() => {})]);
+        }
       }
+    } catch (error) {
+      // Whoever reads it is to know that it is not whole.
+      log.error({ err: error }, 'a capture failed');
+      raw.destroy();
+      return;
     }
     raw.addTrailers({ [MISSING_TRAILER]: encodeURIComponent(JSON.stringify(missing)) });
     raw.end();

@@ -61,7 +61,7 @@ export async function controlApp({ server, model, commands, log }: ControlAppOpt
   });
   for (const topic of TOPICS) app.get(`/v1/${topic}`, async () => model[topic]());
   watchRoute(app, streams);
-  commandRoutes(app, commands);
+  commandRoutes(app, commands, log);
   await app.ready();
   return { handle: app.routing, close: () => streams.close() };
 }
@@ -111,7 +111,7 @@ const sysdumpRequest = z
   .strictObject({ all: z.enum(['true', 'false']).optional() })
   .describe('there may be ?all=true');
 
-function commandRoutes(app: FastifyInstance, commands: Commands | undefined): void {
+function commandRoutes(app: FastifyInstance, commands: Commands | undefined, log: Logger): void {
   /** For each request anew, before its body is looked at: on the read-only socket all of them are refused. */
   const onRequest = async ({ method, url }: FastifyRequest) => {
     if (commands !== undefined) return;
@@ -163,7 +163,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     const { seconds } = request.body as z.infer<typeof respondRequest>;
     return agent.respond(seconds);
   });
-  captureRoutes(app, onRequest, (request, signal) => agent.capture(request, signal));
+  captureRoutes(app, onRequest, log, (request, signal) => agent.capture(request, signal));
   cniRoutes(app, onRequest, () => agent.cni());
   dockerRoutes(app, onRequest, () => agent.docker());
 }

@@ -25,8 +25,8 @@ export interface CaptureOptions {
   readonly clock: Clock;
   readonly nodeName: string;
   readonly application: string;
-  /** Requests go under a cluster key, and this node's configuration lets others capture here. */
-  readonly mayBeAsked: () => boolean;
+  /** Requests go under a cluster key, this node's configuration lets others capture here, and that one takes part. */
+  readonly mayBeAsked: (nodeId: string) => boolean;
   readonly others: () => Iterable<{ readonly id: string; readonly name: string }>;
   /** Names as addresses. Throws POD_UNKNOWN, MEMBER_UNKNOWN. */
   readonly resolve: (request: CaptureRequest) => CaptureFilter;
@@ -73,12 +73,12 @@ export class Captures {
   /** What another node gets. */
   async *answer(body: Uint8Array, caller: RpcCaller, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const { clock, local, mayBeAsked, onAsked } = this.#options;
-    if (!mayBeAsked()) {
+    if (!mayBeAsked(caller.id)) {
       throw new WarrenError(
         'CAPTURE_REFUSED',
-        'its configuration does not let other nodes capture its packets',
+        'its configuration does not let this node capture its packets',
         {
-          hint: 'Set api.remoteCapture there (it takes a cluster key), or run `warren capture` on that node.',
+          hint: 'Set api.remoteCapture there (it takes a cluster key, and nodes that are approved where that is asked for), or run `warren capture` on that node.',
         },
       );
     }

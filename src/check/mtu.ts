@@ -4,6 +4,7 @@
  */
 import pLimit from 'p-limit';
 import type { AgentClient } from '../api/client.ts';
+import { runCommand } from '../host/command.ts';
 import type { MtuReport, MtuResult } from '../readmodel/reports.ts';
 import { checkProblems, checkSources, checkTargets } from './pairs.ts';
 import { ping } from './ping.ts';
@@ -30,6 +31,22 @@ export async function largestThatPasses(
   return good;
 }
 
+/**
+ * Whether a packet of so many bytes leaves as one: of IPv6 the host divides what is over the path MTU that it was told of, also
+ * where ping asks it not to.
+ */
+async function leavesWhole(address: string, netns: string | undefined, bytes: number): Promise<boolean> {
+  if (!address.includes(':')) return true;
+  const mtu = mtuOfRoute(await runCommand(['ip', '-6', '-o', 'route', 'get', address], { netns }));
+  return mtu === undefined || mtu >= bytes;
+}
+
+/** What `ip route get` says of it; undefined: nothing. */
+export function mtuOfRoute(output: string): number | undefined {
+  const mtu = /\bmtu (\d+)/.exec(output)?.[1];
+  return mtu === undefined ? undefined : Number(mtu);
+}
+
 export async function runMtuCheck(
   client: AgentClient,
   onProgress: (done: number, total: number) => void,
@@ -52,7 +69,9 @@ export async function runMtuCheck(
     const mtu = await largestThatPasses(
       Math.min(least, most),
       most,
-      async (bytes) => (await ping(address, source.netns, { bytes })) !== null,
+      async (bytes) =>
+        (await ping(address, source.netns, { bytes })) !== null &&
+        (await leavesWhole(address, source.netns, bytes)),
     );
     onProgress(++done, pairs.length);
     const expected = toNode === status.node.name ? most : (believed.get(toNode) ?? null);

@@ -2,7 +2,7 @@
 import pLimit from 'p-limit';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { RespondersReport, UnreachableNode } from '../readmodel/reports.ts';
-import type { Rpc } from '../rpc/rpc.ts';
+import type { Rpc, RpcCaller } from '../rpc/rpc.ts';
 import { RESPONDER_METHOD } from './method.ts';
 import {
   type ResponderAnswer,
@@ -20,6 +20,8 @@ export interface RespondersOptions {
   readonly rpc: Pick<Rpc, 'call'>;
   readonly nodeName: string;
   readonly others: () => Iterable<{ readonly id: string; readonly name: string }>;
+  /** Whether the node with this id takes part in forwarding. */
+  readonly admits: (nodeId: string) => boolean;
   /** Addresses of this node and its pods, just now. */
   readonly listenOn: () => ResponderSettings['listenOn'];
   readonly start: (settings: Omit<ResponderSettings, 'token'>) => Promise<ResponderAnswer>;
@@ -36,7 +38,10 @@ export class Responders {
   }
 
   /** What another node gets. */
-  async answer(body: Uint8Array): Promise<Iterable<Uint8Array>> {
+  async answer(body: Uint8Array, caller: RpcCaller): Promise<Iterable<Uint8Array>> {
+    if (!this.#options.admits(caller.id)) {
+      throw new WarrenError('CHECK_REFUSED', 'it answers only nodes that take part in forwarding');
+    }
     return [Buffer.from(JSON.stringify(await this.#own(parsed(body))))];
   }
 

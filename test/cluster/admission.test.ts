@@ -1,5 +1,6 @@
 /** Who may take part in forwarding, as users and other nodes notice it: whole agents, packet by packet. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { captureRequest } from '../../src/capture/request.ts';
 import { ipv4Packet, vxlanGpe } from '../helpers/packets.ts';
 import { type NodeOptions, World, type WorldNode, type WorldPod } from './world.ts';
 
@@ -69,6 +70,33 @@ describe('a cluster that is open', () => {
 });
 
 describe('a node that is not approved', () => {
+  it('gets no packets of others, and nothing answers its checks', async () => {
+    const [a] = await allowlisted({ yaml: 'api: {remoteCapture: true}' });
+    const late = world.add({ cluster: a.clusterKeys });
+    await late.start();
+    await world.advance(10_000);
+    let missing: readonly { node: string; reason: string }[] | undefined;
+    const capturing = (async () => {
+      const request = captureRequest.parse({ all: true, seconds: 1 });
+      const running = await late.commands.capture(request, new AbortController().signal);
+      for await (const _ of running.chunks);
+      missing = running.missing;
+    })();
+    await world.until(() => missing !== undefined, 30_000);
+    await capturing;
+    expect(missing!.map(({ reason }) => reason)).toEqual(
+      Array(3).fill(expect.stringContaining('does not let')),
+    );
+    let unreachable: readonly { node: string; reason: string }[] | undefined;
+    void late.commands.respond(60).then((report) => {
+      unreachable = report.unreachable;
+    });
+    await world.until(() => unreachable !== undefined, 30_000);
+    expect(unreachable!.map(({ reason }) => reason)).toEqual(
+      Array(3).fill(expect.stringContaining('take part')),
+    );
+  });
+
   it('has no subnet and no path, is listed as pending, and has both once it is approved', async () => {
     const [a, b] = await allowlisted();
     const web = await a.addPod('web');

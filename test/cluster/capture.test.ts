@@ -78,7 +78,7 @@ describe('with --all', () => {
     const stray = await strayPacket(nodes[1]!);
     const refused = await capture(nodes[0]!, { all: true }, stray);
     expect(refused).toMatchObject({ packets: [], missing: [{ node: 'node-1' }] });
-    expect(refused.missing[0]!.reason).toContain('does not let other nodes');
+    expect(refused.missing[0]!.reason).toContain('does not let this node');
     nodes[1]!.configFile = () => nodes[1]!.config(LETS_OTHERS);
     expect(await nodes[1]!.commands.reload()).toMatchObject({ changed: ['api.remoteCapture'] });
     const allowed = await capture(nodes[0]!, { all: true }, stray);

@@ -23,6 +23,7 @@ const RUN_ELSEWHERE: readonly (readonly [RegExp, string])[] = [
   [/^npm (ci|test|run)\b/, 'npm: .ci/run calls it, and every test runs what it builds'],
   [/^docker-compose /, 'test/e2e/docker-compose.test.ts'],
   [/^systemctl /, 'there is no systemd here'],
+  [/^warren capture /, 'test/e2e/capture.test.ts'],
 ];
 
 const isConsole = ({ language }: Block) => language === 'console';

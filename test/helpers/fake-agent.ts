@@ -226,13 +226,16 @@ export class FakeAgent implements ReadModel, Commands {
   captureRequests: CaptureRequest[] = [];
   captured: readonly Uint8Array[] = [];
   captureFailure: unknown;
+  /** Thrown behind what was captured. */
+  captureBug: unknown;
 
   async capture(request: CaptureRequest): Promise<RunningCapture> {
     this.captureRequests.push(request);
     if (this.captureFailure !== undefined) throw this.captureFailure;
-    const { captured } = this;
+    const { captured, captureBug } = this;
     async function* chunks() {
       yield* captured;
+      if (captureBug !== undefined) throw captureBug;
     }
     const missing = request.all ? [{ node: 'nöde-b', reason: 'no answer' }] : [];
     return { chunks: chunks(), missing };

@@ -316,6 +316,13 @@ describe('a capture', () => {
     expect(agent.captureRequests).toMatchObject([{ all: true, pods: ['web'], seconds: 60, ports: [] }]);
   });
 
+  it('that breaks off is no whole one', async () => {
+    await start();
+    agent.captured = [Buffer.from('ab')];
+    agent.captureBug = new Error('broken');
+    await expect(gathered({})).rejects.toMatchObject({ code: 'AGENT_SILENT' });
+  });
+
   it('that cannot be is an error, as is a request that makes no sense', async () => {
     await start();
     agent.captureFailure = new WarrenError('POD_UNKNOWN', 'there is no pod "web"');

@@ -1,12 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { largestThatPasses } from '../../../src/check/mtu.ts';
+import { largestThatPasses, mtuOfRoute } from '../../../src/check/mtu.ts';
 import { renderDisrupt, renderMtu, renderPerf } from '../../../src/check/pair-tables.ts';
 import { PairWatch } from '../../../src/check/pair-watch.ts';
 import { perfPairs } from '../../../src/check/perf.ts';
 import type { Gap } from '../../../src/readmodel/reports.ts';
 
 const plain = (text: string) => text;
+
+it('the path MTU that a host was told of is read, if there is one', () => {
+  const route = 'fd42::2 from :: via fe80::1 dev eth0 src fd42::1 metric 1024 expires 597sec';
+  expect(mtuOfRoute(`${route} mtu 1344 pref medium`)).toBe(1344);
+  expect(mtuOfRoute(`${route} pref medium`)).toBeUndefined();
+});
 
 describe('the largest packet that passes', () => {
   it('is found, with few questions', async () => {

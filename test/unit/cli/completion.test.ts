@@ -78,6 +78,14 @@ describe('candidates', () => {
     expect(await complete('node', 'revoke', '')).toEqual(['b2'.repeat(16)]);
   });
 
+  it('are the names that the agent knows for what an option takes', async () => {
+    expect(await complete('capture', '--pod', 'w')).toEqual(['web']);
+    expect(await complete('capture', '-w', 'x', '--pod', '')).toEqual(['web', 'db']);
+    expect(await complete('capture', '--peer', '')).toEqual(['node-b']);
+    expect(await complete('capture', '--drop-reason', 'inbound-')).toEqual(['inbound-unknown-source']);
+    expect(await complete('capture', '--side', '')).toEqual(['inner', 'outer', 'dropped']);
+  });
+
   it('leave out names that a shell would read otherwise', async () => {
     agent.peerReports = [
       { ...fakePeers[0]!, name: '$(reboot)' },
