@@ -31,6 +31,7 @@ import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
+import { History } from './history/history.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress } from './ip/address.ts';
 import { prefixContains } from './ip/prefix.ts';
@@ -83,6 +84,7 @@ export class Agent {
   readonly #cni: Cni;
   readonly #followers: Followers;
   readonly #groupProbing: GroupProbing | undefined;
+  readonly #history: History;
   readonly #model: LiveReadModel;
   /** The last reload; each waits for the one before. */
   #reloading: Promise<unknown> = Promise.resolve();
@@ -254,6 +256,11 @@ export class Agent {
       },
     });
     this.#groupProbing = this.#probingOfGroups();
+    this.#history = new History({
+      ...{ clock, dataPlane, peers: this.#peers, members: membership },
+      self: { id: state.identity.id, name: node.name },
+      repairs: () => this.#followers.repairs,
+    });
     this.#model = agentModel({
       config,
       sealed: state.keys !== undefined,
@@ -265,6 +272,7 @@ export class Agent {
       dataPlane,
       pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
       inventory: this.inventory,
+      history: this.#history,
       subnets: () => this.#followers.subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
@@ -352,6 +360,8 @@ export class Agent {
     this.#push('peers', () => this.#peers.close());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
+    this.#history.start();
+    this.#push('history', () => this.#history.stop());
     this.#groupProbing?.start();
     this.#push('group probes', () => this.#groupProbing?.stop());
     // First of all: what restores many of them has nothing to do any more, and the others need not wait for it.

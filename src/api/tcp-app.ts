@@ -1,18 +1,24 @@
-/** What is answered over TCP: `GET /livez`, `/readyz`, `/healthz` and `/metrics`. */
+/** What is answered over TCP: `GET /livez`, `/readyz`, `/healthz`, `/metrics` and the web page. */
 import type { Server } from 'node:http';
+import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import { METRICS_TYPE, renderMetrics } from '../metrics/prometheus.ts';
 import { type Health, healthOf } from '../readmodel/health.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import { newApp } from './app.ts';
 import type { LoadedApp } from './late-server.ts';
+import type { PageAccess } from './page-access.ts';
+import { pageRoutes } from './page-routes.ts';
 
 export async function tcpApp(options: {
   readonly server: Server;
   readonly model: ReadModel;
+  readonly page: PageAccess;
+  /** Nobody has chosen this address: there are no metrics, which have names. */
+  readonly isAuto: boolean;
   readonly log: Logger;
 }): Promise<LoadedApp> {
-  const { server, model, log } = options;
+  const { server, model, page, isAuto, log } = options;
   const app = newApp(server, log);
   const answer = (path: string, reasonsOf: (health: Health) => readonly string[]) => {
     app.get(path, async (_request, reply) => {
@@ -27,9 +33,17 @@ export async function tcpApp(options: {
   answer('/readyz', ({ ready }) => ready);
   answer('/healthz', ({ live, ready }) => [...live, ...ready]);
   app.get('/metrics', async (_request, reply) => {
+    if (isAuto) throw noMetrics();
     reply.type(METRICS_TYPE);
     return renderMetrics(model.status(), model.peers());
   });
+  const close = pageRoutes(app, { model, access: page, log });
   await app.ready();
-  return { handle: app.routing, close: () => {} };
+  return { handle: app.routing, close };
+}
+
+function noMetrics(): WarrenError {
+  return new WarrenError('NOT_FOUND', 'there are no metrics where api.listen is auto', {
+    hint: 'They name nodes, and whoever is on this host can read them: write `api: {listen: 127.0.0.1:7947}` into the configuration if that may be.',
+  });
 }

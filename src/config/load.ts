@@ -162,7 +162,9 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       socketGroup: parsed.api.socketGroup,
       readOnlySocket: parsed.api.readOnlySocket,
       readOnlyGroup: parsed.api.readOnlyGroup,
-      listen: parsed.api.listen,
+      listen: parsed.api.listen === 'off' ? undefined : parsed.api.listen,
+      tls: parsed.api.tls,
+      tokenFile: parsed.api.tokenFile,
     },
     log: parsed.log,
   };

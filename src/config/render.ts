@@ -44,10 +44,17 @@ export function plainConfig(config: Config): Record<string, unknown> {
       ...(api.socketGroup !== undefined && { socketGroup: api.socketGroup }),
       ...(api.readOnlySocket !== undefined && { readOnlySocket: api.readOnlySocket }),
       ...(api.readOnlyGroup !== undefined && { readOnlyGroup: api.readOnlyGroup }),
-      ...(api.listen !== undefined && { listen: formatHostPort(api.listen) }),
+      listen: listenText(api.listen),
+      ...(api.tls !== undefined && { tls: { ...api.tls } }),
+      ...(api.tokenFile !== undefined && { tokenFile: api.tokenFile }),
     },
     log: { ...config.log },
   };
+}
+
+function listenText(listen: Config['api']['listen']): string {
+  if (listen === undefined) return 'off';
+  return listen === 'auto' ? listen : formatHostPort(listen);
 }
 
 export function renderConfig(config: Config): string {

@@ -86,7 +86,9 @@ export const sections = {
     socketGroup: groupName.optional(),
     readOnlySocket: socketPath.optional(),
     readOnlyGroup: groupName.optional(),
-    listen: listenAddress.optional(),
+    listen: listenAddress.default('auto'),
+    tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+    tokenFile: absolutePath.optional(),
   }),
   log: z.strictObject({
     level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

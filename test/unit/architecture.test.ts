@@ -70,16 +70,18 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // Its counterpart in the agent.
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
+  // The last 15 minutes, for the web page.
+  history: { code: 'clock ip', types: 'dataplane membership peers' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
+  readmodel: { code: 'history ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'cni log' },
+  api: { code: 'clock error-codes errors ip metrics package readmodel zod', types: 'cni log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe history host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys sysdump tun datapath zod',
   },
 
   // What people run.

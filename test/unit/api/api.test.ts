@@ -468,7 +468,11 @@ describe('health and metrics over TCP', () => {
       message: `cannot listen on api.listen, 127.0.0.1:${port}: another program listens there`,
     });
     await expect(
-      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, model: agent, log: silentLogger }),
+      startTcpApi({
+        listen: { host: '198.51.100.77', port: 0 },
+        model: agent,
+        log: silentLogger,
+      }),
     ).rejects.toMatchObject({ message: expect.stringContaining('this host does not have that address') });
   });
 });

@@ -48,7 +48,7 @@ describe('a valid file', () => {
         socketGroup: undefined,
         readOnlySocket: undefined,
         readOnlyGroup: undefined,
-        listen: undefined,
+        listen: 'auto',
       },
       log: { level: 'info', format: 'text' },
     });
