@@ -91,6 +91,7 @@ export const SYSTEM_TOOLS = {
     { program: 'debootstrap', packages: ['debootstrap'], needed: false },
     { program: 'wireguard-go', packages: ['wireguard-go'], needed: false },
     { program: 'tshark', packages: ['tshark'], needed: false },
+    { program: 'chromium', packages: ['chromium'], needed: false },
     // One for all of its plugins.
     { program: 'portmap', packages: ['containernetworking-plugins'], needed: false },
     { program: 'ctr', packages: ['containerd'], needed: false },

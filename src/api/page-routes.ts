@@ -107,9 +107,8 @@ export function pageRoutes(app: FastifyInstance, options: PageRoutesOptions): ()
       stream.start();
     },
   );
-  app.get<{ Params: { '*': string } }>('/ui/*', { onRequest }, async (request, reply) => {
+  const send = async (name: string, request: FastifyRequest, reply: FastifyReply): Promise<Buffer> => {
     files ??= new PageFiles(folder);
-    const name = request.params['*'] === '' ? 'index.html' : request.params['*'];
     const takesGzip = /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
     const file = await files.read(name, takesGzip);
     if (file === undefined) throw new WarrenError('NOT_FOUND', `the web page has no file ${name}`);
@@ -117,8 +116,12 @@ export function pageRoutes(app: FastifyInstance, options: PageRoutesOptions): ()
     if (file.isCompressed) reply.header('content-encoding', 'gzip');
     if (file.isImmutable) reply.header('cache-control', 'public, max-age=31536000, immutable');
     return file.bytes;
-  });
-  app.get('/ui', { onRequest }, async (_request, reply) => reply.redirect('/ui/'));
+  };
+  // With a slash at its end too.
+  app.get('/ui', { onRequest }, async (request, reply) => send('index.html', request, reply));
+  app.get<{ Params: { '*': string } }>('/ui/*', { onRequest }, async (request, reply) =>
+    send(request.params['*'], request, reply),
+  );
   return () => {
     streams.clear.close();
     streams.hidden.close();

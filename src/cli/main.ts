@@ -21,6 +21,7 @@ import { registerPodCommands } from './commands/pod.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { registerSysdumpCommand } from './commands/sysdump.ts';
+import { registerUiCommand } from './commands/ui.ts';
 
 /** Runs `argv` (without the interpreter and the script) and gives the exit code. Never throws. */
 export async function runCli(argv: readonly string[], io: CliIo): Promise<number> {
@@ -65,6 +66,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerNodeCommands(program, context);
   registerReloadCommand(program, context);
   registerSysdumpCommand(program, context);
+  registerUiCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
   registerCompletionCommand(program, context, (words) => buildProgram(context, words));
