@@ -117,7 +117,7 @@ async function serveTcp(
 ): Promise<{ close(): Promise<void> } | undefined> {
   const { isAuto, access, log } = options;
   try {
-    const server = await startTcpApi({ listen, ...options });
+    const server = await startTcpApi({ listen, page: access, ...options });
     if (access.refusal === undefined) log.info({ url: access.url }, 'web page');
     else log.warn(`no web page: ${access.refusal}`);
     return server;

@@ -25,7 +25,8 @@ export interface TcpApi extends ApiServer {
 export async function startTcpApi(options: {
   readonly listen: HostPort;
   readonly model: ReadModel;
-  readonly page?: PageAccess;
+  /** Undefined: there is none. */
+  readonly page: PageAccess | undefined;
   readonly tls?: TlsFiles | undefined;
   /** Nobody has chosen this address. */
   readonly isAuto?: boolean;

@@ -74,7 +74,7 @@ export class LargeModel extends FakeAgent {
       cluster: {
         ...fakeStatus.cluster,
         name: 'production',
-        members: { alive: nodes - 3, suspect: 1, dead: 2, left: 0 },
+        members: { alive: nodes - 2, suspect: 1, dead: 1, left: 0 },
       },
       encapsulation: {
         type: 'wireguard',
@@ -96,7 +96,7 @@ export class LargeModel extends FakeAgent {
       name: nodeName(i),
       id: nodeId(i),
       kind: 'gossip',
-      status: i % 97 === 50 ? 'dead' : i % 61 === 30 ? 'suspect' : 'alive',
+      status: i % 97 === 7 ? 'dead' : i % 61 === 12 ? 'suspect' : 'alive',
       endpoint: `192.0.${2 + (i >> 8)}.${i & 255}:51820`,
       subnets: [`10.42.${i}.0/24`, `fd42:0:0:${i.toString(16)}::/64`],
       partialChecksums: true,
@@ -128,7 +128,7 @@ export class LargeModel extends FakeAgent {
       leases: Array.from({ length: nodes }, (_, i) => ({
         node: nodeName(i),
         id: nodeId(i),
-        status: i % 97 === 50 ? ('dead' as const) : ('alive' as const),
+        status: i % 97 === 7 ? ('dead' as const) : ('alive' as const),
         state: i % 67 === 11 ? ('claiming' as const) : ('active' as const),
         subnets: [`10.42.${i}.0/24`, `fd42:0:0:${i.toString(16)}::/64`],
         slots: [
@@ -157,9 +157,12 @@ export class LargeModel extends FakeAgent {
       number: 120 - i,
       timeMs: START_MS - 41_000 * i,
       kind: kinds[(i * 5) % kinds.length]!,
-      nodeId: nodeId(1 + ((i * 7) % 40)),
-      node: nodeName(1 + ((i * 7) % 40)),
-      detail: 'route',
+      nodeId: nodeId(1 + ((i * 7) % 23)),
+      node: nodeName(1 + ((i * 7) % 23)),
+      detail:
+        { moved: '192.0.2.77:51820', 'offload-off': 'udpSegment' }[
+          kinds[(i * 5) % kinds.length]! as string
+        ] ?? 'route',
     }));
   }
 }

@@ -26,7 +26,7 @@ export const MAX_PODS_DRAWN = 150;
 const POD_STEP = 7.4;
 const FIRST_POD_RING = NODE_RADIUS + 6.5;
 /** Between two nodes' circles; a name has room in it. */
-const GAP = 16;
+export const GAP = 16;
 const FIRST_RING_GAP = 64;
 
 /** Where `count` pods of a node are, from its middle: the inner ring is full before the next begins. */

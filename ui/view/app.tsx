@@ -38,7 +38,7 @@ export function App() {
   if (connection.is === 'refused') {
     return (
       <Frame state={state} nodes={[]} route={route}>
-        <main class="narrow" tabIndex={-1} ref={main}>
+        <main id="main" class="narrow" tabIndex={-1} ref={main}>
           <h1>A token is needed</h1>
           <p>{connection.why}.</p>
           <TokenForm onToken={setToken} />
@@ -49,16 +49,18 @@ export function App() {
   return (
     <Frame state={state} nodes={nodes} route={route}>
       {names === false && status !== undefined && (
-        <details class="notice">
-          <summary>Names are hidden: other users of that host could look here as well.</summary>
-          <p>
-            On the node, <code>warren ui</code> gives a link that shows them. Or enter the token of{' '}
-            <code>api.tokenFile</code>.
-          </p>
-          <TokenForm onToken={setToken} />
-        </details>
+        <section class="notice" aria-label="Hidden names">
+          <details>
+            <summary>Names are hidden: other users of that host could look here as well.</summary>
+            <p>
+              On the node, <code>warren ui</code> gives a link that shows them. Or enter the token of{' '}
+              <code>api.tokenFile</code>.
+            </p>
+            <TokenForm onToken={setToken} />
+          </details>
+        </section>
       )}
-      <main tabIndex={-1} ref={main} class={`view-${route.view}`}>
+      <main id="main" tabIndex={-1} ref={main} class={`view-${route.view}`}>
         {status === undefined ? (
           <p class="quiet">
             {connection.is === 'lost' ? 'The agent does not answer; trying again.' : 'Asking the agent …'}
@@ -146,14 +148,16 @@ function Frame({ state, nodes, route, children }: FrameProps) {
 
 function Problems({ problems }: { problems: readonly string[] }) {
   return (
-    <details class="notice bad" open={problems.length <= 2}>
-      <summary>{plural(problems.length, 'problem')}</summary>
-      <ul>
-        {problems.map((problem, i) => (
-          <li key={i}>{problem}</li>
-        ))}
-      </ul>
-    </details>
+    <section class="notice bad" aria-label="Problems">
+      <details open={problems.length <= 2}>
+        <summary>{plural(problems.length, 'problem')}</summary>
+        <ul>
+          {[...new Set(problems)].map((problem) => (
+            <li key={problem}>{problem}</li>
+          ))}
+        </ul>
+      </details>
+    </section>
   );
 }
 

@@ -6,6 +6,7 @@
 import { byteRate } from '../model/format.ts';
 import {
   boundsOf,
+  GAP,
   layout,
   MAX_PODS_DRAWN,
   NODE_RADIUS,
@@ -33,8 +34,8 @@ const [LEAST_SCALE, MOST_SCALE] = [0.05, 8];
 /** A step of a frame towards where a node belongs. */
 const EASE = 0.22;
 const HEALTHS: readonly Health[] = ['well', 'static', 'left', 'suspect', 'cut', 'dead'];
-/** Of a circle on the screen, for its name to have room below it. */
-const NAME_PIXELS = 24;
+/** Of a character of a name, about. */
+const CHARACTER_PIXELS = 6.2;
 /** So many that links would be a carpet. */
 const CROWD = 40;
 
@@ -326,7 +327,8 @@ export class MapCanvas {
       const { node, x, y, target, offsets } = spot;
       const isHighlighted = node.key === this.#highlighted;
       if (self && spot !== self && (isSpacious || isHighlighted)) this.#drawRate(self, spot, size);
-      const isRoomy = 2 * target.radius * this.#scale > NAME_PIXELS;
+      // No wider than from the middle of one node to that of the next.
+      const isRoomy = (2 * target.radius + GAP) * this.#scale > node.name.length * CHARACTER_PIXELS;
       if (!isRoomy && !isHighlighted && !node.isSelf) continue;
       const hidden = node.pods.length - offsets.length;
       this.#text(hidden > 0 ? `${node.name} (+${hidden})` : node.name, x, y + target.radius - 1, 'ink');
