@@ -1,5 +1,5 @@
 /** What was dropped, and why, over the last 15 minutes and since the agent's start. */
-import { count, packetRate } from '../model/format.ts';
+import { count, packetRate, plural } from '../model/format.ts';
 import type { State } from '../model/state.ts';
 import { Chart, type Series } from './chart.tsx';
 import { TableFrame } from './parts.tsx';
@@ -60,7 +60,7 @@ export function DropsView({ state: { history, status } }: { state: State }) {
           </TableFrame>
         )}
         <details>
-          <summary>{never.length} reasons that never were</summary>
+          <summary>{plural(never.length, 'reason that never was', 'reasons that never were')}</summary>
           <p class="chips">
             {never.map(([reason]) => (
               <code key={reason}>{reason}</code>
