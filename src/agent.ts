@@ -14,6 +14,7 @@
 import { Admission } from './admission/admission.ts';
 import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
+import { servedLinks } from './agent/cluster-links.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Followers } from './agent/followers.ts';
@@ -320,6 +321,13 @@ export class Agent {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
         others: () => membership.others(),
       }),
+      links: servedLinks(
+        {
+          ...{ rpc: this.#rpc, clock, selfId: state.identity.id, isSealed: state.keys !== undefined },
+          others: () => membership.others(),
+        },
+        this.#history,
+      ),
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });

@@ -35,6 +35,7 @@ export interface CommandParts {
   /** Those that pods get addresses of; empty before the data plane is active. */
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
+  readonly links: Commands['links'];
   /** Undefined: this agent makes none. */
   readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
@@ -73,6 +74,7 @@ export function agentCommands(parts: CommandParts): Commands {
       if (parts.sysdump) return parts.sysdump(all);
       throw new WarrenError('NOT_FOUND', 'this agent makes no sysdumps');
     },
+    links: parts.links,
     reload: parts.reload,
     cni: parts.cni,
     listKeys: () => keys.list(),

@@ -95,7 +95,8 @@ async function serve(
       const readers = await group(api.readOnlyGroup);
       servers.push(await startApiServer({ path, gid: readers, model, page, commands: undefined, log }));
     }
-    const tcp = listen && (await serveTcp(listen, { isAuto, access, tls, model, log }));
+    const tcp =
+      listen && (await serveTcp(listen, { isAuto, access, tls, model, log, links: () => commands.links() }));
     if (tcp) servers.push(tcp);
   } catch (error) {
     await close();
@@ -112,6 +113,7 @@ async function serveTcp(
     readonly access: PageAccess;
     readonly tls: TlsFiles | undefined;
     readonly model: ReadModel;
+    readonly links: Commands['links'];
     readonly log: Logger;
   },
 ): Promise<{ close(): Promise<void> } | undefined> {

@@ -22,6 +22,7 @@
  *     GET    /v1/nodes             who takes part in forwarding
  *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
+ *     GET    /v1/links             what goes between any two nodes, each of which is asked
  *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  */
@@ -141,6 +142,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined): vo
     agent.changeNodes(request.body as z.infer<typeof nodeRequest>),
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
+  app.get('/v1/links', { onRequest }, async () => agent.links());
   app.get('/v1/sysdump', { onRequest, schema: { querystring: sysdumpRequest } }, async (request) => {
     const { all } = request.query as z.infer<typeof sysdumpRequest>;
     return agent.sysdump({ all: all === 'true' });

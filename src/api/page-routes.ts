@@ -6,6 +6,8 @@
  *     GET /ui/api/watch?topics=status,peers&interval=2    as on the control sockets (watch-stream.ts)
  *     GET /ui/api/history?after=N rates of the last 15 minutes, from sample N on
  *
+ *     GET /ui/api/links           what goes between any two nodes; with a token only, since all of them are asked
+ *
  * A token goes in the header `Authorization: Bearer TOKEN`, never in an address.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -14,6 +16,7 @@ import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import { packageFile } from '../package.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { LinkReport } from '../readmodel/reports.ts';
 import { z } from '../zod.ts';
 import { historyRequest } from './control-app.ts';
 import type { PageAccess } from './page-access.ts';
@@ -47,6 +50,8 @@ const watchRequest = z
 export interface PageRoutesOptions {
   readonly model: ReadModel;
   readonly access: PageAccess;
+  /** Asks the other nodes; absent: that cannot be done. */
+  readonly links?: (() => Promise<readonly LinkReport[]>) | undefined;
   readonly log: Logger;
   /** What scripts/build.mjs made. */
   readonly folder?: string;
@@ -54,7 +59,7 @@ export interface PageRoutesOptions {
 
 /** Adds them to `app`; returns what ends the streams that are open. */
 export function pageRoutes(app: FastifyInstance, options: PageRoutesOptions): () => void {
-  const { model, access, log, folder = packageFile('dist/ui') } = options;
+  const { model, access, links, log, folder = packageFile('dist/ui') } = options;
   const hidden = redacted(model);
   const onBug = (error: unknown) => log.error({ err: error }, 'a stream of the web page failed');
   const streams = {
@@ -88,6 +93,9 @@ export function pageRoutes(app: FastifyInstance, options: PageRoutesOptions): ()
     const { after } = request.query as z.infer<typeof historyRequest>;
     return (seesNames(request) ? model : hidden).history(after);
   });
+  app.get('/ui/api/links', { onRequest }, async (request) =>
+    seesNames(request) ? ((await links?.()) ?? []) : [],
+  );
   app.get(
     '/ui/api/watch',
     { onRequest, exposeHeadRoute: false, schema: { querystring: watchRequest } },

@@ -8,17 +8,18 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import { newApp } from './app.ts';
 import type { LoadedApp } from './late-server.ts';
 import type { PageAccess } from './page-access.ts';
-import { pageRoutes } from './page-routes.ts';
+import { type PageRoutesOptions, pageRoutes } from './page-routes.ts';
 
 export async function tcpApp(options: {
   readonly server: Server;
   readonly model: ReadModel;
   readonly page: PageAccess;
+  readonly links?: PageRoutesOptions['links'];
   /** Nobody has chosen this address: there are no metrics, which have names. */
   readonly isAuto: boolean;
   readonly log: Logger;
 }): Promise<LoadedApp> {
-  const { server, model, page, isAuto, log } = options;
+  const { server, model, page, links, isAuto, log } = options;
   const app = newApp(server, log);
   const answer = (path: string, reasonsOf: (health: Health) => readonly string[]) => {
     app.get(path, async (_request, reply) => {
@@ -37,7 +38,7 @@ export async function tcpApp(options: {
     reply.type(METRICS_TYPE);
     return renderMetrics(model.status(), model.peers());
   });
-  const close = pageRoutes(app, { model, access: page, log });
+  const close = pageRoutes(app, { model, access: page, links, log });
   await app.ready();
   return { handle: app.routing, close };
 }

@@ -4,6 +4,7 @@ import { errorMessage, WarrenError } from '../errors.ts';
 import { formatHostPort, type HostPort } from '../ip/endpoint.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { Commands } from './commands.ts';
 import { serveLate } from './late-server.ts';
 import { PageAccess, type TlsFiles } from './page-access.ts';
 import type { ApiServer } from './server.ts';
@@ -27,19 +28,21 @@ export async function startTcpApi(options: {
   readonly model: ReadModel;
   /** Undefined: there is none. */
   readonly page: PageAccess | undefined;
+  /** What goes between any two nodes, for the web page; absent: it shows this node's links alone. */
+  readonly links?: Commands['links'] | undefined;
   readonly tls?: TlsFiles | undefined;
   /** Nobody has chosen this address. */
   readonly isAuto?: boolean;
   readonly log: Logger;
 }): Promise<TcpApi> {
-  const { listen, model, page = NO_PAGE, tls, isAuto = false, log } = options;
+  const { listen, model, page = NO_PAGE, links, tls, isAuto = false, log } = options;
   const server = tls === undefined ? createServer() : await secureServer(tls);
   const api = serveLate(
     server,
     MAX_CONNECTIONS,
     async () => {
       const { tcpApp } = await import('./apps.ts');
-      return tcpApp({ server, model, page, isAuto, log });
+      return tcpApp({ server, model, page, links, isAuto, log });
     },
     (error) => log.error({ err: error }, 'the health and metrics API cannot be loaded'),
   );

@@ -9,6 +9,7 @@ import type { DataPlane } from '../dataplane/dataplane.ts';
 import { type Endpoint, formatEndpoint, sameEndpoint } from '../ip/endpoint.ts';
 import type { Member } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
+import type { OwnLink } from './cluster-links.ts';
 import { type ClusterEvent, type EventKind, EventLog } from './event-log.ts';
 import { type Growth, type PeerGrowth, SAMPLE_INTERVAL_MS, SampleRing, type Samples } from './ring.ts';
 
@@ -80,6 +81,18 @@ export class History extends EventEmitter<{ change: [] }> {
 
   events(): readonly ClusterEvent[] {
     return this.#log.list();
+  }
+
+  /** This node's, with what went out by the last sample. */
+  links(): OwnLink[] {
+    const { dataPlane, peers } = this.#parts;
+    const ids = new Map(peers.peers().map(({ key, id }) => [key, id]));
+    return this.#ring.after(this.#ring.sequence - 1).peers.flatMap(({ key, outboundBytes }) => {
+      const [rate = 0] = outboundBytes;
+      const to = ids.get(key) ?? '';
+      if (rate === 0 || to === '') return [];
+      return [{ to, outboundBytes: rate, isSealed: dataPlane.sessionAgeMs?.(key) !== undefined }];
+    });
   }
 
   #next(): void {

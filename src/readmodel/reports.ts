@@ -5,6 +5,7 @@
 
 import type { AdmissionMode } from '../admission/admission.ts';
 import type { ChangedNodesReport, ListedNode, NodeChange, NodeList } from '../admission/node-commands.ts';
+import type { ClusterLink } from '../history/cluster-links.ts';
 import type { ClusterEvent } from '../history/event-log.ts';
 import type { Samples } from '../history/ring.ts';
 import type { KeyList, ListedKey } from '../keys/key-commands.ts';
@@ -202,6 +203,9 @@ export interface HistoryReport {
     readonly inboundBytes: readonly number[];
   }[];
 }
+
+/** What one node sends another, as the one that sends says. */
+export type LinkReport = ClusterLink;
 
 /** Where this agent's web page is. */
 export interface PageReport {

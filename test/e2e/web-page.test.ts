@@ -219,7 +219,7 @@ describeUnless(lacking('chromium', 'root'), 'the web page of a large cluster', (
     const model = new LargeModel({ nodes: 200, pods: 2000 });
     ticking = setInterval(() => model.tick(), 1000);
     const listen = { host: '127.0.0.1', port: 0 };
-    api = await startTcpApi({ listen, page: access, model, log: silentLogger });
+    api = await startTcpApi({ listen, page: access, model, links: () => model.links(), log: silentLogger });
     browser = await openBrowser();
     page = await browser.browser.newPage({ viewport: DESK, colorScheme: 'light' });
     await page.goto(`http://127.0.0.1:${api.port}/ui/#token=${access.report().token}`);
@@ -276,7 +276,13 @@ describe.skipIf(SCREENSHOTS === undefined || lacking('chromium') !== undefined)(
       const model = new LargeModel({ nodes: 24, pods: 150 });
       const ticking = setInterval(() => model.tick(), 1000);
       const listen = { host: '127.0.0.1', port: 0 };
-      const api = await startTcpApi({ listen, page: access, model, log: silentLogger });
+      const api = await startTcpApi({
+        listen,
+        page: access,
+        model,
+        links: () => model.links(),
+        log: silentLogger,
+      });
       const { browser, close } = await openBrowser();
       const page = await browser.newPage({ viewport: { width: 1160, height: 700 }, colorScheme: 'light' });
       await page.goto(`http://127.0.0.1:${api.port}/ui/#token=${access.report().token}`);

@@ -10,6 +10,7 @@ import type {
   InventoryReport,
   KeyChange,
   LeasesReport,
+  LinkReport,
   NodeChange,
   NodeListReport,
   NodeTargets,
@@ -185,6 +186,12 @@ export class FakeAgent implements ReadModel, Commands {
       drops: { 'outbound-no-route': [0.2] },
       peers: [{ name: 'node-b', id: 'b2', outboundBytes: [5], inboundBytes: [6] }],
     };
+  }
+
+  linkReports: LinkReport[] = [];
+
+  async links() {
+    return this.linkReports;
   }
 
   async allTargets() {

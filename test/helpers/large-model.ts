@@ -30,6 +30,12 @@ export class LargeModel extends FakeAgent {
     this.inventoryReports = this.#inventory();
     this.leasesReport = this.#leases();
     this.eventReports = this.#events();
+    this.linkReports = Array.from({ length: 2 * options.nodes }, (_, i) => ({
+      from: nodeId(1 + (i % (options.nodes - 1))),
+      to: nodeId(1 + ((i * 5 + 3) % (options.nodes - 1))),
+      outboundBytes: 10 ** (3 + (i % 5)),
+      isSealed: i % 11 !== 0,
+    }));
     this.tick();
   }
 

@@ -71,7 +71,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // The last 15 minutes, for the web page.
-  history: { code: 'clock ip', types: 'dataplane membership peers' },
+  history: { code: 'clock errors ip zod', types: 'dataplane membership peers rpc' },
   // What is known, read from sources that are ports of its own.
   readmodel: { code: 'history ip', types: 'admission dataplane inventory keys lease membership peers rpc' },
   metrics: { code: '', types: 'readmodel' },
@@ -120,7 +120,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   fastify: 'api',
   'fastest-levenshtein': 'config',
   nanotar: 'sysdump',
-  'p-limit': 'bench check rpc sysdump',
+  'p-limit': 'bench check history rpc sysdump',
   zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',

@@ -3,12 +3,13 @@
  * tries again with growing pauses. The token travels in a header, since addresses end up in logs and histories.
  */
 import { eventsOf } from '../../src/api/event-stream.ts';
-import type { HistoryReport } from '../../src/readmodel/reports.ts';
+import type { HistoryReport, LinkReport } from '../../src/readmodel/reports.ts';
 import type { Action } from './state.ts';
 
 const WATCHED = 'status,peers,inventory,leases,events';
 /** Of the counters. */
 const INTERVAL_SECONDS = 2;
+const LINKS_PAUSE_MS = 10_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5000;
 /** The agent says something every 15 s at least. */
@@ -70,6 +71,8 @@ async function follow({ dispatch, token, signal }: ConnectionOptions, onLive: ()
     const query = `watch?topics=${WATCHED}&interval=${INTERVAL_SECONDS}`;
     const response = await ask(query, token(), ending.signal);
     void sample({ dispatch, token, signal: ending.signal });
+    // All nodes are asked for it: not for who may not see them, nor for a page that nobody looks at.
+    if (names) void askLinks({ dispatch, token, signal: ending.signal });
     let isLive = false;
     const heard = () => {
       clearTimeout(silence);
@@ -103,6 +106,20 @@ async function sample(options: Omit<ConnectionOptions, 'dropToken'>): Promise<vo
     } catch {
       await pause(LONGEST_PAUSE_MS, signal);
     }
+  }
+}
+
+async function askLinks({ dispatch, token, signal }: Omit<ConnectionOptions, 'dropToken'>): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      if (!document.hidden) {
+        const value = (await (await ask('links', token(), signal)).json()) as readonly LinkReport[];
+        dispatch({ type: 'links', value });
+      }
+    } catch {
+      // Without them the map has this node's links.
+    }
+    await pause(LINKS_PAUSE_MS, signal);
   }
 }
 

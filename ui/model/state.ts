@@ -4,6 +4,7 @@ import type {
   HistoryReport,
   InventoryReport,
   LeasesReport,
+  LinkReport,
   PeerReport,
   StatusReport,
 } from '../../src/readmodel/reports.ts';
@@ -35,6 +36,8 @@ export interface State {
   readonly inventory: readonly InventoryReport[];
   readonly leases: LeasesReport;
   readonly events: readonly EventReport[];
+  /** Between any two nodes, as those that answer say. */
+  readonly links: readonly LinkReport[];
   /** By `peerKey`. */
   readonly rates: ReadonlyMap<string, Rate>;
   /** Counters as they were last, for the next rates. */
@@ -53,6 +56,7 @@ export type Action =
   | { readonly type: 'refused'; readonly why: string }
   /** `isWhole`: all that the agent has, and not what came since. */
   | { readonly type: 'history'; readonly value: HistoryReport; readonly isWhole: boolean }
+  | { readonly type: 'links'; readonly value: readonly LinkReport[] }
   | { readonly type: 'topic'; readonly topic: string; readonly value: unknown; readonly atMs: number };
 
 const NO_HISTORY: HistoryReport = {
@@ -72,6 +76,7 @@ export const EMPTY: State = {
   inventory: [],
   leases: { ranges: [], leases: [] },
   events: [],
+  links: [],
   rates: new Map(),
   counted: new Map(),
   history: NO_HISTORY,
@@ -92,6 +97,7 @@ export function reduce(state: State, action: Action): State {
       return {
         ...state,
         connection: { is: 'lost', sinceMs: action.atMs },
+        links: [],
         rates: new Map(),
         counted: new Map(),
       };
@@ -99,6 +105,8 @@ export function reduce(state: State, action: Action): State {
       return { ...EMPTY, connection: { is: 'refused', why: action.why } };
     case 'history':
       return { ...state, history: action.isWhole ? action.value : joined(state.history, action.value) };
+    case 'links':
+      return { ...state, links: action.value };
     case 'topic':
       return withTopic(state, action.topic, action.value, action.atMs);
   }

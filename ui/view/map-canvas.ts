@@ -3,6 +3,8 @@
  * something is to be seen that was not before. How long the script of a frame takes is measured, always, and stands in the
  * canvas's `data-frame-ms` (mean) and `data-frame-most-ms` (most) of the last 120.
  */
+
+import type { ForeignLink } from '../model/foreign-links.ts';
 import { byteRate } from '../model/format.ts';
 import {
   boundsOf,
@@ -44,6 +46,7 @@ export class MapCanvas {
   readonly #context: CanvasRenderingContext2D;
   #spots: Spot[] = [];
   #byKey = new Map<string, Spot>();
+  #foreign: readonly ForeignLink[] = [];
   #scale = 1;
   #centre = { x: 0, y: 0 };
   #isFitted = true;
@@ -66,6 +69,12 @@ export class MapCanvas {
     const names = ['ink', 'quiet', 'card', 'hairline', 'sealed', 'idle', 'clear', 'pod', 'accent'];
     const all = [...names, ...HEALTHS.map((health) => `health-${health}`)];
     this.#colours = Object.fromEntries(all.map((name) => [name, colour(`--${name}`)]));
+    this.#redraw();
+  }
+
+  /** Between other nodes. */
+  showLinks(links: readonly ForeignLink[]): void {
+    this.#foreign = links;
     this.#redraw();
   }
 
@@ -210,10 +219,31 @@ export class MapCanvas {
     context.translate(width / 2, height / 2);
     context.scale(this.#scale, this.#scale);
     context.translate(-this.#centre.x, -this.#centre.y);
+    this.#drawForeignLinks();
     this.#drawLinks();
     this.#drawPods();
     this.#drawNodes();
     this.#drawTexts();
+  }
+
+  #drawForeignLinks(): void {
+    const context = this.#context;
+    for (const isSealed of [true, false]) {
+      context.strokeStyle = this.#colours[isSealed ? 'sealed' : 'clear']!;
+      context.setLineDash(isSealed ? [] : [7, 4]);
+      for (const { a, b, rate, isSealed: is } of this.#foreign) {
+        const [from, to] = [this.#byKey.get(a), this.#byKey.get(b)];
+        if (is !== isSealed || !from || !to) continue;
+        context.globalAlpha = 0.45 * this.#alphaOf(a, b);
+        context.lineWidth = widthOf(rate) / (2 * Math.max(1, this.#scale));
+        context.beginPath();
+        context.moveTo(from.x, from.y);
+        context.lineTo(to.x, to.y);
+        context.stroke();
+      }
+    }
+    context.setLineDash([]);
+    context.globalAlpha = 1;
   }
 
   #drawLinks(): void {
@@ -357,8 +387,8 @@ export class MapCanvas {
     this.#context.fillText(text, x, y);
   }
 
-  #alphaOf(key: string): number {
-    return this.#highlighted === undefined || this.#highlighted === key ? 1 : 0.45;
+  #alphaOf(...keys: readonly string[]): number {
+    return this.#highlighted === undefined || keys.includes(this.#highlighted) ? 1 : 0.45;
   }
 }
 

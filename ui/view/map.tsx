@@ -1,5 +1,6 @@
 /** The cluster as a live map, and as a table beside it that says the same to who cannot see the map. */
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { type ForeignLink, foreignLinks } from '../model/foreign-links.ts';
 import { byteRate, plural } from '../model/format.ts';
 import { type NodeView, SEALING_TEXT } from '../model/nodes.ts';
 import { formatRoute } from '../model/routes.ts';
@@ -18,13 +19,14 @@ export function MapView({ state, nodes }: { state: State; nodes: readonly NodeVi
   const pods = nodes.reduce((sum, node) => sum + node.pods.length, 0);
   const { alive, suspect, dead } = state.status!.cluster.members;
   const own = nodes[0];
+  const links = useMemo(() => foreignLinks(state.links, own?.key), [state.links, own?.key]);
   return (
     <>
       <h1 class="for-readers">Map of the cluster</h1>
       <div class="map-page">
         <section class="card map-card" aria-label="Map">
-          <MapArea nodes={nodes} highlighted={highlighted} onHighlight={setHighlighted} />
-          <Legend nodes={nodes} />
+          <MapArea nodes={nodes} links={links} highlighted={highlighted} onHighlight={setHighlighted} />
+          <Legend nodes={nodes} hasForeign={links.length > 0} />
         </section>
         <section class="card map-side" aria-label="Nodes">
           <p class="tally">
@@ -99,11 +101,12 @@ function Row({ node, isHighlighted, onHighlight }: RowProps) {
 
 interface AreaProps {
   readonly nodes: readonly NodeView[];
+  readonly links: readonly ForeignLink[];
   readonly highlighted: string | undefined;
   readonly onHighlight: (key: string | undefined) => void;
 }
 
-function MapArea({ nodes, highlighted, onHighlight }: AreaProps) {
+function MapArea({ nodes, links, highlighted, onHighlight }: AreaProps) {
   const place = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const map = useRef<MapCanvas | undefined>(undefined);
@@ -136,6 +139,7 @@ function MapArea({ nodes, highlighted, onHighlight }: AreaProps) {
     };
   }, []);
   useEffect(() => map.current?.show(nodes), [nodes]);
+  useEffect(() => map.current?.showLinks(links), [links]);
   useEffect(() => map.current?.highlight(highlighted), [highlighted]);
 
   const onPointerMove = (event: PointerEvent) => {
@@ -258,7 +262,7 @@ const HEALTH_KEYS = [
 ] as const;
 
 /** Of those that there are. */
-function Legend({ nodes }: { nodes: readonly NodeView[] }) {
+function Legend({ nodes, hasForeign }: { nodes: readonly NodeView[]; hasForeign: boolean }) {
   const healths = new Set(nodes.map(({ health }) => health));
   const sealings = new Set(nodes.map(({ sealing }) => sealing));
   return (
@@ -276,7 +280,9 @@ function Legend({ nodes }: { nodes: readonly NodeView[] }) {
             <span class={`stroke ${sealing}`} aria-hidden="true" /> {SEALING_TEXT[sealing]}
           </span>
         ))}
-      <span class="quiet">links are this node’s own; the broader, the more traffic</span>
+      <span class="quiet">
+        the broader a link, the more traffic{hasForeign ? '; pale: between other nodes' : ' of this node'}
+      </span>
     </p>
   );
 }

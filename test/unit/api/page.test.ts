@@ -53,12 +53,15 @@ function certificate(): TlsFiles {
 async function start(options: { host?: string; tls?: TlsFiles; token?: string; isAuto?: boolean } = {}) {
   const { host = '127.0.0.1', tls, token, isAuto } = options;
   const page = new PageAccess({ listen: { host, port: 7947 }, tls, token });
+  const agent = new FakeAgent();
+  agent.linkReports = [{ from: 'a', to: 'b', outboundBytes: 1, isSealed: true }];
   const api = await startTcpApi({
     listen: { host, port: 0 },
     page,
     tls,
     ...(isAuto !== undefined && { isAuto }),
-    model: new FakeAgent(),
+    model: agent,
+    links: () => agent.links(),
     log: silentLogger,
   });
   open.push(api);
@@ -159,6 +162,12 @@ describe('the web page on the loopback address', () => {
       expect((await ask(server, topics, bearer(token))).text).toContain('node-b');
       expect((await ask(server, '/ui/api/history?after=0', bearer(token))).text).toContain('node-b');
     }
+  });
+
+  it('asks the other nodes for nobody without a token', async () => {
+    const server = await start({ token: TOKEN });
+    expect((await ask(server, '/ui/api/links')).text).toBe('[]\n');
+    expect((await ask(server, '/ui/api/links', bearer(TOKEN))).text).toContain('"from":"a"');
   });
 
   it('refuses a token that is not one', async () => {

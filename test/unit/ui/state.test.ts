@@ -1,6 +1,7 @@
 /** What the page makes of what the agent says: rates of counters, samples in a row, what is shown of a cluster. */
 import { describe, expect, it } from 'vitest';
 import type { HistoryReport, PeerReport } from '../../../src/readmodel/reports.ts';
+import { foreignLinks } from '../../../ui/model/foreign-links.ts';
 import { nodesOf } from '../../../ui/model/nodes.ts';
 import { type Action, EMPTY, MAX_SAMPLES, peerKey, reduce, type State } from '../../../ui/model/state.ts';
 import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
@@ -159,4 +160,21 @@ describe('the nodes of a cluster', () => {
   it('are none before the agent has said who it is', () => {
     expect(nodesOf(EMPTY)).toEqual([]);
   });
+});
+
+it('links between other nodes are one for each pair, clear text if one of them sends it', () => {
+  const link = (from: string, to: string, outboundBytes: number, isSealed = true) => ({
+    from,
+    to,
+    outboundBytes,
+    isSealed,
+  });
+  const links = [
+    link('b', 'c', 1),
+    link('c', 'b', 2, false),
+    link('a', 'b', 4),
+    link('c', 'a', 8),
+    link('d', 'd', 9),
+  ];
+  expect(foreignLinks(links, 'a')).toEqual([{ a: 'b', b: 'c', rate: 3, isSealed: false }]);
 });
