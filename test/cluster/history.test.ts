@@ -1,5 +1,8 @@
 /** What whole agents tell of the last minutes: rates, what happened, who has which subnet, and links of each other. */
 import { afterEach, expect, it } from 'vitest';
+// Loaded by agents when they are asked, which takes time that does not pass here.
+import '../../src/history/cluster-links.ts';
+import type { LinkReport } from '../../src/readmodel/reports.ts';
 import { World, type WorldNode } from './world.ts';
 
 let world: World;
@@ -33,10 +36,14 @@ it('rates of what pods send, on both ends, and on the map of a third', async () 
   expect(fromA.inboundBytes.at(-1)).toSatisfy(isRight);
   expect(a.model.history(sent.sequence).times).toEqual([]);
 
-  const asked = c.commands.links();
-  await world.advance(1000);
+  let links: readonly LinkReport[] | undefined;
+  const asked = c.commands.links().then((all) => {
+    links = all;
+  });
+  await world.until(() => links !== undefined, 10_000);
+  await asked;
   const link = { from: a.model.status().node.id, to: b.model.status().node.id, isSealed: true };
-  expect(await asked).toContainEqual(expect.objectContaining(link));
+  expect(links).toContainEqual(expect.objectContaining(link));
 });
 
 it('a node that dies, is forgotten, and one that joins', async () => {
