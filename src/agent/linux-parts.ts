@@ -106,7 +106,7 @@ async function serve(
 }
 
 /** Undefined where the address that nobody asked for cannot be had. */
-async function serveTcp(
+export async function serveTcp(
   listen: HostPort,
   options: {
     readonly isAuto: boolean;

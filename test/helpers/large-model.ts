@@ -34,7 +34,7 @@ export class LargeModel extends FakeAgent {
       from: nodeId(1 + (i % (options.nodes - 1))),
       to: nodeId(1 + ((i * 5 + 3) % (options.nodes - 1))),
       outboundBytes: 10 ** (3 + (i % 5)),
-      isSealed: i % 11 !== 0,
+      isSealed: true,
     }));
     this.tick();
   }

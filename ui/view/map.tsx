@@ -26,7 +26,7 @@ export function MapView({ state, nodes }: { state: State; nodes: readonly NodeVi
       <div class="map-page">
         <section class="card map-card" aria-label="Map">
           <MapArea nodes={nodes} links={links} highlighted={highlighted} onHighlight={setHighlighted} />
-          <Legend nodes={nodes} hasForeign={links.length > 0} />
+          <Legend nodes={nodes} links={links} />
         </section>
         <section class="card map-side" aria-label="Nodes">
           <p class="tally">
@@ -262,9 +262,10 @@ const HEALTH_KEYS = [
 ] as const;
 
 /** Of those that there are. */
-function Legend({ nodes, hasForeign }: { nodes: readonly NodeView[]; hasForeign: boolean }) {
+function Legend({ nodes, links }: { nodes: readonly NodeView[]; links: readonly ForeignLink[] }) {
   const healths = new Set(nodes.map(({ health }) => health));
   const sealings = new Set(nodes.map(({ sealing }) => sealing));
+  for (const { isSealed } of links) sealings.add(isSealed ? 'sealed' : 'clear');
   return (
     <p class="legend-line">
       {HEALTH_KEYS.filter(([health]) => healths.has(health)).map(([health, text]) => (
@@ -281,7 +282,8 @@ function Legend({ nodes, hasForeign }: { nodes: readonly NodeView[]; hasForeign:
           </span>
         ))}
       <span class="quiet">
-        the broader a link, the more traffic{hasForeign ? '; pale: between other nodes' : ' of this node'}
+        the broader a link, the more traffic
+        {links.length > 0 ? '; pale: between other nodes' : ' of this node'}
       </span>
     </p>
   );
