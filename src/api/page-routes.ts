@@ -27,6 +27,10 @@ import { WatchStreams } from './watch-stream.ts';
 /** What the page shows; the others are this host's own affairs. */
 const PAGE_TOPICS = ['status', 'peers', 'inventory', 'leases', 'events'] as const;
 
+/** Of those who come without a token, who may be anybody on the host: each costs the agent some work. */
+const MAX_HIDDEN_STREAMS = 8;
+const LEAST_HIDDEN_INTERVAL_SECONDS = 2;
+
 const HEADERS: Readonly<Record<string, string>> = {
   'content-security-policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -64,7 +68,7 @@ export function pageRoutes(app: FastifyInstance, options: PageRoutesOptions): ()
   const onBug = (error: unknown) => log.error({ err: error }, 'a stream of the web page failed');
   const streams = {
     clear: new WatchStreams({ model, clock: realClock, onBug }),
-    hidden: new WatchStreams({ model: hidden, clock: realClock, onBug }),
+    hidden: new WatchStreams({ model: hidden, clock: realClock, onBug, maxStreams: MAX_HIDDEN_STREAMS }),
   };
   let files: PageFiles | undefined;
 
@@ -101,9 +105,11 @@ export function pageRoutes(app: FastifyInstance, options: PageRoutesOptions): ()
     { onRequest, exposeHeadRoute: false, schema: { querystring: watchRequest } },
     (request, reply) => {
       const { topics, interval } = request.query as z.infer<typeof watchRequest>;
-      const stream = streams[seesNames(request) ? 'clear' : 'hidden'].open(
+      const isClear = seesNames(request);
+      const seconds = isClear ? interval : interval && Math.max(interval, LEAST_HIDDEN_INTERVAL_SECONDS);
+      const stream = streams[isClear ? 'clear' : 'hidden'].open(
         topics,
-        interval === undefined ? undefined : interval * 1000,
+        seconds === undefined ? undefined : seconds * 1000,
         reply.raw,
       );
       reply.hijack();

@@ -1,7 +1,8 @@
 /** The web page's side of the agent: who may look, under which names of the host, and that nothing can be changed. */
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type RequestOptions, request } from 'node:http';
+import { type ClientRequest, type RequestOptions, request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -168,6 +169,23 @@ describe('the web page on the loopback address', () => {
     const server = await start({ token: TOKEN });
     expect((await ask(server, '/ui/api/links')).text).toBe('[]\n');
     expect((await ask(server, '/ui/api/links', bearer(TOKEN))).text).toContain('"from":"a"');
+  });
+
+  it('has eight streams at most for all who come without a token, and others beside them', async () => {
+    const server = await start({ token: TOKEN });
+    const path = '/ui/api/watch?topics=status&interval=0.5';
+    const open: ClientRequest[] = [];
+    try {
+      for (let i = 0; i < 8; i++) {
+        const stream = request({ host: '127.0.0.1', port: server.port, path, agent: false });
+        open.push(stream.end());
+        await once(stream, 'response');
+      }
+      expect((await ask(server, path)).status).toBe(503);
+      expect((await ask(server, path, bearer(TOKEN))).status).toBe(200);
+    } finally {
+      for (const stream of open) stream.destroy();
+    }
   });
 
   it('refuses a token that is not one', async () => {
