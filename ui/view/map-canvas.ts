@@ -233,12 +233,13 @@ export class MapCanvas {
       context.setLineDash(isSealed ? [] : [7, 4]);
       for (const { a, b, rate, isSealed: is } of this.#foreign) {
         const [from, to] = [this.#byKey.get(a), this.#byKey.get(b)];
-        if (is !== isSealed || !from || !to) continue;
+        if (is !== isSealed || !from || !to || isGone(from) || isGone(to)) continue;
         context.globalAlpha = 0.45 * this.#alphaOf(a, b);
         context.lineWidth = widthOf(rate) / (2 * Math.max(1, this.#scale));
         context.beginPath();
         context.moveTo(from.x, from.y);
-        context.lineTo(to.x, to.y);
+        const { x, y } = bend(from, to);
+        context.quadraticCurveTo(x, y, to.x, to.y);
         context.stroke();
       }
     }
@@ -390,6 +391,22 @@ export class MapCanvas {
   #alphaOf(...keys: readonly string[]): number {
     return this.#highlighted === undefined || keys.includes(this.#highlighted) ? 1 : 0.45;
   }
+}
+
+/** What others said of its links before that is no more so. */
+function isGone({ node: { health } }: Spot): boolean {
+  return health === 'dead' || health === 'left';
+}
+
+/** Away from the middle, where this node and its own links are. */
+function bend(from: Spot, to: Spot): { readonly x: number; readonly y: number } {
+  const [x, y] = [(from.x + to.x) / 2, (from.y + to.y) / 2];
+  const [dx, dy] = [to.x - from.x, to.y - from.y];
+  const out = Math.hypot(x, y);
+  const by = 0.4 * Math.hypot(dx, dy);
+  // Right through the middle: to one side.
+  if (out < 1) return { x: x - 0.4 * dy, y: y + 0.4 * dx };
+  return { x: x + (x / out) * by, y: y + (y / out) * by };
 }
 
 /** From a hair for nothing to a band for 1 GB/s. */
