@@ -46,6 +46,16 @@ describe('the ring of samples', () => {
     ring.add({ timeMs: 1, seconds: 5, totals: NOTHING, drops: { never: 0, late: 10 }, peers: [] });
     ring.add({ timeMs: 2, seconds: 5, totals: NOTHING, drops: {}, peers: [] });
     expect(ring.after(0).drops).toEqual({ late: [0, 2, 0] });
+    // What comes after it in the same place is not taken for it.
+    ring.add({
+      timeMs: 3,
+      seconds: 5,
+      totals: NOTHING,
+      drops: {},
+      peers: [{ key: 'a', outboundBytes: 9, inboundBytes: 9 }],
+    });
+    for (let i = 0; i < SAMPLES; i++) add(ring);
+    expect(Math.max(...ring.after(0).drops.late!, ...ring.after(0).peers[0]!.outboundBytes)).toBe(0);
   });
 
   it('has as many peers as it may, those with the most traffic', () => {
