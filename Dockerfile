@@ -11,6 +11,7 @@ COPY tsconfig.json ./
 COPY scripts/build.mjs scripts/
 COPY proto proto
 COPY src src
+COPY ui ui
 RUN npm run build && npm prune --omit=dev --no-audit --no-fund
 
 FROM ${BASE}

@@ -6,8 +6,10 @@
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import protobuf from 'protobufjs';
 import { build } from 'rolldown';
+import { build as buildPage } from 'vite';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /**
@@ -93,7 +95,34 @@ await build({
 chmodSync(join(ROOT, 'dist/bin/warren-cni.cjs'), 0o755);
 chmodSync(join(ROOT, 'dist/bin/warren.js'), 0o755);
 chmodSync(join(ROOT, 'dist/bin/warren-wireguard.js'), 0o755);
-writeFileSync(join(ROOT, 'dist/LICENSES.txt'), licencesOf(bundledPackages(output)));
+const page = await webPage();
+writeFileSync(join(ROOT, 'dist/LICENSES.txt'), licencesOf(bundledPackages([...output, ...page])));
+
+/** The web page, ui/, into dist/ui, and each file compressed beside it, so that the agent need not do that. */
+async function webPage() {
+  const { output } = await buildPage({
+    root: join(ROOT, 'ui'),
+    base: '/ui/',
+    configFile: false,
+    publicDir: false,
+    logLevel: 'warn',
+    oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+    build: {
+      outDir: join(ROOT, 'dist/ui'),
+      emptyOutDir: true,
+      target: ['es2022', 'chrome105', 'firefox110', 'safari16'],
+      // What is put into another file instead would be inline, which the page forbids itself.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      reportCompressedSize: false,
+    },
+  });
+  const folder = join(ROOT, 'dist/ui');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  for (const file of files.filter((name) => /\.\w+$/.test(name)))
+    writeFileSync(join(folder, `${file}.gz`), gzipSync(readFileSync(join(folder, file)), { level: 9 }));
+  return output;
+}
 
 function withoutUnused() {
   const prefix = '\0unused:';

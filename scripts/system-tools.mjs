@@ -95,6 +95,7 @@ export const SYSTEM_TOOLS = {
     { program: 'prometheus', packages: ['prometheus'], needed: false },
     // Part of prometheus.
     { program: 'promtool', packages: ['prometheus'], needed: false },
+    { program: 'chromium', packages: ['chromium'], needed: false },
     // One for all of its plugins.
     { program: 'portmap', packages: ['containernetworking-plugins'], needed: false },
     { program: 'ctr', packages: ['containerd'], needed: false },

@@ -21,7 +21,9 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IS_ROOT = process.getuid?.() === 0;
 
 /** Most of what they take is the waiting for a path, a thread, a probe or a session to be given up. */
-const WAITING = ['path-mtu', 'stuck-thread', 'group-probes', 'wireguard-rekey'].map((name) => `test/e2e/${name}.test.ts`);
+const WAITING = ['path-mtu', 'stuck-thread', 'group-probes', 'wireguard-rekey'].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
 
 // A mistake in it shows now, not after minutes.
 testScale();

@@ -16,6 +16,7 @@ import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
 import { servedCaptures } from './agent/capture.ts';
 import { servedResponders } from './agent/check.ts';
+import { servedLinks } from './agent/cluster-links.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Docker } from './agent/docker.ts';
@@ -37,6 +38,7 @@ import type { Config } from './config/config.ts';
 import { type ConfigChange, configChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Guests } from './guest/guests.ts';
+import { History } from './history/history.ts';
 import { Inventories } from './inventory/inventories.ts';
 import { formatAddress, type IpAddress } from './ip/address.ts';
 import { prefixContains } from './ip/prefix.ts';
@@ -93,6 +95,7 @@ export class Agent {
   readonly #groupProbing: GroupProbing | undefined;
   readonly #pairKeying: PairKeying | undefined;
   readonly #names: Names;
+  readonly #history: History;
   readonly #model: LiveReadModel;
   /** The last reload; each waits for the one before. */
   #reloading: Promise<unknown> = Promise.resolve();
@@ -292,6 +295,11 @@ export class Agent {
       admits: (id) => admission.admits(id),
       onChange: () => this.#model.changed('status'),
     });
+    this.#history = new History({
+      ...{ clock, dataPlane, peers: this.#peers, members: membership },
+      self: { id: state.identity.id, name: node.name },
+      repairs: () => this.#followers.repairs,
+    });
     this.#model = agentModel({
       config,
       sealed: state.keys !== undefined,
@@ -303,6 +311,7 @@ export class Agent {
       dataPlane,
       pods: { list: () => this.#pods.list(), on: (event, listener) => this.#attachments.on(event, listener) },
       inventory: this.inventory,
+      history: this.#history,
       subnets,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
@@ -372,6 +381,13 @@ export class Agent {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
         others: () => membership.others(),
       }),
+      links: servedLinks(
+        {
+          ...{ rpc: this.#rpc, clock, selfId: state.identity.id, isSealed: state.keys !== undefined },
+          others: () => membership.others(),
+        },
+        this.#history,
+      ),
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });
@@ -416,6 +432,8 @@ export class Agent {
     this.#push('WireGuard peers', () => this.#guests.stop());
     this.#followers.start();
     this.#push('followers', () => this.#followers.stop());
+    this.#history.start();
+    this.#push('history', () => this.#history.stop());
     this.#groupProbing?.start();
     this.#push('group probes', () => this.#groupProbing?.stop());
     this.#push('post-quantum keys', () => this.#pairKeying?.stop());

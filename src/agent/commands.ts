@@ -45,6 +45,7 @@ export interface CommandParts {
   readonly responders: ((seconds: number) => Promise<RespondersReport>) | undefined;
   /** Undefined: this agent captures nothing. */
   readonly captures: (() => Promise<Captures>) | undefined;
+  readonly links: Commands['links'];
   /** Undefined: this agent makes none. */
   readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
   readonly reload: () => Promise<ReloadReport>;
@@ -98,6 +99,7 @@ export function agentCommands(parts: CommandParts): Commands {
       if (parts.captures) return (await parts.captures()).run(request, signal);
       throw new WarrenError('NOT_FOUND', 'this agent captures nothing');
     },
+    links: parts.links,
     reload: parts.reload,
     cni: parts.cni,
     docker: parts.docker,

@@ -1,19 +1,21 @@
 /** The parts of an agent on Linux: the real clock, host, disk, devices, sockets. */
 import { agentIsRunning } from '../api/client.ts';
 import type { Commands } from '../api/commands.ts';
+import { PageAccess, readTlsFiles, readTokenFile, type TlsFiles } from '../api/page-access.ts';
 import { startApiServer } from '../api/server.ts';
 import { startTcpApi } from '../api/tcp.ts';
 import { realClock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
 import { UserspaceDataPlane } from '../dataplane/userspace.ts';
 import { linuxParts as userspaceOnLinux } from '../dataplane/userspace-parts.ts';
-import { WarrenError } from '../errors.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
 import { linuxBoot } from '../host/boot.ts';
 import { groupId } from '../host/group.ts';
 import { linuxHost } from '../host/host.ts';
 import { linuxGenerationSources, machineGeneration } from '../host/machine-generation.ts';
 import { LinuxHostRules } from '../host/rules/linux-host-rules.ts';
+import type { HostPort } from '../ip/endpoint.ts';
 import { UdpTcpTransport } from '../link/udp-tcp-transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
@@ -24,6 +26,9 @@ import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
+
+/** `api.listen: auto`: beside gossip's port. */
+const AUTO_LISTEN: HostPort = { host: '127.0.0.1', port: 7947 };
 
 /** Reads the state folder and the key file, and throws what is wrong with them. */
 export function linuxParts(config: Config, log: Logger): AgentParts {
@@ -114,17 +119,51 @@ async function serve(
   };
   const group = (name: string | undefined) => (name === undefined ? undefined : groupId(name));
   try {
+    const tls = api.tls && readTlsFiles(api.tls);
+    const token = api.tokenFile === undefined ? undefined : readTokenFile(api.tokenFile, log);
+    const isAuto = api.listen === 'auto';
+    const listen = api.listen === 'auto' ? AUTO_LISTEN : api.listen;
+    const access = new PageAccess({ listen, tls, token });
+    const page = () => access.report();
     const gid = await group(api.socketGroup);
-    servers.push(await startApiServer({ path: node.socket, gid, model, commands, log }));
+    servers.push(await startApiServer({ path: node.socket, gid, model, page, commands, log }));
     if (api.readOnlySocket !== undefined) {
       const path = api.readOnlySocket;
       const readers = await group(api.readOnlyGroup);
-      servers.push(await startApiServer({ path, gid: readers, model, commands: undefined, log }));
+      servers.push(await startApiServer({ path, gid: readers, model, page, commands: undefined, log }));
     }
-    if (api.listen !== undefined) servers.push(await startTcpApi({ listen: api.listen, model, log }));
+    const tcp =
+      listen && (await serveTcp(listen, { isAuto, access, tls, model, log, links: () => commands.links() }));
+    if (tcp) servers.push(tcp);
   } catch (error) {
     await close();
     throw error;
   }
   return { close };
+}
+
+/** Undefined where the address that nobody asked for cannot be had. */
+export async function serveTcp(
+  listen: HostPort,
+  options: {
+    readonly isAuto: boolean;
+    readonly access: PageAccess;
+    readonly tls: TlsFiles | undefined;
+    readonly model: ReadModel;
+    readonly links: Commands['links'];
+    readonly log: Logger;
+  },
+): Promise<{ close(): Promise<void> } | undefined> {
+  const { isAuto, access, log } = options;
+  try {
+    const server = await startTcpApi({ listen, page: access, ...options });
+    if (access.refusal === undefined) log.info({ url: access.url }, 'web page');
+    else log.warn(`no web page: ${access.refusal}`);
+    return server;
+  } catch (error) {
+    if (!isAuto) throw error;
+    access.failed(errorMessage(error));
+    log.warn(`no web page: ${errorMessage(error)}`);
+    return undefined;
+  }
 }

@@ -3,6 +3,7 @@ import type { Admission } from '../admission/admission.ts';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Config } from '../config/config.ts';
 import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { History } from '../history/history.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -25,6 +26,7 @@ export interface ModelParts {
   readonly dataPlane: DataPlane;
   readonly pods: PodSource;
   readonly inventory: InventoryReader;
+  readonly history: History;
   /** That the data plane works by now. */
   readonly subnets: () => readonly Prefix[];
   /** Besides those of leases and peers. */
@@ -53,6 +55,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     dataPlane,
     pods,
     inventory,
+    history,
     subnets,
     problems,
     repairs,
@@ -94,6 +97,14 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     own: { subnets, addresses: () => subnets().map(nodeAddress) },
     pods,
     inventory,
+    ranges: config.cluster.podCidrs,
+    claims: () =>
+      membership
+        .members()
+        .flatMap(({ id, name, status, lease }) =>
+          lease === undefined ? [] : [{ id, name, status, ...lease }],
+        ),
+    history,
     repairs,
     dns,
     groupProbes,

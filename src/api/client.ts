@@ -17,6 +17,7 @@ import type {
   NodeChange,
   NodeListReport,
   NodeTargets,
+  PageReport,
   PeerReport,
   PodReport,
   ReloadReport,
@@ -80,6 +81,11 @@ export class AgentClient {
   /** What all nodes have attached. */
   inventory(): Promise<InventoryReport[]> {
     return this.#get('/v1/inventory');
+  }
+
+  /** Where its web page is. */
+  page(): Promise<PageReport> {
+    return this.#get('/v1/page');
   }
 
   addPod(name: string, options: AddPodOptions = {}): Promise<PodReport> {

@@ -10,6 +10,7 @@ import type {
   KeyChange,
   KeyListReport,
   LeaveReport,
+  LinkReport,
   NodeChange,
   NodeListReport,
   PodReport,
@@ -55,6 +56,8 @@ export interface Commands {
   leave(options: { readonly force: boolean }): Promise<LeaveReport>;
   /** Reads the configuration again. Throws CONFIG_INVALID or CONFIG_UNREADABLE, and nothing has changed then. */
   reload(): Promise<ReloadReport>;
+  /** What goes between any two nodes, as those say that answer. */
+  links(): Promise<readonly LinkReport[]>;
   /** This node's state for a bug report, without keys, or that of every node that answers. */
   sysdump(options: { readonly all: boolean }): Promise<SysdumpReport>;
   /** Has this node and all others answer the connections of a check for so long. */

@@ -4,6 +4,10 @@
  *     GET    /v1/status /v1/peers /v1/routes /v1/pods
  *     GET    /v1/inventory         what all nodes have attached
  *     GET    /v1/targets           this node's addresses and pods
+ *     GET    /v1/leases            who has which subnet
+ *     GET    /v1/events            what happened lately
+ *     GET    /v1/history?after=N   rates of the last 15 minutes, from sample N on
+ *     GET    /v1/page              where the web page is, with a token that shows names there
  *     GET    /v1/watch?topics=status,peers&interval=2    server-sent events, see watch-stream.ts
  *
  * and, for those who may do more than read,
@@ -22,6 +26,7 @@
  *     GET    /v1/nodes             who takes part in forwarding
  *     POST   /v1/nodes             {"action": "approve", "nodes": ["node-b"]}, {"action": "approve", "all": true}, or revoke
  *     GET    /v1/targets/all       the targets of every node that can be asked
+ *     GET    /v1/links             what goes between any two nodes, each of which is asked
  *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
  *     POST   /v1/check/respond     {"seconds": 60}: every node answers the connections of a check for so long
  *     POST   /v1/capture           packets as a stream of pcapng, see capture-routes.ts
@@ -34,6 +39,7 @@ import { realClock } from '../clock.ts';
 import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { PageReport } from '../readmodel/reports.ts';
 import { TOPICS } from '../readmodel/topics.ts';
 import { z } from '../zod.ts';
 import { newApp } from './app.ts';
@@ -47,12 +53,19 @@ import { WatchStreams } from './watch-stream.ts';
 export interface ControlAppOptions {
   readonly server: Server;
   readonly model: ReadModel;
+  readonly page?: (() => PageReport) | undefined;
   /** Undefined: whoever asks may read only. */
   readonly commands: Commands | undefined;
   readonly log: Logger;
 }
 
-export async function controlApp({ server, model, commands, log }: ControlAppOptions): Promise<LoadedApp> {
+export async function controlApp({
+  server,
+  model,
+  page,
+  commands,
+  log,
+}: ControlAppOptions): Promise<LoadedApp> {
   const app = newApp(server, log);
   const streams = new WatchStreams({
     model,
@@ -60,11 +73,21 @@ export async function controlApp({ server, model, commands, log }: ControlAppOpt
     onBug: (error) => log.error({ err: error }, 'a stream of changes failed'),
   });
   for (const topic of TOPICS) app.get(`/v1/${topic}`, async () => model[topic]());
+  app.get('/v1/history', { schema: { querystring: historyRequest } }, async (request) => {
+    return model.history((request.query as z.infer<typeof historyRequest>).after);
+  });
+  app.get('/v1/page', async () => page?.() ?? NO_PAGE);
   watchRoute(app, streams);
   commandRoutes(app, commands, log);
   await app.ready();
   return { handle: app.routing, close: () => streams.close() };
 }
+
+const NO_PAGE: PageReport = { url: null, reason: 'this agent has no web page' };
+
+export const historyRequest = z
+  .strictObject({ after: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).default(0) })
+  .describe('there may be ?after= with the number of a sample');
 
 const podRequest = z
   .strictObject({
@@ -155,6 +178,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined, log
     agent.changeNodes(request.body as z.infer<typeof nodeRequest>),
   );
   app.get('/v1/targets/all', { onRequest }, async () => agent.allTargets());
+  app.get('/v1/links', { onRequest }, async () => agent.links());
   app.get('/v1/sysdump', { onRequest, schema: { querystring: sysdumpRequest } }, async (request) => {
     const { all } = request.query as z.infer<typeof sysdumpRequest>;
     return agent.sysdump({ all: all === 'true' });

@@ -2,6 +2,7 @@
 import { createServer } from 'node:http';
 import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
+import type { PageReport } from '../readmodel/reports.ts';
 import type { Commands } from './commands.ts';
 import { serveLate } from './late-server.ts';
 import { listenOnUnixSocket } from './unix-socket.ts';
@@ -21,18 +22,20 @@ export async function startApiServer(options: {
   /** The group that may open it; undefined: its owner alone. */
   readonly gid: number | undefined;
   readonly model: ReadModel;
+  /** Where the web page is; absent: this agent has none. */
+  readonly page?: () => PageReport;
   /** Undefined: the socket is for reading only. */
   readonly commands: Commands | undefined;
   readonly log: Logger;
 }): Promise<ApiServer> {
-  const { path, gid, model, commands, log } = options;
+  const { path, gid, model, page, commands, log } = options;
   const server = createServer();
   const api = serveLate(
     server,
     commands === undefined ? MAX_READING_CONNECTIONS : MAX_CONNECTIONS,
     async () => {
       const { controlApp } = await import('./apps.ts');
-      return controlApp({ server, model, commands, log });
+      return controlApp({ server, model, page, commands, log });
     },
     (error) => log.error({ err: error }, 'the control API cannot be loaded'),
   );

@@ -29,6 +29,8 @@ export interface WatchOptions {
   readonly model: ReadModel;
   readonly clock: Clock;
   readonly onBug: (error: unknown) => void;
+  /** Default: MAX_STREAMS. */
+  readonly maxStreams?: number;
 }
 
 /** The streams of one server. */
@@ -45,8 +47,9 @@ export class WatchStreams {
    * `intervalMs` undefined: counters only with other changes.
    */
   open(topics: readonly Topic[], intervalMs: number | undefined, out: Writable): WatchStream {
-    if (this.#open.size >= MAX_STREAMS) {
-      throw new WarrenError('WATCH_LIMIT', `${MAX_STREAMS} streams of changes are open already`, {
+    const { maxStreams = MAX_STREAMS } = this.#options;
+    if (this.#open.size >= maxStreams) {
+      throw new WarrenError('WATCH_LIMIT', `${maxStreams} streams of changes are open already`, {
         hint: 'Close some (`warren status --watch` is one), or ask again now and then.',
       });
     }

@@ -24,6 +24,7 @@ import { registerPodCommands } from './commands/pod.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { registerSysdumpCommand } from './commands/sysdump.ts';
+import { registerUiCommand } from './commands/ui.ts';
 import { registerWireguardCommand } from './commands/wireguard.ts';
 
 /** Runs `argv` (without the interpreter and the script) and gives the exit code. Never throws. */
@@ -73,6 +74,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerReloadCommand(program, context);
   registerSysdumpCommand(program, context);
   registerWireguardCommand(program, context);
+  registerUiCommand(program, context);
   registerKeyRingCommands(registerKeyCommand(program, context), context);
   registerConfigCommand(program, context);
   registerCompletionCommand(program, context, (words) => buildProgram(context, words));

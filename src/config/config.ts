@@ -101,8 +101,15 @@ export interface Config {
     readonly readOnlyGroup: string | undefined;
     /** Whether other nodes of the cluster may capture this node's packets; default false. */
     readonly remoteCapture: boolean;
-    /** TCP address of metrics and health; absent: none. */
-    readonly listen: HostPort | undefined;
+    /**
+     * TCP address of the web page, metrics and health; auto: the loopback address, as far as it can be had, and without
+     * metrics, which name nodes to whoever is on the host; undefined: none.
+     */
+    readonly listen: HostPort | 'auto' | undefined;
+    /** Certificate and key of that address, PEM files. */
+    readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+    /** What shows the web page with names, and elsewhere than on the loopback address at all. */
+    readonly tokenFile: string | undefined;
   };
   readonly log: { readonly level: LogLevel; readonly format: LogFormat };
 }

@@ -174,13 +174,14 @@ export const addressOrAuto = parsed((text): IpAddress | 'auto' => {
   }
 });
 
-/** `127.0.0.1:9095`, `localhost:9095`, or a port alone, which is a port of the loopback address. */
+/** `127.0.0.1:9095`, `localhost:9095`, a port alone, which is a port of the loopback address, `auto` or `off`. */
 export const listenAddress = z.union(
   [
+    z.enum(['auto', 'off']),
     port.transform((number): HostPort => ({ host: '127.0.0.1', port: number })),
     parsed((text) => checkedHost(parseHostPort(text))),
   ],
-  { error: 'must be address:port, such as 127.0.0.1:9095' },
+  { error: 'must be address:port, such as 127.0.0.1:9095, auto or off' },
 );
 
 /** An address, or a name that a resolver can look up. */

@@ -164,7 +164,9 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
       readOnlySocket: parsed.api.readOnlySocket,
       readOnlyGroup: parsed.api.readOnlyGroup,
       remoteCapture: parsed.api.remoteCapture,
-      listen: parsed.api.listen,
+      listen: parsed.api.listen === 'off' ? undefined : parsed.api.listen,
+      tls: parsed.api.tls,
+      tokenFile: parsed.api.tokenFile,
     },
     log: parsed.log,
   };

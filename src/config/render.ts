@@ -49,10 +49,17 @@ export function plainConfig(config: Config): Record<string, unknown> {
       ...(api.readOnlySocket !== undefined && { readOnlySocket: api.readOnlySocket }),
       ...(api.readOnlyGroup !== undefined && { readOnlyGroup: api.readOnlyGroup }),
       remoteCapture: api.remoteCapture,
-      ...(api.listen !== undefined && { listen: formatHostPort(api.listen) }),
+      listen: listenText(api.listen),
+      ...(api.tls !== undefined && { tls: { ...api.tls } }),
+      ...(api.tokenFile !== undefined && { tokenFile: api.tokenFile }),
     },
     log: { ...config.log },
   };
+}
+
+function listenText(listen: Config['api']['listen']): string {
+  if (listen === undefined) return 'off';
+  return listen === 'auto' ? listen : formatHostPort(listen);
 }
 
 export function renderConfig(config: Config): string {

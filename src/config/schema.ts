@@ -99,7 +99,9 @@ export const sections = {
     readOnlySocket: socketPath.optional(),
     readOnlyGroup: groupName.optional(),
     remoteCapture: z.boolean().default(false),
-    listen: listenAddress.optional(),
+    listen: listenAddress.default('auto'),
+    tls: z.strictObject({ certFile: absolutePath, keyFile: absolutePath }).optional(),
+    tokenFile: absolutePath.optional(),
   }),
   log: z.strictObject({
     level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),

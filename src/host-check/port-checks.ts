@@ -32,7 +32,8 @@ export function wantedPorts({ underlay, encapsulation, api }: CheckedConfig): Wa
     { ...gossip, protocol: 'udp' },
     { ...gossip, protocol: 'tcp' },
     { ...tunnel, protocol: 'udp' },
-    ...(api.listen === undefined
+    // Auto does without where it is taken.
+    ...(api.listen === undefined || api.listen === 'auto'
       ? []
       : [
           {
@@ -99,7 +100,7 @@ function ownAddress(
   { api }: CheckedConfig,
 ): IpAddress | undefined {
   if (wanted.isForNodes) return underlay && 'address' in underlay ? underlay.address : undefined;
-  const host = api.listen?.host;
+  const host = api.listen === 'auto' ? undefined : api.listen?.host;
   return host !== undefined && /^[\d.]+$|:/.test(host) ? parseAddress(host) : undefined;
 }
 

@@ -4,12 +4,14 @@
  */
 import type { AdmissionMode, Standing } from '../admission/admission.ts';
 import type { DataPlaneReport, TrafficTotals } from '../dataplane/dataplane.ts';
+import type { ClusterEvent } from '../history/event-log.ts';
+import type { Samples } from '../history/ring.ts';
 import type { Holder } from '../inventory/inventory.ts';
 import type { IpAddress } from '../ip/address.ts';
 import type { Endpoint } from '../ip/endpoint.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
-import type { MemberStatus } from '../membership/types.ts';
+import type { LeaseClaim, MemberStatus } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
 import type { DnsReport, PodReport, StatusReport } from './reports.ts';
 
@@ -106,6 +108,19 @@ export interface NodeFacts {
   uptimeSeconds(): number;
 }
 
+/** What a node says of its subnets, with who it is. */
+export interface Claim extends Pick<LeaseClaim, 'state' | 'prefixes' | 'sinceSeconds' | 'inUse'> {
+  readonly id: string;
+  readonly name: string;
+  readonly status: MemberStatus;
+}
+
+/** Of History (history/history.ts), what reports show. */
+export interface HistoryReader extends ChangeSource {
+  samples(after: number): Samples;
+  events(): readonly ClusterEvent[];
+}
+
 export interface ReadModelSources {
   readonly facts: NodeFacts;
   readonly members: MemberSource;
@@ -116,6 +131,10 @@ export interface ReadModelSources {
   readonly own: OwnOverlay;
   readonly pods: PodSource;
   readonly inventory: InventoryReader;
+  readonly ranges: readonly { readonly range: Prefix; readonly nodePrefixLength: number }[];
+  /** Of all nodes that have subnets or claim some, this one included. */
+  readonly claims: () => readonly Claim[];
+  readonly history: HistoryReader;
   /** What was put back on this host, by kind. */
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How names are answered. */

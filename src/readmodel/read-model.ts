@@ -3,11 +3,16 @@
  * commands are apart (api/commands.ts).
  */
 import { ChangeFeed, type ChangeListener } from './change-feed.ts';
+import { historyReport } from './history.ts';
 import { inventoryReports } from './inventory.ts';
+import { leasesReport } from './leases.ts';
 import { peerReports } from './peers.ts';
 import type { ReadModelSources } from './ports.ts';
 import type {
+  EventReport,
+  HistoryReport,
   InventoryReport,
+  LeasesReport,
   NodeTargets,
   PeerReport,
   PodReport,
@@ -30,6 +35,11 @@ export interface ReadModel {
   inventory(): readonly InventoryReport[];
   /** This node's addresses and its pods, as `warren check` on other nodes wants them. */
   targets(): NodeTargets;
+  leases(): LeasesReport;
+  /** What happened, newest first. */
+  events(): readonly EventReport[];
+  /** Rates since sample number `after`; 0: of all that are kept. */
+  history(after: number): HistoryReport;
   /**
    * `listener` hears once per turn of the event loop which of `topics` may have changed, all changes of that turn
    * together. Returns what ends it.
@@ -44,11 +54,12 @@ export class LiveReadModel implements ReadModel {
 
   constructor(sources: ReadModelSources) {
     this.#sources = sources;
-    const { members, leases, peers, pods, inventory } = sources;
-    members.on('change', () => this.changed('status', 'inventory'));
+    const { members, leases, peers, pods, inventory, history } = sources;
+    members.on('change', () => this.changed('status', 'inventory', 'leases'));
     peers.on('change', () => this.changed('status', 'peers', 'routes'));
-    leases.on('change', () => this.changed('status', 'peers', 'routes', 'targets'));
+    leases.on('change', () => this.changed('status', 'peers', 'routes', 'targets', 'leases'));
     inventory.on('change', () => this.changed('inventory'));
+    history.on('change', () => this.changed('events'));
     pods.on('change', () => this.changed('status', 'pods', 'targets'));
   }
 
@@ -78,6 +89,18 @@ export class LiveReadModel implements ReadModel {
 
   targets(): NodeTargets {
     return ownTargets(this.#sources);
+  }
+
+  leases(): LeasesReport {
+    return leasesReport(this.#sources);
+  }
+
+  events(): readonly EventReport[] {
+    return this.#sources.history.events();
+  }
+
+  history(after: number): HistoryReport {
+    return historyReport(this.#sources, after);
   }
 
   subscribe(topics: readonly Topic[], listener: ChangeListener): () => void {

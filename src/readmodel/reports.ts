@@ -6,6 +6,9 @@
 import type { AdmissionMode } from '../admission/admission.ts';
 import type { ChangedNodesReport, ListedNode, NodeChange, NodeList } from '../admission/node-commands.ts';
 import type { HistogramReport } from '../histogram.ts';
+import type { ClusterLink } from '../history/cluster-links.ts';
+import type { ClusterEvent } from '../history/event-log.ts';
+import type { Samples } from '../history/ring.ts';
 import type { KeyList, ListedKey } from '../keys/key-commands.ts';
 import type { LeaseStatus } from '../lease/lease-source.ts';
 import type { MemberStatus } from '../membership/types.ts';
@@ -219,6 +222,63 @@ export interface AllTargets {
   /** This node first. */
   readonly targets: readonly NodeTargets[];
   readonly unreachable: readonly UnreachableNode[];
+}
+
+/** Who says to have which subnets of the pod ranges. */
+export interface LeasesReport {
+  readonly ranges: readonly { readonly range: string; readonly nodePrefixLength: number }[];
+  /** By node; only those that have any, or claim some. */
+  readonly leases: readonly NodeLeaseReport[];
+}
+
+export interface NodeLeaseReport {
+  readonly node: string;
+  readonly id: string;
+  readonly status: MemberStatus;
+  readonly state: 'claiming' | 'active';
+  readonly subnets: readonly string[];
+  /** Where each of `subnets` is: the how-manieth of which range, from 0; null: in none. */
+  readonly slots: readonly ({ readonly range: number; readonly index: number } | null)[];
+  /** Since 1970, by the node's clock. */
+  readonly sinceSeconds: number;
+  /** Whether pods run in it. */
+  readonly inUse: boolean;
+  /** Names of others that say to have one of them too. */
+  readonly conflicts: readonly string[];
+}
+
+/** What happened, newest first. */
+export type EventReport = ClusterEvent;
+
+/** Rates per second since a sample, oldest first. */
+export interface HistoryReport {
+  readonly sequence: number;
+  readonly intervalSeconds: number;
+  /** Milliseconds since 1970. */
+  readonly times: readonly number[];
+  readonly totals: Samples['totals'];
+  /** Packets per second. */
+  readonly drops: Samples['drops'];
+  /** Of those with the most traffic. */
+  readonly peers: readonly {
+    readonly name: string;
+    /** As in PeerReport; of static peers empty. */
+    readonly id: string;
+    readonly outboundBytes: readonly number[];
+    readonly inboundBytes: readonly number[];
+  }[];
+}
+
+/** What one node sends another, as the one that sends says. */
+export type LinkReport = ClusterLink;
+
+/** Where this agent's web page is. */
+export interface PageReport {
+  /** With a slash at its end; null: it is nowhere, for `reason`. */
+  readonly url: string | null;
+  readonly reason?: string;
+  /** What shows names there, until the agent ends. */
+  readonly token?: string;
 }
 
 export interface CheckReport {

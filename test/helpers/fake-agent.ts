@@ -7,8 +7,12 @@ import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import type {
   AllTargets,
+  EventReport,
+  HistoryReport,
   InventoryReport,
   KeyChange,
+  LeasesReport,
+  LinkReport,
   NodeChange,
   NodeListReport,
   NodeTargets,
@@ -190,6 +194,51 @@ export class FakeAgent implements ReadModel, Commands {
 
   targets(): NodeTargets {
     return ownTargets;
+  }
+
+  leasesReport: LeasesReport = {
+    ranges: [{ range: '10.42.0.0/16', nodePrefixLength: 24 }],
+    leases: [
+      {
+        node: 'node-a',
+        id: 'a1b2c3',
+        status: 'alive',
+        state: 'active',
+        subnets: ['10.42.3.0/24'],
+        slots: [{ range: 0, index: 3 }],
+        sinceSeconds: 1_700_000_000,
+        inUse: true,
+        conflicts: [],
+      },
+    ],
+  };
+  eventReports: EventReport[] = [
+    { number: 1, timeMs: 1_700_000_000_000, kind: 'joined', nodeId: 'b2', node: 'node-b' },
+  ];
+
+  leases(): LeasesReport {
+    return this.leasesReport;
+  }
+
+  events(): readonly EventReport[] {
+    return this.eventReports;
+  }
+
+  history(after: number): HistoryReport {
+    return {
+      sequence: after + 1,
+      intervalSeconds: 5,
+      times: [1_700_000_000_000],
+      totals: { outboundBytes: [1], inboundBytes: [2], outboundPackets: [3], inboundPackets: [4] },
+      drops: { 'outbound-no-route': [0.2] },
+      peers: [{ name: 'node-b', id: 'b2', outboundBytes: [5], inboundBytes: [6] }],
+    };
+  }
+
+  linkReports: LinkReport[] = [];
+
+  async links() {
+    return this.linkReports;
   }
 
   async allTargets() {

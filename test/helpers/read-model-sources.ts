@@ -2,6 +2,8 @@
 
 import type { TrafficTotals } from '../../src/dataplane/dataplane.ts';
 import { Histogram } from '../../src/histogram.ts';
+import type { ClusterEvent } from '../../src/history/event-log.ts';
+import { SampleRing } from '../../src/history/ring.ts';
 import type { Holder } from '../../src/inventory/inventory.ts';
 import { parseAddress } from '../../src/ip/address.ts';
 import { parseEndpoint } from '../../src/ip/endpoint.ts';
@@ -9,10 +11,10 @@ import { parsePrefix } from '../../src/ip/prefix.ts';
 import type { LeaseState } from '../../src/lease/lease-source.ts';
 import type { MemberStatus } from '../../src/membership/types.ts';
 import type { KnownPeer } from '../../src/peers/peer-view.ts';
-import type { ReadModelSources } from '../../src/readmodel/ports.ts';
+import type { Claim, ReadModelSources } from '../../src/readmodel/ports.ts';
 import type { DnsReport, PodReport } from '../../src/readmodel/reports.ts';
 
-export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods' | 'inventory';
+export type FakeSourceName = 'members' | 'leases' | 'peers' | 'pods' | 'inventory' | 'history';
 
 export const noTraffic: TrafficTotals = {
   outboundPackets: 0,
@@ -66,6 +68,7 @@ export class FakeSources implements ReadModelSources {
     peers: [],
     pods: [],
     inventory: [],
+    history: [],
   };
 
   change(source: FakeSourceName): void {
@@ -159,6 +162,18 @@ export class FakeSources implements ReadModelSources {
   readonly inventory = {
     entries: () => this.holders,
     on: (_event: 'change', listener: () => void) => this.#listeners.inventory.push(listener),
+  };
+
+  readonly ranges = [{ range: parsePrefix('10.42.0.0/16'), nodePrefixLength: 24 }];
+  claimed: Claim[] = [];
+  readonly claims = () => this.claimed;
+
+  readonly ring = new SampleRing();
+  happened: ClusterEvent[] = [];
+  readonly history = {
+    samples: (after: number) => this.ring.after(after),
+    events: () => this.happened,
+    on: (_event: 'change', listener: () => void) => this.#listeners.history.push(listener),
   };
 
   readonly repairs = () => ({ route: 5 });

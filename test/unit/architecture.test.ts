@@ -85,14 +85,19 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // The driver of Docker engines.
   docker: { code: 'attachment errors inventory ip names state zod', types: 'clock host log' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
+  // The last 15 minutes, for the web page.
+  history: { code: 'clock errors ip zod', types: 'dataplane membership peers rpc' },
   // What is known, read from sources that are ports of its own.
-  readmodel: { code: 'ip', types: 'admission dataplane histogram inventory keys lease membership peers rpc' },
+  readmodel: {
+    code: 'history ip',
+    types: 'admission dataplane histogram inventory keys lease membership peers rpc',
+  },
   metrics: { code: 'histogram', types: 'clock readmodel' },
   // Packets as they come, of this node and of others.
   capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'capture clock error-codes errors ip metrics readmodel zod', types: 'cni docker log' },
+  api: { code: 'capture clock error-codes errors ip metrics package readmodel zod', types: 'cni docker log' },
 
   // A WireGuard device of its own, without an agent.
   'wireguard-device': {
@@ -102,7 +107,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
   },
 
   // What people run.
@@ -144,7 +149,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'fastest-levenshtein': 'config',
   uqr: 'cli',
   nanotar: 'sysdump',
-  'p-limit': 'bench check rpc sysdump',
+  'p-limit': 'bench check history rpc sysdump',
   zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',

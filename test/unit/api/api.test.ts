@@ -433,6 +433,7 @@ describe('health and metrics over TCP', () => {
   const startTcp = async () => {
     const server = await startTcpApi({
       listen: { host: '127.0.0.1', port: 0 },
+      page: undefined,
       model: agent,
       log: silentLogger,
     });
@@ -507,13 +508,18 @@ describe('health and metrics over TCP', () => {
   it('says what is wrong with an address that it cannot have', async () => {
     const port = await startTcp();
     await expect(
-      startTcpApi({ listen: { host: '127.0.0.1', port }, model: agent, log: silentLogger }),
+      startTcpApi({ listen: { host: '127.0.0.1', port }, page: undefined, model: agent, log: silentLogger }),
     ).rejects.toMatchObject({
       code: 'API_LISTEN_FAILED',
       message: `cannot listen on api.listen, 127.0.0.1:${port}: another program listens there`,
     });
     await expect(
-      startTcpApi({ listen: { host: '198.51.100.77', port: 0 }, model: agent, log: silentLogger }),
+      startTcpApi({
+        listen: { host: '198.51.100.77', port: 0 },
+        page: undefined,
+        model: agent,
+        log: silentLogger,
+      }),
     ).rejects.toMatchObject({ message: expect.stringContaining('this host does not have that address') });
   });
 });

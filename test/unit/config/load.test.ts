@@ -50,7 +50,7 @@ describe('a valid file', () => {
         readOnlySocket: undefined,
         readOnlyGroup: undefined,
         remoteCapture: false,
-        listen: undefined,
+        listen: 'auto',
       },
       log: { level: 'info', format: 'text' },
     });

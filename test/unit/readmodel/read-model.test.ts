@@ -222,11 +222,12 @@ describe('the inventory', () => {
 
 describe('a subscriber', () => {
   it.each<[FakeSourceName, readonly Topic[]]>([
-    ['members', ['status', 'inventory']],
+    ['members', ['status', 'inventory', 'leases']],
     ['peers', ['status', 'peers', 'routes']],
-    ['leases', ['status', 'peers', 'routes', 'targets']],
+    ['leases', ['status', 'peers', 'routes', 'targets', 'leases']],
     ['pods', ['status', 'pods', 'targets']],
     ['inventory', ['inventory']],
+    ['history', ['events']],
   ])('hears that %s have changed as the topics that show them', async (source, topics) => {
     const heard: (readonly Topic[])[] = [];
     model.subscribe(TOPICS, (change) => heard.push(change.topics));
