@@ -91,8 +91,8 @@ export async function startDevice(by: Implementation, where: Namespace, device: 
     WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: '1',
   });
   if (code !== 0) throw new Error(`${program} ${device} ended with code ${code}: ${stderr}`);
-  // wireguard-go returns before that.
-  if (by === 'wireguard-go') await until(() => existsSync(wireguardSocket(device)));
+  // wireguard-go returns before that, and its device is lost where it is moved too early.
+  if (by === 'wireguard-go') await until(async () => (await where.exec(['wg', 'show', device])).code === 0);
 }
 
 /** Removes an interface; its process is at its end when this returns. */
