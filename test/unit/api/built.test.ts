@@ -1,5 +1,5 @@
 /** The API as it is built: fastify without the modules that scripts/build.mjs leaves out. */
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import type * as Apps from '../../../src/api/apps.ts';
 import { AgentClient } from '../../../src/api/client.ts';
 import { serveLate } from '../../../src/api/late-server.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
-import { builtFile } from '../../../src/package.ts';
+import { builtFile, packageFile } from '../../../src/package.ts';
 import { FakeAgent, fakeStatus } from '../../helpers/fake-agent.ts';
 
 const built = builtFile('api/apps');
@@ -64,5 +64,28 @@ describe.skipIf(!isBuilt)(`the built API${isBuilt ? '' : ' (skipped: needs npm r
       expect(text).not.toContain(word);
     }
     expect(text.length).toBeLessThan(400_000);
+  });
+});
+
+const pageFolder = packageFile('dist/ui');
+
+describe.skipIf(!existsSync(pageFolder))('the built web page', () => {
+  const files = () => readdirSync(pageFolder, { recursive: true, encoding: 'utf8' });
+
+  it('has 200 KB at most, compressed', () => {
+    const compressed = files().filter((name) => name.endsWith('.gz'));
+    const bytes = compressed.reduce((sum, name) => sum + statSync(join(pageFolder, name)).size, 0);
+    expect(compressed.length).toBeGreaterThan(2);
+    expect(bytes).toBeLessThan(200_000);
+  });
+
+  it('has nothing inline, and takes nothing from elsewhere', () => {
+    const html = readFileSync(join(pageFolder, 'index.html'), 'utf8');
+    expect(html).not.toMatch(/<style|style=|<script(?![^>]* src=)|\son\w+=/);
+    const addresses = files()
+      .filter((name) => /\.(html|js|css)$/.test(name))
+      .flatMap((name) => readFileSync(join(pageFolder, name), 'utf8').match(/https?:\/\/[\w.-]+/g) ?? []);
+    // Names of vocabularies, which nobody fetches.
+    expect(addresses.filter((address) => address !== 'http://www.w3.org')).toEqual([]);
   });
 });
