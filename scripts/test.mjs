@@ -20,10 +20,15 @@ import { testScale } from './test-scale.mjs';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IS_ROOT = process.getuid?.() === 0;
 
-/** Most of what they take is the waiting for a path, a thread, a probe or a session to be given up. */
-const WAITING = ['path-mtu', 'stuck-thread', 'group-probes', 'wireguard-rekey'].map(
-  (name) => `test/e2e/${name}.test.ts`,
-);
+/** Most of what they take is waiting: for a path, a thread, a probe or a session to be given up, for containers' engines. */
+const APART = [
+  'path-mtu',
+  'stuck-thread',
+  'group-probes',
+  'wireguard-rekey',
+  'docker-driver',
+  'cni-engine-kills',
+].map((name) => `test/e2e/${name}.test.ts`);
 
 // A mistake in it shows now, not after minutes.
 testScale();
@@ -47,7 +52,7 @@ async function endToEnd(args) {
     apart: true,
     print: (text) => output.push(text),
   });
-  const others = await runProjects(['e2e'], { args: WAITING.flatMap((file) => ['--exclude', file]) });
+  const others = await runProjects(['e2e'], { args: APART.flatMap((file) => ['--exclude', file]) });
   const reports = [others, await waiting];
   process.stdout.write(Buffer.concat(output));
   return reports;
