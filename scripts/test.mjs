@@ -46,14 +46,14 @@ try {
 async function endToEnd(args) {
   if (args.length > 0) return [await runProjects(['e2e'])];
   const output = [];
-  const waiting = runProjects(['e2e'], {
-    name: 'waiting',
-    args: WAITING,
+  const apart = runProjects(['e2e'], {
+    name: 'apart',
+    args: APART,
     apart: true,
     print: (text) => output.push(text),
   });
   const others = await runProjects(['e2e'], { args: APART.flatMap((file) => ['--exclude', file]) });
-  const reports = [others, await waiting];
+  const reports = [others, await apart];
   process.stdout.write(Buffer.concat(output));
   return reports;
 }
