@@ -86,13 +86,9 @@ function checked(text: string, added: readonly string[], wanted: readonly string
 }
 
 function invalid(why: string): WarrenError {
-  return new WarrenError(
-    'DOCKER_CONFIG_INVALID',
-    `the configuration of the Docker engine is not valid: ${why}`,
-    {
-      hint: 'Nothing was changed. Mend the file, or leave it alone with --no-names.',
-    },
-  );
+  return new WarrenError('DOCKER_CONFIG_INVALID', why, {
+    hint: 'Nothing was changed. Mend the file, or leave it alone with --no-names.',
+  });
 }
 
 /** Of two members of that name the last counts, for engines as for JavaScript. */

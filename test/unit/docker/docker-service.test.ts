@@ -242,7 +242,10 @@ describe("the engine's configuration", () => {
   it('that cannot be read as JSON keeps all as it is', async () => {
     writeFileSync(file(), '{"dns": [');
     const asked = { ...settings(), daemonConfig: file() };
-    await expect(service.enable(asked)).rejects.toMatchObject({ code: 'DOCKER_CONFIG_INVALID' });
+    await expect(service.enable(asked)).rejects.toMatchObject({
+      code: 'DOCKER_CONFIG_INVALID',
+      message: expect.stringContaining(`${file()} is not as it must be: `),
+    });
     expect(readFileSync(file(), 'utf8')).toBe('{"dns": [');
     expect([existsSync(plugin()), existsSync(join(folder, 'docker.json'))]).toEqual([false, false]);
     hasSubnet = false;
