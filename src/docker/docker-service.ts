@@ -36,6 +36,9 @@ const ORPHAN_MS = 60_000;
 const SUBNET_WITHIN_MS = 15_000;
 const SUBNET_EVERY_MS = 100;
 
+/** In messages. */
+const WHAT = 'where the Docker engine is';
+
 const schema = z.object({
   plugin: z.string(),
   engine: z.string(),
@@ -94,8 +97,7 @@ export class DockerService implements DockerCommands {
 
   /** Opens the socket if there is to be one. Throws STATE_CORRUPT and the like, DOCKER_SOCKET_UNUSABLE. */
   async start(): Promise<void> {
-    const what = 'where the Docker engine is';
-    const state = readStateFile(this.#path, schema, what, this.#options.nodeId);
+    const state = readStateFile(this.#path, schema, WHAT, this.#options.nodeId);
     if (state === undefined) return;
     this.#subnetUntilMs = this.#options.clock.now() + SUBNET_WITHIN_MS;
     this.#config = state.config;
@@ -249,7 +251,7 @@ export class DockerService implements DockerCommands {
     if (this.#config === undefined || now === undefined || now === this.#config.address) return [];
     return [
       `containers of Docker ask ${this.#config.address} for names, and this node is ${now} now: ` +
-        'run warren docker enable again, restart the engine, and make the containers anew',
+        'run warren docker enable again, and restart the engine and its containers',
     ];
   }
 
@@ -301,6 +303,15 @@ export class DockerService implements DockerCommands {
       log.info({ id }, 'the Docker engine has forgotten an endpoint, and its attachment is removed');
     }
   }
+}
+
+/** Takes what was put into an engine's configuration out of it, where no agent runs. Throws DOCKER_CONFIG_INVALID and the like. */
+export function withdrawEngineConfig(stateDir: string, nodeId: string): void {
+  const path = dockerStatePath(stateDir);
+  const state = readStateFile(path, schema, WHAT, nodeId);
+  if (state?.config === undefined) return;
+  writeEngineConfig(planEngineConfig(state.config, undefined));
+  writeStateFile(path, { ...state, config: undefined }, nodeId);
 }
 
 export function dockerStatePath(stateDir: string): string {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Attachments } from '../../../src/attachment/attachments.ts';
-import { DockerService } from '../../../src/docker/docker-service.ts';
+import { DockerService, withdrawEngineConfig } from '../../../src/docker/docker-service.ts';
 import { WarrenError } from '../../../src/errors.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
@@ -237,6 +237,18 @@ describe("the engine's configuration", () => {
     address = undefined;
     expect(await service.enable({ ...settings(), daemonConfig: file() })).toEqual({});
     expect(existsSync(file())).toBe(false);
+  });
+
+  it('is as it was after a cleanup too, and disable has nothing to do then', async () => {
+    writeFileSync(file(), BEFORE);
+    withdrawEngineConfig(folder, 'node-a');
+    await service.enable({ ...settings(), daemonConfig: file() });
+    await service.stop();
+    withdrawEngineConfig(folder, 'node-a');
+    expect(readFileSync(file(), 'utf8')).toBe(BEFORE);
+    service = newService();
+    await service.start();
+    expect(await service.disable()).toEqual({});
   });
 
   it('that cannot be read as JSON keeps all as it is', async () => {
