@@ -336,6 +336,7 @@ export class Agent {
       refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
       inventory: listedAttachments(this.#attachments, this.inventory, this.#peers),
       rules: hostRules,
+      names: this.#names,
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,

@@ -132,6 +132,20 @@ export class Names {
     };
   }
 
+  /** Where this node answers names, IPv4 if it can; undefined: nowhere. */
+  address(): string | undefined {
+    if (!this.#isEnabled) return undefined;
+    const subnets = this.#options.subnets();
+    const subnet = subnets.find(({ family }) => family === 4) ?? subnets[0];
+    return subnet && formatAddress(nodeAddress(subnet));
+  }
+
+  /** Those that all other names are asked of, as text. */
+  async resolvers(): Promise<readonly string[]> {
+    const { resolvers } = await this.#loadedParts();
+    return this.#config.resolvers?.map(formatAddress) ?? resolvers((text) => this.#isOwn(text));
+  }
+
   /** What an attachment of that network is to be told; undefined: names are not answered here. */
   settings(network: string): NameSettings | undefined {
     if (this.#listeners.size === 0) return undefined;
@@ -206,7 +220,7 @@ export class Names {
 
   async #load(): Promise<Loaded> {
     const { inventory, members, mayHave, admits, clock, nodeName, random } = this.#options;
-    const { exchange, resolvers } = await this.#loadedParts();
+    const { exchange } = await this.#loadedParts();
     const { Responder } = await import('../dns/responder.ts');
     const { NameIndex } = await import('../dns/name-index.ts');
     const index = new NameIndex({ inventory, members, mayHave, admits });
@@ -215,8 +229,7 @@ export class Names {
       ranges: () => this.#ranges(),
       node: nodeName.toLowerCase(),
       mayAsk: (from) => this.#isInside(from),
-      resolvers: async () =>
-        this.#config.resolvers?.map(formatAddress) ?? resolvers((text) => this.#isOwn(text)),
+      resolvers: () => this.resolvers(),
     });
     const loaded = { responder, index };
     // It may have been told to stop meanwhile.

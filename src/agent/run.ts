@@ -113,7 +113,7 @@ async function serviceManager(log: Logger): Promise<ServiceManager | undefined> 
   return new ServiceManager({ env: process.env, clock: realClock, log });
 }
 
-/** Removes what an agent leaves on the host: its pods, the TUN device, its routes. The identity and lease stay. */
+/** Removes what an agent leaves on the host: its pods, the TUN device, its routes, its name in an engine's configuration. The identity and lease stay. */
 export async function cleanupNode(config: Config): Promise<void> {
   if (await agentIsRunning(config.node.socket)) {
     throw new WarrenError('AGENT_RUNNING', `an agent is running on ${config.node.socket}`, {
@@ -130,9 +130,18 @@ export async function cleanupNode(config: Config): Promise<void> {
       config.tun.name,
       config.cluster.podCidrs.map(({ range }) => range),
     );
+    await removeFromEngine(config);
   } finally {
     lock.release();
   }
+}
+
+/** Of a Docker engine, which would ask for names where nobody answers. */
+async function removeFromEngine({ node: { stateDir } }: Config): Promise<void> {
+  const identity = loadIdentity(stateDir);
+  if (!identity) return;
+  const { withdrawEngineConfig } = await import('../docker/docker-service.ts');
+  withdrawEngineConfig(stateDir, identity.id);
 }
 
 /** A runtime that finds them would wait for an agent. */

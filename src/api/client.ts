@@ -3,7 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import type { CaptureWishes } from '../capture/request.ts';
 import type { CniStatus, InstalledPlugin } from '../cni/messages.ts';
-import type { DockerSettings } from '../docker/commands.ts';
+import type { DockerAnswer, DockerSettings } from '../docker/commands.ts';
 import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
 import type {
   AllTargets,
@@ -174,11 +174,11 @@ export class AgentClient {
     return this.#ask('POST', '/v1/cni/install', ANSWER_TIMEOUT_MS, plugin);
   }
 
-  enableDocker(settings: DockerSettings): Promise<unknown> {
+  enableDocker(settings: DockerSettings): Promise<DockerAnswer> {
     return this.#ask('POST', '/v1/docker/enable', ANSWER_TIMEOUT_MS, settings);
   }
 
-  disableDocker(): Promise<unknown> {
+  disableDocker(): Promise<DockerAnswer> {
     return this.#ask('POST', '/v1/docker/disable', ANSWER_TIMEOUT_MS, {});
   }
 

@@ -1,6 +1,6 @@
 /**
  * From a question's bytes to the answer's: who may ask at all, what is answered here, what is passed on. Never an open
- * resolver: pods and the node itself are answered, everybody else is refused, and that not too often either.
+ * resolver: pods and the node itself are answered, everybody else is refused, and that not without end either.
  */
 import type { Clock } from '../clock.ts';
 import { formatAddress, type IpAddress } from '../ip/address.ts';
@@ -32,8 +32,11 @@ export interface Origin {
 const PER_SOURCE = { perSecond: 1000, burst: 2000, maxKeys: 4096 } as const;
 /** Of all of them, at some 0.1 ms each: the agent has other things to do than to answer questions. */
 const ALL = { perSecond: 4000, burst: 4000, maxKeys: 1 } as const;
-/** Of those who may not ask: enough for somebody to see why. */
-const REFUSALS = { perSecond: 20, burst: 20, maxKeys: 1 } as const;
+/**
+ * Of those who may not ask. Containers on a Docker engine's other networks ask here first and go on to the next resolver when
+ * they are refused, but only after seconds when they hear nothing. No answer is longer than its question.
+ */
+const REFUSALS = { perSecond: 500, burst: 500, maxKeys: 1 } as const;
 
 export class Responder {
   readonly #options: ResponderOptions;

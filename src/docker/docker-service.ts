@@ -10,11 +10,19 @@ import { WarrenError } from '../errors.ts';
 import type { Logger } from '../log/logger.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
 import { z } from '../zod.ts';
-import type { DockerCommands, DockerSettings } from './commands.ts';
+import type { DockerAnswer, DockerCommands, DockerSettings } from './commands.ts';
 import { ContainerNames } from './container-names.ts';
 import type { NetworkFacts } from './describe.ts';
 import { DOCKER_CLIENT, DockerDriver, type DriverOptions } from './driver.ts';
 import { DockerEngine } from './engine.ts';
+import {
+  type EngineConfig,
+  type EngineConfigChange,
+  engineConfigSchema,
+  type NodeResolvers,
+  planEngineConfig,
+  writeEngineConfig,
+} from './engine-config.ts';
 import { Isolation, type IsolationOptions } from './isolation.ts';
 import { KnownNetworks } from './known-networks.ts';
 import { PluginSocket } from './plugin-socket.ts';
@@ -28,11 +36,25 @@ const ORPHAN_MS = 60_000;
 const SUBNET_WITHIN_MS = 15_000;
 const SUBNET_EVERY_MS = 100;
 
+/** In messages. */
+const WHAT = 'where the Docker engine is';
+
 const schema = z.object({
   plugin: z.string(),
   engine: z.string(),
   networks: z.record(z.string(), z.object({ name: z.string(), reach: z.string() })).optional(),
+  config: engineConfigSchema.optional(),
 });
+
+type State = z.output<typeof schema>;
+
+/** Who answers names on this node. */
+export interface ServiceNames {
+  /** Undefined: nobody does, as far as is known now. */
+  address(): string | undefined;
+  /** The host's, as text. */
+  resolvers(): Promise<readonly string[]>;
+}
 
 export interface DockerServiceOptions
   extends Omit<DriverOptions, 'names' | 'attachments' | 'isolated' | 'refuseWithoutSubnet'> {
@@ -40,6 +62,7 @@ export interface DockerServiceOptions
   /** Of all nodes, and when that changes. */
   readonly inventory: Pick<IsolationOptions, 'listed' | 'onChange'>;
   readonly rules: IsolationOptions['rules'];
+  readonly names: ServiceNames;
   /** Throws NO_SUBNET where there is none yet. */
   readonly refuseWithoutSubnet: () => void;
   readonly stateDir: string;
@@ -56,6 +79,8 @@ export class DockerService implements DockerCommands {
   #names: ContainerNames | undefined;
   #isolation: Isolation | undefined;
   #driver = '';
+  /** What was put into the engine's configuration. */
+  #config: EngineConfig | undefined;
   /** When an endpoint was first missing from the engine's. Bounded by the attachments. */
   readonly #missingSince = new Map<string, number>();
   #timer: Timer | undefined;
@@ -72,10 +97,10 @@ export class DockerService implements DockerCommands {
 
   /** Opens the socket if there is to be one. Throws STATE_CORRUPT and the like, DOCKER_SOCKET_UNUSABLE. */
   async start(): Promise<void> {
-    const what = 'where the Docker engine is';
-    const state = readStateFile(this.#path, schema, what, this.#options.nodeId);
+    const state = readStateFile(this.#path, schema, WHAT, this.#options.nodeId);
     if (state === undefined) return;
     this.#subnetUntilMs = this.#options.clock.now() + SUBNET_WITHIN_MS;
+    this.#config = state.config;
     await this.#open(state, state.networks ?? {});
   }
 
@@ -91,17 +116,27 @@ export class DockerService implements DockerCommands {
     return this.#looking;
   }
 
-  /** Serves an engine, in place of the one before. */
-  enable(settings: DockerSettings): Promise<void> {
+  /** Serves an engine, in place of the one before. Throws NO_SUBNET, DOCKER_CONFIG_INVALID and the like. */
+  enable(settings: DockerSettings): Promise<DockerAnswer> {
     return this.#change(async () => {
+      const { plugin, engine, daemonConfig } = settings;
+      const change = planEngineConfig(this.#config, await this.#wantedConfig(daemonConfig));
       await this.#close();
       await this.#open(settings, {});
-      writeStateFile(this.#path, settings, this.#options.nodeId);
+      // Before it is put there: what is not there need not be taken out, and what nobody remembers never is.
+      this.#write({ plugin, engine, config: change.config ?? this.#config });
+      try {
+        writeEngineConfig(change);
+      } catch (error) {
+        this.#write({ plugin, engine, config: this.#config });
+        throw error;
+      }
+      return this.#changed({ plugin, engine }, change);
     });
   }
 
-  /** Throws LEAVE_PODS while there are containers. */
-  disable(): Promise<void> {
+  /** Throws LEAVE_PODS while there are containers, DOCKER_CONFIG_INVALID and the like. */
+  disable(): Promise<DockerAnswer> {
     return this.#change(async () => {
       const count = this.#ours().length;
       if (count > 0) {
@@ -109,18 +144,45 @@ export class DockerService implements DockerCommands {
           hint: 'Stop them first, and remove the networks: the engine cannot do so without its driver.',
         });
       }
+      const change = planEngineConfig(this.#config, undefined);
+      writeEngineConfig(change);
       await this.#isolation?.settled();
       await this.#close();
+      const answer = this.#changed(undefined, change);
       rmSync(this.#path, { force: true });
+      return answer;
     });
   }
 
-  #change(work: () => Promise<void>): Promise<void> {
-    const changed = this.#changing.then(async () => {
+  async #wantedConfig(path: string | undefined) {
+    if (path === undefined) return undefined;
+    const { names, refuseWithoutSubnet } = this.#options;
+    refuseWithoutSubnet();
+    const address = names.address();
+    if (address === undefined) return undefined;
+    return { path, resolvers: { address, others: await names.resolvers() } satisfies NodeResolvers };
+  }
+
+  #changed(settings: DockerSettings | undefined, { config, files }: EngineConfigChange): DockerAnswer {
+    const file = config?.path ?? this.#config?.path;
+    this.#config = config;
+    if (settings) this.#write({ ...settings, config });
+    return file === undefined ? {} : { names: { file, isChanged: files.size > 0 } };
+  }
+
+  #write(state: State): void {
+    writeStateFile(this.#path, state, this.#options.nodeId);
+  }
+
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    const changed = this.#changing.then(() => {
       if (this.#isStopped) throw new WarrenError('ATTACHMENTS_CLOSED', 'the agent is stopping');
-      await work();
+      return work();
     });
-    this.#changing = changed.catch(() => {});
+    this.#changing = changed.then(
+      () => {},
+      () => {},
+    );
     return changed;
   }
 
@@ -128,14 +190,14 @@ export class DockerService implements DockerCommands {
     { plugin, engine }: DockerSettings,
     remembered: Readonly<Record<string, NetworkFacts>>,
   ): Promise<void> {
-    const { clock, log, nodeId } = this.#options;
+    const { clock, log } = this.#options;
     const asked = new DockerEngine(engine);
     const networks = new KnownNetworks({
       engine: asked,
       remembered,
       remember: (all) => {
         try {
-          writeStateFile(this.#path, { plugin, engine, networks: all }, nodeId);
+          this.#write({ plugin, engine, networks: all, config: this.#config });
         } catch (error) {
           log.error({ err: error }, 'the names of Docker networks could not be written down');
         }
@@ -180,7 +242,17 @@ export class DockerService implements DockerCommands {
 
   /** What a person should look at, one sentence each. */
   problems(): string[] {
-    return this.#isolation?.problems() ?? [];
+    return [...(this.#isolation?.problems() ?? []), ...this.#configProblems()];
+  }
+
+  /** Another lease: the engine still sends its containers' questions to where this node was. */
+  #configProblems(): string[] {
+    const now = this.#options.names.address();
+    if (this.#config === undefined || now === undefined || now === this.#config.address) return [];
+    return [
+      `containers of Docker ask ${this.#config.address} for names, and this node is ${now} now: ` +
+        'run warren docker enable again, and restart the engine and its containers',
+    ];
   }
 
   async #refuseWithoutSubnet(): Promise<void> {
@@ -231,6 +303,15 @@ export class DockerService implements DockerCommands {
       log.info({ id }, 'the Docker engine has forgotten an endpoint, and its attachment is removed');
     }
   }
+}
+
+/** Takes what was put into an engine's configuration out of it, where no agent runs. Throws DOCKER_CONFIG_INVALID and the like. */
+export function withdrawEngineConfig(stateDir: string, nodeId: string): void {
+  const path = dockerStatePath(stateDir);
+  const state = readStateFile(path, schema, WHAT, nodeId);
+  if (state?.config === undefined) return;
+  writeEngineConfig(planEngineConfig(state.config, undefined));
+  writeStateFile(path, { ...state, config: undefined }, nodeId);
 }
 
 export function dockerStatePath(stateDir: string): string {

@@ -1,5 +1,5 @@
 /** Containers of two Docker engines on whole agents: who is let through follows what all nodes have attached. */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, request, type Server } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,9 +52,12 @@ class Place {
   }
 
   async enable(): Promise<void> {
-    const engine = join(this.folder, 'docker.sock');
-    await new Promise<void>((resolve) => this.#engine.listen(engine, resolve));
-    await (await this.node.commands.docker()).enable({ plugin: this.plugin, engine });
+    await new Promise<void>((resolve) => this.#engine.listen(this.engine, resolve));
+    await (await this.node.commands.docker()).enable({ plugin: this.plugin, engine: this.engine });
+  }
+
+  get engine(): string {
+    return join(this.folder, 'docker.sock');
   }
 
   get plugin(): string {
@@ -152,4 +155,20 @@ it('a restart of the agent lets through what it did, and then what is still ther
   expect(Object.values(a.reaches)).toEqual([[web, other].sort()]);
   await world.advance(15_000);
   expect(Object.values(a.reaches)).toEqual([[web]]);
+});
+
+it('the engine is told where the node answers names, and what the host asks itself', async () => {
+  const daemonConfig = join(folder, 'daemon.json');
+  const docker = await a.node.commands.docker();
+  const { names } = await docker.enable({ plugin: a.plugin, engine: a.engine, daemonConfig });
+  expect(names).toEqual({ file: daemonConfig, isChanged: true });
+  const [own, ownV6] = [...a.node.names.listeners.keys()];
+  expect([own, ownV6]).toEqual([expect.stringMatching(/^10\.42\./), expect.stringMatching(/^fd42:/)]);
+  expect(JSON.parse(readFileSync(daemonConfig, 'utf8'))).toEqual({ dns: [own, '192.0.2.53'] });
+  await a.node.kill();
+  await a.node.start();
+  await world.settle();
+  expect(a.node.model.status().cluster.problems).toEqual([]);
+  await a.node.commands.docker().then((one) => one.disable());
+  expect(() => readFileSync(daemonConfig)).toThrow('ENOENT');
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
-import { DockerHost, imageArchive } from '../helpers/docker-host.ts';
+import { CONFIG, DockerHost, imageArchive } from '../helpers/docker-host.ts';
 import { blocks, commands, ROOT, readDocument, section, shellWords } from '../helpers/markdown.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
@@ -16,6 +16,27 @@ const REACHES = 'for i in 1 2 3 4 5 6 7 8; do ping -n -c1 -W1 $0 && exit 0; done
 const PING = ['sh', '-c', REACHES] as const;
 const PING_ONCE = ['ping', '-n', '-c1', '-W1'] as const;
 const SERVER = "require('net').createServer((s)=>s.end('hello')).listen(80)";
+
+/** Says who answers under each of these names, or why nobody does; or again, if nobody is to be there any more. */
+const ASK = `
+const { lookup } = require('node:dns').promises;
+const { connect } = require('node:net');
+const [isThere, ...names] = process.argv.slice(1);
+const once = (name) => lookup(name, { all: true }).then(
+  (all) => new Promise((resolve) => connect({ host: name, port: 80 })
+    .on('data', (data) => resolve(all.map(({ address }) => address).sort().join() + ' ' + data))
+    .on('error', ({ code }) => resolve(code))),
+  ({ code }) => code,
+);
+const until = Date.now() + 10_000;
+const ask = async (name) => {
+  const said = await once(name);
+  if (said.endsWith(' hello') === (isThere === 'there') || Date.now() > until) return said;
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  return ask(name);
+};
+Promise.all(names.map((name) => ask(name))).then((all) => console.log(JSON.stringify(all)));
+`;
 
 const ORDERS = [
   ['agent', 'engine', 'container'],
@@ -215,6 +236,28 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     await expect.poll(known, { timeout: 5000 }).toBeUndefined();
   });
 
+  test('containers find those of other hosts by name', () => {
+    const marks = ['--label', 'com.docker.compose.service=db', '--network-alias', 'store'];
+    const names = ['db', 'store', 'db.app.warren', `shop_db_1.${a.node.name}.warren`];
+    const ask = (container: string, ...argv: string[]) =>
+      JSON.parse(b.done('exec', container, 'node', '-e', ASK, ...argv));
+    createNetwork(b, 'apart');
+    for (const [name, network] of [
+      ['caller', 'app'],
+      ['stranger', 'apart'],
+    ] as const)
+      b.done('run', '-d', '--name', name, '--network', network, IMAGE, 'sleep', '600');
+    a.done('run', '-d', '--name', 'shop_db_1', ...marks, '--network', 'app', IMAGE, 'node', '-e', SERVER);
+    const { IPAddress, GlobalIPv6Address } = endpoint(a, 'shop_db_1', 'app');
+    const said = `${IPAddress},${GlobalIPv6Address} hello`;
+    expect(ask('caller', 'there', ...names)).toEqual(names.map(() => said));
+    expect(ask('stranger', 'gone', 'db', 'store')).toEqual(['ENOTFOUND', 'ENOTFOUND']);
+    a.done('rm', '-f', 'shop_db_1');
+    expect(ask('caller', 'gone', ...names)).toEqual(names.map(() => 'ENOTFOUND'));
+    b.done('rm', '-f', 'caller', 'stranger');
+    b.done('network', 'rm', 'apart');
+  });
+
   test('agent, engine and container are restarted in every order, and are found as before', async () => {
     const restarts = {
       agent: async () => {
@@ -298,6 +341,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
       expect(attached(host)).toEqual([]);
       expect(hostLinks(host)).toBe('');
       expect(host.warren('disable')).toContain('The driver is gone');
+      expect(readFileSync(host.configFile, 'utf8')).toBe(CONFIG);
     }
   });
 });

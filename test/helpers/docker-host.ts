@@ -13,6 +13,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -20,6 +21,8 @@ import type { LabNode } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 
 const START_TIMEOUT_MS = 60_000;
+/** Of the engine. */
+export const CONFIG = '{\n  "live-restore": true\n}\n';
 
 export interface Said {
   readonly code: number | null;
@@ -37,10 +40,15 @@ export class DockerHost {
     this.folder = folder;
     mkdirSync(join(folder, 'plugins'), { recursive: true });
     mkdirSync('/run/docker/plugins', { recursive: true });
+    writeFileSync(this.configFile, CONFIG);
   }
 
   get pluginSocket(): string {
     return join(this.folder, 'plugins', 'warren.sock');
+  }
+
+  get configFile(): string {
+    return join(this.folder, 'daemon.json');
   }
 
   get #host(): string {
@@ -53,7 +61,14 @@ export class DockerHost {
   }
 
   enable(): string {
-    const places = ['--plugin', this.pluginSocket, '--engine', this.#host];
+    const places = [
+      '--plugin',
+      this.pluginSocket,
+      '--engine',
+      this.#host,
+      '--daemon-config',
+      this.configFile,
+    ];
     return this.warren('enable', ...places);
   }
 
@@ -68,7 +83,7 @@ export class DockerHost {
       ...['--target', String(this.#keeper!.pid), '--net', '--mount', '--', 'dockerd'],
       ...['--host', `unix://${this.#host}`, '--data-root', `${this.folder}/data`],
       ...['--exec-root', `${this.folder}/exec`, '--pidfile', `${this.folder}/dockerd.pid`],
-      ...['--live-restore'],
+      ...['--config-file', this.configFile],
     ];
     const log = openSync(this.logFile, 'a');
     this.#engine = spawn('nsenter', argv, { stdio: ['ignore', log, log] });

@@ -1,11 +1,11 @@
 /** The driver as a part of the agent: over its real socket, beside an engine that only answers what it is asked. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Attachments } from '../../../src/attachment/attachments.ts';
-import { DockerService } from '../../../src/docker/docker-service.ts';
+import { DockerService, withdrawEngineConfig } from '../../../src/docker/docker-service.ts';
 import { WarrenError } from '../../../src/errors.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
@@ -21,6 +21,8 @@ let attachments: Attachments;
 let service: DockerService;
 let engine: Server;
 let hasSubnet: boolean;
+/** Where this node answers names. */
+let address: string | undefined;
 let known: string[];
 /** What the engine says of its running containers. */
 let containers: object[];
@@ -40,6 +42,7 @@ function newService(): DockerService {
     },
     inventory: { listed: () => [], onChange: () => () => {} },
     rules: undefined,
+    names: { address: () => address, resolvers: async () => ['127.0.0.53', '192.0.2.53'] },
   });
 }
 
@@ -49,6 +52,7 @@ beforeEach(async () => {
   attachments = new MemoryHost().start();
   [known, containers, listeners] = [[], [], []];
   hasSubnet = true;
+  address = '10.42.3.1';
   engine = createServer((asked, response) => {
     if (asked.url === '/containers/json') return response.end(JSON.stringify(containers));
     if (asked.url?.startsWith('/containers/')) {
@@ -201,4 +205,76 @@ it('removes what the engine has forgotten, after a minute, and nothing while the
   expect(attachments.size).toBe(1);
   await pass(40);
   expect(attachments.size).toBe(0);
+});
+
+describe("the engine's configuration", () => {
+  const file = () => join(folder, 'daemon.json');
+  const BEFORE = '{\n\t"live-restore": true\n}\n';
+  const AFTER = '{\n\t"live-restore": true,\n\t"dns": ["10.42.3.1", "192.0.2.53"]\n}\n';
+
+  it('names this node as a resolver from enable to disable, over restarts', async () => {
+    writeFileSync(file(), BEFORE);
+    const asked = { ...settings(), daemonConfig: file() };
+    expect(await service.enable(asked)).toEqual({ names: { file: file(), isChanged: true } });
+    expect(readFileSync(file(), 'utf8')).toBe(AFTER);
+    expect(await service.enable(asked)).toEqual({ names: { file: file(), isChanged: false } });
+    await createEndpoint();
+    await attachments.delete(ENDPOINT);
+    await service.stop();
+    service = newService();
+    await service.start();
+    expect(await service.disable()).toEqual({ names: { file: file(), isChanged: true } });
+    expect(readFileSync(file(), 'utf8')).toBe(BEFORE);
+  });
+
+  it('is left alone, or as it was, without names', async () => {
+    expect(await service.enable(settings())).toEqual({});
+    expect(existsSync(file())).toBe(false);
+    await service.enable({ ...settings(), daemonConfig: file() });
+    expect(existsSync(file())).toBe(true);
+    await service.enable(settings());
+    expect(existsSync(file())).toBe(false);
+    address = undefined;
+    expect(await service.enable({ ...settings(), daemonConfig: file() })).toEqual({});
+    expect(existsSync(file())).toBe(false);
+  });
+
+  it('is as it was after a cleanup too, and disable has nothing to do then', async () => {
+    writeFileSync(file(), BEFORE);
+    withdrawEngineConfig(folder, 'node-a');
+    await service.enable({ ...settings(), daemonConfig: file() });
+    await service.stop();
+    withdrawEngineConfig(folder, 'node-a');
+    expect(readFileSync(file(), 'utf8')).toBe(BEFORE);
+    service = newService();
+    await service.start();
+    expect(await service.disable()).toEqual({});
+  });
+
+  it('that cannot be read as JSON keeps all as it is', async () => {
+    writeFileSync(file(), '{"dns": [');
+    const asked = { ...settings(), daemonConfig: file() };
+    await expect(service.enable(asked)).rejects.toMatchObject({
+      code: 'DOCKER_CONFIG_INVALID',
+      message: expect.stringContaining(`${file()} is not as it must be: `),
+    });
+    expect(readFileSync(file(), 'utf8')).toBe('{"dns": [');
+    expect([existsSync(plugin()), existsSync(join(folder, 'docker.json'))]).toEqual([false, false]);
+    hasSubnet = false;
+    await expect(service.enable(asked)).rejects.toMatchObject({ code: 'NO_SUBNET' });
+  });
+
+  it('that names where the node was is a problem until it is enabled again', async () => {
+    writeFileSync(file(), BEFORE);
+    const asked = { ...settings(), daemonConfig: file() };
+    await service.enable(asked);
+    expect(service.problems()).toEqual([]);
+    address = '10.42.9.1';
+    expect(service.problems()).toEqual([expect.stringMatching(/ask 10\.42\.3\.1 .* 10\.42\.9\.1 now/)]);
+    await service.enable(asked);
+    expect(service.problems()).toEqual([]);
+    expect(readFileSync(file(), 'utf8')).toBe(AFTER.replace('10.42.3.1', '10.42.9.1'));
+    address = undefined;
+    expect(service.problems()).toEqual([]);
+  });
 });
