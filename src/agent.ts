@@ -23,6 +23,7 @@ import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory, listedAttachments } from './agent/inventory-feed.ts';
+import { LiveConfig } from './agent/live-config.ts';
 import { agentModel } from './agent/model.ts';
 import { Names } from './agent/names.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
@@ -35,7 +36,7 @@ import { waitForUnderlay } from './agent/underlay-wait.ts';
 import type { Commands } from './api/commands.ts';
 import { Attachments } from './attachment/attachments.ts';
 import type { Config } from './config/config.ts';
-import { type ConfigChange, configChange } from './config/reload.ts';
+import type { ConfigChange } from './config/reload.ts';
 import type { DataPlane } from './dataplane/dataplane.ts';
 import { Guests } from './guest/guests.ts';
 import { History } from './history/history.ts';
@@ -74,18 +75,13 @@ const ACCEPTS_CLEAR_TEXT =
   'clear text is sent to nodes without keys, and taken from them: remove encapsulation.accept once all have some';
 
 export class Agent {
-  #config: Config;
   readonly #parts: AgentParts;
-  readonly #events: AgentEvents;
   readonly #dataPlane: DataPlane;
-  readonly #tunnelKey: Uint8Array | undefined;
   readonly #transport: MovableTransport;
   readonly #membership: Membership;
   readonly #rpc: RpcNode;
   readonly #leases: LeaseSource;
-  readonly #staticPeers: StaticPeers;
   readonly #guests: Guests;
-  readonly #gossipPeers: GossipPeers;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
   readonly #pods: PodManager;
@@ -97,8 +93,7 @@ export class Agent {
   readonly #names: Names;
   readonly #history: History;
   readonly #model: LiveReadModel;
-  /** The last reload; each waits for the one before. */
-  #reloading: Promise<unknown> = Promise.resolve();
+  readonly #live: LiveConfig;
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
   /** Who takes part in forwarding; whatever keeps sessions with other nodes asks it (admission/gate.ts). */
   readonly admission: Admission;
@@ -157,10 +152,7 @@ export class Agent {
     dataPlane: DataPlane,
     tunnelKey: Uint8Array | undefined,
   ) {
-    this.#config = config;
-    this.#tunnelKey = tunnelKey;
     this.#parts = parts;
-    this.#events = events;
     this.#dataPlane = dataPlane;
     const { clock, log, host, hostRules, state, attachmentNetwork, boot, generation } = parts;
     const { cluster, node } = config;
@@ -251,14 +243,14 @@ export class Agent {
       clock,
     });
     feedInventory(this.#attachments, this.inventory);
-    this.#staticPeers = new StaticPeers(config.staticPeers);
+    const staticPeers = new StaticPeers(config.staticPeers);
     const ownEnd = {
       encapsulation: config.encapsulation,
       ...{ tunnelKey, postQuantum },
-      partialChecksums: () => this.#config.datapath.offload.checksum,
+      partialChecksums: () => this.#live.current.datapath.offload.checksum,
       family: () => dataPlane.underlay.address.family,
     };
-    this.#gossipPeers = new GossipPeers(membership, this.#leases, ownEnd, admission);
+    const gossipPeers = new GossipPeers(membership, this.#leases, ownEnd, admission);
     this.#guests = new Guests({
       ...{ store: state.guests, attachments: this.#attachments, dataPlane, tunnelKey, clock, log },
       ...{ nodeName: node.name, clusterName: cluster.name },
@@ -268,7 +260,7 @@ export class Agent {
     });
     // A lease wins over a static peer's subnet.
     this.#peers = new PeerView(
-      [this.#staticPeers, this.#guests, this.#gossipPeers],
+      [staticPeers, this.#guests, gossipPeers],
       (key) => this.#groupProbing?.isSentSingly(key) ?? false,
     );
     this.#followers = new Followers({
@@ -294,6 +286,13 @@ export class Agent {
       podRanges: cluster.podCidrs.map(({ range }) => range),
       admits: (id) => admission.admits(id),
       onChange: () => this.#model.changed('status'),
+    });
+    this.#live = new LiveConfig({
+      ...{ config, log, tunnelKey, dataPlane, membership, admission, staticPeers, gossipPeers },
+      ...{ attachments: this.#attachments, pods: this.#pods, followers: this.#followers, names: this.#names },
+      readConfig: parts.readConfig,
+      onReload: (isDone) => events.onReload?.(isDone),
+      onOffloads: () => this.#model.changed('status'),
     });
     this.#history = new History({
       ...{ clock, dataPlane, peers: this.#peers, members: membership },
@@ -375,11 +374,11 @@ export class Agent {
       docker: () => this.#docker.commands(),
       responders: servedResponders(parts, { rpc: this.#rpc, model: this.#model, admits, others: admitted }),
       captures: servedCaptures(parts, {
-        ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#config, subnets },
+        ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#live.current, subnets },
         ...{ admits, others: admitted },
       }),
       sysdump: servedSysdumps(parts, {
-        ...{ rpc: this.#rpc, model: this.#model, config: () => this.#config },
+        ...{ rpc: this.#rpc, model: this.#model, config: () => this.#live.current },
         others: () => membership.others(),
       }),
       links: servedLinks(
@@ -401,15 +400,16 @@ export class Agent {
   async start(): Promise<void> {
     const { log, state, serve, attachmentNetwork, generation } = this.#parts;
     const { id } = state.identity;
+    const { node, encapsulation } = this.#live.current;
     this.#push('machine generation', () => generation?.close());
     this.#push('data plane', () => this.#dataPlane.close());
     this.#push('namespaces', () => attachmentNetwork.close());
-    log.info({ version: VERSION, node: this.#config.node.name, id, pid: process.pid }, 'warren agent starts');
+    log.info({ version: VERSION, node: node.name, id, pid: process.pid }, 'warren agent starts');
     if (state.keys === undefined)
       log.warn('no cluster.keyFile: gossip is not sealed, anyone who can send to this node can join');
     if (this.admission.rules.mode === 'open')
       log.info('cluster.admission is open: who has the cluster key can join, and takes part in forwarding');
-    if (this.#config.encapsulation.type === 'vxlan-gpe')
+    if (encapsulation.type === 'vxlan-gpe')
       log.warn('traffic between nodes is not encrypted: encapsulation.type is vxlan-gpe');
     this.#push('read model', () => this.#model.close());
     if (serve) {
@@ -462,63 +462,7 @@ export class Agent {
    * is not. Throws what is wrong with the file, or why the offloads cannot be switched; nothing has changed then.
    */
   reload(): Promise<ConfigChange> {
-    const reloaded = this.#reloading.then(() => this.#reload());
-    this.#reloading = reloaded.catch(() => {});
-    return reloaded;
-  }
-
-  async #reload(): Promise<ConfigChange> {
-    const { log, readConfig } = this.#parts;
-    this.#events.onReload?.(false);
-    try {
-      const config = readConfig?.() ?? this.#config;
-      const change = configChange(this.#config, config);
-      // The one that can fail comes first.
-      if (change.changed.some((key) => key.startsWith('datapath.offload')))
-        await this.#switchOffloads(config);
-      if (change.changed.includes('log.level')) log.level = config.log.level;
-      if (change.changed.includes('staticPeers')) {
-        this.#attachments.setReserved(config.staticPeers.flatMap(({ subnets }) => subnets));
-        this.#staticPeers.replace(config.staticPeers);
-      }
-      if (change.changed.some((key) => key === 'cluster.admission' || key === 'cluster.approvers')) {
-        const { admission, approvers } = config.cluster;
-        this.#config = { ...this.#config, cluster: { ...this.#config.cluster, admission, approvers } };
-        this.admission.setRules({ mode: admission, approvers });
-      }
-      if (change.changed.some((key) => key.startsWith('egress.'))) this.#followers.setEgress(config.egress);
-      if (change.changed.some((key) => key.startsWith('dns.'))) this.#names.configure(config.dns);
-      const { staticPeers, staticPods, egress, dns } = config;
-      const { remoteCapture } = config.api;
-      this.#config = {
-        ...this.#config,
-        api: { ...this.#config.api, remoteCapture },
-        ...{ staticPeers, staticPods, egress, dns },
-        log: { ...this.#config.log, level: config.log.level },
-      };
-      log.info(change, 'the configuration was read again');
-      if (change.needsRestart.length > 0)
-        log.warn({ keys: change.needsRestart.join(' ') }, 'these keys count after a restart of the agent');
-      if (change.changed.includes('staticPods')) await this.#pods.setStatic(staticPods);
-      return change;
-    } catch (error) {
-      log.error({ err: error }, 'the configuration was read again, and nothing of it is taken over');
-      throw error;
-    } finally {
-      this.#events.onReload?.(true);
-    }
-  }
-
-  /** In the data plane, and in what is announced and sent to others: or nowhere. */
-  async #switchOffloads({ datapath: { offload } }: Config): Promise<void> {
-    await this.#dataPlane.switchOffloads(offload);
-    const isOther = this.#config.datapath.offload.checksum !== offload.checksum;
-    this.#config = { ...this.#config, datapath: { ...this.#config.datapath, offload } };
-    if (isOther) {
-      this.#membership.updateSelf({ encapsulation: ownEncapsulation(this.#config, this.#tunnelKey) });
-      this.#gossipPeers.ownEndChanged();
-    }
-    this.#model.changed('status');
+    return this.#live.reload();
   }
 
   #probingOfGroups(): GroupProbing | undefined {
@@ -561,7 +505,7 @@ export class Agent {
   /** What a person should look at, one sentence each. */
   #problems(): string[] {
     return [
-      ...(this.#config.encapsulation.accept === undefined ? [] : [ACCEPTS_CLEAR_TEXT]),
+      ...(this.#live.current.encapsulation.accept === undefined ? [] : [ACCEPTS_CLEAR_TEXT]),
       ...this.#membership.problems(),
       ...this.#followers.problems(),
       ...(this.#groupProbing?.problems() ?? []),
