@@ -22,6 +22,7 @@ const STATIC_PEERS = section(OPERATIONS, 'Static peers');
 const RUN_ELSEWHERE: readonly (readonly [RegExp, string])[] = [
   [/^npm (ci|test|run)\b/, 'npm: .ci/run calls it, and every test runs what it builds'],
   [/^docker-compose /, 'test/e2e/docker-compose.test.ts'],
+  [/^examples\/compose-two-hosts\//, 'test/e2e/docker-driver.test.ts'],
   [/^systemctl /, 'there is no systemd here'],
   [/^warren capture /, 'test/e2e/capture.test.ts'],
 ];
