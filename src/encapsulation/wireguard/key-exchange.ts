@@ -290,7 +290,8 @@ export class KeyExchange {
   }
 
   #count(received: Received): void {
-    if (received === 'accepted') return;
+    // An initiation for which there is no key yet was good, and comes again.
+    if (received === 'accepted' || received === 'no-preshared-key') return;
     this.#options.counters.drop(
       received === 'malformed' ? DROP.inboundBadHeader : DROP.inboundHandshakeRefused,
     );
