@@ -155,13 +155,13 @@ describe('the web page on the loopback address', () => {
     const server = await start({ token: TOKEN });
     const topics = '/ui/api/watch?topics=peers';
     expect((await ask(server, '/ui/api/session')).text).toBe('{"names":false}\n');
-    expect((await ask(server, topics)).text).not.toContain('node-b');
-    expect((await ask(server, '/ui/api/history')).text).not.toContain('node-b');
+    expect((await ask(server, topics)).text).not.toContain('"node-b"');
+    expect((await ask(server, '/ui/api/history')).text).not.toContain('"node-b"');
     const own = server.page.report().token!;
     for (const token of [TOKEN, own]) {
       expect((await ask(server, '/ui/api/session', bearer(token))).text).toBe('{"names":true}\n');
-      expect((await ask(server, topics, bearer(token))).text).toContain('node-b');
-      expect((await ask(server, '/ui/api/history?after=0', bearer(token))).text).toContain('node-b');
+      expect((await ask(server, topics, bearer(token))).text).toContain('"node-b"');
+      expect((await ask(server, '/ui/api/history?after=0', bearer(token))).text).toContain('"node-b"');
     }
   });
 
