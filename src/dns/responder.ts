@@ -4,12 +4,12 @@
  */
 import type { Clock } from '../clock.ts';
 import { formatAddress, type IpAddress } from '../ip/address.ts';
+import { RateLimit } from '../rate-limit.ts';
 import { answerLimit, encodeAnswer, encodeError } from './answer.ts';
 import { FLAG, RCODE } from './constants.ts';
 import type { DnsCounters, DnsResult } from './counters.ts';
 import { type Exchange, Forwarder } from './forwarder.ts';
 import { type Query, readQuery } from './query.ts';
-import { RateLimit } from './rate-limit.ts';
 import { upstreamReply } from './upstream-message.ts';
 import { answerLocally, type ZoneOptions } from './zone.ts';
 

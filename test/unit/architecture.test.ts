@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   log: { code: 'places sys' },
   places: { code: '' },
   histogram: { code: '' },
+  'rate-limit': { code: '' },
   zod: { code: '' },
   names: { code: '' },
   ip: { code: 'errors' },
@@ -36,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   underlay: { code: 'errors sys wire', types: 'datapath' },
   datapath: { code: 'errors histogram sys wire fdb' },
   // Enclosing and opening, which the packet path knows by its ports alone.
-  encapsulation: { code: 'clock datapath sys wire' },
+  encapsulation: { code: 'clock datapath rate-limit sys wire' },
 
   // Control.
   config: { code: 'errors ip names wire zod', types: 'log' },
@@ -57,7 +58,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   keys: { code: 'errors link rpc' },
   inventory: { code: 'clock errors ip names package protobuf state zod', types: 'log membership rpc' },
   // Names out of the inventories, and questions about others' passed on.
-  dns: { code: 'attachment ip', types: 'clock inventory membership' },
+  dns: { code: 'attachment inventory ip rate-limit', types: 'clock inventory membership' },
   peers: { code: 'admission ip', types: 'config dataplane lease membership' },
   dataplane: {
     code: 'attachment config datapath encapsulation errors fdb host ip package state sys tun underlay wire',

@@ -12,7 +12,7 @@
  * This node is under load for a second after one in which more than 500 messages had a good MAC1.
  */
 import type { MacChecker } from './macs.ts';
-import { RateLimit } from './rate-limit.ts';
+import { SourceLimit } from './source-limit.ts';
 
 export const LOAD_MESSAGES_PER_SECOND = 500;
 const LOAD_SPAN_MS = 1_000;
@@ -29,7 +29,7 @@ export type Admission =
 
 export class HandshakeAdmission {
   readonly #checker: MacChecker;
-  readonly #limit = new RateLimit();
+  readonly #limit = new SourceLimit();
   #spanFromMs = Number.NEGATIVE_INFINITY;
   #inSpan = 0;
   /** Cookies to strangers in this span. */

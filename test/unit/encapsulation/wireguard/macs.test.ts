@@ -18,8 +18,8 @@ import {
 import {
   BURST_MESSAGES,
   MESSAGES_PER_SECOND,
-  RateLimit,
-} from '../../../../src/encapsulation/wireguard/rate-limit.ts';
+  SourceLimit,
+} from '../../../../src/encapsulation/wireguard/source-limit.ts';
 import { generateKeyPair } from '../../../../src/encapsulation/wireguard/x25519.ts';
 
 const SOURCE = Buffer.from([192, 0, 2, 1, 0xca, 0x6c]);
@@ -146,7 +146,7 @@ describe('admission', () => {
 
 describe('the rate of a source', () => {
   it('is that of an IPv4 address, or of an IPv6 network', () => {
-    const limit = new RateLimit();
+    const limit = new SourceLimit();
     const v6 = (last: number): Buffer =>
       Buffer.concat([Buffer.from('20010db8000000010000000000000000', 'hex'), Buffer.of(1, last)]);
     const takes = (source: Buffer): number => {
@@ -166,7 +166,7 @@ describe('the rate of a source', () => {
   });
 
   it('fills with time, and not above its burst', () => {
-    const limit = new RateLimit();
+    const limit = new SourceLimit();
     for (let count = 0; count < BURST_MESSAGES; count++) expect(limit.takes(SOURCE, 0)).toBe(true);
     expect(limit.takes(SOURCE, 1_000 / MESSAGES_PER_SECOND - 1)).toBe(false);
     expect(limit.takes(SOURCE, 1_000 / MESSAGES_PER_SECOND + 1)).toBe(true);
@@ -176,7 +176,7 @@ describe('the rate of a source', () => {
   });
 
   it('is kept for a bounded number of sources', () => {
-    const limit = new RateLimit();
+    const limit = new SourceLimit();
     const source = Buffer.alloc(6);
     for (let address = 0; address < 40_000; address++) {
       source.writeUInt32BE(address);

@@ -1,4 +1,7 @@
-/** How often somebody may do something: so many at once, and so many per second after that. */
+/**
+ * How often somebody may do something: so many at once, and so many per second after that, by a bucket of tokens each. With
+ * more of them than are kept, the one that was heard longest ago begins with a full bucket again.
+ */
 
 interface Bucket {
   tokens: number;
@@ -16,6 +19,10 @@ export class RateLimit {
     this.#perSecond = limits.perSecond;
     this.#burst = limits.burst;
     this.#maxKeys = limits.maxKeys;
+  }
+
+  get size(): number {
+    return this.#buckets.size;
   }
 
   /** Whether `key` may do it once more now. */
