@@ -9,6 +9,7 @@
  * what is `unhealthy` or only `starting` is no part of its services.
  */
 import type { InventoryEntry } from '../inventory/inventory.ts';
+import { WORKLOAD_LABELS } from '../inventory/workload.ts';
 
 export interface Port {
   /** Lower case, without the underscore; of one without a name its number. */
@@ -26,10 +27,9 @@ export interface EntryNames {
   readonly isHealthy: boolean;
 }
 
-const SERVICE_LABELS = ['warren.service', 'com.docker.compose.service', 'docker.container.id'] as const;
-const ALIASES_LABELS = ['warren.aliases', 'docker.aliases'] as const;
-const PORTS_LABELS = ['warren.ports', 'docker.ports'] as const;
-const HEALTH_LABEL = 'docker.health';
+const SERVICE_LABELS = ['warren.service', WORKLOAD_LABELS.service, WORKLOAD_LABELS.containerId] as const;
+const ALIASES_LABELS = ['warren.aliases', WORKLOAD_LABELS.aliases] as const;
+const PORTS_LABELS = ['warren.ports', WORKLOAD_LABELS.ports] as const;
 /** Of one attachment; labels have so many bytes at most that this is hardly ever met. */
 const MAX_SERVICES = 32;
 const MAX_PORTS = 64;
@@ -39,7 +39,7 @@ const PORT = /^(?:([a-z0-9][a-z0-9-]{0,14}):)?([0-9]{1,5})(?:\/(tcp|udp|sctp))?$
 /** All labels and their dots; with a node's name and the zone it is a name of 253 characters at most. */
 const MAX_NAME_LENGTH = 180;
 
-export function entryNames({ name, labels }: InventoryEntry): EntryNames {
+export function entryNames({ name, labels }: Pick<InventoryEntry, 'name' | 'labels'>): EntryNames {
   const own = dnsName(name);
   const lists = (keys: readonly string[]) => keys.map((key) => labelOf(labels, key) ?? '').join(',');
   const said = [...SERVICE_LABELS.map((key) => labelOf(labels, key)), ...lists(ALIASES_LABELS).split(',')];
@@ -48,7 +48,7 @@ export function entryNames({ name, labels }: InventoryEntry): EntryNames {
     name: own,
     services: [...new Set(services.filter((one) => one !== undefined))].slice(0, MAX_SERVICES),
     ports: portsOf(lists(PORTS_LABELS)),
-    isHealthy: !['unhealthy', 'starting'].includes(labelOf(labels, HEALTH_LABEL) ?? ''),
+    isHealthy: !['unhealthy', 'starting'].includes(labelOf(labels, WORKLOAD_LABELS.health) ?? ''),
   };
 }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { Attachment } from '../attachment/attachment.ts';
 import type { IsolatedGroup } from '../host/rules/network-isolation.ts';
-import { workloadOf } from '../inventory/workload.ts';
+import { reachOf } from '../inventory/workload.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../ip/address.ts';
 
 /** `--opt warren.reach=*`: there are no rules. */
@@ -35,7 +35,8 @@ export function planIsolation(
 ): IsolatedGroup[] {
   const groups = new Map<string, Group>();
   for (const attachment of isolated) {
-    const { network, reach } = workloadOf(attachment);
+    const { network, labels } = attachment;
+    const reach = reachOf(labels);
     if (reach.includes(ALL)) continue;
     const networks = [...new Set([network, ...reach.toSorted()])];
     const key = keyOf(networks);

@@ -1,8 +1,7 @@
 /**
- * What an inventory says of a container besides its name, network and addresses. Whoever attaches containers of an engine
- * writes these labels; who answers names or keeps networks apart reads them here, of this node's and of all others' alike.
+ * What an inventory says of a container besides its name, network and addresses: the labels that whoever attaches containers
+ * of an engine writes. Names (dns/entry-names.ts) and the isolation of networks go by them, on all nodes alike.
  */
-import type { InventoryEntry } from './inventory.ts';
 
 /** Labels of a container itself that go on as they are: Compose's, and people's own, by which names are made. */
 export const PASSED_LABELS = [
@@ -29,39 +28,7 @@ export const WORKLOAD_LABELS = {
   project: 'com.docker.compose.project',
 } as const;
 
-export interface Workload {
-  /** What people call the container. */
-  readonly name: string;
-  /** The same on all hosts; empty where there is only one. */
-  readonly network: string;
-  /** Of Compose; undefined for what it did not make. */
-  readonly service: string | undefined;
-  readonly project: string | undefined;
-  /** Also where nobody looks at its health. */
-  readonly isHealthy: boolean;
-  /** Other names of it in its network. */
-  readonly aliases: readonly string[];
-  /** Names of networks; `*` is all. */
-  readonly reach: readonly string[];
-}
-
-export function workloadOf({
-  name,
-  network,
-  labels,
-}: Pick<InventoryEntry, 'name' | 'network' | 'labels'>): Workload {
-  const { service, project, health, aliases, reach } = WORKLOAD_LABELS;
-  return {
-    name,
-    network,
-    service: labels[service],
-    project: labels[project],
-    isHealthy: ['healthy', undefined].includes(labels[health]),
-    aliases: listOf(labels[aliases]),
-    reach: listOf(labels[reach]),
-  };
-}
-
-function listOf(text = ''): string[] {
-  return text.split(',').filter((one) => one !== '');
+/** Names of the other networks that what has these labels may reach; `*` is all. */
+export function reachOf(labels: Readonly<Record<string, string>>): string[] {
+  return (labels[WORKLOAD_LABELS.reach] ?? '').split(',').filter((one) => one !== '');
 }

@@ -1,8 +1,9 @@
 /** How attachments are called by what an engine says. */
 import { describe, expect, it } from 'vitest';
+import { entryNames } from '../../../src/dns/entry-names.ts';
 import { containersByEndpoint, described, networkFacts, newEndpoint } from '../../../src/docker/describe.ts';
 import type { EngineContainer } from '../../../src/docker/engine.ts';
-import { workloadOf } from '../../../src/inventory/workload.ts';
+import { reachOf } from '../../../src/inventory/workload.ts';
 
 const compose = { 'com.docker.compose.project': 'shop', 'com.docker.compose.network': 'app' };
 const ENDPOINT = 'e'.repeat(64);
@@ -53,13 +54,16 @@ describe('an attachment', () => {
       'docker.network.id': 'a'.repeat(64),
       'docker.reach': 'app,cache',
     });
-    expect(workloadOf(said)).toEqual({
-      ...{ name: 'shop_db_1', network: 'back', service: 'db', project: 'shop', isHealthy: true },
-      ...{ aliases: [], reach: ['app', 'cache'] },
+    expect(said).toMatchObject({ name: 'shop_db_1', network: 'back' });
+    expect(entryNames(said)).toMatchObject({
+      services: ['shop_db_1', 'db', 'c'.repeat(12)],
+      ports: [],
+      isHealthy: true,
     });
+    expect(reachOf(said.labels)).toEqual(['app', 'cache']);
     // Told again it is the same, and what is no longer said is gone.
     expect(described(said, found, { name: 'back', reach: 'app,cache' })).toEqual(said);
-    expect(workloadOf(described(said, found, { name: 'back', reach: '' })).reach).toEqual([]);
+    expect(reachOf(described(said, found, { name: 'back', reach: '' }).labels)).toEqual([]);
   });
 
   it('has its aliases, ports, and what its image or its user says for names', () => {
@@ -79,7 +83,7 @@ describe('an attachment', () => {
     expect(labels['docker.aliases']!.length).toBeLessThan(201);
     for (const key of ['com.docker.compose.oneoff', 'warren.aliases'])
       expect(Object.keys(labels)).not.toContain(key);
-    expect(workloadOf({ ...before, labels })).toMatchObject({ aliases: expect.arrayContaining(['db']) });
+    expect(entryNames({ ...before, labels }).services).toContain('db');
   });
 
   it.each([
@@ -89,7 +93,7 @@ describe('an attachment', () => {
     ['Up 1 second (health: starting)', false],
     ['Up 3 minutes (Paused)', true],
   ])('of a container that is %s is healthy: %s', (Status, isHealthy) => {
-    expect(workloadOf(described(before, container({ Status }), undefined)).isHealthy).toBe(isHealthy);
+    expect(entryNames(described(before, container({ Status }), undefined)).isHealthy).toBe(isHealthy);
   });
 
   it('keeps its name where the engine has none that fits', () => {
