@@ -215,7 +215,7 @@ export class AttachmentMaker {
    */
   async makeWhole(entry: AttachmentEntry, { isSamePath }: { isSamePath: boolean }): Promise<boolean> {
     const before = this.describe(entry);
-    const { id, hostInterface, addresses: old } = entry.record;
+    const { id, addresses: old } = entry.record;
     try {
       const found = this.#namespaces.find(entry.record, this.#entries.values(), { isSamePath });
       const addresses = this.#pool.fits(id) ? this.#pool.addressesOf(id) : this.#pool.allocate(id);
