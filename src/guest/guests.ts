@@ -147,7 +147,7 @@ export class Guests implements PeerSource {
   /** Ends its sessions and frees its address. Throws PEER_UNKNOWN, STATE_UNWRITABLE; all is as before then. */
   async remove(name: string): Promise<WireguardPeerReport> {
     return this.#queue.run('all', async () => {
-      const record = this.#known(name);
+      this.#known(name);
       const report = this.#report(name);
       // From here on nothing of its opens, whatever the disk says.
       this.#hidden.add(name);
