@@ -31,7 +31,9 @@ const once = (name) => lookup(name, { all: true }).then(
 const until = Date.now() + 10_000;
 const ask = async (name) => {
   const said = await once(name);
-  if (said.endsWith(' hello') === (isThere === 'there') || Date.now() > until) return said;
+  // A question that the news overtakes has the addresses of one family alone.
+  const isAsWanted = isThere === 'there' ? /,.* hello$/.test(said) : !said.endsWith(' hello');
+  if (isAsWanted || Date.now() > until) return said;
   await new Promise((resolve) => setTimeout(resolve, 300));
   return ask(name);
 };

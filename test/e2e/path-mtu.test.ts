@@ -44,6 +44,18 @@ function pingWhole(
   return ping(from, to.address(family), size);
 }
 
+/** That such a packet is answered with `answer`: a path MTU is reported a moment before packets go by it. */
+async function refused(
+  from: LabPod,
+  to: LabPod,
+  family: 4 | 6,
+  bytes: number,
+  answer: RegExp,
+): Promise<void> {
+  const ask = async () => (await pingWhole(from, to, family, bytes)).stdout;
+  await expect.poll(ask, { timeout: 2000 }).toMatch(answer);
+}
+
 /** What ping(8) prints of an error that says `mtu`. */
 function tooBig(family: 4 | 6, from: string, mtu: number): RegExp {
   const text = family === 4 ? `Frag needed and DF set \\(mtu = ${mtu}\\)` : `Packet too big: mtu=${mtu}`;
@@ -173,8 +185,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
       test.each(INNER_FAMILIES)('the agent answers IPv%i with what fits', async (family) => {
         const [from, to] = [pods[0]![0]!, pods[1]![0]!];
         const before = await drops('outbound-too-big');
-        const longer = await pingWhole(from, to, family, fits + 1);
-        expect(longer.stdout).toMatch(tooBig(family, agentAddress(family, to), fits));
+        await refused(from, to, family, fits + 1, tooBig(family, agentAddress(family, to), fits));
         expect(await drops('outbound-too-big')).toBe(before + 1);
         const fitting = await pingWhole(from, to, family, fits);
         expect(fitting.code, fitting.stdout).toBe(0);
@@ -210,16 +221,14 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
 
       test('IPv6 has its 1280 bytes all the same', async () => {
         const [from, to] = [pods[0]![0]!, pods[1]![1]!];
-        const longer = await pingWhole(from, to, 6, 1281);
-        expect(longer.stdout).toMatch(tooBig(6, agentAddress(6, to), 1280));
+        await refused(from, to, 6, 1281, tooBig(6, agentAddress(6, to), 1280));
         const least = await pingWhole(from, to, 6, 1280);
         expect(least.code, least.stdout).toBe(0);
       });
 
       test('IPv4 is told what fits', async () => {
         const [from, to] = [pods[0]![0]!, pods[1]![1]!];
-        const longer = await pingWhole(from, to, 4, fits + 1);
-        expect(longer.stdout).toMatch(tooBig(4, agentAddress(4, to), fits));
+        await refused(from, to, 4, fits + 1, tooBig(4, agentAddress(4, to), fits));
         const fitting = await pingWhole(from, to, 4, fits);
         expect(fitting.code, fitting.stdout).toBe(0);
       });
@@ -327,8 +336,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
         expect(await found(1, to, fits)).toBeLessThan(5000);
         const { sha256, receipt } = await transfer;
         expect(receipt).toMatchObject({ bytes: 2_000_000, sha256 });
-        const longer = await pingWhole(pods[0]![0]!, to, 4, fits + 1);
-        expect(longer.stdout).toMatch(tooBig(4, to.address(4), fits));
+        await refused(pods[0]![0]!, to, 4, fits + 1, tooBig(4, to.address(4), fits));
         const fitting = await pingWhole(pods[0]![0]!, to, 6, Math.max(fits, 1280), 3);
         expect(fitting.code, fitting.stdout).toBe(0);
       });

@@ -2,6 +2,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -91,8 +92,22 @@ export async function startDevice(by: Implementation, where: Namespace, device: 
     WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD: '1',
   });
   if (code !== 0) throw new Error(`${program} ${device} ended with code ${code}: ${stderr}`);
-  // wireguard-go returns before that, and its device is lost where it is moved too early.
-  if (by === 'wireguard-go') await until(async () => (await where.exec(['wg', 'show', device])).code === 0);
+  if (by !== 'wireguard-go') return;
+  // It returns before that, and its device is lost where it is moved too early. `wg` removes a socket that nobody listens on,
+  // which this one is for a moment, and wireguard-go ends then: so `wg` asks once somebody does.
+  await until(() => isListening(wireguardSocket(device)));
+  await until(async () => (await where.exec(['wg', 'show', device])).code === 0);
+}
+
+function isListening(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
 /** Removes an interface; its process is at its end when this returns. */
