@@ -66,6 +66,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'who may take part', ()
     await b.waitFor('a route leads to it', ({ routes }) =>
       subnets.every((subnet) => routes.some(({ prefix, via }) => prefix === subnet && via === c.name)),
     );
+    await c.waitFor('a route leads back', ({ routes }) => routes.some(({ via }) => via === b.name));
     for (const family of [4, 6] as const) expect((await ping(from, to.address(family))).code).toBe(0);
   });
 });

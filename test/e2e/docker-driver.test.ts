@@ -23,9 +23,13 @@ const { lookup } = require('node:dns').promises;
 const { connect } = require('node:net');
 const [isThere, ...names] = process.argv.slice(1);
 const once = (name) => lookup(name, { all: true }).then(
-  (all) => new Promise((resolve) => connect({ host: name, port: 80 })
-    .on('data', (data) => resolve(all.map(({ address }) => address).sort().join() + ' ' + data))
-    .on('error', ({ code }) => resolve(code))),
+  (all) => new Promise((resolve) => {
+    // An address outlives its container by a moment, and nobody answers there.
+    const socket = connect({ host: name, port: 80, timeout: 2000 });
+    socket.on('data', (data) => resolve(all.map(({ address }) => address).sort().join() + ' ' + data));
+    socket.on('timeout', () => socket.destroy(Object.assign(new Error(), { code: 'ETIMEDOUT' })));
+    socket.on('error', ({ code }) => resolve(code));
+  }),
   ({ code }) => code,
 );
 const until = Date.now() + 10_000;

@@ -122,7 +122,9 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'wireguard-go'), 'wiregu
     it('answers a handshake that ours begins, carries data both ways, and takes a new session of ours', async () => {
       await configure(false);
       const peer = await startOurs();
+      // It knows where ours is from now on, and would begin a handshake itself for a packet before the end of this one.
       peer.send(echoRequest(...(INNER[4] as readonly [string, string]), 0));
+      await ours.until(() => ours.replies.has(0), 'the reply to the first ping');
       await pingFromGo();
       // What it answered is the last that was said, so that no timer of ours waits for anything while the clock jumps.
       await pingFromOurs((packet) => peer.send(packet));
