@@ -31,7 +31,7 @@ const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Reads and checks a configuration file. Throws CONFIG_UNREADABLE or CONFIG_INVALID. */
 export function loadConfig(path: string): Config {
-  return parseConfig(readText(path), path);
+  return parseConfig(readConfigText(path), path);
 }
 
 /**
@@ -200,7 +200,8 @@ function invalid(fileName: string, problems: Problem[]): WarrenError {
   return new WarrenError('CONFIG_INVALID', lines.join('\n'));
 }
 
-function readText(path: string): string {
+/** Throws CONFIG_UNREADABLE. */
+export function readConfigText(path: string): string {
   let file: number | undefined;
   try {
     file = openSync(path, 'r');

@@ -22,6 +22,7 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import { Captures } from '../../src/capture/captures.ts';
 import type { ResponderAnswer, ResponderSettings } from '../../src/check/responder-messages.ts';
 import { Responders } from '../../src/check/responders.ts';
+import type { InstalledPlugin } from '../../src/cni/messages.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
@@ -186,6 +187,8 @@ export interface NodeOptions {
   readonly assigned?: readonly string[];
   /** Serves the CNI plugin, with a real folder for what that keeps on the disk. */
   readonly cniFolder?: string;
+  /** The plugin that such an agent announces by itself. */
+  readonly announce?: InstalledPlugin;
   /** Serves a Docker engine, with a real folder for its state. */
   readonly dockerFolder?: string;
   /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
@@ -367,7 +370,11 @@ ${yaml}`;
         recentLog: () => this.recentLog,
         ...(hostRules && { hostRules }),
         ...(this.#options.cniFolder !== undefined && {
-          cni: { stateDir: this.#options.cniFolder, socket: '/run/warren/agent.sock' },
+          cni: {
+            stateDir: this.#options.cniFolder,
+            socket: '/run/warren/agent.sock',
+            ...(this.#options.announce && { announce: this.#options.announce }),
+          },
         }),
         ...(this.#options.dockerFolder !== undefined && {
           docker: { stateDir: this.#options.dockerFolder },

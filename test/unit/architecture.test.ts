@@ -76,6 +76,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   cni: { code: '' },
   // Where runtimes look for it.
   'cni-install': { code: 'errors package' },
+  // What `kubectl apply` is given.
+  manifests: { code: 'package' },
   // Its counterpart in the agent.
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   // Ordinary WireGuard devices.
@@ -132,7 +134,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal wireguard-device capture',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link manifests package places readmodel simulate sys sysdump terminal wireguard-device capture',
     types: 'log',
   },
   bin: { code: 'cli cni terminal wireguard-device' },
