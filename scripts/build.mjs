@@ -25,6 +25,7 @@ const ENTRIES = [
   'host/attachment/worker',
   'capture/worker',
   'check/responder',
+  'lab/kubernetes/main',
   'simulate/part-worker',
   'bench/micro/main',
   'api/apps',

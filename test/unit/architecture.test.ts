@@ -126,7 +126,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'config protobuf',
   },
   lab: {
-    code: 'api check config errors host ip link membership package readmodel state terminal zod',
+    code: 'api check config errors host ip link manifests membership package readmodel state terminal zod',
     types: 'error-codes',
   },
   bench: {
