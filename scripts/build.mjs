@@ -26,6 +26,7 @@ const ENTRIES = [
   'capture/worker',
   'check/responder',
   'lab/kubernetes/main',
+  'lab/kubernetes/dns',
   'simulate/part-worker',
   'bench/micro/main',
   'api/apps',

@@ -148,7 +148,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
-  'dns-packet': 'dns',
+  'dns-packet': 'dns lab',
   'fastest-levenshtein': 'config',
   uqr: 'cli',
   nanotar: 'sysdump',

@@ -38,6 +38,8 @@ const LOOK_EVERY_MS = 500;
 export interface ClusterOptions {
   readonly nodes: number;
   readonly programs: KubernetesPrograms;
+  /** Nodes also have the images of Kubernetes' own tests. */
+  readonly forTests: boolean;
   readonly onProgress: (doing: string) => void;
   readonly signal: AbortSignal;
 }
@@ -127,7 +129,7 @@ export class Cluster {
   }
 
   async #start(): Promise<void> {
-    const { onProgress, programs, signal } = this.#options;
+    const { onProgress, programs, forTests, signal } = this.#options;
     const control = this.controlHost.addresses.ipv4;
     for (const machine of this.machines) {
       const where = { netns: machine.node.netns };
@@ -136,7 +138,7 @@ export class Cluster {
       await ipBatch([['route', 'add', 'default', 'via', control]], where);
     }
     onProgress(`making images of this checkout's build`);
-    const archives = await makeImages(programs);
+    const archives = await makeImages(programs, forTests);
     signal.throwIfAborted();
     onProgress('starting the control plane: etcd, API server, controller manager, scheduler');
     await this.control.start();
@@ -188,25 +190,47 @@ export class Cluster {
 }
 
 /** The archives' paths: pause, busybox, warren, and where it was built what Kubernetes' own tests run. */
-async function makeImages(programs: KubernetesPrograms): Promise<string[]> {
+async function makeImages(programs: KubernetesPrograms, forTests: boolean): Promise<string[]> {
   const folder = join(FOLDER, 'images');
   mkdirSync(folder, { recursive: true });
   const archives: string[] = [];
-  const pack = async (image: ImageFolder, name: string, entrypoint: readonly string[]) => {
+  const pack = async (image: ImageFolder, names: readonly string[], entrypoint: readonly string[]) => {
     const path = join(folder, `${archives.length}.tar`);
-    await packImage(image, name, path, { entrypoint });
+    await packImage(image, names, path, { entrypoint });
     rmSync(image.root, { recursive: true });
     archives.push(path);
   };
   const root = join(folder, 'root');
   const pause = new ImageFolder(root);
   pause.file(programs.path('pause'), '/pause');
-  await pack(pause, PAUSE_IMAGE, ['/pause']);
+  await pack(pause, [PAUSE_IMAGE], ['/pause']);
   const busybox = new ImageFolder(root);
   await busybox.busybox(programs.path('busybox'));
-  await pack(busybox, BUSYBOX_IMAGE, ['/bin/sh']);
-  await pack(await warrenImage(root), WARREN_IMAGE, ['warren']);
+  await pack(busybox, [BUSYBOX_IMAGE, 'docker.io/library/busybox:1.29'], []);
+  await pack(await warrenImage(root), [WARREN_IMAGE], ['warren']);
+  if (!forTests) return archives;
+  await pack(await testImage(root, programs), ['k8s.gcr.io/e2e-test-images/agnhost:2.21'], ['/agnhost']);
+  // Those that only have to run, and to answer.
+  const servers = ['nginx:1.14-alpine', 'nginx:1.15-alpine', 'httpd:2.4.38-alpine', 'httpd:2.4.39-alpine'];
+  const names = servers.map((name) => `docker.io/library/${name}`);
+  await pack(await testImage(root, programs), names, ['/agnhost', 'netexec', '--http-port=80']);
+  const conntrack = await testImage(root, programs);
+  await conntrack.program('conntrack');
+  await conntrack.program('iptables');
+  await pack(conntrack, ['k8s.gcr.io/build-image/debian-iptables:buster-v1.3.0'], []);
   return archives;
+}
+
+/** Kubernetes' own server and client for tests, with the programs that they call in it. */
+async function testImage(root: string, programs: KubernetesPrograms): Promise<ImageFolder> {
+  const image = new ImageFolder(root);
+  image.file(programs.path('agnhost'), '/agnhost');
+  await image.program('curl');
+  await image.program('nc.openbsd', '/bin/nc');
+  // busybox' own takes its own programs before those of the PATH.
+  await image.program('sh');
+  await image.busybox(programs.path('busybox'));
+  return image;
 }
 
 /** Nothing of it is in use any more: it all ended with the first processes of its nodes. */

@@ -1,5 +1,5 @@
 /**
- * etcd, API server, controller manager and scheduler, in a namespace on the lab's underlay. Everybody is the cluster's
+ * etcd, API server, controller manager, scheduler and a name server, in a namespace on the lab's underlay. Everybody is the cluster's
  * administrator there: certificates are for the connections' sake.
  */
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WarrenError } from '../../errors.ts';
 import { runCommand as run } from '../../host/command.ts';
+import { builtFile } from '../../package.ts';
 import type { CommandResult } from '../command.ts';
 import type { LabHost } from '../host.ts';
 import type { KubernetesPrograms } from './programs.ts';
@@ -37,6 +38,11 @@ export class ControlPlane {
   /** For whoever is in the lab. */
   get kubeconfig(): string {
     return this.path('admin.conf');
+  }
+
+  /** Of the name server. */
+  get address(): string {
+    return this.#options.host.addresses.ipv4;
   }
 
   path(name: string): string {
@@ -85,6 +91,7 @@ export class ControlPlane {
       `--cluster-cidr=${podCidrs.join(',')}`,
       '--leader-elect=false',
     ]);
+    this.#spawn('dns', [process.execPath, builtFile('lab/kubernetes/dns'), this.kubeconfig, ipv4]);
     this.#spawn('kube-scheduler', [`--kubeconfig=${this.kubeconfig}`, '--leader-elect=false']);
   }
 

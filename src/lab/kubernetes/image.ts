@@ -91,10 +91,10 @@ export class ImageFolder {
   }
 }
 
-/** Packs it into the archive at `path` under `name`, such as docker.io/library/warren:0.1.0. */
+/** Packs it into the archive at `path` under `names`, such as docker.io/library/warren:0.1.0. */
 export async function packImage(
   folder: ImageFolder,
-  name: string,
+  names: readonly string[],
   path: string,
   { entrypoint }: ImageConfig,
 ): Promise<void> {
@@ -116,7 +116,7 @@ export async function packImage(
   writeFileSync(join(work, configFile), config);
   writeFileSync(
     join(work, 'manifest.json'),
-    JSON.stringify([{ Config: configFile, RepoTags: [name], Layers: ['layer.tar'] }]),
+    JSON.stringify([{ Config: configFile, RepoTags: names, Layers: ['layer.tar'] }]),
   );
   await runCommand(['tar', '-C', work, '-cf', `${path}.new`, 'manifest.json', configFile, 'layer.tar'], {
     timeoutMs: PACK_TIMEOUT_MS,

@@ -1,5 +1,7 @@
 /** What scripts/kubernetes.mjs runs once Kubernetes is built: a cluster with warren as its network, checks, and its end. */
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { renderTable } from '../../terminal/table.ts';
 import { Interrupted, interruptible } from '../interrupt.ts';
 import { requireForLab } from '../program.ts';
@@ -44,7 +46,13 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
   let cluster: Cluster | undefined;
   let isKept = false;
   try {
-    cluster = await Cluster.up({ nodes: options.nodes, programs, onProgress, signal });
+    cluster = await Cluster.up({
+      nodes: options.nodes,
+      programs,
+      forTests: options.e2e !== undefined,
+      onProgress,
+      signal,
+    });
     await cluster.install();
     progress.done();
     process.stdout.write(`\n${await cluster.control.told(['get', 'nodes', '-o', 'wide'])}\n`);
@@ -55,8 +63,7 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
     const failures = checks.flatMap((check) => check.failures);
     for (const failure of failures) console.log(failure);
     let isGood = failures.length === 0;
-    if (isGood && options.e2e !== undefined)
-      isGood = await runKubernetesTests(cluster, programs, options.e2e, signal);
+    if (isGood && options.e2e !== undefined) isGood = await runTests(cluster, programs, options.e2e, signal);
     if (options.keep !== undefined && !signal.aborted) {
       const server = await forwardPort(cluster);
       writeFileSync(options.keep, cluster.control.kubeconfigFor(server), { mode: 0o600 });
@@ -75,6 +82,17 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
       progress.done();
     }
   }
+}
+
+async function runTests(
+  cluster: Cluster,
+  programs: KubernetesPrograms,
+  focus: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const log = join(mkdtempSync(join(tmpdir(), 'warren-kubernetes-')), 'e2e.log');
+  console.log(`Kubernetes' own tests; all that they say goes into ${log}:`);
+  return runKubernetesTests(cluster, programs, { focus, log, signal });
 }
 
 function keepHint(kubeconfig: string, programs: KubernetesPrograms): string {

@@ -57,7 +57,7 @@ export class NodePrograms {
     const config = join(machine.folder, 'kubelet.json');
     const plugins = join(machine.folder, 'volume-plugins');
     mkdirSync(plugins, { recursive: true });
-    writeFileSync(config, JSON.stringify(kubeletConfig(machine.address, control.path('ca.crt'), plugins)));
+    writeFileSync(config, JSON.stringify(kubeletConfig(machine.address, control, plugins)));
     machine.spawn('kubelet', [
       programs.path('kubelet'),
       `--config=${config}`,
@@ -99,19 +99,19 @@ state = "${state}"
 `;
 }
 
-function kubeletConfig(address: string, ca: string, volumePluginDir: string): object {
+function kubeletConfig(address: string, control: ControlPlane, volumePluginDir: string): object {
   return {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
     authentication: {
       anonymous: { enabled: false },
       webhook: { enabled: false },
-      x509: { clientCAFile: ca },
+      x509: { clientCAFile: control.path('ca.crt') },
     },
     authorization: { mode: 'AlwaysAllow' },
     address,
     volumePluginDir,
-    clusterDNS: ['10.96.0.10'],
+    clusterDNS: [control.address],
     clusterDomain: 'cluster.local',
     // Control groups are the machine's, and it may have either version of them.
     cgroupDriver: 'cgroupfs',

@@ -19,7 +19,7 @@ it('an archive names its configuration, and that its one layer by what is in it'
   image.text('/bin/hello', '#!/bin/sh\n', 0o755);
   image.link('hello', '/bin/other');
   const path = join(folder, 'image.tar');
-  await packImage(image, 'docker.io/library/test:1', path, { entrypoint: ['/bin/hello'] });
+  await packImage(image, ['docker.io/library/test:1'], path, { entrypoint: ['/bin/hello'] });
   execFileSync('tar', ['-xf', path, '-C', folder]);
   const read = (name: string) => readFileSync(join(folder, name));
   const [{ Config, RepoTags, Layers }] = JSON.parse(read('manifest.json').toString()) as [
@@ -45,7 +45,7 @@ it('the same files are the same archive', async () => {
       const image = new ImageFolder(join(folder, name));
       image.text('/file', 'content');
       const path = join(folder, `${name}.tar`);
-      await packImage(image, 'test', path, { entrypoint: ['/file'] });
+      await packImage(image, ['test'], path, { entrypoint: ['/file'] });
       return execFileSync('tar', ['-xOf', path, 'manifest.json'], { encoding: 'utf8' });
     }),
   );
