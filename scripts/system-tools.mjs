@@ -85,6 +85,7 @@ export const SYSTEM_TOOLS = {
     { program: 'jq', packages: ['jq'], needed: false },
     gcc,
     { program: 'curl', packages: ['curl'], needed: false },
+    { program: 'wget', packages: ['wget'], needed: false },
     { program: 'nc.openbsd', packages: ['netcat-openbsd'], needed: false },
   ],
   'bench:agents': [iproute2, nsenter, nft, { program: 'serf', packages: ['serf'], needed: false }],

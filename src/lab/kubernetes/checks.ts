@@ -7,6 +7,7 @@ import { BUSYBOX_IMAGE } from './cluster.ts';
 
 const NAMESPACE = 'lab';
 const NODE_PORT = 30080;
+const HOST_PORT = 8088;
 /** kube-proxy's health, on a node's own address. */
 const PROXY_PORT = 10_256;
 const DEPLOY_TIMEOUT_S = 120;
@@ -64,6 +65,10 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     name: `port ${NODE_PORT} of ${name}`,
     url: `http://${address}:${NODE_PORT}/cgi-bin/who`,
   }));
+  const hostPorts = machines.map(({ name, address }) => ({
+    name: `port ${HOST_PORT} of the pod on ${name}`,
+    url: `http://${address}:${HOST_PORT}/cgi-bin/who`,
+  }));
   const toWebs = (as?: string) =>
     webs.map(({ name, address }) => ({ name, url: `http://${address}:8080/cgi-bin/who`, ...(as && { as }) }));
   const toNodes = machines.map(({ name, address }) => ({
@@ -107,6 +112,12 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     pairs,
   );
   await check('node to node port', fromNodes(nodePorts), pairs);
+  await check(
+    'pod to host port',
+    fromPods(() => hostPorts),
+    pairs,
+  );
+  await check('node to host port', fromNodes(hostPorts), pairs);
   await check(
     'node port from outside of the cluster',
     [
@@ -154,24 +165,24 @@ async function podsOf(cluster: Cluster, app: string): Promise<Pod[]> {
 }
 
 function workload(): object[] {
-  const pod = (app: string, command: string) => ({
+  const pod = (app: string, command: string, ports: readonly object[]) => ({
     metadata: { labels: { app } },
     spec: {
       terminationGracePeriodSeconds: 1,
-      containers: [{ name: app, image: BUSYBOX_IMAGE, command: ['sh', '-c', command] }],
+      containers: [{ name: app, image: BUSYBOX_IMAGE, command: ['sh', '-c', command], ports }],
     },
   });
-  const daemonSet = (app: string, command: string) => ({
+  const daemonSet = (app: string, command: string, ports: readonly object[] = []) => ({
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
     metadata: { name: app, namespace: NAMESPACE },
-    spec: { selector: { matchLabels: { app } }, template: pod(app, command) },
+    spec: { selector: { matchLabels: { app } }, template: pod(app, command, ports) },
   });
   const who = `#!/bin/sh\\nprintf "\\\\n"; echo "$(hostname) $REMOTE_ADDR"\\n`;
   const serve = `mkdir -p /tmp/www/cgi-bin && printf '${who}' > /tmp/www/cgi-bin/who && chmod +x /tmp/www/cgi-bin/who && exec busybox httpd -f -p 8080 -h /tmp/www`;
   return [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
-    daemonSet('web', serve),
+    daemonSet('web', serve, [{ containerPort: 8080, hostPort: HOST_PORT }]),
     daemonSet('client', 'exec sleep 1000000'),
     {
       apiVersion: 'v1',

@@ -16,7 +16,7 @@ import { WarrenError } from '../../errors.ts';
 import { ipBatch } from '../../host/ip.ts';
 import { setSysctls } from '../../host/sysctl.ts';
 import { generateClusterKey } from '../../link/key-ring.ts';
-import { baseConfig, manifests } from '../../manifests/manifests.ts';
+import { baseConfig, manifests, uninstallManifests } from '../../manifests/manifests.ts';
 import { VERSION } from '../../package.ts';
 import type { LabHost } from '../host.ts';
 import { Lab } from '../lab.ts';
@@ -34,6 +34,14 @@ export const BUSYBOX_IMAGE = 'docker.io/library/busybox:lab';
 /** As deploy/kubernetes/warren.yaml has it. */
 const POD_CIDRS = ['10.244.0.0/16'];
 const LOOK_EVERY_MS = 500;
+const UNINSTALL_TIMEOUT_MS = 90_000;
+/** What warren makes on a node: files, devices, rules. */
+const LEFT_OVERS = `
+find /opt/cni/bin /etc/cni/net.d -name '*warren*'
+find /var/lib/warren /run/warren -mindepth 1
+ip -oneline link show | grep -oE 'warren0|wp[0-9a-f]{12}'
+nft list tables | grep warren
+true`;
 
 export interface ClusterOptions {
   readonly nodes: number;
@@ -107,6 +115,23 @@ export class Cluster {
       return states.length === this.machines.length && states.every((state) => state === 'True');
     });
     await this.control.told(['-n', 'warren', 'rollout', 'status', 'daemonset/warren', '--timeout=60s']);
+  }
+
+  /** Takes warren off again, the documented way, and gives what it has left on nodes, a line each. */
+  async uninstall(): Promise<string[]> {
+    await this.control.told(['delete', '-f', '-'], { input: manifests({}), timeoutMs: UNINSTALL_TIMEOUT_MS });
+    const text = uninstallManifests({ podCidrs: POD_CIDRS });
+    await this.control.told(['apply', '-f', '-'], { input: text });
+    const rollout = ['rollout', 'status', 'daemonset/warren-uninstall', '--timeout=60s'];
+    await this.control.told(['-n', 'warren-uninstall', ...rollout], { timeoutMs: UNINSTALL_TIMEOUT_MS });
+    const left = await Promise.all(
+      this.machines.map(async (machine) => {
+        const { stdout } = await machine.exec(['sh', '-c', LEFT_OVERS]);
+        return stdout.split('\n').flatMap((line) => (line === '' ? [] : [`${machine.name}: ${line}`]));
+      }),
+    );
+    await this.control.told(['delete', '-f', '-'], { input: text, timeoutMs: UNINSTALL_TIMEOUT_MS });
+    return left.flat();
   }
 
   /** Of each node the status of its condition Ready. */
@@ -227,6 +252,8 @@ async function testImage(root: string, programs: KubernetesPrograms): Promise<Im
   image.file(programs.path('agnhost'), '/agnhost');
   await image.program('curl');
   await image.program('nc.openbsd', '/bin/nc');
+  // That of Debian's busybox crashes at -T.
+  await image.program('wget');
   // busybox' own takes its own programs before those of the PATH.
   await image.program('sh');
   await image.busybox(programs.path('busybox'));

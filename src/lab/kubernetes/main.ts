@@ -64,7 +64,13 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
     for (const failure of failures) console.log(failure);
     let isGood = failures.length === 0;
     if (isGood && options.e2e !== undefined) isGood = await runTests(cluster, programs, options.e2e, signal);
-    if (options.keep !== undefined && !signal.aborted) {
+    if (options.keep === undefined) {
+      onProgress('uninstalling warren, and looking at what it leaves');
+      const left = await cluster.uninstall();
+      progress.done();
+      for (const line of left) console.log(`left on ${line}`);
+      isGood &&= left.length === 0;
+    } else if (!signal.aborted) {
       const server = await forwardPort(cluster);
       writeFileSync(options.keep, cluster.control.kubeconfigFor(server), { mode: 0o600 });
       cluster.lab.release();

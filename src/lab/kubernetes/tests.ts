@@ -10,7 +10,7 @@ import type { KubernetesPrograms } from './programs.ts';
 export const LEFT_OUT: readonly { readonly match: string; readonly why: string }[] = [
   { match: 'LoadBalancer|load balancer|ESIPP|Firewall|Loadbalancing|Ingress spec', why: 'needs a cloud' },
   { match: 'Feature:NetworkPolicy', why: 'warren has no network policies' },
-  { match: 'SCTPConnectivity', why: 'needs SCTP in the kernel of the machine' },
+  { match: 'SCTPConnectivity|SCTP HostPort', why: 'needs SCTP in the kernel of the machine' },
   { match: 'Internet connection|Provider:GCE|IPerf', why: 'needs the Internet, or a cloud' },
   { match: 'DNS|ClusterDns', why: 'tests a name server, with an image that is not here' },
   { match: 'IPv6DualStackAlphaFeature', why: 'an alpha of 1.20 that its API server must be started with' },
