@@ -48,6 +48,18 @@ const UNUSED_BY_FASTIFY = {
 };
 
 /**
+ * Of @kubernetes/client-node an agent takes who it is and how it reaches the server. The rest is 40 MB of classes for each kind
+ * of object, and ways for people to log in that open a browser or run a cloud's program by a shell.
+ */
+const UNUSED_BY_KUBERNETES = {
+  './gen/index.js': 'export const createConfiguration = undefined, ServerConfiguration = undefined;',
+  './azure_auth.js': 'export class AzureAuth { isAuthProvider() { return false; } }',
+  './gcp_auth.js': 'export class GoogleCloudPlatformAuth { isAuthProvider() { return false; } }',
+  './oidc_auth.js': 'export class OpenIDConnectAuth { isAuthProvider() { return false; } }',
+  'node-fetch': 'export const Headers = globalThis.Headers;',
+};
+
+/**
  * Small modules that nearly every program needs are one file, and what packet path threads need is another: finding and
  * opening a file costs more than compiling a few kilobytes that are not used. All else is split by who imports it.
  */
@@ -130,12 +142,16 @@ function withoutUnused() {
   const prefix = '\0unused:';
   return {
     name: 'without-unused',
-    resolveId(source, importer) {
-      if (!/\/node_modules\/fastify\//.test(importer ?? '')) return null;
-      return Object.hasOwn(UNUSED_BY_FASTIFY, source) ? prefix + source : null;
+    resolveId(source, importer = '') {
+      if (/\/node_modules\/fastify\//.test(importer)) {
+        return Object.hasOwn(UNUSED_BY_FASTIFY, source) ? prefix + source : null;
+      }
+      if (!/\/node_modules\/@kubernetes\/client-node\//.test(importer)) return null;
+      return Object.hasOwn(UNUSED_BY_KUBERNETES, source) ? prefix + source : null;
     },
     load(id) {
-      return id.startsWith(prefix) ? 'module.exports = {};' : null;
+      if (!id.startsWith(prefix)) return null;
+      return UNUSED_BY_KUBERNETES[id.slice(prefix.length)] ?? 'module.exports = {};';
     },
   };
 }

@@ -87,6 +87,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
   // The driver of Docker engines.
   docker: { code: 'attachment errors inventory ip names state zod', types: 'clock host log' },
+  // What the API of a Kubernetes cluster says of its nodes.
+  kubernetes: { code: 'clock errors ip membership names package', types: 'lease log readmodel' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // The last 15 minutes, for the web page.
   history: { code: 'clock errors ip zod', types: 'dataplane membership peers rpc' },
@@ -110,7 +112,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
+    code: 'kubernetes admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
   },
 
   // What people run.
@@ -142,6 +144,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
 /** Which parts may import an npm package. */
 const PACKAGES: Readonly<Record<string, string>> = {
+  '@kubernetes/client-node': 'kubernetes',
   '@noble/ciphers': 'encapsulation',
   '@noble/hashes': 'encapsulation',
   '@noble/post-quantum': 'post-quantum',

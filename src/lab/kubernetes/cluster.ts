@@ -16,7 +16,7 @@ import { WarrenError } from '../../errors.ts';
 import { ipBatch } from '../../host/ip.ts';
 import { setSysctls } from '../../host/sysctl.ts';
 import { generateClusterKey } from '../../link/key-ring.ts';
-import { baseConfig, manifests, uninstallManifests } from '../../manifests/manifests.ts';
+import { manifests, uninstallManifests } from '../../manifests/manifests.ts';
 import { VERSION } from '../../package.ts';
 import type { LabHost } from '../host.ts';
 import { Lab } from '../lab.ts';
@@ -100,9 +100,7 @@ export class Cluster {
   /** Makes warren its network. Returns when all nodes are Ready. */
   async install(): Promise<void> {
     const { onProgress } = this.#options;
-    const seeds = this.machines.map(({ address }) => address).join(', ');
-    const config = baseConfig().replace(/^cluster:$/m, `cluster:\n  seeds: [${seeds}]`);
-    const text = manifests({ key: generateClusterKey(), config });
+    const text = manifests({ key: generateClusterKey() });
     onProgress('asking the API server about the manifests (kubectl apply --dry-run=server)');
     const [namespace] = text.split('---\n');
     await this.control.told(['apply', '-f', '-'], { input: namespace! });
