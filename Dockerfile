@@ -23,6 +23,7 @@ WORKDIR /opt/warren
 COPY --from=build /opt/warren/package.json ./
 COPY --from=build /opt/warren/node_modules node_modules
 COPY --from=build /opt/warren/dist dist
+COPY deploy/kubernetes deploy/kubernetes
 RUN ln -s /opt/warren/dist/bin/warren.js /usr/local/bin/warren \
   && ln -s /opt/warren/dist/bin/warren-wireguard.js /usr/local/bin/warren-wireguard
 ENTRYPOINT ["warren"]

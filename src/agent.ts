@@ -23,6 +23,7 @@ import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
 import { feedInventory, listedAttachments } from './agent/inventory-feed.ts';
+import { Kubernetes, type LoadedKubernetes, loadKubernetes } from './agent/kubernetes.ts';
 import { LiveConfig } from './agent/live-config.ts';
 import { agentModel } from './agent/model.ts';
 import { Names } from './agent/names.ts';
@@ -81,6 +82,7 @@ export class Agent {
   readonly #membership: Membership;
   readonly #rpc: RpcNode;
   readonly #leases: LeaseSource;
+  readonly #kubernetes: Kubernetes | undefined;
   readonly #guests: Guests;
   readonly #peers: PeerView;
   readonly #attachments: Attachments;
@@ -115,6 +117,7 @@ export class Agent {
     const underlay = await waitForUnderlay({ config, host, clock, log, signal, onWaiting });
     refuseUnderlayInOverlay(config, underlay);
     const tunnelKey = config.encapsulation.type === 'wireguard' ? await parts.state.tunnelKey() : undefined;
+    const kubernetes = await loadKubernetes(config, parts);
     let agent: Agent | undefined;
     const dataPlane = parts.openDataPlane({
       config,
@@ -137,7 +140,7 @@ export class Agent {
       },
     });
     try {
-      agent = new Agent(config, parts, events, dataPlane, tunnelKey?.own.publicKey);
+      agent = new Agent(config, parts, events, dataPlane, tunnelKey?.own.publicKey, kubernetes);
       return agent;
     } catch (error) {
       await dataPlane.close();
@@ -151,6 +154,7 @@ export class Agent {
     events: AgentEvents,
     dataPlane: DataPlane,
     tunnelKey: Uint8Array | undefined,
+    kubernetes: LoadedKubernetes | undefined,
   ) {
     this.#parts = parts;
     this.#dataPlane = dataPlane;
@@ -169,6 +173,14 @@ export class Agent {
       clock,
     });
     const admission = this.admission;
+    if (kubernetes) {
+      this.#kubernetes = new Kubernetes(kubernetes, {
+        ...{ config, parts, timing, random: parts.random ?? Math.random },
+        family: () => dataPlane.underlay.address.family,
+        membership: () => this.#membership,
+        onChange: () => this.#model.changed('status'),
+      });
+    }
     this.#membership = new Membership({
       admission,
       identity: state.identity,
@@ -183,6 +195,7 @@ export class Agent {
         ...(postQuantum && { postQuantum: {} }),
       },
       seeds: cluster.seeds,
+      discovery: this.#kubernetes?.source,
       transport: this.#transport,
       allowFrom: config.underlay.allowFrom,
       boot,
@@ -218,7 +231,8 @@ export class Agent {
       staticPods: config.staticPods,
       log,
     });
-    const { leaseSource = (options) => new LeaseManager(options) } = parts;
+    const { leaseSource = (options) => this.#kubernetes?.leaseSource(options) ?? new LeaseManager(options) } =
+      parts;
     this.#leases = leaseSource({
       membership,
       admission,
@@ -315,6 +329,7 @@ export class Agent {
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
       dns: () => this.#names.report(),
+      kubernetes: this.#kubernetes && (() => this.#kubernetes!.source.report()),
       groupProbes: () => this.#groupProbing?.counts ?? {},
       pairKeys: this.#pairKeying,
       durations: () => ({
@@ -354,6 +369,14 @@ export class Agent {
       logAdmission({ admission, log, nameOf: (id) => membership.member(id)?.name }, changed);
       this.#model.changed('status');
     });
+    if (this.#kubernetes) {
+      this.#model.subscribe(['status'], () =>
+        this.#kubernetes?.overlayChanged(
+          this.#leases.state(),
+          subnets().length > 0 && dataPlane.report().isActive,
+        ),
+      );
+    }
     serveTargets(this.#rpc, () => this.#model.targets());
     const admits = (id: string) => admission.admits(id);
     const admitted = () => membership.others().filter(({ id }) => admits(id));
@@ -426,6 +449,8 @@ export class Agent {
     this.inventory.start();
     await this.#membership.start();
     this.#push('membership', () => this.#membership.stop());
+    this.#kubernetes?.start();
+    this.#push('Kubernetes', () => this.#kubernetes?.stop());
     this.#push('requests', () => this.#rpc.close());
     this.#push('inventory', () => this.inventory.stop());
     this.#push('peers', () => this.#peers.close());
@@ -507,6 +532,7 @@ export class Agent {
     return [
       ...(this.#live.current.encapsulation.accept === undefined ? [] : [ACCEPTS_CLEAR_TEXT]),
       ...this.#membership.problems(),
+      ...(this.#kubernetes?.source.problems() ?? []),
       ...this.#followers.problems(),
       ...(this.#groupProbing?.problems() ?? []),
       ...(this.#pairKeying?.problems() ?? []),

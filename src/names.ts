@@ -9,6 +9,11 @@ export const NODE_NAME = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;
 export const NODE_NAME_RULE =
   '1 to 63 letters, digits, dots, underscores and hyphens, with a letter or digit at both ends';
 
+/** What a Node of Kubernetes may be called: a DNS subdomain (RFC 1123). */
+export const KUBERNETES_NODE_NAME = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+export const KUBERNETES_NODE_NAME_RULE =
+  '1 to 253 lower-case letters, digits, dots and hyphens, with a letter or digit at both ends';
+
 /** A pod's name. Every one of them is a `NODE_NAME` too, which is what nodes check in each other's lists of pods. */
 export const POD_NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 export const POD_NAME_RULE =

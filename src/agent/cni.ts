@@ -4,7 +4,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CniCommands } from '../cni/messages.ts';
+import type { CniCommands, InstalledPlugin } from '../cni/messages.ts';
 import type { CniService, CniServiceOptions } from '../cni-server/cni-service.ts';
 import { WarrenError } from '../errors.ts';
 
@@ -12,6 +12,8 @@ export interface CniParts {
   readonly stateDir: string;
   /** The control socket, by which the plugin asks. */
   readonly socket: string;
+  /** A plugin whose network configuration is to be there once the overlay is up, as if `warren cni install` had said so. */
+  readonly announce?: InstalledPlugin;
 }
 
 export type CniOptions = Omit<CniServiceOptions, 'conflists' | 'queue'> & { readonly nodeId: string };
@@ -31,8 +33,10 @@ export class Cni {
   /** To be called when the control socket is bound. Throws STATE_CORRUPT and the like. */
   async start(): Promise<void> {
     if (this.#parts === undefined) return;
-    const { stateDir } = this.#parts;
-    if (existsSync(queueFolder(stateDir)) || existsSync(join(stateDir, 'cni.json'))) await this.#loaded();
+    const { stateDir, announce } = this.#parts;
+    if (announce !== undefined) (await this.#loaded()).install(announce);
+    else if (existsSync(queueFolder(stateDir)) || existsSync(join(stateDir, 'cni.json')))
+      await this.#loaded();
   }
 
   async stop(): Promise<void> {

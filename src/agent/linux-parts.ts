@@ -54,6 +54,10 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
       return linuxFacts(config.node.stateDir, config.tun.name);
     },
     cni: { stateDir: config.node.stateDir, socket: config.node.socket },
+    kubernetes: async ({ kubeconfig }) => {
+      const { httpsApi } = await import('../kubernetes/https-api.ts');
+      return httpsApi(kubeconfig);
+    },
     docker: { stateDir: config.node.stateDir },
     serve: (model, commands) => serve(config, model, commands, log),
   };

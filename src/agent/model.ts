@@ -11,7 +11,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PairKeyReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
-import type { DnsReport, StatusReport } from '../readmodel/reports.ts';
+import type { DnsReport, KubernetesReport, StatusReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -35,6 +35,8 @@ export interface ModelParts {
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How names are answered. */
   readonly dns: () => DnsReport;
+  /** Absent: this node is in no Kubernetes cluster. */
+  readonly kubernetes: (() => KubernetesReport) | undefined;
   /** How many group probes came out how. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without. */
@@ -60,6 +62,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     problems,
     repairs,
     dns,
+    kubernetes,
     groupProbes,
     pairKeys,
     durations,
@@ -107,6 +110,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     history,
     repairs,
     dns,
+    ...(kubernetes && { kubernetes }),
     groupProbes,
     ...(pairKeys && { pairKeys }),
     durations,

@@ -23,6 +23,7 @@ import type { ResponderParts } from './check.ts';
 import type { CniParts } from './cni.ts';
 import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
+import type { OpenKubernetes } from './kubernetes.ts';
 import type { LoadNameParts } from './names.ts';
 import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentState } from './state.ts';
@@ -53,6 +54,8 @@ export interface AgentParts {
   readonly cni?: CniParts;
   /** Sockets and files of names; absent: this agent answers none. */
   readonly names?: LoadNameParts;
+  /** The way to the API of a Kubernetes cluster; absent: this agent is in none, whatever its configuration says. */
+  readonly kubernetes?: OpenKubernetes;
   /** What the Docker driver needs of this node; absent: there is none. */
   readonly docker?: DockerParts;
   /** Starts what answers the connections of a check; absent: nothing does. */

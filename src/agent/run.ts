@@ -5,6 +5,7 @@ import { agentIsRunning } from '../api/client.ts';
 import { fileAttachmentStore } from '../attachment/attachment-store.ts';
 import { Attachments } from '../attachment/attachments.ts';
 import { realClock } from '../clock.ts';
+import type { InstalledPlugin } from '../cni/messages.ts';
 import type { Config } from '../config/config.ts';
 import { WarrenError } from '../errors.ts';
 import { LinuxAttachmentNetwork } from '../host/attachment/linux-attachment-network.ts';
@@ -27,10 +28,14 @@ const LOG_FLUSH_MS = 500;
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
  * told nothing, and keep this node's routes until they miss it. SIGINT and `warren leave` leave the cluster.
- * At SIGHUP the configuration is read again, by `readConfig`.
+ * At SIGHUP the configuration is read again, by `readConfig`. Runtimes are told of the CNI plugin `announce`.
  * With a thread that does not end it never returns, but ends the process.
  */
-export async function runAgent(config: Config, readConfig: () => Config): Promise<number> {
+export async function runAgent(
+  config: Config,
+  readConfig: () => Config,
+  announce?: InstalledPlugin,
+): Promise<number> {
   const wholeLog = openLog(config);
   const log = wholeLog.logger;
   const service = await serviceManager(log);
@@ -58,8 +63,10 @@ export async function runAgent(config: Config, readConfig: () => Config): Promis
   });
   // Before the state folder is touched, which is its own.
   await refuseSecondAgent(config);
+  const linux = linuxParts(config, log);
   const parts = {
-    ...linuxParts(config, log),
+    ...linux,
+    ...(linux.cni && announce && { cni: { ...linux.cni, announce } }),
     readConfig,
     droppedLogLines: () => wholeLog.dropped,
     recentLog: () => wholeLog.recent(),

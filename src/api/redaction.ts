@@ -63,9 +63,12 @@ export function redacted(model: ReadModel): ReadModel {
 }
 
 function redactedStatus(status: StatusReport, rename: Pseudonym): StatusReport {
-  const { cluster } = status;
+  const { cluster, kubernetes } = status;
   return {
     ...status,
+    ...(kubernetes && {
+      kubernetes: { ...kubernetes, node: rename('node', kubernetes.node), server: HIDDEN },
+    }),
     node: { ...status.node, name: rename('node', status.node.name) },
     cluster: {
       ...cluster,

@@ -17,6 +17,7 @@ import { registerDockerCommands } from './commands/docker.ts';
 import { registerForgetCommand } from './commands/forget.ts';
 import { registerHostCommands } from './commands/host.ts';
 import { registerKeyRingCommands } from './commands/key-ring.ts';
+import { registerKubernetesCommands } from './commands/kubernetes.ts';
 import { registerLeaveCommand } from './commands/leave.ts';
 import { registerNodeCommands } from './commands/node.ts';
 import { registerPeerCommands } from './commands/peer.ts';
@@ -65,6 +66,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerPeerCommands(program, context);
   registerCniCommands(program, context);
   registerDockerCommands(program, context);
+  registerKubernetesCommands(program, context);
   registerCheckCommand(program, context);
   registerCaptureCommand(program, context);
   registerForgetCommand(program, context);

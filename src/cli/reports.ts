@@ -59,6 +59,7 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
       ['offloads', offloadText(datapath.offloads, paint)],
       ['pods', String(status.pods)],
       ['names', namesText(status.dns)],
+      ...(status.kubernetes ? [['kubernetes', kubernetesText(status.kubernetes, paint)] as const] : []),
       ...(repairs.length === 0 ? [] : [['repairs', repairs.join(', ')] as const]),
       ['outbound', directionText(datapath.outbound)],
       ['inbound', directionText(datapath.inbound)],
@@ -76,6 +77,15 @@ export function renderStatus(status: StatusReport, paint: Paint): string {
 function namesText({ enabled, addresses }: StatusReport['dns']): string {
   if (!enabled) return 'not answered (dns.enabled)';
   return addresses.length === 0 ? 'not answered yet' : `answered on ${addresses.join(', ')}`;
+}
+
+function kubernetesText(
+  { api, awaySeconds, server, nodes, node, podCidrs, ipam }: NonNullable<StatusReport['kubernetes']>,
+  paint: Paint,
+): string {
+  const state = api === 'away' ? paint(`API away for ${durationText(awaySeconds)}`, 'yellow') : `API ${api}`;
+  const subnets = podCidrs.length === 0 ? '' : `, podCIDRs ${podCidrs.join(' ')}`;
+  return `${state} (${server}), ${nodes} nodes; Node ${node}${subnets}, ipam ${ipam}`;
 }
 
 export function renderPeers(peers: readonly PeerReport[], paint: Paint): string {

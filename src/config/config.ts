@@ -71,6 +71,16 @@ export interface Config {
     /** Where pods are seen under their own address all the same: it must have a route back. */
     readonly except: readonly Prefix[];
   };
+  readonly kubernetes: {
+    /** Whether the API of a Kubernetes cluster is asked for its nodes (src/kubernetes); default false. */
+    readonly enabled: boolean;
+    /** Whether this node leases its subnet, or has the podCIDRs of its Node; default warren. */
+    readonly ipam: 'warren' | 'kubernetes';
+    /** Of this node's Node; undefined where it is in no cluster. */
+    readonly nodeName: string | undefined;
+    /** How the API is reached; undefined: as pods do. */
+    readonly kubeconfig: string | undefined;
+  };
   readonly dns: {
     /** Whether names are answered on this node's overlay addresses; default true. */
     readonly enabled: boolean;

@@ -4,7 +4,14 @@ import { errorMessage } from '../errors.ts';
 import { type IpAddress, parseAddress } from '../ip/address.ts';
 import { type HostPort, parseEndpoint, parseHostPort } from '../ip/endpoint.ts';
 import { parsePrefix } from '../ip/prefix.ts';
-import { NODE_NAME, NODE_NAME_RULE, POD_NAME, POD_NAME_RULE } from '../names.ts';
+import {
+  KUBERNETES_NODE_NAME,
+  KUBERNETES_NODE_NAME_RULE,
+  NODE_NAME,
+  NODE_NAME_RULE,
+  POD_NAME,
+  POD_NAME_RULE,
+} from '../names.ts';
 import { z } from '../zod.ts';
 import type { OffloadSwitches } from './config.ts';
 
@@ -117,6 +124,12 @@ export const port = wholeNumber(1, 65_535);
 
 /** A node's or peer's name. */
 export const nodeName = matching(NODE_NAME, `must be a host name: ${NODE_NAME_RULE}`);
+
+/** Of a Node of Kubernetes. */
+export const kubernetesNodeName = matching(
+  KUBERNETES_NODE_NAME,
+  `must be the name of a Node: ${KUBERNETES_NODE_NAME_RULE}`,
+);
 
 export const podName = matching(POD_NAME, `must be a pod name: ${POD_NAME_RULE}`);
 

@@ -22,6 +22,7 @@ import {
   type Report,
 } from './checks.ts';
 import type { Config, PodRange, StaticPeer } from './config.ts';
+import { nameKubernetesNode, type PodVariables, takePodVariables } from './pod-variables.ts';
 import { emptySection, knownKeys, type Parsed, sectionNames, sections } from './schema.ts';
 import { type ConfigSource, type KeyPath, type Problem, readSource } from './source.ts';
 import { didYouMean } from './suggest.ts';
@@ -31,20 +32,26 @@ const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Reads and checks a configuration file. Throws CONFIG_UNREADABLE or CONFIG_INVALID. */
 export function loadConfig(path: string): Config {
-  return parseConfig(readText(path), path);
+  return parseConfig(readConfigText(path), path);
 }
 
 /**
  * Checks the text of a configuration; `fileName` stands in its errors, and `hostName` is the node's name
- * where the text gives none. The result is frozen, all of it. Throws CONFIG_INVALID, whose message has one
+ * where the text gives none. In a Kubernetes cluster `variables` tell what differs from node to node. The result is frozen, all of it. Throws CONFIG_INVALID, whose message has one
  * line for each problem.
  */
-export function parseConfig(text: string, fileName: string, hostName: string = hostname()): Config {
+export function parseConfig(
+  text: string,
+  fileName: string,
+  hostName: string = hostname(),
+  variables: PodVariables = process.env,
+): Config {
   const source = readSource(text);
   const problems: Problem[] = [...source.syntaxProblems];
   const report: Report = (path, message) => problems.push(source.problem(path, message));
 
   const parsed = source.syntaxProblems.length === 0 || isMapping(source.value) ? parse(source, problems) : {};
+  takePodVariables(parsed, variables, report);
   const podRanges = checkPodRanges(parsed.cluster, report);
   checkEncapsulation(parsed, report);
   checkStaticPeers(parsed, report);
@@ -56,6 +63,7 @@ export function parseConfig(text: string, fileName: string, hostName: string = h
     if (NODE_NAME.test(hostName)) parsed.node.name = hostName;
     else report(['node'], `this host's name, "${hostName}", cannot be a node's name (set node.name)`);
   }
+  nameKubernetesNode(parsed, report);
   if (problems.length > 0) throw invalid(fileName, problems);
   return freeze(assemble(parsed as Required<Parsed>, podRanges!));
 }
@@ -154,6 +162,12 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
     underlay: parsed.underlay,
     encapsulation: encapsulationOf(parsed),
     egress: parsed.egress,
+    kubernetes: {
+      enabled: parsed.kubernetes.enabled,
+      ipam: parsed.kubernetes.ipam,
+      nodeName: parsed.kubernetes.nodeName,
+      kubeconfig: parsed.kubernetes.kubeconfig,
+    },
     dns: parsed.dns,
     tun: parsed.tun,
     datapath: parsed.datapath,
@@ -200,7 +214,8 @@ function invalid(fileName: string, problems: Problem[]): WarrenError {
   return new WarrenError('CONFIG_INVALID', lines.join('\n'));
 }
 
-function readText(path: string): string {
+/** Throws CONFIG_UNREADABLE. */
+export function readConfigText(path: string): string {
   let file: number | undefined;
   try {
     file = openSync(path, 'r');

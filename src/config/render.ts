@@ -29,6 +29,12 @@ export function plainConfig(config: Config): Record<string, unknown> {
     },
     encapsulation: { ...config.encapsulation },
     egress: { masquerade: config.egress.masquerade, except: config.egress.except.map(formatPrefix) },
+    kubernetes: {
+      enabled: config.kubernetes.enabled,
+      ipam: config.kubernetes.ipam,
+      ...(config.kubernetes.nodeName !== undefined && { nodeName: config.kubernetes.nodeName }),
+      ...(config.kubernetes.kubeconfig !== undefined && { kubeconfig: config.kubernetes.kubeconfig }),
+    },
     dns: {
       enabled: config.dns.enabled,
       ...(config.dns.resolvers && { resolvers: config.dns.resolvers.map(formatAddress) }),

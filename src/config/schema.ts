@@ -14,6 +14,7 @@ import {
   endpoint,
   groupName,
   interfaceName,
+  kubernetesNodeName,
   listenAddress,
   nodeId,
   nodeName,
@@ -66,6 +67,12 @@ export const sections = {
   egress: z.strictObject({
     masquerade: z.boolean().default(false),
     except: z.array(prefix).default([]),
+  }),
+  kubernetes: z.strictObject({
+    enabled: z.boolean().default(false),
+    ipam: z.enum(['warren', 'kubernetes']).default('warren'),
+    nodeName: kubernetesNodeName.optional(),
+    kubeconfig: absolutePath.optional(),
   }),
   dns: z.strictObject({
     enabled: z.boolean().default(true),

@@ -37,12 +37,12 @@ export interface AssignedLeaseOptions extends LeaseSourceOptions {
   readonly prefixes?: readonly Prefix[];
 }
 
-/** A subnet's number, or that this node has none. */
-type Assignment = number | 'none';
+/** Of a node that has no subnet. */
+const NONE: readonly Prefix[] = [];
 
 const ASSIGNED_MISFIT_HINT =
-  'cluster.podCidrs and cluster.nodePrefixLengths must be what the orchestrator hands subnets out of, and each of ' +
-  'its prefixes the same subnet, counted from the start of its range.';
+  'cluster.podCidrs and cluster.nodePrefixLengths must be what the orchestrator hands subnets out of, one of each, and ' +
+  'its prefixes as long as cluster.nodePrefixLengths says.';
 
 export class AssignedLease extends EventEmitter<{ change: [] }> implements LeaseSource {
   readonly #options: AssignedLeaseOptions;
@@ -55,9 +55,10 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
   readonly #writer: LeaseWriter;
   readonly #settling: Settling;
   #status: LeaseStatus = 'joining';
-  #index: number | undefined;
-  /** The orchestrator's last word; undefined: it has said nothing in this run. */
-  #wanted: Assignment | undefined;
+  /** Empty: this node has none. */
+  #prefixes = NONE;
+  /** The orchestrator's last word, which may be that there is none; undefined: it has said nothing in this run. */
+  #wanted: readonly Prefix[] | undefined;
   #retry: Timer | undefined;
   #sinceSeconds = 0;
   #reclaims = 0;
@@ -79,16 +80,21 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
       membership,
       space: this.#space,
       admission: options.admission,
+      assignments: options.assignments,
       onOwnAdmission: () => this.#evaluate(),
       onChange: (subnets) => {
-        if (this.#index !== undefined && subnets.has(this.#index)) this.#evaluate();
+        for (const index of this.#space.touched(this.#prefixes)) {
+          if (!subnets.has(index)) continue;
+          this.#evaluate();
+          break;
+        }
         this.emit('change');
       },
       onFreed: () => this.#evaluate(),
     });
     this.#writer = new LeaseWriter({ store, logger, timers: this.#timers, retryMs: this.#retryMs });
     this.#settling = new Settling({ membership, timing, clock, timers: this.#timers });
-    if (options.prefixes) this.#wanted = this.#assignmentOf(options.prefixes);
+    if (options.prefixes) this.#wanted = this.#checked(options.prefixes);
   }
 
   /**
@@ -99,9 +105,10 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     const stored = this.#options.store.load();
     // A stored claim that never settled binds nobody; it is of a time when this node leased by gossip.
     if (stored?.state === 'active') {
-      this.#index = this.#space.indexOf(stored.prefixes);
+      const fits = this.#space.isSubnet(stored.prefixes);
       const isKept = this.#wanted === undefined || this.#options.hasPods();
-      if (this.#index === undefined && isKept) throw leaseMisfit(stored.prefixes, STORED_MISFIT_HINT);
+      if (!fits && isKept) throw leaseMisfit(stored.prefixes, STORED_MISFIT_HINT);
+      this.#prefixes = fits ? stored.prefixes : NONE;
       this.#reclaims = stored.reclaims;
     }
     this.#isRunning = true;
@@ -109,7 +116,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     this.#claims.start();
     this.#membership.on('outcome', this.#onOutcome);
     this.#membership.on('forgotten', this.#onForgotten);
-    if (this.#index !== undefined) this.#announce();
+    if (this.#hasSubnet) this.#announce();
     this.#evaluate();
   }
 
@@ -126,7 +133,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
    * called again at any time, also with the same. Throws LEASE_MISFIT, and has changed nothing then.
    */
   assign(prefixes: readonly Prefix[]): void {
-    this.#wanted = this.#assignmentOf(prefixes);
+    this.#wanted = this.#checked(prefixes);
     if (!this.#isRunning) return;
     if (this.#isWaiting) this.#options.logger.warn(this.#waitingText());
     this.#evaluate();
@@ -134,7 +141,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
   }
 
   state(): LeaseState {
-    return { status: this.#status, prefixes: this.#prefixesOf(this.#index) };
+    return { status: this.#status, prefixes: this.#prefixes };
   }
 
   owners(): Owner[] {
@@ -148,10 +155,10 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
       const advice = this.#options.hasPods()
         ? "this node's pods cannot be reached from others; remove them, and have another subnet assigned"
         : 'no pods can start here until another subnet is assigned';
-      problems.push(lostText(this.state().prefixes, this.#claims.rival(this.#index), advice));
+      problems.push(lostText(this.#prefixes, this.#claims.rival(this.#prefixes), advice));
     }
     if (this.#isWaiting) problems.push(this.#waitingText());
-    if (this.#isRunning && this.#index === undefined && !this.#isDifferent)
+    if (this.#isRunning && !this.#hasSubnet && !this.#isDifferent)
       problems.push('no subnet is assigned to this node');
     for (const claim of this.#claims.misfits()) {
       if (problems.length < MAX_PROBLEMS) problems.push(misfitText(claim));
@@ -170,7 +177,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     this.#settling.cancel();
     this.#retry?.cancel();
     this.#isRunning = false;
-    this.#index = undefined;
+    this.#prefixes = NONE;
     this.#membership.updateSelf({ lease: undefined });
     this.#setStatus('released');
   }
@@ -179,7 +186,7 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
 
   /** What this node had is void, and may be another's by now; it is still this node's as far as it has been told. */
   readonly #onForgotten = () => {
-    if (!this.#isRunning || this.#index === undefined || this.#status === 'pending') return;
+    if (!this.#isRunning || !this.#hasSubnet || this.#status === 'pending') return;
     this.#sinceSeconds = this.#nowSeconds();
     this.#announce();
     this.#evaluate();
@@ -188,8 +195,8 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
   /** Brings subnet, announcement and status in line with what is known and wanted. */
   #evaluate(): void {
     if (!this.#isRunning) return;
-    if (this.#isDifferent && !this.#isWaiting) this.#take(this.#wanted ?? 'none');
-    if (this.#index === undefined) {
+    if (this.#isDifferent && !this.#isWaiting) this.#take(this.#wanted ?? NONE);
+    if (!this.#hasSubnet) {
       if (this.#status !== 'joining') this.#setStatus('joining');
       return;
     }
@@ -202,46 +209,53 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
       // Not announced: whether another node has it by now is found out first.
       this.#status = 'joining';
     }
-    if (this.#membership.self().lease?.inUse !== this.#options.hasPods()) this.#announce();
+    const announced = this.#membership.self().lease;
+    const isAsAnnounced =
+      announced?.inUse === this.#options.hasPods() && (announced.isAssigned ?? false) === !this.#isDifferent;
+    if (!isAsAnnounced) this.#announce();
     if (this.#membership.outcome === 'joining') return;
-    if (this.#claims.rival(this.#index)) this.#lose();
+    if (this.#claims.rival(this.#prefixes)) this.#lose();
     else if (this.#status === 'lost') this.#resume();
     else if (this.#status !== 'active') this.#activate();
   }
 
+  get #hasSubnet(): boolean {
+    return this.#prefixes.length > 0;
+  }
+
   /** Whether the orchestrator wants another subnet than this node has. */
   get #isDifferent(): boolean {
-    return this.#wanted !== undefined && this.#wanted !== (this.#index ?? 'none');
+    return this.#wanted !== undefined && formatSubnet(this.#wanted) !== formatSubnet(this.#prefixes);
   }
 
   /** Whether that must wait for pods to go. */
   get #isWaiting(): boolean {
-    return this.#isDifferent && this.#index !== undefined && this.#options.hasPods();
+    return this.#isDifferent && this.#hasSubnet && this.#options.hasPods();
   }
 
   /** On the disk first; where that refuses, what was stays, and it is tried again. */
-  #take(assignment: Assignment): void {
+  #take(prefixes: readonly Prefix[]): void {
     const { logger } = this.#options;
     this.#retry?.cancel();
-    const index = assignment === 'none' ? undefined : assignment;
-    const reclaims = index === undefined ? 0 : this.#claims.reclaimsOf(index);
-    if (index === undefined) {
-      this.#writer.clear(() => this.#index === undefined);
-    } else if (!this.#writer.save({ state: 'active', prefixes: this.#prefixesOf(index), reclaims })) {
+    const isNone = prefixes.length === 0;
+    const reclaims = isNone ? 0 : this.#claims.reclaimsOf(prefixes);
+    if (isNone) {
+      this.#writer.clear(() => !this.#hasSubnet);
+    } else if (!this.#writer.save({ state: 'active', prefixes, reclaims })) {
       this.#retry = this.#timers.after(this.#retryMs, () => this.#evaluate());
       return;
     }
     this.#settling.cancel();
-    this.#index = index;
+    this.#prefixes = prefixes;
     this.#reclaims = reclaims;
     this.#sinceSeconds = this.#nowSeconds();
     this.#unrivalledSinceMs = undefined;
-    if (index === undefined) {
+    if (isNone) {
       logger.info("this node's subnet was taken away");
       if (this.#membership.self().lease) this.#membership.updateSelf({ lease: undefined });
       return;
     }
-    logger.info({ subnet: formatSubnet(this.#prefixesOf(index)) }, 'a subnet was assigned');
+    logger.info({ subnet: formatSubnet(prefixes) }, 'a subnet was assigned');
     // It is not active until it is known whether another node has it; that state is not announced.
     this.#status = 'joining';
     this.#announce();
@@ -282,10 +296,11 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     this.#membership.updateSelf({
       lease: {
         state: 'active',
-        prefixes: this.#prefixesOf(this.#index),
+        prefixes: this.#prefixes,
         sinceSeconds: this.#sinceSeconds,
         inUse: this.#options.hasPods(),
         reclaims: this.#reclaims,
+        ...(!this.#isDifferent && { isAssigned: true }),
       },
     });
   }
@@ -295,21 +310,18 @@ export class AssignedLease extends EventEmitter<{ change: [] }> implements Lease
     this.emit('change');
   }
 
-  #assignmentOf(prefixes: readonly Prefix[]): Assignment {
-    if (prefixes.length === 0) return 'none';
-    const index = this.#space.indexOf(prefixes);
-    if (index === undefined) throw leaseMisfit(prefixes, ASSIGNED_MISFIT_HINT);
-    return index;
+  /** In the order of the pod ranges. */
+  #checked(prefixes: readonly Prefix[]): readonly Prefix[] {
+    if (prefixes.length === 0) return NONE;
+    if (!this.#space.isSubnet(prefixes)) throw leaseMisfit(prefixes, ASSIGNED_MISFIT_HINT);
+    const { podCidrs } = this.#options;
+    return podCidrs.flatMap(({ range }) => prefixes.filter(({ family }) => family === range.family));
   }
 
   #waitingText(): string {
-    const present = formatSubnet(this.state().prefixes);
-    const wanted = this.#wanted === 'none' ? 'no subnet' : formatSubnet(this.#prefixesOf(this.#wanted));
+    const present = formatSubnet(this.#prefixes);
+    const wanted = this.#wanted && this.#wanted.length > 0 ? formatSubnet(this.#wanted) : 'no subnet';
     return `${wanted} is assigned to this node, and its pods run in ${present}: it is taken when they are gone`;
-  }
-
-  #prefixesOf(index: Assignment | undefined): Prefix[] {
-    return typeof index === 'number' ? this.#space.prefixes(index) : [];
   }
 
   #nowSeconds(): number {

@@ -1,4 +1,5 @@
 /** Which nodes claim which subnets, kept up to date member by member. Bounded by the member table. */
+import { type Prefix, samePrefix } from '../ip/prefix.ts';
 import type { LeaseClaim, Member } from '../membership/types.ts';
 import type { Claimant } from './conflict-rule.ts';
 import type { LeaseSpace } from './lease-space.ts';
@@ -8,8 +9,8 @@ export interface IndexedClaim extends Claimant {
   readonly lease: LeaseClaim;
   /** Dead and left nodes keep their leases for a while, and are not routed to. */
   readonly isReachable: boolean;
-  /** The subnet that is leased; undefined if the claim is no subnet of the ranges configured here. */
-  readonly index: number | undefined;
+  /** Whether it is a subnet of the ranges configured here. */
+  readonly fits: boolean;
   /** The subnets that nobody else can have because of it. */
   readonly touched: ReadonlySet<number>;
 }
@@ -32,7 +33,7 @@ export class ClaimIndex {
       name: member.name,
       lease: member.lease,
       isReachable: member.status === 'alive' || member.status === 'suspect',
-      index: this.#space.indexOf(member.lease.prefixes),
+      fits: this.#space.isSubnet(member.lease.prefixes),
       touched: this.#space.touched(member.lease.prefixes),
     };
     this.#byNode.set(member.id, claim);
@@ -60,13 +61,22 @@ export class ClaimIndex {
     return this.#bySubnet.get(index) ?? NOBODY;
   }
 
-  subnets(): IterableIterator<[number, ReadonlySet<IndexedClaim>]> {
-    return this.#bySubnet.entries();
+  /** Claims of others on any of the prefixes of this one. */
+  *besides(claim: Pick<IndexedClaim, 'id' | 'lease' | 'touched'>): Iterable<IndexedClaim> {
+    for (const index of claim.touched) {
+      for (const other of this.at(index)) {
+        if (other.id !== claim.id && overlap(other.lease.prefixes, claim.lease.prefixes)) yield other;
+      }
+    }
   }
 
   claims(): IterableIterator<IndexedClaim> {
     return this.#byNode.values();
   }
+}
+
+function overlap(some: readonly Prefix[], others: readonly Prefix[]): boolean {
+  return some.some((one) => others.some((other) => samePrefix(one, other)));
 }
 
 const NOBODY: ReadonlySet<IndexedClaim> = new Set();

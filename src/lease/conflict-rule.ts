@@ -1,11 +1,12 @@
 /**
  * Who has a subnet that two nodes claim. Every node computes this alike from the nodes' own signed claims:
  *
- *   1. A claim with pods in it wins over one without: the one without can move, and no pod notices.
- *   2. An active lease wins over a claim that has yet to settle: the later one gives way.
- *   3. The one with more reclaims wins: it was given the subnet after the other's lease had run out.
- *   4. The older wins, counted from the start of the run of the agent that made it.
- *   5. The smaller node id wins.
+ *   1. What an orchestrator has assigned wins over what was leased: the orchestrator hears of no claim.
+ *   2. A claim with pods in it wins over one without: the one without can move, and no pod notices.
+ *   3. An active lease wins over a claim that has yet to settle: the later one gives way.
+ *   4. The one with more reclaims wins: it was given the subnet after the other's lease had run out.
+ *   5. The older wins, counted from the start of the run of the agent that made it.
+ *   6. The smaller node id wins.
  *
  * So a loser that has no pods claims another subnet. A loser that has (both sides of a partition gave out the
  * same subnet, and pods run on both) keeps them, is not routed to, and raises an alarm.
@@ -21,7 +22,7 @@
  * of its node, as `warren forget` does, then one node that was cut off for too long would void the leases of the
  * whole cluster when it returns. Where a subnet was taken, the taker wins on both sides, whichever was larger: it
  * had the rule's word that the subnet was free, and the size of a side is nothing that both know alike. If both
- * sides took the subnet of a third node that is gone, rules 4 and 5 decide.
+ * sides took the subnet of a third node that is gone, rules 5 and 6 decide.
  */
 import type { LeaseClaim } from '../membership/types.ts';
 
@@ -33,6 +34,7 @@ export interface Claimant {
 /** Negative if `a` has the subnet before `b`; 0 only for the same node. A total order. */
 export function compareClaims(a: Claimant, b: Claimant): number {
   return (
+    Number(b.lease.isAssigned ?? false) - Number(a.lease.isAssigned ?? false) ||
     Number(b.lease.inUse) - Number(a.lease.inUse) ||
     Number(b.lease.state === 'active') - Number(a.lease.state === 'active') ||
     b.lease.reclaims - a.lease.reclaims ||

@@ -74,6 +74,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
       membership,
       space: this.#space,
       admission: options.admission,
+      assignments: options.assignments,
       onOwnAdmission: () => this.#evaluate(),
       onChange: (subnets) => {
         if (this.#concernsUs(subnets)) this.#evaluate();
@@ -138,7 +139,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
     if (this.#status === 'lost') {
       const advice =
         "this node's pods cannot be reached from others; remove them, and it leases another subnet";
-      problems.push(lostText(this.state().prefixes, this.#claims.rival(this.#index), advice));
+      problems.push(lostText(this.state().prefixes, this.#claims.rival(this.state().prefixes), advice));
     }
     for (const claim of this.#claims.misfits()) {
       if (problems.length < MAX_PROBLEMS) problems.push(misfitText(claim));
@@ -265,7 +266,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
    * addresses in it, which would be cut off from under their connections.
    */
   #giveWay(): boolean {
-    const rival = this.#claims.rival(this.#index);
+    const rival = this.#claims.rival(this.state().prefixes);
     if (!rival) return false;
     this.#unrivalledSinceMs = undefined;
     const { hasPods, logger } = this.#options;
@@ -297,7 +298,7 @@ export class LeaseManager extends EventEmitter<{ change: [] }> implements LeaseS
       this.#options.logger.error(this.problems()[0] ?? 'no subnet is free');
       return;
     }
-    this.#reclaims = this.#claims.reclaimsOf(index);
+    this.#reclaims = this.#claims.reclaimsOf(this.#space.prefixes(index));
     if (!this.#save('claiming', index, () => this.#claim(index))) return;
     this.#index = index;
     this.#sinceSeconds = Math.floor(this.#clock.wallTime() / 1000);

@@ -9,6 +9,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { MembershipTiming } from '../membership/timing.ts';
+import type { Member } from '../membership/types.ts';
 import type { LeaseStore } from './lease-store.ts';
 
 /** What every lease source needs. */
@@ -17,6 +18,8 @@ export interface LeaseSourceOptions {
   /** Whose leases count; absent: everybody's. */
   readonly admission?: AdmissionGate | undefined;
   readonly podCidrs: readonly PodRange[];
+  /** What an orchestrator says of others' subnets; absent: nothing. */
+  readonly assignments?: Assignments | undefined;
   readonly store: LeaseStore;
   /** Whether pods have addresses out of this node's lease. */
   readonly hasPods: () => boolean;
@@ -24,6 +27,15 @@ export interface LeaseSourceOptions {
   /** The same as membership's. */
   readonly clock?: Clock;
   readonly timing?: MembershipTiming;
+}
+
+/** An orchestrator's word, where it can be asked: it counts for more than what a node says that it was assigned. */
+export interface Assignments {
+  /** Whether the orchestrator knows this node, and has given it other subnets than it claims. */
+  contradicts(member: Member): boolean;
+  /** It may say otherwise now. */
+  on(event: 'change', listener: () => void): unknown;
+  off(event: 'change', listener: () => void): unknown;
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
  * The subnets a node can lease. With an IPv4 and an IPv6 range, subnet number i is the i-th of both together,
- * and the smaller range says how many there are. Subnets are numbered, never listed: a range may hold 2^64.
+ * and the smaller range says how many there are. Subnets are numbered, never listed: a range may hold 2^64. An
+ * orchestrator may hand out the i-th of one range with the j-th of the other: then both numbers are taken.
  */
 import type { PodRange } from '../config/config.ts';
 import { addressBits } from '../ip/address.ts';
@@ -30,11 +31,19 @@ export class LeaseSpace {
   /** The number of the subnet that `prefixes` are, all of them; undefined if they are no subnet of ours. */
   indexOf(prefixes: readonly Prefix[]): number | undefined {
     if (prefixes.length !== this.#ranges.length) return undefined;
-    const touched = this.touched(prefixes);
-    const [index] = touched;
-    return touched.size === 1 && prefixes.every((prefix) => this.#indexIn(prefix) === index)
-      ? index
-      : undefined;
+    const [index, ...others] = this.touched(prefixes);
+    if (index === undefined || others.length > 0 || index >= this.count) return undefined;
+    return this.isSubnet(prefixes) ? index : undefined;
+  }
+
+  /** Whether `prefixes` are what a node can have: one of each range, each as large as a node's, whatever their numbers. */
+  isSubnet(prefixes: readonly Prefix[]): boolean {
+    const families = new Set(prefixes.map(({ family }) => family));
+    return (
+      prefixes.length === this.#ranges.length &&
+      families.size === prefixes.length &&
+      prefixes.every((prefix) => this.#indexIn(prefix) !== undefined)
+    );
   }
 
   /** The numbers of the subnets that any of `prefixes` is: another node may have other ranges configured. */
@@ -52,7 +61,7 @@ export class LeaseSpace {
       if (prefix.length !== nodePrefixLength || !prefixCovers(range, prefix)) continue;
       const hostBits = BigInt(addressBits(range.family) - nodePrefixLength);
       const index = (prefix.value - range.value) >> hostBits;
-      return index < BigInt(this.count) ? Number(index) : undefined;
+      return index < BigInt(MAX_SUBNETS) ? Number(index) : undefined;
     }
     return undefined;
   }

@@ -26,6 +26,17 @@ export function generateClusterKey(): string {
  */
 export function loadKeyRing(path: string, logger: Logger): KeyRing {
   checkPermissions(path, logger);
+  return parseKeyRing(readKeyText(path), path);
+}
+
+/** The text of a key file, all of which is as it must be. Throws as `loadKeyRing` does. */
+export function readKeyFile(path: string): string {
+  const text = readKeyText(path);
+  parseKeyRing(text, path);
+  return text;
+}
+
+function readKeyText(path: string): string {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -37,7 +48,7 @@ export function loadKeyRing(path: string, logger: Logger): KeyRing {
       hint: `Copy the key file of another node there. For a new cluster: rm ${path} && warren key generate -o ${path}`,
     });
   }
-  return parseKeyRing(text, path);
+  return text;
 }
 
 /** `source` names the text in errors; a key itself is never shown. */

@@ -21,11 +21,23 @@ import type { MembershipTiming } from './timing.ts';
 
 export type JoinOutcome = 'joining' | 'joined' | 'alone';
 
+/** Whoever else knows nodes to join through, such as an orchestrator. */
+export interface SeedSource {
+  /** Some of them, chosen anew with each call; at most MAX_DISCOVERED count. */
+  seeds(): readonly HostPort[];
+  /** Nobody is known yet, and an answer is to come: until then this node is not alone. */
+  readonly isPending: boolean;
+}
+
+export const MAX_DISCOVERED = 8;
+
 export interface JoinerOptions {
   readonly selfId: string;
   /** Where this node itself is reached, so that it does not join itself. */
   readonly selfEndpoint: () => Endpoint;
   readonly seeds: readonly HostPort[];
+  /** Tried like `seeds`. What cannot be joined of them is a problem only while nothing was joined. */
+  readonly discovery?: SeedSource | undefined;
   /** Members of an earlier run. */
   readonly remembered: readonly Endpoint[];
   readonly roster: Roster;
@@ -61,6 +73,8 @@ export class Joiner {
   readonly #options: JoinerOptions;
   readonly #seeds: Target[];
   readonly #remembered: Target[];
+  /** The latest that `discovery` named, by host and port; MAX_DISCOVERED at most. */
+  #discovered = new Map<string, Target>();
   #outcome: JoinOutcome = 'joining';
   #retryMs: number;
   #startedAtMs = 0;
@@ -85,23 +99,53 @@ export class Joiner {
     this.#joinRound();
   }
 
+  /** To be called when `discovery` knows others than before: who has nobody else tries them at once. */
+  discoveryChanged(): void {
+    const { clock, timers, timing } = this.#options;
+    if (this.#outcome === 'joined') return;
+    const hadNobody = this.#discovered.size === 0;
+    this.#discover();
+    if (this.#outcome === 'joining' && hadNobody && this.#discovered.size > 0) {
+      // They have as long to answer as seeds have that are known from the start.
+      this.#startedAtMs = clock.now();
+      timers.after(timing.joinTimeoutMs, () => this.#checkAlone());
+    }
+    for (const target of this.#discovered.values()) this.#try(target);
+    this.#checkAlone();
+  }
+
   /** Why seeds and former members cannot be joined; at most one line for each. */
   problems(): string[] {
-    const targets = this.#outcome === 'joined' ? this.#seeds : [...this.#seeds, ...this.#remembered];
+    const targets = this.#outcome === 'joined' ? this.#seeds : this.#targets();
     return targets.flatMap((target) => (target.problem && !this.#isAlive(target) ? [target.problem] : []));
   }
 
   /** The ids of the nodes that seeds and former members turned out to be. */
   peers(): string[] {
-    return [...this.#seeds, ...this.#remembered].flatMap(({ peer, isSelf }) =>
-      peer && !isSelf ? [peer] : [],
+    return this.#targets().flatMap(({ peer, isSelf }) => (peer && !isSelf ? [peer] : []));
+  }
+
+  #targets(): Target[] {
+    return [...this.#seeds, ...this.#discovered.values(), ...this.#remembered];
+  }
+
+  #discover(): void {
+    const { discovery } = this.#options;
+    if (!discovery) return;
+    const found = discovery.seeds().slice(0, MAX_DISCOVERED);
+    this.#discovered = new Map(
+      found.map((hostPort) => {
+        const text = formatHostPort(hostPort);
+        return [text, this.#discovered.get(text) ?? newTarget(`node ${text}`, hostPort)];
+      }),
     );
   }
 
   /** Tries all seeds and remembered members, again and again until one has answered. */
   #joinRound(): void {
     const { clock, timers, timing, random } = this.#options;
-    const targets = [...this.#seeds, ...this.#remembered];
+    this.#discover();
+    const targets = this.#targets();
     for (const target of targets) this.#try(target);
     this.#checkAlone();
     const isYoung = clock.now() - this.#startedAtMs < timing.joinEagerMs;
@@ -118,7 +162,9 @@ export class Joiner {
   #reconnectRound(): void {
     const { timers, timing, random, roster } = this.#options;
     const isAlone = roster.table.reachable <= 1;
-    const lost = this.#seeds.filter((seed) => !this.#isAlive(seed));
+    this.#discover();
+    const known = [...this.#seeds, ...this.#discovered.values()];
+    const lost = known.filter((seed) => !this.#isAlive(seed));
     for (const seed of isAlone ? lost : shuffle(random, lost).slice(0, 1)) this.#try(seed);
     const dead = roster.table.count('dead');
     if (dead > 0 && random() < dead / roster.table.reachable) {
@@ -225,8 +271,8 @@ export class Joiner {
    */
   #checkAlone(): void {
     const { clock, timing, logger } = this.#options;
-    if (this.#outcome !== 'joining') return;
-    const others = [...this.#seeds, ...this.#remembered].filter((target) => !target.isSelf);
+    if (this.#outcome !== 'joining' || this.#options.discovery?.isPending) return;
+    const others = this.#targets().filter((target) => !target.isSelf);
     if (others.some((target) => target.hasRefused)) return;
     if (others.length > 0 && clock.now() - this.#startedAtMs < timing.joinTimeoutMs) return;
     if (others.length > 0) logger.warn('no other node answers; going on alone, and trying again');

@@ -177,6 +177,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       ...parts,
       selfEndpoint: () => this.#self.record.gossip,
       seeds: options.seeds,
+      discovery: options.discovery,
       remembered: stored?.members ?? [],
       synchronizer: this.#synchronizer,
       resolve: options.resolve ?? resolveHost,
@@ -235,6 +236,11 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#joiner.start();
     this.#persistence.changed();
     this.#renewal.start();
+  }
+
+  /** To be called when `discovery` knows others than before. */
+  discoveryChanged(): void {
+    if (this.#phase === 'running') this.#joiner.discoveryChanged();
   }
 
   /** What this node thinks of its own health (awareness.ts): 0 is healthy. */

@@ -10,6 +10,7 @@ import type { Transport } from '../link/transport.ts';
 import type { Logger } from '../log/logger.ts';
 import type { decodeMessage } from './codec.ts';
 import type { Boot } from './downtime.ts';
+import type { SeedSource } from './join.ts';
 import type { MemberTable } from './member-table.ts';
 import type { Random } from './random.ts';
 import type { RecordReader } from './record-reader.ts';
@@ -28,6 +29,7 @@ export interface MembershipOptions {
   readonly admission?: Admission | undefined;
   readonly self: Omit<SelfDescription, 'lease'>;
   readonly seeds: readonly HostPort[];
+  readonly discovery?: SeedSource | undefined;
   readonly transport: Transport;
   /** Gossip from elsewhere is not looked at; absent: all is. */
   readonly allowFrom?: readonly Prefix[] | undefined;

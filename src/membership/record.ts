@@ -162,6 +162,7 @@ function leaseField(value: unknown): LeaseClaim | undefined {
     sinceSeconds: integerField(raw.since, 0, 0xffff_ffff),
     inUse: raw.inUse === true,
     reclaims: integerField(raw.reclaims, 0, 0xffff_ffff),
+    ...(raw.assigned === true && { isAssigned: true }),
   };
 }
 
@@ -195,6 +196,7 @@ function rawLease(lease: LeaseClaim): Raw {
     since: lease.sinceSeconds,
     inUse: lease.inUse,
     reclaims: lease.reclaims,
+    ...(lease.isAssigned && { assigned: true }),
   };
 }
 

@@ -36,6 +36,8 @@ export interface LeaseClaim {
   readonly inUse: boolean;
   /** How often the subnet has been taken over from a node that was gone for too long (lease/conflict-rule.ts). */
   readonly reclaims: number;
+  /** An orchestrator has handed it out to this node, and has not said otherwise since. */
+  readonly isAssigned?: true | undefined;
 }
 
 /** What a node says of itself. Only the holder of its key can make a new one. */

@@ -13,7 +13,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { LeaseClaim, MemberStatus } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
-import type { DnsReport, PodReport, StatusReport } from './reports.ts';
+import type { DnsReport, KubernetesReport, PodReport, StatusReport } from './reports.ts';
 
 export interface ChangeSource {
   on(event: 'change', listener: () => void): unknown;
@@ -139,6 +139,8 @@ export interface ReadModelSources {
   readonly repairs: () => Readonly<Record<string, number>>;
   /** How names are answered. */
   readonly dns: () => DnsReport;
+  /** Absent: this node is in no Kubernetes cluster. */
+  readonly kubernetes?: () => KubernetesReport;
   /** How many group probes came out how; empty before there was any. */
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without post-quantum keys. */

@@ -72,6 +72,8 @@ export interface StatusReport {
   readonly lease: { readonly status: LeaseStatus; readonly subnets: readonly string[] };
   readonly pods: number;
   readonly dns: DnsReport;
+  /** Absent: this node is in no Kubernetes cluster, as far as its configuration says. */
+  readonly kubernetes?: KubernetesReport;
   readonly datapath: DatapathReport;
   readonly gossip: Readonly<Record<string, number>>;
   /** What others removed or changed on this host and the agent put back, by kind; every kind is listed. */
@@ -83,6 +85,24 @@ export interface StatusReport {
   readonly durations: Readonly<Partial<Record<'probe' | 'handshake' | 'attach', HistogramReport>>>;
   /** `dropped`: lines that the reader of the agent's log did not take in time. */
   readonly log: { readonly dropped: number };
+}
+
+/** What is known of the Kubernetes cluster that this node is in. */
+export interface KubernetesReport {
+  /** Where its API is. */
+  readonly server: string;
+  /** Of the configuration. */
+  readonly ipam: 'warren' | 'kubernetes';
+  /** This node's own Node. */
+  readonly node: string;
+  /** What that has; empty: nothing is known. */
+  readonly podCidrs: readonly string[];
+  /** asked: it has not answered yet. away: it does not answer as it should, and what it said last counts. */
+  readonly api: 'asked' | 'connected' | 'away';
+  /** For how long it has been away. */
+  readonly awaySeconds: number;
+  /** How many Nodes it has. */
+  readonly nodes: number;
 }
 
 export interface DnsReport {

@@ -12,7 +12,7 @@ const MAX_MISMATCHES = 20;
 
 export function statusReport(sources: ReadModelSources): StatusReport {
   const { facts, members, admission, leases, dataPlane, own, pods, repairs, dns, groupProbes } = sources;
-  const { durations, droppedLogLines } = sources;
+  const { durations, droppedLogLines, kubernetes } = sources;
   const counts = { alive: 0, suspect: 0, dead: 0, left: 0 };
   const standings = { approved: 0, pending: 0, revoked: 0 };
   for (const { id, status } of members.members()) {
@@ -64,6 +64,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     lease: { status: lease.status, subnets: lease.prefixes.map(formatPrefix) },
     pods: pods.list().length,
     dns: dns(),
+    ...(kubernetes && { kubernetes: kubernetes() }),
     datapath: {
       type: plane.type,
       active: plane.isActive,

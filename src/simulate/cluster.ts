@@ -15,6 +15,7 @@ import type { StoredLease } from '../lease/lease-store.ts';
 import { ClusterKeys, type KeyChangeStore, volatileKeyChanges } from '../link/cluster-keys.ts';
 import type { KeyRing } from '../link/key-ring.ts';
 import { type Logger, silentLogger } from '../log/logger.ts';
+import type { SeedSource } from '../membership/join.ts';
 import { Membership } from '../membership/membership.ts';
 import { type Random, seededRandom } from '../membership/random.ts';
 import { RecordReader } from '../membership/record-reader.ts';
@@ -33,6 +34,8 @@ export interface ClusterOptions {
   readonly keyRing?: KeyRing;
   /** Where nodes have their subnets from: what they settle among themselves (the default), or `SimulatedNode.assign`. */
   readonly leases?: 'gossip' | 'assigned';
+  /** What an orchestrator knows of nodes to join through. */
+  readonly discovery?: SeedSource;
   /** Who takes part in forwarding; absent: everyone, and nobody can change that. */
   readonly admission?: AdmissionRules | undefined;
   /** What nodes log; absent: nothing. */
@@ -186,6 +189,7 @@ export class SimulatedNode {
         encapsulation: { type: 'vxlan-gpe', vni: 42, partialChecksums: false },
       },
       seeds: this.#seeds.map((seed) => ({ host: formatEndpoint(seed).split(':')[0]!, port: seed.port })),
+      discovery: this.#options.discovery,
       transport: this.host.transport(),
       store: {
         load: () => this.storedMembership,

@@ -167,3 +167,17 @@ it('a configuration whose plugin is gone goes with the next start', async () => 
   await world.advance(100);
   expect(existsSync(conflist)).toBe(false);
 });
+
+it('an agent that is to announce the plugin by itself writes its configuration when the overlay is up', async () => {
+  const conflist = join(folder, 'c.d', '10-warren.conflist');
+  const plugin = join(folder, 'warren-cni');
+  writeFileSync(plugin, '');
+  const announce = { conflist, plugin, portmap: false };
+  const c = world.add({ cniFolder: join(folder, 'c'), announce });
+  await c.start();
+  expect(existsSync(conflist)).toBe(false);
+  await world.settle();
+  expect(JSON.parse(readFileSync(conflist, 'utf8'))).toMatchObject({ plugins: [{ type: 'warren-cni' }] });
+  await c.stop();
+  expect(existsSync(conflist)).toBe(true);
+});

@@ -22,6 +22,7 @@ import type { AttachmentLink } from '../../src/attachment/link.ts';
 import { Captures } from '../../src/capture/captures.ts';
 import type { ResponderAnswer, ResponderSettings } from '../../src/check/responder-messages.ts';
 import { Responders } from '../../src/check/responders.ts';
+import type { InstalledPlugin } from '../../src/cni/messages.ts';
 import type { Config } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { UserspaceDataPlane } from '../../src/dataplane/userspace.ts';
@@ -47,6 +48,7 @@ import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { Sysdumps } from '../../src/sysdump/sysdumps.ts';
+import type { FakeApiServer } from '../helpers/kubernetes-api.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
 import { memoryCapture } from '../helpers/memory-capture.ts';
 import { MemoryHost } from '../helpers/memory-host.ts';
@@ -184,8 +186,12 @@ export interface NodeOptions {
   readonly hostRules?: HostRules;
   /** An orchestrator hands out this node's subnets, as text. */
   readonly assigned?: readonly string[];
+  /** The node is in a Kubernetes cluster with this API, which names the others: there are no seeds. */
+  readonly kubernetes?: { readonly server: FakeApiServer; readonly ipam: 'warren' | 'kubernetes' };
   /** Serves the CNI plugin, with a real folder for what that keeps on the disk. */
   readonly cniFolder?: string;
+  /** The plugin that such an agent announces by itself. */
+  readonly announce?: InstalledPlugin;
   /** Serves a Docker engine, with a real folder for its state. */
   readonly dockerFolder?: string;
   /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
@@ -325,17 +331,19 @@ export class WorldNode {
   config(yaml = this.#options.yaml ?? ''): Config {
     const { range = 'podCidrs: [10.42.0.0/16, "fd42::/48"]' } = this.#options;
     const more = this.clusterKeys === '' ? '' : `, ${this.clusterKeys}`;
+    const { kubernetes } = this.#options;
     const text = `
 node: {name: ${this.name}, stateDir: /var/lib/warren}
-cluster: {${range}, seeds: [192.0.2.1], timing: lan${more}}
+cluster: {${range}, seeds: [${kubernetes ? '' : '192.0.2.1'}], timing: lan${more}}
 encapsulation: {${this.encapsulation}}
+${kubernetes ? `kubernetes: {enabled: true, ipam: ${kubernetes.ipam}}` : ''}
 ${yaml}`;
     return parseConfig(text, 'world', this.name);
   }
 
   async start(yaml?: string): Promise<void> {
     const { world } = this;
-    const { assigned, hostRules } = this.#options;
+    const { assigned, hostRules, kubernetes } = this.#options;
     this.isDown = false;
     this.#disk.isOff = false;
     this.#agent = await Agent.build(
@@ -366,8 +374,13 @@ ${yaml}`;
         names: async () => this.names.parts,
         recentLog: () => this.recentLog,
         ...(hostRules && { hostRules }),
+        ...(kubernetes && { kubernetes: async () => kubernetes.server.api(world.clock) }),
         ...(this.#options.cniFolder !== undefined && {
-          cni: { stateDir: this.#options.cniFolder, socket: '/run/warren/agent.sock' },
+          cni: {
+            stateDir: this.#options.cniFolder,
+            socket: '/run/warren/agent.sock',
+            ...(this.#options.announce && { announce: this.#options.announce }),
+          },
         }),
         ...(this.#options.dockerFolder !== undefined && {
           docker: { stateDir: this.#options.dockerFolder },

@@ -57,7 +57,7 @@ describe.each([1, 2, 3])('assigned leases, seed %i', (seed) => {
     const both = [parsePrefix('10.42.7.0/24'), parsePrefix('fd42:0:0:7::/64')];
     for (const wrong of [
       both.slice(0, 1),
-      [both[0]!, parsePrefix('fd42:0:0:8::/64')],
+      [both[0]!, parsePrefix('10.42.8.0/24')],
       [parsePrefix('10.9.0.0/24'), both[1]!],
     ])
       expect(() => b.assign(wrong)).toThrow(/is no subnet of cluster\.podCidrs/);
@@ -164,9 +164,74 @@ describe.each([1, 2, 3])('assigned leases, seed %i', (seed) => {
     expect(stateOf(b)).toBe('active 10.42.2.0/24');
   });
 
+  it('may be the i-th subnet of one family and the j-th of the other, which takes both from those that lease', async () => {
+    const ranges = [podRange('10.42.0.0/22', 24), podRange('fd42::/48', 64)];
+    const cluster = new SimulatedCluster({ seed, podCidrs: ranges });
+    const nodes = [cluster.add(), cluster.add([0], ASSIGNED), cluster.add([0], ASSIGNED), cluster.add()];
+    nodes[1]!.assigned = [parsePrefix('fd42:0:0:900::/64'), parsePrefix('10.42.0.0/24')];
+    nodes[2]!.assigned = [parsePrefix('10.42.1.0/24'), parsePrefix('fd42:0:0:2::/64')];
+    await nodes[1]!.start();
+    await nodes[2]!.start();
+    cluster.clock.advance(10_000);
+    await nodes[0]!.start();
+    cluster.clock.advance(10_000);
+    await nodes[3]!.start();
+    cluster.clock.advance(10_000);
+    expect([nodes[1]!, nodes[2]!].map(stateOf)).toEqual([
+      'active 10.42.0.0/24 fd42:0:0:900::/64',
+      'active 10.42.1.0/24 fd42:0:0:2::/64',
+    ]);
+    // Of the four that lease can choose from, 0, 1 and 2 are taken.
+    expect([nodes[0]!, nodes[3]!].map(stateOf)).toEqual(['active 10.42.3.0/24 fd42:0:0:3::/64', 'exhausted']);
+    for (const node of nodes) {
+      expect(ownersText(node)).toHaveLength(6);
+      expect(ownersText(node)).toEqual(ownersText(nodes[0]!));
+    }
+    // Half of what another one has is not to be had either.
+    nodes[2]!.assign([parsePrefix('10.42.1.0/24'), parsePrefix('fd42:0:0:900::/64')]);
+    cluster.clock.advance(2_000);
+    expect(nodes[2]!.leases.state().status).toBe('lost');
+    expect(ownersText(nodes[0]!).join()).not.toContain('node-2');
+    // What it had is free now.
+    cluster.clock.advance(10_000);
+    expect(stateOf(nodes[3]!)).toBe('active 10.42.2.0/24 fd42:0:0:2::/64');
+    for (const node of nodes) expect(ownersText(node)).toEqual(ownersText(nodes[0]!));
+  });
+
+  it('win over what was leased: a node without pods leases another subnet, one with pods is lost', async () => {
+    const cluster = new SimulatedCluster({ seed, podCidrs });
+    const [a, b] = [cluster.add(), cluster.add([0])];
+    await Promise.all([a.start(), b.start()]);
+    cluster.clock.advance(10_000);
+    b.setPods(1);
+    cluster.clock.advance(5_000);
+    const [first, second] = [a.leases.state().prefixes, b.leases.state().prefixes];
+    const [c, d] = [cluster.add([0], ASSIGNED), cluster.add([0], ASSIGNED)];
+    c.assigned = first;
+    d.assigned = second;
+    await Promise.all([c.start(), d.start()]);
+    cluster.clock.advance(10_000);
+    expect([c, d].map(stateOf)).toEqual([first, second].map((one) => `active ${one.map(formatPrefix)}`));
+    expect(stateOf(a)).toMatch(/^active/);
+    expect(stateOf(b)).toBe(`lost ${second.map(formatPrefix)}`);
+    expect(b.leases.problems()[0]).toMatch(/is also leased by node-3, which keeps it/);
+    for (const node of [a, b, c, d]) expect(ownersText(node)).toEqual(ownersText(c));
+    // With pods in it, and another one assigned, it is no more than a lease.
+    c.setPods(1);
+    const other = [0, 1, 2, 3]
+      .map(subnet)
+      .find((one) => !ownersText(a).join().includes(formatPrefix(one[0]!)))!;
+    c.assign(other);
+    d.assign(first);
+    cluster.clock.advance(2_000);
+    expect(stateOf(d)).toBe(`active ${first.map(formatPrefix)}`);
+    expect(stateOf(c)).toBe(`lost ${first.map(formatPrefix)}`);
+  });
+
   it('of a subnet that another node has are lost by the same rule, until it is free or another is assigned', async () => {
     const cluster = new SimulatedCluster({ seed, podCidrs });
-    const a = cluster.add();
+    const a = cluster.add([1], ASSIGNED);
+    a.assigned = subnet(seed);
     await a.start();
     cluster.clock.advance(10_000);
     const [b, c] = [cluster.add([0], ASSIGNED), cluster.add([0], ASSIGNED)];

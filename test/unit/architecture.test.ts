@@ -76,6 +76,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   cni: { code: '' },
   // Where runtimes look for it.
   'cni-install': { code: 'errors package' },
+  // What `kubectl apply` is given.
+  manifests: { code: 'package' },
   // Its counterpart in the agent.
   'cni-server': { code: 'attachment cni errors ip state zod', types: 'clock log' },
   // Ordinary WireGuard devices.
@@ -85,6 +87,8 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
   // The driver of Docker engines.
   docker: { code: 'attachment errors inventory ip names state zod', types: 'clock host log' },
+  // What the API of a Kubernetes cluster says of its nodes.
+  kubernetes: { code: 'clock errors ip membership names package', types: 'lease log readmodel' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // The last 15 minutes, for the web page.
   history: { code: 'clock errors ip zod', types: 'dataplane membership peers rpc' },
@@ -108,7 +112,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
+    code: 'kubernetes admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
   },
 
   // What people run.
@@ -124,7 +128,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'config protobuf',
   },
   lab: {
-    code: 'api check config errors host ip link membership package readmodel state terminal zod',
+    code: 'api check config errors host ip link manifests membership package readmodel state terminal zod',
     types: 'error-codes',
   },
   bench: {
@@ -132,7 +136,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal wireguard-device capture',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link manifests package places readmodel simulate sys sysdump terminal wireguard-device capture',
     types: 'log',
   },
   bin: { code: 'cli cni terminal wireguard-device' },
@@ -140,13 +144,14 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
 /** Which parts may import an npm package. */
 const PACKAGES: Readonly<Record<string, string>> = {
+  '@kubernetes/client-node': 'kubernetes',
   '@noble/ciphers': 'encapsulation',
   '@noble/hashes': 'encapsulation',
   '@noble/post-quantum': 'post-quantum',
   koffi: 'sys',
   yaml: 'config lab bench',
   fastify: 'api',
-  'dns-packet': 'dns',
+  'dns-packet': 'dns lab',
   'fastest-levenshtein': 'config',
   uqr: 'cli',
   nanotar: 'sysdump',

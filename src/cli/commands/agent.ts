@@ -1,21 +1,21 @@
 /** `warren agent`, `warren config check` and `warren key generate`: what needs no agent that runs. */
-import { closeSync, fsyncSync, openSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { errorMessage, WarrenError } from '../../errors.ts';
 import type { CliContext } from '../../terminal/io.ts';
 import { printJson } from '../agent-option.ts';
+import { writeNewFile } from '../new-file.ts';
 
 export function registerAgentCommand(program: Command, context: CliContext): void {
   program
     .command('agent')
     .description("run this node's agent in the foreground (needs root)")
     .requiredOption('-c, --config <file>', 'the configuration')
+    .option('--cni', 'announce the CNI plugin of /opt/cni/bin to runtimes once the overlay is up')
     .option('--cleanup', 'remove the devices, routes and pods that an agent left, and end')
     .addHelpText(
       'after',
       '\nSIGTERM or Ctrl-C stops it. Pods and the TUN device stay, so a restart loses nothing.',
     )
-    .action(async (options: { config: string; cleanup?: true }) => {
+    .action(async (options: { config: string; cni?: true; cleanup?: true }) => {
       const { keepYoungGenerationSmall } = await import('../../sys/young-generation.ts');
       // Before all that allocates.
       keepYoungGenerationSmall();
@@ -23,7 +23,10 @@ export function registerAgentCommand(program: Command, context: CliContext): voi
       const config = loadConfig(options.config);
       const { cleanupNode, runAgent } = await import('../../agent/run.ts');
       if (options.cleanup) await cleanupNode(config);
-      else context.exitCode = await runAgent(config, () => loadConfig(options.config));
+      else {
+        const announce = options.cni && (await import('../../cni-install/install.ts')).placesBelow('/');
+        context.exitCode = await runAgent(config, () => loadConfig(options.config), announce);
+      }
     });
 }
 
@@ -65,26 +68,4 @@ export function registerKeyCommand(program: Command, context: CliContext): Comma
       else if (options.output === undefined) context.io.stdout.write(`${key}\n`);
     });
   return key;
-}
-
-/** Never over a file that is there: it may hold the key of a cluster that runs. */
-function writeNewFile(path: string, text: string): void {
-  let file: number | undefined;
-  try {
-    file = openSync(path, 'wx', 0o600);
-    writeFileSync(file, text);
-    fsyncSync(file);
-  } catch (error) {
-    const exists = (error as NodeJS.ErrnoException).code === 'EEXIST';
-    throw new WarrenError(
-      exists ? 'KEY_FILE_EXISTS' : 'KEY_FILE_UNWRITABLE',
-      exists ? `${path} exists already` : `cannot write ${path}: ${errorMessage(error)}`,
-      {
-        ...(exists ? { hint: 'Choose another file; a key in use is not overwritten.' } : {}),
-        cause: error,
-      },
-    );
-  } finally {
-    if (file !== undefined) closeSync(file);
-  }
 }

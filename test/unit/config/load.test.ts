@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig, parseConfig } from '../../../src/config/load.ts';
 import { WarrenError } from '../../../src/errors.ts';
-import { formatAddress } from '../../../src/ip/address.ts';
+import { formatAddress, parseAddress } from '../../../src/ip/address.ts';
 import { formatPrefix } from '../../../src/ip/prefix.ts';
 
 const minimal = 'cluster: {podCidrs: [10.42.0.0/16]}\n';
@@ -40,6 +40,7 @@ describe('a valid file', () => {
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
       egress: { masquerade: false, except: [] },
+      kubernetes: { enabled: false, ipam: 'warren', nodeName: undefined, kubeconfig: undefined },
       dns: { enabled: true },
       tun: { name: 'warren0', mtu: 'auto' },
       datapath: { workers: 'auto', offload: allOffloads(true) },
@@ -54,6 +55,49 @@ describe('a valid file', () => {
       },
       log: { level: 'info', format: 'text' },
     });
+  });
+
+  it('in a Kubernetes cluster takes what is its own from variables, where it does not say it', () => {
+    const variables = { WARREN_NODE_NAME: 'worker-1.example', WARREN_HOST_IP: '192.0.2.7' };
+    const enabled = `${minimal}\nkubernetes: {enabled: true}\n`;
+    const config = parseConfig(enabled, 'c.yaml', 'host-a', variables);
+    expect(config.node.name).toBe('worker-1.example');
+    expect(config.underlay.address).toEqual(parseAddress('192.0.2.7'));
+    expect(config.kubernetes).toEqual({
+      enabled: true,
+      ipam: 'warren',
+      nodeName: 'worker-1.example',
+      kubeconfig: undefined,
+    });
+    const said = `${minimal}
+node: {name: a}
+underlay: {address: 192.0.2.1}
+kubernetes: {enabled: true, ipam: kubernetes, nodeName: b, kubeconfig: /etc/k}`;
+    expect(parseConfig(said, 'c.yaml', 'host-a', variables)).toMatchObject({
+      node: { name: 'a' },
+      underlay: { address: parseAddress('192.0.2.1') },
+      kubernetes: { enabled: true, ipam: 'kubernetes', nodeName: 'b', kubeconfig: '/etc/k' },
+    });
+    // A Node may be called what no node can.
+    const long = `${'long-'.repeat(20)}name`;
+    expect(parseConfig(enabled, 'c.yaml', 'host-a', { WARREN_NODE_NAME: long })).toMatchObject({
+      node: { name: 'host-a' },
+      kubernetes: { nodeName: long },
+    });
+    expect(parseConfig(enabled, 'c.yaml', 'host-a', {}).kubernetes.nodeName).toBe('host-a');
+    // Elsewhere they say nothing.
+    expect(parseConfig(minimal, 'c.yaml', 'host-a', variables)).toMatchObject({
+      node: { name: 'host-a' },
+      underlay: { address: 'auto' },
+      kubernetes: { enabled: false, nodeName: undefined },
+    });
+    const wrong = { WARREN_NODE_NAME: '$(reboot)', WARREN_HOST_IP: 'x' };
+    expect(() => parseConfig(enabled, 'c.yaml', 'host-a', wrong)).toThrow(
+      /WARREN_NODE_NAME must be the name of a Node: .*\n.*WARREN_HOST_IP must be an IP address$/,
+    );
+    expect(() => parseConfig(enabled, 'c.yaml', 'Host_A', {})).toThrow(
+      "kubernetes: node.name, Host_A, cannot be a Node's name (set kubernetes.nodeName)",
+    );
   });
 
   it('may say everything', () => {

@@ -15,12 +15,23 @@ describe('conflict rule', () => {
     sinceSeconds: number,
     inUse: boolean,
     reclaims = 0,
+    isAssigned = false,
   ): Claimant => ({
     id,
-    lease: { state, prefixes, sinceSeconds, inUse, reclaims },
+    lease: { state, prefixes, sinceSeconds, inUse, reclaims, ...(isAssigned && { isAssigned }) },
   });
 
   it.each([
+    [
+      'what was assigned wins over what was leased',
+      claim('b', 'claiming', 9, false, 0, true),
+      claim('a', 'active', 1, true, 3),
+    ],
+    [
+      'of two that were assigned pods decide',
+      claim('b', 'active', 9, true, 0, true),
+      claim('a', 'active', 1, false, 0, true),
+    ],
     ['pods win over none, whoever is older', claim('b', 'active', 9, true), claim('a', 'active', 1, false)],
     [
       'active wins over claiming, whoever is older',
@@ -49,6 +60,7 @@ describe('conflict rule', () => {
           sinceSeconds: fc.nat(3),
           inUse: fc.boolean(),
           reclaims: fc.nat(2),
+          isAssigned: fc.constantFrom(true as const, undefined),
         }),
       }),
       { selector: (each) => each.id, minLength: 1, maxLength: 8 },
@@ -78,14 +90,14 @@ describe('lease space', () => {
     expect(space.indexOf([v4!])).toBeUndefined();
     expect(space.indexOf([v4!, v6!])).toBeUndefined();
     expect([...space.touched([v4!, v6!])]).toEqual([7, 8]);
-    for (const text of [
-      '10.42.0.0/16',
-      '0.0.0.0/0',
-      '10.43.0.0/24',
-      '10.42.7.0/25',
-      'fd43::/64',
-      'fd42:0:0:100::/64',
-    ]) {
+    // An orchestrator may hand it out all the same, and the 256th of a range whose others are fewer.
+    const late = parsePrefix('fd42:0:0:100::/64');
+    expect(
+      [[v6!, v4!], [v4!, late], [v4!], [v4!, v4!], [v4!, v6!, late]].map((one) => space.isSubnet(one)),
+    ).toEqual([true, true, false, false, false]);
+    expect([...space.touched([late])]).toEqual([256]);
+    expect(space.indexOf([late])).toBeUndefined();
+    for (const text of ['10.42.0.0/16', '0.0.0.0/0', '10.43.0.0/24', '10.42.7.0/25', 'fd43::/64']) {
       expect([...space.touched([parsePrefix(text)])]).toEqual([]);
     }
   });

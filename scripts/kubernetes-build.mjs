@@ -1,0 +1,191 @@
+/**
+ * Builds Kubernetes out of Debian's source package, which has all that it needs in it, with Debian's Go. What is made goes
+ * into a cache folder outside of the checkout, one for each version:
+ *
+ *     ~/.cache/warren/kubernetes-1.20.2/bin       kube-apiserver and the others, pause, busybox, for tests e2e.test and agnhost
+ *     ~/.cache/warren/kubernetes-1.20.2/source    the unpacked source and what the build made of it
+ *
+ * WARREN_KUBERNETES_CACHE names another folder than ~/.cache/warren. Node built-ins only.
+ */
+import { spawn } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { findProgram } from './system-tools.mjs';
+
+export const VERSION = '1.20.2';
+/** Of Debian 12, which calls 1.20.2 so; it has no later one of which all sources are in the package. */
+const SOURCE = 'kubernetes=1.20.5+really1.20.2-1.1+deb12u1';
+const PROGRAMS = [
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kubelet',
+  'kube-proxy',
+  'kubectl',
+];
+
+const FOLDER = join(
+  process.env.WARREN_KUBERNETES_CACHE || join(homedir(), '.cache', 'warren'),
+  `kubernetes-${VERSION}`,
+);
+const BIN = join(FOLDER, 'bin');
+const SOURCES = join(FOLDER, 'source');
+
+/** Nothing is downloaded but the package: all modules are vendored. The build's own version is not in a git history. */
+const GO_ENVIRONMENT = {
+  GO111MODULE: 'auto',
+  GOFLAGS: '-mod=vendor',
+  GOPROXY: 'off',
+  KUBE_GIT_VERSION: `v${VERSION}`,
+  KUBE_GIT_TREE_STATE: 'archive',
+  KUBE_GIT_COMMIT: '0',
+  KUBE_GIT_MAJOR: '1',
+  KUBE_GIT_MINOR: '20',
+};
+
+/** Builds what is missing and gives the folder of the programs. `forTests`: also what Kubernetes' own tests need. */
+export async function buildKubernetes({ forTests, signal }) {
+  const isThere = (name) => existsSync(join(BIN, name));
+  const programs = PROGRAMS.filter((name) => !isThere(name));
+  const tests = forTests ? ['e2e.test', 'agnhost'].filter((name) => !isThere(name)) : [];
+  mkdirSync(BIN, { recursive: true });
+  if (programs.length > 0 || tests.length > 0 || !isThere('pause')) {
+    console.log(`Kubernetes ${VERSION} is built once, into ${FOLDER} (4 GB with its source).`);
+    const source = await unpackSource(signal);
+    const make = (what, title) =>
+      step(title, 'make', [`WHAT=${what}`], {
+        cwd: source,
+        env: { ...process.env, ...GO_ENVIRONMENT },
+        signal,
+      });
+    if (programs.length > 0) {
+      const what = programs.map((name) => `cmd/${name}`).join(' ');
+      await make(what, `Building ${programs.join(', ')} (Go; 10 to 20 minutes on two cores)`);
+      for (const name of programs) place(join(source, '_output/local/go/bin', name), name);
+    }
+    if (!isThere('pause')) {
+      const made = join(SOURCES, 'pause');
+      const argv = ['-Os', '-static', '-o', made, join(source, 'build/pause/linux/pause.c')];
+      await step('Building pause (gcc)', 'gcc', argv, { signal });
+      place(made, 'pause');
+    }
+    if (tests.includes('e2e.test')) {
+      await make('test/e2e/e2e.test', "Building Kubernetes' own tests (Go; 5 minutes)");
+      place(join(source, '_output/local/go/bin/e2e.test'), 'e2e.test');
+    }
+    if (tests.includes('agnhost')) {
+      const gopath = join(source, '_output/local/go');
+      const made = join(SOURCES, 'agnhost');
+      const env = { ...process.env, GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0' };
+      const cwd = join(gopath, 'src/k8s.io/kubernetes');
+      await step('Building agnhost (Go; 1 minute)', 'go', ['build', '-o', made, './test/images/agnhost'], {
+        cwd,
+        env,
+        signal,
+      });
+      place(made, 'agnhost');
+    }
+  }
+  // One that needs no library.
+  if (!isThere('busybox')) place(findProgram('busybox'), 'busybox');
+  return BIN;
+}
+
+/** The folder of the unpacked source. It appears whole or not at all. */
+async function unpackSource(signal) {
+  const found = () =>
+    existsSync(SOURCES)
+      ? readdirSync(SOURCES).find(
+          (name) => name.startsWith('kubernetes-') && existsSync(join(SOURCES, name, 'Makefile')),
+        )
+      : undefined;
+  if (found() !== undefined) return join(SOURCES, found());
+  const unfinished = `${SOURCES}.new`;
+  rmSync(unfinished, { recursive: true, force: true });
+  mkdirSync(unfinished, { recursive: true });
+  const options = aptOptions(unfinished);
+  await step(
+    'Refreshing lists of source packages (apt-get update)',
+    'apt-get',
+    [...options, 'update', '-q'],
+    { signal },
+  );
+  await step(
+    `Fetching and unpacking ${SOURCE} (apt-get source)`,
+    'apt-get',
+    [...options, 'source', '-q', SOURCE],
+    {
+      cwd: unfinished,
+      signal,
+    },
+  );
+  rmSync(SOURCES, { recursive: true, force: true });
+  renameSync(unfinished, SOURCES);
+  return join(SOURCES, found());
+}
+
+/** apt with lists of its own, of this machine's sources as sources of source packages: the machine's own stay as they are. */
+function aptOptions(folder) {
+  const lists = join(folder, 'lists');
+  const parts = join(folder, 'sources.d');
+  mkdirSync(join(lists, 'partial'), { recursive: true });
+  mkdirSync(parts);
+  const machine = '/etc/apt/sources.list.d';
+  const files = existsSync(machine) ? readdirSync(machine).map((name) => join(machine, name)) : [];
+  for (const [i, path] of ['/etc/apt/sources.list', ...files].entries()) {
+    if (!existsSync(path) || !/\.(list|sources)$/.test(path)) continue;
+    const text = readFileSync(path, 'utf8')
+      .replace(/^Types:.*$/gm, 'Types: deb-src')
+      .replace(/^deb(?:-src)? /gm, 'deb-src ');
+    writeFileSync(join(parts, `${i}${/\.\w+$/.exec(path)[0]}`), text);
+  }
+  const settings = {
+    'Dir::Etc::SourceList': '/dev/null',
+    'Dir::Etc::SourceParts': parts,
+    'Dir::State::Lists': lists,
+    // What is downloaded is checked by apt as root, and read here.
+    'APT::Sandbox::User': 'root',
+    'Acquire::Retries': '3',
+  };
+  return Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+}
+
+function place(from, name) {
+  const made = join(BIN, `${name}.new`);
+  copyFileSync(from, made);
+  renameSync(made, join(BIN, name));
+}
+
+/** Runs a program without its output, whose end is shown if it fails. Throws then, and when `signal` is aborted. */
+async function step(title, program, args, { cwd, env = process.env, signal }) {
+  const startMs = Date.now();
+  process.stdout.write(`${title} ... `);
+  // A group of its own: what it has started ends with it.
+  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const stop = () => process.kill(-child.pid, 'SIGTERM');
+  signal?.addEventListener('abort', stop);
+  let last = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk) => {
+      last = (last + chunk).slice(-4000);
+    });
+  const code = await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  signal?.removeEventListener('abort', stop);
+  const seconds = ((Date.now() - startMs) / 1000).toFixed(0);
+  console.log(`${code === 0 ? 'done' : 'failed'} (${seconds} s)`);
+  signal?.throwIfAborted();
+  if (code !== 0) throw new Error(`${program} ended with ${code}:\n${last.trim()}`);
+}

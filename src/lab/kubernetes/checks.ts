@@ -1,0 +1,198 @@
+/**
+ * Whether a cluster's network is what Kubernetes asks of one: a web service on every node, clients on every node and on the
+ * nodes themselves, and who sees whom under which address.
+ */
+import type { Cluster } from './cluster.ts';
+import { BUSYBOX_IMAGE } from './cluster.ts';
+
+const NAMESPACE = 'lab';
+const NODE_PORT = 30080;
+const HOST_PORT = 8088;
+/** kube-proxy's health, on a node's own address. */
+const PROXY_PORT = 10_256;
+const DEPLOY_TIMEOUT_S = 120;
+const TRY_SECONDS = 5;
+
+export interface Check {
+  readonly what: string;
+  readonly tried: number;
+  /** What went wrong, a line each. */
+  readonly failures: readonly string[];
+}
+
+interface Pod {
+  readonly name: string;
+  readonly node: string;
+  readonly address: string;
+}
+
+/** `address` is asked; `sees` is who the answer must come from and `as` under which address it must have seen the client. */
+interface Target {
+  readonly name: string;
+  readonly url: string;
+  readonly as?: string;
+}
+
+/** Deploys what it needs and asks; a check that fails is a result. Throws LAB_COMMAND_FAILED where it cannot ask. */
+export async function checkCluster(cluster: Cluster, onProgress: (doing: string) => void): Promise<Check[]> {
+  const { control, machines } = cluster;
+  onProgress('deploying a web service and clients');
+  await control.told(['apply', '-f', '-'], {
+    input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: workload() }),
+  });
+  for (const name of ['web', 'client']) {
+    const argv = [
+      '-n',
+      NAMESPACE,
+      'rollout',
+      'status',
+      `daemonset/${name}`,
+      `--timeout=${DEPLOY_TIMEOUT_S}s`,
+    ];
+    await control.told(argv, { timeoutMs: (DEPLOY_TIMEOUT_S + 10) * 1000 });
+  }
+  const [webs, clients] = [await podsOf(cluster, 'web'), await podsOf(cluster, 'client')];
+  const clusterIp = await control.told([
+    '-n',
+    NAMESPACE,
+    'get',
+    'service',
+    'web',
+    '-o=jsonpath={.spec.clusterIP}',
+  ]);
+  const service = { name: 'the service', url: `http://${clusterIp}/cgi-bin/who` };
+  const nodePorts = machines.map(({ name, address }) => ({
+    name: `port ${NODE_PORT} of ${name}`,
+    url: `http://${address}:${NODE_PORT}/cgi-bin/who`,
+  }));
+  const hostPorts = machines.map(({ name, address }) => ({
+    name: `port ${HOST_PORT} of the pod on ${name}`,
+    url: `http://${address}:${HOST_PORT}/cgi-bin/who`,
+  }));
+  const toWebs = (as?: string) =>
+    webs.map(({ name, address }) => ({ name, url: `http://${address}:8080/cgi-bin/who`, ...(as && { as }) }));
+  const toNodes = machines.map(({ name, address }) => ({
+    name,
+    url: `http://${address}:${PROXY_PORT}/healthz`,
+  }));
+
+  const checks: Check[] = [];
+  const check = async (what: string, asks: readonly Promise<string[]>[], tried: number) => {
+    onProgress(what);
+    checks.push({ what, tried, failures: (await Promise.all(asks)).flat() });
+  };
+  const fromPods = (targets: (client: Pod) => readonly Target[]) =>
+    clients.map((client) => ask(cluster, client, targets(client)));
+  const fromNodes = (targets: readonly Target[]) =>
+    machines.map(async (machine) => {
+      const { stdout, stderr } = await machine.exec(['sh', '-c', script(targets)]);
+      return judge(machine.name, targets, stdout, stderr);
+    });
+  const pairs = clients.length * webs.length;
+  await check(
+    'pod to pod, and who is seen',
+    fromPods(({ address }) => toWebs(address)),
+    pairs,
+  );
+  await check(
+    'pod to node',
+    fromPods(() => toNodes),
+    pairs,
+  );
+  await check('node to pod', fromNodes(toWebs()), pairs);
+  await check(
+    'pod to service',
+    fromPods(() => [service, service, service]),
+    pairs,
+  );
+  await check('node to service', fromNodes([service, service, service]), pairs);
+  await check(
+    'pod to node port',
+    fromPods(() => nodePorts),
+    pairs,
+  );
+  await check('node to node port', fromNodes(nodePorts), pairs);
+  await check(
+    'pod to host port',
+    fromPods(() => hostPorts),
+    pairs,
+  );
+  await check('node to host port', fromNodes(hostPorts), pairs);
+  await check(
+    'node port from outside of the cluster',
+    [
+      cluster.controlHost.exec(['sh', '-c', script(nodePorts)]).then(({ stdout, stderr }) => {
+        return judge('outside', nodePorts, stdout, stderr);
+      }),
+    ],
+    nodePorts.length,
+  );
+  return checks;
+}
+
+async function ask(cluster: Cluster, client: Pod, targets: readonly Target[]): Promise<string[]> {
+  const argv = ['-n', NAMESPACE, 'exec', client.name, '--', 'sh', '-c', script(targets)];
+  const { stdout, stderr } = await cluster.control.kubectl(argv);
+  return judge(`${client.name} on ${client.node}`, targets, stdout, stderr);
+}
+
+/** A line for each target: who answered, and under which address it was asked. Debian's busybox has a `wget -T` that crashes. */
+function script(targets: readonly Target[]): string {
+  const ask = `busybox timeout ${TRY_SECONDS} busybox wget -q -O -`;
+  return targets.map(({ url }) => `echo "$(${ask} ${url} 2>&1 | tr '\\n' ' ')"`).join('\n');
+}
+
+function judge(from: string, targets: readonly Target[], stdout: string, stderr: string): string[] {
+  const lines = stdout.split('\n');
+  return targets.flatMap(({ name, url, as }, index) => {
+    const said = lines[index]?.trim() ?? '';
+    const isAnswer = /^web-\w+ \S+$|lastUpdated/.test(said);
+    if (!isAnswer) return [`${from} to ${name} (${url}): ${said || stderr.trim() || 'no answer'}`];
+    // The server listens for both families, and writes IPv4 as a part of IPv6.
+    const seen = said.split(' ')[1]?.replace(/^\[(?:::ffff:)?(.*)\]$/, '$1');
+    return as === undefined || seen === as ? [] : [`${from} to ${name}: seen as ${seen}, and is ${as}`];
+  });
+}
+
+async function podsOf(cluster: Cluster, app: string): Promise<Pod[]> {
+  const path = '{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{"\\n"}{end}';
+  const argv = ['-n', NAMESPACE, 'get', 'pods', '-l', `app=${app}`, `-o=jsonpath=${path}`];
+  const lines = (await cluster.control.told(argv)).trim().split('\n');
+  return lines.map((line) => {
+    const [name, node, address] = line.split(' ');
+    return { name: name!, node: node!, address: address! };
+  });
+}
+
+function workload(): object[] {
+  const pod = (app: string, command: string, ports: readonly object[]) => ({
+    metadata: { labels: { app } },
+    spec: {
+      terminationGracePeriodSeconds: 1,
+      containers: [{ name: app, image: BUSYBOX_IMAGE, command: ['sh', '-c', command], ports }],
+    },
+  });
+  const daemonSet = (app: string, command: string, ports: readonly object[] = []) => ({
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: { name: app, namespace: NAMESPACE },
+    spec: { selector: { matchLabels: { app } }, template: pod(app, command, ports) },
+  });
+  const who = `#!/bin/sh\\nprintf "\\\\n"; echo "$(hostname) $REMOTE_ADDR"\\n`;
+  const serve = `mkdir -p /tmp/www/cgi-bin && printf '${who}' > /tmp/www/cgi-bin/who && chmod +x /tmp/www/cgi-bin/who && exec busybox httpd -f -p 8080 -h /tmp/www`;
+  return [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
+    daemonSet('web', serve, [{ containerPort: 8080, hostPort: HOST_PORT }]),
+    daemonSet('client', 'exec sleep 1000000'),
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'web', namespace: NAMESPACE },
+      spec: {
+        type: 'NodePort',
+        selector: { app: 'web' },
+        ports: [{ port: 80, targetPort: 8080, nodePort: NODE_PORT }],
+      },
+    },
+  ];
+}

@@ -1,0 +1,266 @@
+/**
+ * A Kubernetes cluster on one machine, from nothing: a lab's namespaces, on each node containerd, kubelet and kube-proxy, a
+ * control plane beside them, and warren as its network, from an image made of this checkout's build.
+ *
+ *       warrenlab-kubernetes-host-control           warrenlab-kubernetes-a, -b, -c
+ *     ┌──────────────────────────────────┐        ┌─────────────────────────────────────────┐
+ *     │ etcd, kube-apiserver,            │ bridge │ containerd, kubelet, kube-proxy         │
+ *     │ kube-controller-manager,         ├────────┤   warren: a pod on the node's network   │
+ *     │ kube-scheduler   192.0.2.201     │        │   pods            192.0.2.1, .2, .3     │
+ *     └──────────────────────────────────┘        └─────────────────────────────────────────┘
+ */
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { WarrenError } from '../../errors.ts';
+import { ipBatch } from '../../host/ip.ts';
+import { setSysctls } from '../../host/sysctl.ts';
+import { generateClusterKey } from '../../link/key-ring.ts';
+import { manifests, uninstallManifests } from '../../manifests/manifests.ts';
+import { VERSION } from '../../package.ts';
+import type { LabHost } from '../host.ts';
+import { Lab } from '../lab.ts';
+import { ControlPlane } from './control-plane.ts';
+import { ImageFolder, packImage, warrenImage } from './image.ts';
+import { KubernetesMachine, removeControlGroups } from './machine.ts';
+import { NodePrograms, PAUSE_IMAGE } from './node-programs.ts';
+import type { KubernetesPrograms } from './programs.ts';
+
+export const LAB_NAME = 'kubernetes';
+/** Root's alone, and on a disk: images and containers take a gigabyte. */
+const FOLDER = '/var/cache/warren/lab-kubernetes';
+export const WARREN_IMAGE = `docker.io/library/warren:${VERSION}`;
+export const BUSYBOX_IMAGE = 'docker.io/library/busybox:lab';
+/** As deploy/kubernetes/warren.yaml has it. */
+const POD_CIDRS = ['10.244.0.0/16'];
+const LOOK_EVERY_MS = 500;
+const UNINSTALL_TIMEOUT_MS = 90_000;
+/** What warren makes on a node: files, devices, rules. */
+const LEFT_OVERS = `
+find /opt/cni/bin /etc/cni/net.d -name '*warren*'
+find /var/lib/warren /run/warren -mindepth 1
+ip -oneline link show | grep -oE 'warren0|wp[0-9a-f]{12}'
+nft list tables | grep warren
+true`;
+
+export interface ClusterOptions {
+  readonly nodes: number;
+  readonly programs: KubernetesPrograms;
+  /** Nodes also have the images of Kubernetes' own tests. */
+  readonly forTests: boolean;
+  readonly onProgress: (doing: string) => void;
+  readonly signal: AbortSignal;
+}
+
+export class Cluster {
+  readonly lab: Lab;
+  readonly machines: readonly KubernetesMachine[];
+  readonly control: ControlPlane;
+  /** Where the control plane is. */
+  readonly controlHost: LabHost;
+  readonly #options: ClusterOptions;
+
+  private constructor(lab: Lab, controlHost: LabHost, options: ClusterOptions) {
+    const { programs, signal } = options;
+    this.#options = options;
+    this.lab = lab;
+    this.controlHost = controlHost;
+    this.machines = lab.nodes.map((node) => new KubernetesMachine(node, join(FOLDER, node.name)));
+    const folder = join(FOLDER, 'control');
+    this.control = new ControlPlane({ host: controlHost, folder, programs, podCidrs: POD_CIDRS, signal });
+  }
+
+  /**
+   * Returns when the API server answers and the nodes are known to it; they are not Ready, for want of a network. What was
+   * made is removed again if anything fails. Throws as `Lab.up` does, and LAB_COMMAND_FAILED.
+   */
+  static async up(options: ClusterOptions): Promise<Cluster> {
+    const { nodes, onProgress, signal } = options;
+    await removeFolder();
+    let cluster: Cluster | undefined;
+    const lab = await Lab.up({ name: LAB_NAME, nodes, pods: 0, start: false, onProgress, signal });
+    try {
+      cluster = new Cluster(lab, await lab.addHost('control'), options);
+      await cluster.#start();
+      return cluster;
+    } catch (error) {
+      await Cluster.remove();
+      throw error;
+    }
+  }
+
+  /** Removes it, or what is left of it; false if there was nothing. */
+  static async remove(): Promise<boolean> {
+    const wasThere = await Lab.remove(LAB_NAME);
+    const hadFolder = existsSync(FOLDER);
+    await removeFolder();
+    return wasThere || hadFolder;
+  }
+
+  /** Makes warren its network. Returns when all nodes are Ready. */
+  async install(): Promise<void> {
+    const { onProgress } = this.#options;
+    const text = manifests({ key: generateClusterKey() });
+    onProgress('asking the API server about the manifests (kubectl apply --dry-run=server)');
+    const [namespace] = text.split('---\n');
+    await this.control.told(['apply', '-f', '-'], { input: namespace! });
+    await this.control.told(['apply', '--dry-run=server', '-f', '-'], { input: text });
+    onProgress('installing warren (kubectl apply)');
+    await this.control.told(['apply', '-f', '-'], { input: text });
+    onProgress('waiting for the nodes to turn Ready');
+    await this.until('the nodes are not Ready', 180_000, async () => {
+      const states = await this.nodeStates();
+      return states.length === this.machines.length && states.every((state) => state === 'True');
+    });
+    await this.control.told(['-n', 'warren', 'rollout', 'status', 'daemonset/warren', '--timeout=60s']);
+  }
+
+  /** Takes warren off again, the documented way, and gives what it has left on nodes, a line each. */
+  async uninstall(): Promise<string[]> {
+    await this.control.told(['delete', '-f', '-'], { input: manifests({}), timeoutMs: UNINSTALL_TIMEOUT_MS });
+    const text = uninstallManifests({ podCidrs: POD_CIDRS });
+    await this.control.told(['apply', '-f', '-'], { input: text });
+    const rollout = ['rollout', 'status', 'daemonset/warren-uninstall', '--timeout=60s'];
+    await this.control.told(['-n', 'warren-uninstall', ...rollout], { timeoutMs: UNINSTALL_TIMEOUT_MS });
+    const left = await Promise.all(
+      this.machines.map(async (machine) => {
+        const { stdout } = await machine.exec(['sh', '-c', LEFT_OVERS]);
+        return stdout.split('\n').flatMap((line) => (line === '' ? [] : [`${machine.name}: ${line}`]));
+      }),
+    );
+    await this.control.told(['delete', '-f', '-'], { input: text, timeoutMs: UNINSTALL_TIMEOUT_MS });
+    return left.flat();
+  }
+
+  /** Of each node the status of its condition Ready. */
+  async nodeStates(): Promise<string[]> {
+    const path = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}';
+    const text = await this.control.told(['get', 'nodes', `-o=jsonpath=${path}`]);
+    return text.trim() === '' ? [] : text.trim().split('\n');
+  }
+
+  /** Throws LAB_TIMEOUT, with what pods and nodes are up to. */
+  async until(what: string, timeoutMs: number, isSo: () => Promise<boolean>): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      this.#options.signal.throwIfAborted();
+      if (await isSo()) return;
+      if (performance.now() > deadline)
+        throw new WarrenError('LAB_TIMEOUT', `${what}\n${await this.#state()}`);
+      await delay(LOOK_EVERY_MS);
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { onProgress, programs, forTests, signal } = this.#options;
+    const control = this.controlHost.addresses.ipv4;
+    for (const machine of this.machines) {
+      const where = { netns: machine.node.netns };
+      await setSysctls(['net/ipv4/ip_forward', 'net/ipv6/conf/all/forwarding'], '1', where);
+      // Services have addresses that only a default route leads to, before kube-proxy changes them.
+      await ipBatch([['route', 'add', 'default', 'via', control]], where);
+    }
+    onProgress(`making images of this checkout's build`);
+    const archives = await makeImages(programs, forTests);
+    signal.throwIfAborted();
+    onProgress('starting the control plane: etcd, API server, controller manager, scheduler');
+    await this.control.start();
+    onProgress(`starting ${this.machines.length} nodes: containerd, kubelet, kube-proxy`);
+    await Promise.all(this.machines.map((machine) => this.#startNode(machine, archives)));
+    await this.until('the nodes do not register', 60_000, async () => {
+      return (await this.nodeStates()).length === this.machines.length;
+    });
+  }
+
+  async #startNode(machine: KubernetesMachine, archives: readonly string[]): Promise<void> {
+    const { programs, signal } = this.#options;
+    await machine.start();
+    const runs = new NodePrograms({ machine, control: this.control, programs, podCidrs: POD_CIDRS });
+    await runs.startContainerd();
+    for (const archive of archives) {
+      signal.throwIfAborted();
+      await runs.importImage(archive);
+    }
+    runs.startKubelet();
+    runs.startProxy();
+  }
+
+  async #state(): Promise<string> {
+    const asked = [
+      ['get', 'nodes', '-o', 'wide'],
+      ['get', 'pods', '-A', '-o', 'wide'],
+      ['-n', 'warren', 'describe', 'pods'],
+      [
+        '-n',
+        'warren',
+        'logs',
+        '-l',
+        'app.kubernetes.io/name=warren',
+        '--all-containers',
+        '--tail=15',
+        '--prefix',
+      ],
+    ];
+    const said = [];
+    for (const argv of asked) {
+      const { stdout, stderr } = await this.control.kubectl(argv);
+      said.push(`$ kubectl ${argv.join(' ')}\n${stdout}${stderr}`);
+    }
+    for (const machine of this.machines)
+      said.push(`kubelet of ${machine.name}:\n${machine.log('kubelet', 8)}`);
+    return said.join('\n');
+  }
+}
+
+/** The archives' paths: pause, busybox, warren, and where it was built what Kubernetes' own tests run. */
+async function makeImages(programs: KubernetesPrograms, forTests: boolean): Promise<string[]> {
+  const folder = join(FOLDER, 'images');
+  mkdirSync(folder, { recursive: true });
+  const archives: string[] = [];
+  const pack = async (image: ImageFolder, names: readonly string[], entrypoint: readonly string[]) => {
+    const path = join(folder, `${archives.length}.tar`);
+    await packImage(image, names, path, { entrypoint });
+    rmSync(image.root, { recursive: true });
+    archives.push(path);
+  };
+  const root = join(folder, 'root');
+  const pause = new ImageFolder(root);
+  pause.file(programs.path('pause'), '/pause');
+  await pack(pause, [PAUSE_IMAGE], ['/pause']);
+  const busybox = new ImageFolder(root);
+  await busybox.busybox(programs.path('busybox'));
+  await pack(busybox, [BUSYBOX_IMAGE, 'docker.io/library/busybox:1.29'], []);
+  await pack(await warrenImage(root), [WARREN_IMAGE], ['warren']);
+  if (!forTests) return archives;
+  await pack(await testImage(root, programs), ['k8s.gcr.io/e2e-test-images/agnhost:2.21'], ['/agnhost']);
+  // Those that only have to run, and to answer.
+  const servers = ['nginx:1.14-alpine', 'nginx:1.15-alpine', 'httpd:2.4.38-alpine', 'httpd:2.4.39-alpine'];
+  const names = servers.map((name) => `docker.io/library/${name}`);
+  await pack(await testImage(root, programs), names, ['/agnhost', 'netexec', '--http-port=80']);
+  const conntrack = await testImage(root, programs);
+  await conntrack.program('conntrack');
+  await conntrack.program('iptables');
+  await pack(conntrack, ['k8s.gcr.io/build-image/debian-iptables:buster-v1.3.0'], []);
+  return archives;
+}
+
+/** Kubernetes' own server and client for tests, with the programs that they call in it. */
+async function testImage(root: string, programs: KubernetesPrograms): Promise<ImageFolder> {
+  const image = new ImageFolder(root);
+  image.file(programs.path('agnhost'), '/agnhost');
+  await image.program('curl');
+  await image.program('nc.openbsd', '/bin/nc');
+  // That of Debian's busybox crashes at -T.
+  await image.program('wget');
+  // busybox' own takes its own programs before those of the PATH.
+  await image.program('sh');
+  await image.busybox(programs.path('busybox'));
+  return image;
+}
+
+/** Nothing of it is in use any more: it all ended with the first processes of its nodes. */
+async function removeFolder(): Promise<void> {
+  if (!existsSync(FOLDER)) return;
+  for (const name of readdirSync(FOLDER)) removeControlGroups(join(FOLDER, name, 'containerd-state'));
+  rmSync(FOLDER, { recursive: true, force: true, maxRetries: 5 });
+}
