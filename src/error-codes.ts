@@ -16,6 +16,7 @@ export const API_ERRORS = {
   POD_NETNS_IS_NODE: 400,
   POD_NETNS_MISSING: 400,
   POD_NETNS_NAME_INVALID: 400,
+  POLICY_INVALID: 400,
 
   // Whoever asks may not.
   READ_ONLY: 403,

@@ -67,6 +67,9 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   metrics: { code: '', types: 'readmodel' },
   api: { code: 'clock error-codes errors ip metrics readmodel zod', types: 'log' },
 
+  // From policies to rules, and to nftables.
+  policy: { code: 'config errors host ip zod' },
+
   // The composition root: src/agent.ts and src/agent/.
   agent: {
     code: 'api attachment clock config dataplane errors group-probe host identity inventory ip keys lease link log membership metrics package peers pod readmodel rpc state sys tun datapath',
@@ -97,7 +100,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 /** Which parts may import an npm package. */
 const PACKAGES: Readonly<Record<string, string>> = {
   koffi: 'sys',
-  yaml: 'config lab bench',
+  yaml: 'config policy lab bench',
   fastify: 'api',
   'fastest-levenshtein': 'config',
   'p-limit': 'bench check rpc',
