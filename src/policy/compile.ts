@@ -11,7 +11,7 @@
  * - A named port of an egress rule is the destination pod's, so such a rule allows destinations that are pods and nothing else.
  * - A pod whose namespace is not known (yet) is in none that a namespaceSelector selects: that closes, and never opens.
  */
-import { formatAddress, type IpAddress } from '../ip/address.ts';
+import type { IpAddress } from '../ip/address.ts';
 import { formatPrefix, type Prefix, prefixContains } from '../ip/prefix.ts';
 import { parseCidr, without } from './cidr.ts';
 import type { Direction, PortRange, Rule, RuleModel, RulePeer, Tier } from './model.ts';
@@ -93,6 +93,8 @@ class Compiler {
   readonly podSets = new Map<string, readonly IpAddress[]>();
   readonly blockSets = new Map<string, readonly Prefix[]>();
   readonly #population: Population;
+  /** Peers of egress rules with named ports. Bounded as the sets are. */
+  readonly #named = new Map<string, [RulePeer, PortRange][]>();
 
   constructor({ pods, namespaces }: PolicyInput) {
     this.#population = new Population(pods, namespaces);
@@ -156,31 +158,38 @@ class Compiler {
 
   /** The pods of `peer` (undefined: all) that have a port of this name, by what number it is. */
   #namedPeers(peer: PolicyPeer | undefined, namespace: string, port: PolicyPort): [RulePeer, PortRange][] {
-    const byNumber = new Map<number, [PortRange, IpAddress[]]>();
     const block =
       peer?.ipBlock && without(parseCidr(peer.ipBlock.cidr), (peer.ipBlock.except ?? []).map(parseCidr));
+    const whose =
+      peer === undefined ? 'all' : block ? block.map(formatPrefix).join(' ') : peerKey(peer, namespace);
+    const base = `${whose} with ${port.protocol ?? 'TCP'} ${port.port}`;
+    const known = this.#named.get(base);
+    if (known !== undefined) return known;
     const pods =
       peer === undefined || block !== undefined
         ? this.#population.everyone
         : this.#population.select(peer, namespace);
+    const byNumber = new Map<number, [PortRange, IpAddress[]]>();
     for (const pod of pods) {
+      const ranges = namedRanges(pod, port);
+      if (ranges.length === 0) continue;
       const addresses = block
         ? pod.addresses.filter((address) => block.some((prefix) => prefixContains(prefix, address)))
         : pod.addresses;
       if (addresses.length === 0) continue;
-      for (const range of namedRanges(pod, port)) {
+      for (const range of ranges) {
         const [, found] = byNumber.get(range.first) ?? [range, []];
         byNumber.set(range.first, [range, found]);
         found.push(...addresses);
       }
     }
-    const base =
-      peer === undefined ? 'all' : block ? block.map(formatPrefix).join(' ') : peerKey(peer, namespace);
-    return [...byNumber.values()].map(([range, addresses]) => {
-      const set = `${base} with ${range.protocol} ${port.port} ${range.first}`;
+    const peers = [...byNumber.values()].map(([range, addresses]): [RulePeer, PortRange] => {
+      const set = `${base} ${range.first}`;
       this.podSets.set(set, distinct(addresses));
       return [{ kind: 'pods', set }, range];
     });
+    this.#named.set(base, peers);
+    return peers;
   }
 }
 
@@ -204,5 +213,9 @@ function namedRanges(pod: PolicyPod, { protocol = 'TCP', port: name }: PolicyPor
 
 /** An address that was given to a new pod before the old one is forgotten stands there twice. */
 function distinct(addresses: readonly IpAddress[]): IpAddress[] {
-  return [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
+  return [
+    ...new Map(
+      addresses.map((address) => [address.family === 4 ? Number(address.value) : address.value, address]),
+    ).values(),
+  ];
 }

@@ -78,7 +78,7 @@ const merged = <A, B>(a: fc.Arbitrary<A>, b: fc.Arbitrary<B>) =>
   fc.tuple(a, b).map(([x, y]) => ({ ...x, ...y }));
 const spec = fc
   .tuple(
-    optional('podSelector', selector),
+    optional('podSelector', fc.oneof(fc.constant({}), selector)),
     optional('ingress', fc.array(merged(ports, optional('from', peers)), { maxLength: 2 })),
     optional('egress', fc.array(merged(ports, optional('to', peers)), { maxLength: 2 })),
     optional('policyTypes', fc.subarray(['Ingress' as const, 'Egress' as const]), 1),
@@ -86,7 +86,7 @@ const spec = fc
   .map((parts) => Object.assign({}, ...parts) as NonNullable<NetworkPolicy['spec']>);
 
 const podShape = fc.record({
-  namespace: fc.constantFrom(...NAMESPACES, 'unheard-of'),
+  namespace: fc.constantFrom('a', 'a', 'a', 'b', 'b', 'default', 'unheard-of'),
   labels,
   node: fc.constantFrom('n1' as const, 'n2' as const),
   families: fc.constantFrom<readonly (4 | 6)[]>([4, 6], [4, 6], [4], [6]),
@@ -105,9 +105,9 @@ export const policyClusters: fc.Arbitrary<PolicyCluster> = fc
   .record({
     pods: fc.array(podShape, { minLength: 2, maxLength: 6 }),
     namespaces: fc.tuple(...NAMESPACES.map((name) => labels.map((one) => ({ name, labels: one })))),
-    policies: fc.array(fc.record({ namespace: fc.constantFrom(...NAMESPACES, undefined), spec }), {
-      minLength: 1,
-      maxLength: 5,
+    policies: fc.array(fc.record({ namespace: fc.constantFrom('a', 'a', 'b', undefined), spec }), {
+      minLength: 2,
+      maxLength: 6,
     }),
   })
   .map(({ pods, namespaces, policies }) => ({
