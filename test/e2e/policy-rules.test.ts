@@ -1,6 +1,7 @@
 /** Rendered policies in the kernel's hands: real packets between pods, their node and the outside, held to the oracle. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseAddress } from '../../src/ip/address.ts';
@@ -156,6 +157,65 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'policies in nftables', 
       denied += reached.filter((one) => !one).length;
     }
     expect(denied).toBeGreaterThan(100);
+  });
+
+  test('let errors of ICMP and what is established through, until the connection is cut', async () => {
+    const pod = places.get('pod-0')!.netns;
+    const cluster = (policies: PolicyCluster['policies']): PolicyCluster => ({
+      namespaces: [],
+      policies,
+      pods: [0, 1].map((i) => ({
+        ...{ namespace: 'a', labels: {}, node: 'n1', hostNetwork: false, ports: [], name: `pod-${i}` },
+        addresses: [parseAddress(`10.42.1.${i + 2}`), parseAddress(`fd42:1::${i + 2}`)],
+      })),
+    });
+    const enforce = (spec: object): void => {
+      const kind = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' } as const;
+      const one = cluster([{ ...kind, metadata: { name: 'x', namespace: 'a' }, spec }]);
+      load(renderRules(compilePolicies(one, attachmentsOf(one, 'n1')), { tunName: 'warren0' }));
+    };
+    // Only UDP 9 may be asked for, where nobody listens: the answer is an error of ICMP, to a pod that nothing may come to.
+    enforce({
+      ingress: [{ ports: [{ port: 9, protocol: 'UDP' }] }],
+      egress: [{ ports: [{ port: 9, protocol: 'UDP' }] }],
+    });
+    for (const address of ['10.42.1.3', 'fd42:1::3']) {
+      const family = address.includes(':') ? 'udp6' : 'udp4';
+      const text = `const s = require('dgram').createSocket('${family}'); s.on('error', (e) => { console.log(e.code); process.exit(); });
+        s.connect(9, '${address}', () => s.send('?')); setTimeout(() => { console.log('nothing'); process.exit(); }, 1500);`;
+      expect(pod.run(process.execPath, '-e', text).trim()).toBe('ECONNREFUSED');
+    }
+    // A flow that begins while it may goes on when it may not, and ends when its id is in the set.
+    enforce({ ingress: [{ ports: [{ port: 53, protocol: 'UDP' }] }] });
+    const flow = spawn(
+      'nsenter',
+      [
+        ...[`--net=${pod.path}`, '--', process.execPath, '-e'],
+        `const s = require('dgram').createSocket('udp4'); s.on('message', () => console.log('answer'));
+         setInterval(() => s.send('?', 53, '10.42.1.3'), 20);`,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let answered = 0;
+    createInterface({ input: flow.stdout }).on('line', () => answered++);
+    const answersWithin = async (ms: number): Promise<number> => {
+      const before = answered;
+      await delay(ms);
+      return answered - before;
+    };
+    try {
+      await expect.poll(() => answered, { timeout: 5_000 }).toBeGreaterThan(2);
+      enforce({ ingress: [] });
+      expect(await answersWithin(400)).toBeGreaterThan(2);
+      execFileSync('nsenter', [`--net=${node.path}`, '--', 'nft', '-f', '-'], {
+        input: `add rule inet warren policy_warren0_known ip saddr 10.42.1.2 udp dport 53 add @policy_warren0_cut { ct id }\n`,
+        stdio: 'pipe',
+      });
+      await delay(200);
+      expect(await answersWithin(400)).toBe(0);
+    } finally {
+      flow.kill('SIGKILL');
+    }
   });
 
   test('leave nothing in the table when the last policy goes', () => {
