@@ -106,6 +106,9 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'clock',
   },
 
+  // From policies to rules, and to nftables.
+  policy: { code: 'config errors host ip zod' },
+
   // The composition root: src/agent.ts and src/agent/.
   agent: {
     code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
@@ -144,7 +147,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   '@noble/hashes': 'encapsulation',
   '@noble/post-quantum': 'post-quantum',
   koffi: 'sys',
-  yaml: 'config lab bench',
+  yaml: 'config policy lab bench',
   fastify: 'api',
   'dns-packet': 'dns',
   'fastest-levenshtein': 'config',
