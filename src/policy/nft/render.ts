@@ -18,10 +18,10 @@
  * policies. Several agents of one network namespace share the table, so every name has the agent's TUN device in it.
  */
 import { createHash } from 'node:crypto';
+import type { RenderedChain, RenderedSet, RenderedState } from '../../host/rules/nft-difference.ts';
 import { type Family, formatAddress } from '../../ip/address.ts';
 import { formatPrefix } from '../../ip/prefix.ts';
 import type { AttachmentRules, Direction, PortRange, Rule, RuleModel, Tier } from '../model.ts';
-import type { RenderedChain, RenderedSet, RenderedState } from '../../host/rules/nft-difference.ts';
 
 /** Behind dstnat (-100), so that a Service's packet shows its pod, and before the filters of others (0). */
 const PRIORITY = -10;

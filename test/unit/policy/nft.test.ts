@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { difference, type RenderedState } from '../../../src/host/rules/nft-difference.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { compilePolicies } from '../../../src/policy/compile.ts';
 import type { RuleModel } from '../../../src/policy/model.ts';
-import { difference, type RenderedState } from '../../../src/host/rules/nft-difference.ts';
 import { renderRules } from '../../../src/policy/nft/render.ts';
 import { policyClusters } from '../../helpers/policy-clusters.ts';
 import { attachmentsOf } from '../../helpers/policy-evaluator.ts';
