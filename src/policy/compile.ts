@@ -37,10 +37,23 @@ export const DEFAULT_NAMESPACE = 'default';
 const ALL_PORTS = { first: 0, last: 65_535 } as const;
 const ANY: RulePeer = { kind: 'any' };
 const TIER_NAME = 'network-policy';
+export const STAGED = 'warren.io/staged';
 
 export function compilePolicies(input: PolicyInput, local: readonly LocalAttachment[]): RuleModel {
+  const steps = compileInSteps(input, local);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same with a pause after each policy, for whoever has other work besides. */
+export function* compileInSteps(
+  input: PolicyInput,
+  local: readonly LocalAttachment[],
+): Generator<void, RuleModel> {
   const compiler = new Compiler(input);
-  const rules = new Map<LocalAttachment, Record<Direction, Rule[] | undefined>>();
+  const found = new Map<LocalAttachment, Record<Direction, Collected>>();
   const byNamespace = byNamespaceOf(
     local.filter(({ pod }) => !pod.hostNetwork),
     ({ pod }) => pod.namespace,
@@ -51,24 +64,47 @@ export function compilePolicies(input: PolicyInput, local: readonly LocalAttachm
       selects(selector, pod.labels),
     );
     if (selected.length === 0) continue;
+    const staged = isStaged(policy);
     for (const direction of directionsOf(policy)) {
       const rulesOf = compiler.rulesOf(policy, direction);
       for (const attachment of selected) {
-        const own = rules.get(attachment) ?? { ingress: undefined, egress: undefined };
-        rules.set(attachment, own);
-        own[direction] = [...(own[direction] ?? []), ...rulesOf(attachment.pod)];
+        const own = found.get(attachment) ?? { ingress: new Collected(), egress: new Collected() };
+        found.set(attachment, own);
+        own[direction].add(policyKey(policy), rulesOf(attachment.pod), staged);
       }
     }
+    yield;
   }
   return {
-    attachments: [...rules].map(([{ interfaceName }, { ingress, egress }]) => ({
+    attachments: [...found].map(([{ interfaceName }, { ingress, egress }]) => ({
       interfaceName,
-      ingress: tiers(ingress),
-      egress: tiers(egress),
+      ...{ ingress: ingress.inForce(), egress: egress.inForce() },
+      staged: { ingress: ingress.onTrial(), egress: egress.onTrial() },
     })),
     podSets: compiler.podSets,
     blockSets: compiler.blockSets,
   };
+}
+
+/** What the policies of one attachment and direction come to. */
+class Collected {
+  readonly #rules: Rule[] = [];
+  readonly #policies: string[] = [];
+  readonly #stagedRules: Rule[] = [];
+  readonly #stagedPolicies: string[] = [];
+
+  add(policy: string, rules: readonly Rule[], staged: boolean): void {
+    (staged ? this.#stagedPolicies : this.#policies).push(policy);
+    (staged ? this.#stagedRules : this.#rules).push(...rules);
+  }
+
+  inForce(): readonly Tier[] {
+    return tiers(this.#policies, this.#rules);
+  }
+
+  onTrial(): readonly Tier[] {
+    return tiers(this.#stagedPolicies, [...this.#rules, ...this.#stagedRules]);
+  }
 }
 
 /** `policyTypes`, or what stands for it: ingress always, egress where there is a rule of it. */
@@ -79,13 +115,23 @@ function directionsOf({ spec = {} }: NetworkPolicy): Direction[] {
   return [...new Set(found)];
 }
 
-/** Undefined: no policy selects the pod in this direction. An empty list denies all. */
-function tiers(rules: readonly Rule[] | undefined): readonly Tier[] {
-  return rules === undefined ? [] : [{ name: TIER_NAME, rules, otherwise: 'deny' }];
+/** Without policies no policy selects the pod in this direction. Without rules nothing is let through. */
+function tiers(policies: readonly string[], rules: readonly Rule[]): readonly Tier[] {
+  return policies.length === 0 ? [] : [{ name: TIER_NAME, rules, otherwise: 'deny', policies }];
 }
 
 function namespaceOf({ metadata }: NetworkPolicy): string {
   return metadata.namespace ?? DEFAULT_NAMESPACE;
+}
+
+/** How it is called in commands, comments of rules and counters. */
+export function policyKey(policy: NetworkPolicy): string {
+  return `${namespaceOf(policy)}/${policy.metadata.name}`;
+}
+
+/** It is counted what it would deny, and it is not in force: annotation or label `warren.io/staged: "true"`. */
+export function isStaged({ metadata }: NetworkPolicy): boolean {
+  return metadata.annotations?.[STAGED] === 'true' || metadata.labels?.[STAGED] === 'true';
 }
 
 class Compiler {

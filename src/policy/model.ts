@@ -39,13 +39,17 @@ export interface Tier {
   readonly name: string;
   readonly rules: readonly Rule[];
   readonly otherwise: 'deny' | 'pass';
+  /** The policies that make it so, as `namespace/name`. */
+  readonly policies: readonly string[];
 }
 
-export interface AttachmentRules {
+export type Tiers = Readonly<Record<Direction, readonly Tier[]>>;
+
+export interface AttachmentRules extends Tiers {
   /** The attachment's interface on the node. */
   readonly interfaceName: string;
-  readonly ingress: readonly Tier[];
-  readonly egress: readonly Tier[];
+  /** What would be in force if staged policies were, where any selects it; their tiers name these policies alone. */
+  readonly staged: Tiers;
 }
 
 export interface RuleModel {

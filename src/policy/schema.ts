@@ -130,7 +130,7 @@ const spec = z.strictObject({
     .optional(),
 });
 
-/** Of metadata only the name and the namespace matter here; an API server adds much more. */
+/** Of metadata only these matter here; an API server adds much more. */
 export const networkPolicySchema = z.strictObject({
   apiVersion: z.literal(POLICY_API_VERSION),
   kind: z.literal('NetworkPolicy'),
@@ -144,6 +144,8 @@ export const networkPolicySchema = z.strictObject({
         error: 'must be a namespace: 1 to 63 lower-case letters, digits and hyphens',
       })
       .optional(),
+    annotations: z.record(z.string(), z.string()).nullish(),
+    labels: z.record(z.string(), z.string()).nullish(),
   }),
   spec: spec.optional(),
   status: z.unknown().optional(),

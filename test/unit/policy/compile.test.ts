@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { addressCount, formatPrefix, prefixContains, prefixesOverlap } from '../../../src/ip/prefix.ts';
 import { parseCidr, without } from '../../../src/policy/cidr.ts';
-import { compilePolicies } from '../../../src/policy/compile.ts';
+import { compilePolicies, STAGED } from '../../../src/policy/compile.ts';
 import { parsePolicies } from '../../../src/policy/documents.ts';
 import type { RuleModel, Tier } from '../../../src/policy/model.ts';
 import { policyClusters, questions } from '../../helpers/policy-clusters.ts';
@@ -50,6 +50,34 @@ describe('the compiler of policies', () => {
   });
 });
 
+describe('staged policies', () => {
+  const pod = { namespace: 'a', labels: {}, addresses: [], ports: [], hostNetwork: false };
+  const local = [{ interfaceName: 'wp1', pod }];
+  const policy = (name: string, metadata: object, port: number) => ({
+    apiVersion: 'networking.k8s.io/v1' as const,
+    kind: 'NetworkPolicy' as const,
+    metadata: { name, namespace: 'a', ...metadata },
+    spec: { ingress: [{ ports: [{ port }] }] },
+  });
+  const rulesOf = (...policies: ReturnType<typeof policy>[]) =>
+    compilePolicies({ pods: [pod], namespaces: [], policies }, local).attachments[0]!;
+
+  it('are in force nowhere, and are tried together with those that are', () => {
+    for (const mark of [{ annotations: { [STAGED]: 'true' } }, { labels: { [STAGED]: 'true' } }]) {
+      const rules = rulesOf(policy('web', {}, 80), policy('new', mark, 443));
+      expect(rules.ingress.map(({ policies }) => policies)).toEqual([['a/web']]);
+      expect(rules.ingress[0]!.rules.map(({ source }) => source)).toEqual(['a/web ingress[0]']);
+      expect(rules.staged.ingress[0]!.policies).toEqual(['a/new']);
+      expect(rules.staged.ingress[0]!.rules.map(({ source }) => source)).toEqual([
+        'a/web ingress[0]',
+        'a/new ingress[0]',
+      ]);
+      expect(rulesOf(policy('new', mark, 443)).ingress).toEqual([]);
+    }
+    expect(rulesOf(policy('web', { labels: { [STAGED]: 'false' } }, 80)).staged.ingress).toEqual([]);
+  });
+});
+
 describe('tiers', () => {
   const model: RuleModel = { attachments: [], podSets: new Map(), blockSets: new Map() };
   const tier = (action: 'allow' | 'deny' | 'pass', port: number, otherwise: 'deny' | 'pass'): Tier => ({
@@ -63,6 +91,7 @@ describe('tiers', () => {
       },
     ],
     otherwise,
+    policies: ['a/x'],
   });
   it.each([
     ['an allow is final', [tier('allow', 80, 'pass'), tier('deny', 80, 'pass')], true],

@@ -20,6 +20,7 @@ const MODEL: RuleModel = {
         {
           name: 'network-policy',
           otherwise: 'deny',
+          policies: ['shop/web'],
           rules: [
             {
               action: 'allow',
@@ -42,6 +43,7 @@ const MODEL: RuleModel = {
         },
       ],
       egress: [],
+      staged: { ingress: [], egress: [] },
     },
   ],
   podSets: new Map([['some', ['10.42.1.2', 'fd42::2'].map(parseAddress)]]),
@@ -52,19 +54,23 @@ describe('rules as nftables', () => {
   it('are a chain of each attachment and direction, and sets', () => {
     const { sets, chains } = renderRules(MODEL, named);
     const [pods4, pods6, block] = [...sets.keys()].filter((name) => /pods|block/.test(name)) as string[];
+    const answers = (port: string) => `ct reply proto-src { ${port} }`;
     expect(chains.get('policy_warren0_in_wp1')!.rules).toEqual([
-      'iifname "wp1" return',
-      `ip saddr @${pods4} tcp dport { 80-90, 443 } counter return comment "shop/web ingress[0]"`,
-      `ip saddr @${pods4} meta l4proto udp counter return comment "shop/web ingress[0]"`,
-      `ip6 saddr @${pods6} tcp dport { 80-90, 443 } counter return comment "shop/web ingress[0]"`,
-      `ip6 saddr @${pods6} meta l4proto udp counter return comment "shop/web ingress[0]"`,
-      `ip saddr @${block} counter return comment "shop/web ingress[1]"`,
-      'counter drop',
+      'iifname "wp1" oifname "wp1" return',
+      'meta l4proto { icmp, ipv6-icmp } ct state related return',
+      `ct original ip saddr @${pods4} meta l4proto tcp ${answers('80-90, 443')} counter return comment "shop/web ingress[0]"`,
+      `ct original ip saddr @${pods4} meta l4proto udp counter return comment "shop/web ingress[0]"`,
+      `ct original ip6 saddr @${pods6} meta l4proto tcp ${answers('80-90, 443')} counter return comment "shop/web ingress[0]"`,
+      `ct original ip6 saddr @${pods6} meta l4proto udp counter return comment "shop/web ingress[0]"`,
+      `ct original ip saddr @${block} counter return comment "shop/web ingress[1]"`,
+      'counter name policy_warren0_denied_in_wp1 goto policy_warren0_deny',
     ]);
     expect(chains.get('policy_warren0_forward')!.rules).toEqual([
-      'ct state established,related goto policy_warren0_known',
-      'iifname vmap @policy_warren0_out',
-      'oifname vmap @policy_warren0_in',
+      'ct state { invalid, untracked } goto policy_warren0_closed',
+      'ct direction original iifname vmap @policy_warren0_out',
+      'ct direction original oifname vmap @policy_warren0_in',
+      'ct direction reply oifname vmap @policy_warren0_out',
+      'ct direction reply iifname vmap @policy_warren0_in',
     ]);
     expect(sets.get(pods6!)!.elements).toEqual(new Set(['fd42::2']));
     expect(sets.get(block!)!.elements).toEqual(new Set(['10.0.0.0/9', '10.128.0.0/10']));
@@ -117,7 +123,7 @@ class Table {
     for (const line of text.split('\n').filter(Boolean)) {
       if (line === 'add table inet warren') continue;
       const [, verb, what, name, rest] = /^(\w+) (\w+) inet warren (\S+) ?(.*)$/.exec(line)!;
-      this.#run(`${verb} ${what!.replace('map', 'set')}`, name!, rest!);
+      this.#run(`${verb} ${what!.replace(/map|counter/, 'set')}`, name!, rest!);
     }
   }
 
