@@ -55,6 +55,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     },
     cni: { stateDir: config.node.stateDir, socket: config.node.socket },
     docker: { stateDir: config.node.stateDir },
+    policies: { stateDir: config.node.stateDir },
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

@@ -98,7 +98,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'capture clock error-codes errors ip metrics package readmodel zod', types: 'cni docker log' },
+  api: { code: 'capture clock error-codes errors ip metrics package readmodel zod', types: 'cni docker log policy' },
 
   // A WireGuard device of its own, without an agent.
   'wireguard-device': {
@@ -107,11 +107,11 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
 
   // From policies to rules, and to nftables.
-  policy: { code: 'config errors host ip zod' },
+  policy: { code: 'config errors host ip state zod', types: 'clock log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
+    code: 'admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod policy post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
   },
 
   // What people run.
@@ -153,7 +153,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'fastest-levenshtein': 'config',
   uqr: 'cli',
   nanotar: 'sysdump',
-  'p-limit': 'bench check history rpc sysdump',
+  'p-limit': 'bench check history policy rpc sysdump',
   zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',

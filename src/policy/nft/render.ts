@@ -50,9 +50,22 @@ interface ChainParts {
   readonly deny: string;
 }
 
-export function renderRules(model: RuleModel, { tunName }: { readonly tunName: string }): RenderedState {
+export interface RenderOptions {
+  readonly tunName: string;
+}
+
+export function renderRules(model: RuleModel, options: RenderOptions): RenderedState {
+  const steps = renderInSteps(model, options);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** The same with a pause after each attachment, for whoever has other work besides. */
+export function* renderInSteps(model: RuleModel, { tunName }: RenderOptions): Generator<void, RenderedState> {
   if (model.attachments.length === 0) return { sets: new Map(), chains: new Map() };
-  return new Renderer(model, `policy_${tunName}`).render();
+  return yield* new Renderer(model, `policy_${tunName}`).render();
 }
 
 class Renderer {
@@ -66,7 +79,7 @@ class Renderer {
     this.#prefix = prefix;
   }
 
-  render(): RenderedState {
+  *render(): Generator<void, RenderedState> {
     const p = this.#prefix;
     for (const name of ['denied', 'trial'])
       for (const family of FAMILIES)
@@ -107,9 +120,12 @@ class Renderer {
       ],
     });
     for (const [short, direction] of DIRECTIONS) {
-      const elements = this.#model.attachments
-        .filter((one) => one[direction].length + one.staged[direction].length > 0)
-        .map((one) => this.#attachment(one, direction, short));
+      const elements: string[] = [];
+      for (const one of this.#model.attachments) {
+        if (one[direction].length + one.staged[direction].length === 0) continue;
+        elements.push(this.#attachment(one, direction, short));
+        yield;
+      }
       const type = 'type ifname : verdict;';
       this.#sets.set(`${p}_${short}`, { kind: 'map', type, elements: new Set(elements) });
     }
