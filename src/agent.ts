@@ -26,6 +26,7 @@ import { attachedPods, feedInventory, listedAttachments } from './agent/inventor
 import { LiveConfig } from './agent/live-config.ts';
 import { agentModel } from './agent/model.ts';
 import { Names } from './agent/names.ts';
+import { nodeOfAddress } from './agent/node-of-address.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
 import { PairKeying, pairKeyPeers, postQuantumOf } from './agent/pair-keying.ts';
 import type { AgentParts } from './agent/parts.ts';
@@ -320,6 +321,7 @@ export class Agent {
       dns: () => this.#names.report(),
       groupProbes: () => this.#groupProbing?.counts ?? {},
       pairKeys: this.#pairKeying,
+      policies: () => this.#policies.report(),
       durations: () => ({
         probe: membership.roundTrips.report(),
         attach: this.#attachments.durations.report(),
@@ -347,6 +349,7 @@ export class Agent {
       others: () =>
         membership.others().filter(({ id, status }) => status === 'alive' && admission.admits(id)),
       announce: (policyHash) => membership.updateSelf({ policyHash }),
+      nodeOf: (address) => nodeOfAddress(membership.members(), address),
       onChange: () => this.#model.changed('status'),
     });
     const keys = new KeyCommands({

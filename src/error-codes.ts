@@ -21,6 +21,7 @@ export const API_ERRORS = {
   PEER_KEY_INVALID: 400,
   PEER_NAME_INVALID: 400,
   PEER_OPTION_INVALID: 400,
+  POLICY_END_FAMILY: 400,
   POLICY_INVALID: 400,
 
   // Whoever asks may not.
@@ -38,6 +39,7 @@ export const API_ERRORS = {
   NOT_FOUND: 404,
   PEER_UNKNOWN: 404,
   POD_UNKNOWN: 404,
+  POLICY_END_UNKNOWN: 404,
   POLICY_UNKNOWN: 404,
 
   // As things are, it cannot be done.
@@ -197,6 +199,7 @@ export const COMMAND_ERRORS = [
   'ROUND_TRIP_FAILED',
   'SIMULATION_FAILED',
   'SYSDUMP_UNWRITABLE',
+  'POLICY_UNREADABLE',
   'USAGE',
   'WIREGUARD_DEVICE_FAILED',
 ] as const;

@@ -11,7 +11,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PairKeyReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
-import type { DnsReport, StatusReport } from '../readmodel/reports.ts';
+import type { DnsReport, PolicyReport, StatusReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -39,6 +39,8 @@ export interface ModelParts {
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without. */
   readonly pairKeys: PairKeyReader | undefined;
+  /** Undefined where there are none. */
+  readonly policies: () => PolicyReport | undefined;
   readonly durations: () => StatusReport['durations'];
   readonly droppedLogLines: () => number;
 }
@@ -62,6 +64,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     dns,
     groupProbes,
     pairKeys,
+    policies,
     durations,
     droppedLogLines,
   } = parts;
@@ -109,6 +112,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     dns,
     groupProbes,
     ...(pairKeys && { pairKeys }),
+    policies,
     durations,
     droppedLogLines,
   });

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { WarrenError } from '../errors.ts';
 import type { HostRules } from '../host/rules/host-rules.ts';
 import type { PolicyCommands } from '../policy/commands.ts';
-import { REPLACE_METHOD } from '../policy/method.ts';
-import type { PolicyService, PolicyServiceOptions } from '../policy/policy-service.ts';
+import { COUNTED_METHOD, REPLACE_METHOD } from '../policy/method.ts';
+import type { PolicyService, PolicyServiceOptions, PolicyStatus } from '../policy/policy-service.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 
 export interface PolicyParts {
@@ -41,6 +41,15 @@ export class Policies {
         throw new WarrenError('POLICY_REFUSED', 'only nodes that take part in forwarding may send policies');
       }
       return (await this.#loaded()).replacedBy(body, caller);
+    });
+    options.rpc.serve(COUNTED_METHOD, async (body, caller) => {
+      if (!options.admits(caller.id) || this.#service === undefined) {
+        throw new WarrenError(
+          'POLICY_REFUSED',
+          'this node has no network policies, or tells you nothing of them',
+        );
+      }
+      return (await this.#service).counted(body);
     });
   }
 
@@ -84,6 +93,11 @@ export class Policies {
       `other network policies than here are on ${names}: ` +
         'run `warren policy apply --all` on a node that has the right ones',
     ];
+  }
+
+  /** Undefined where there are none. */
+  report(): PolicyStatus | undefined {
+    return this.#running?.report();
   }
 
   #loaded(): Promise<PolicyService> {

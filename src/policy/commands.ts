@@ -1,5 +1,6 @@
 /** What `warren policy` asks of the agent, and what it is told. */
 import type { NetworkPolicy } from './schema.ts';
+import type { EndVerdict } from './verdict.ts';
 
 export interface PolicyChange {
   /** Documents that take the place of those of the same names. */
@@ -42,7 +43,59 @@ export interface PolicyChangeReport {
   readonly problem?: string;
 }
 
+export interface ExplainRequest {
+  /** A pod, as `name` or `namespace/name`, or an address. */
+  readonly source: string;
+  readonly destination: string;
+  readonly protocol: 'tcp' | 'udp' | 'icmp';
+  /** 0 of ICMP. */
+  readonly port: number;
+}
+
+export interface NamedEnd {
+  readonly address: string;
+  /** `namespace/name`; absent: it is no pod. */
+  readonly pod?: string;
+  /** Absent: of no node. */
+  readonly node?: string;
+  readonly isNode?: true;
+}
+
+export interface LatePackets {
+  readonly packets: number;
+  /** Since the last one. */
+  readonly ageSeconds: number;
+}
+
+/** By the kernel's own counters, since the rules were made. */
+export interface CountedPackets {
+  /** Those that let something through, by what their comments say of where they come from. */
+  readonly rules: readonly { readonly comment: string; readonly packets: number }[];
+  /** Of just these packets, denied in the last 10 minutes. */
+  readonly denied?: LatePackets | undefined;
+  /** The same of what staged policies would have denied. */
+  readonly trial?: LatePackets | undefined;
+}
+
+export interface ExplainedEnd extends EndVerdict {
+  readonly node: string;
+  readonly kernel?: CountedPackets;
+  /** Why the kernel's counters are not known. */
+  readonly unknown?: string;
+}
+
+export interface ExplainReport {
+  readonly from: NamedEnd;
+  readonly to: NamedEnd;
+  readonly protocol: ExplainRequest['protocol'];
+  readonly port: number;
+  readonly verdict: 'allowed' | 'denied';
+  /** Those that are pods: the one that sends, then the one that gets. */
+  readonly ends: readonly ExplainedEnd[];
+}
+
 export interface PolicyCommands {
+  explain(request: ExplainRequest): Promise<ExplainReport>;
   change(change: PolicyChange): Promise<PolicyChangeReport>;
   list(): Promise<PolicyListReport>;
 }

@@ -11,9 +11,18 @@ import { errorMessage, WarrenError } from '../errors.ts';
 import type { PolicyRules } from '../host/rules/host-rules.ts';
 import type { Logger } from '../log/logger.ts';
 import { type AttachedOptions, AttachedPods } from './attached.ts';
-import type { PolicyChange, PolicyChangeReport, PolicyCommands, PolicyListReport } from './commands.ts';
+import type {
+  ExplainReport,
+  ExplainRequest,
+  PolicyChange,
+  PolicyChangeReport,
+  PolicyCommands,
+  PolicyListReport,
+} from './commands.ts';
 import { DEFAULT_NAMESPACE, isStaged, policyKey } from './compile.ts';
+import { Denials, type DeniedPackets } from './denials.ts';
 import { Enforcer } from './enforcer.ts';
+import { answerCounted, type ExplainParts, explain } from './explain.ts';
 import { inSteps } from './in-steps.ts';
 import { REPLACE_METHOD } from './method.ts';
 import { type NetworkPolicy, networkPolicySchema } from './schema.ts';
@@ -27,13 +36,19 @@ const SENT_AT_ONCE = 8;
 
 /** As much of requests between nodes as policies need (rpc/rpc.ts). */
 export interface PolicyRpc {
-  call(memberId: string, method: string, body: Uint8Array): Promise<unknown>;
+  call(memberId: string, method: string, body: Uint8Array): Promise<Uint8Array[]>;
 }
 
 export interface OtherNode {
   readonly id: string;
   readonly name: string;
   readonly policyHash?: string | undefined;
+}
+
+export interface PolicyStatus {
+  readonly policies: number;
+  readonly staged: number;
+  readonly denied: readonly DeniedPackets[];
 }
 
 export interface PolicyServiceOptions {
@@ -47,6 +62,8 @@ export interface PolicyServiceOptions {
   readonly rpc: PolicyRpc;
   /** Those that are there and take part in forwarding. */
   readonly others: () => readonly OtherNode[];
+  /** Which node has an address, or is there itself. */
+  readonly nodeOf: ExplainParts['nodeOf'];
   /** Whether a node takes part in forwarding. */
   readonly admits: (nodeId: string) => boolean;
   /** Has this hash in the node's record. */
@@ -61,6 +78,8 @@ export class PolicyService implements PolicyCommands {
   readonly #stored: StoredPolicies;
   readonly #attached: AttachedPods;
   readonly #enforcer: Enforcer;
+  readonly #denials: Denials;
+  readonly #sources: readonly PolicySource[];
   /** The last change; each waits for the one before. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -70,20 +89,24 @@ export class PolicyService implements PolicyCommands {
     this.#options = options;
     this.#stored = new StoredPolicies(options);
     this.#attached = new AttachedPods(options.attached);
+    this.#sources = [...sources, this.#stored, this.#attached];
     this.#enforcer = new Enforcer({
       ...{ rules, tunName, clock, log, onChange },
-      sources: [...sources, this.#stored, this.#attached],
+      sources: this.#sources,
       local: () => this.#attached.local(),
     });
+    this.#denials = new Denials({ rules, clock, log, inForce: () => this.#enforcer.inForce });
   }
 
   async start(): Promise<void> {
     this.#options.announce(this.#stored.hash);
     await this.#enforcer.start();
+    this.#denials.start();
   }
 
   async stop(): Promise<void> {
     await this.#changing.catch(() => {});
+    await this.#denials.stop();
     await this.#enforcer.stop();
   }
 
@@ -94,6 +117,34 @@ export class PolicyService implements PolicyCommands {
 
   problems(): string[] {
     return this.#enforcer.problems();
+  }
+
+  /** For metrics. */
+  report(): PolicyStatus {
+    const policies = this.#stored.policies();
+    return {
+      policies: policies.length,
+      staged: policies.filter(isStaged).length,
+      denied: this.#denials.packets(),
+    };
+  }
+
+  explain(request: ExplainRequest): Promise<ExplainReport> {
+    return explain(request, this.#parts());
+  }
+
+  /** Answers another node's question for the counters here. */
+  counted(body: Uint8Array): Promise<Uint8Array[]> {
+    return answerCounted(body, this.#parts());
+  }
+
+  #parts(): ExplainParts {
+    const { nodeId, rules, nodeOf, rpc } = this.#options;
+    return {
+      ...{ nodeId, rules, nodeOf, sources: this.#sources },
+      local: () => this.#attached.local(),
+      call: (id, method, body) => rpc.call(id, method, body),
+    };
   }
 
   get hash(): string | undefined {
@@ -129,6 +180,7 @@ export class PolicyService implements PolicyCommands {
 
   async list(): Promise<PolicyListReport> {
     const local = this.#attached.local();
+    const denied = this.#denials.packets();
     const policies = this.#stored.policies().map((document) => {
       const { namespace = DEFAULT_NAMESPACE } = document.metadata;
       const selector = document.spec?.podSelector ?? {};
@@ -136,7 +188,9 @@ export class PolicyService implements PolicyCommands {
         name: policyKey(document),
         staged: isStaged(document),
         pods: local.filter(({ pod }) => pod.namespace === namespace && selects(selector, pod.labels)).length,
-        denied: 0,
+        denied: denied
+          .filter(({ policy }) => policy === policyKey(document))
+          .reduce((sum, { packets }) => sum + packets, 0),
         document,
       };
     });

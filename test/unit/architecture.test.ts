@@ -98,7 +98,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'capture clock error-codes errors ip metrics package readmodel zod', types: 'cni docker log policy' },
+  api: {
+    code: 'capture clock error-codes errors ip metrics package readmodel zod',
+    types: 'cni docker log policy',
+  },
 
   // A WireGuard device of its own, without an agent.
   'wireguard-device': {
@@ -135,7 +138,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link package places readmodel simulate sys sysdump terminal wireguard-device capture',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link package places policy readmodel simulate sys sysdump terminal wireguard-device capture',
     types: 'log',
   },
   bin: { code: 'cli cni terminal wireguard-device' },
