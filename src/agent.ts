@@ -22,14 +22,16 @@ import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
 import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
-import { feedInventory, listedAttachments } from './agent/inventory-feed.ts';
+import { attachedPods, feedInventory, listedAttachments } from './agent/inventory-feed.ts';
 import { Kubernetes, type LoadedKubernetes, loadKubernetes } from './agent/kubernetes.ts';
 import { LiveConfig } from './agent/live-config.ts';
 import { agentModel } from './agent/model.ts';
 import { Names } from './agent/names.ts';
+import { nodeOfAddress } from './agent/node-of-address.ts';
 import { ownEncapsulation } from './agent/own-encapsulation.ts';
 import { PairKeying, pairKeyPeers, postQuantumOf } from './agent/pair-keying.ts';
 import type { AgentParts } from './agent/parts.ts';
+import { Policies } from './agent/policies.ts';
 import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
@@ -89,6 +91,7 @@ export class Agent {
   readonly #pods: PodManager;
   readonly #cni: Cni;
   readonly #docker: Docker;
+  readonly #policies: Policies;
   readonly #followers: Followers;
   readonly #groupProbing: GroupProbing | undefined;
   readonly #pairKeying: PairKeying | undefined;
@@ -221,6 +224,7 @@ export class Agent {
       network: attachmentNetwork,
       subnets: [],
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
+      admit: ({ name }) => this.#policies.admit(name),
       clock,
       log,
     });
@@ -332,6 +336,7 @@ export class Agent {
       kubernetes: this.#kubernetes && (() => this.#kubernetes!.source.report()),
       groupProbes: () => this.#groupProbing?.counts ?? {},
       pairKeys: this.#pairKeying,
+      policies: () => this.#policies.report(),
       durations: () => ({
         probe: membership.roundTrips.report(),
         attach: this.#attachments.durations.report(),
@@ -351,6 +356,16 @@ export class Agent {
       inventory: listedAttachments(this.#attachments, this.inventory, this.#peers),
       rules: hostRules,
       names: this.#names,
+    });
+    this.#policies = new Policies(parts.policies, {
+      ...{ clock, log, hostRules, nodeId: state.identity.id, rpc: this.#rpc, tunName: config.tun.name },
+      attached: attachedPods(this.#attachments, this.inventory, this.#peers),
+      admits: (id) => admission.admits(id),
+      others: () =>
+        membership.others().filter(({ id, status }) => status === 'alive' && admission.admits(id)),
+      announce: (policyHash) => membership.updateSelf({ policyHash }),
+      nodeOf: (address) => nodeOfAddress(membership.members(), address),
+      onChange: () => this.#model.changed('status'),
     });
     const keys = new KeyCommands({
       rpc: this.#rpc,
@@ -395,6 +410,7 @@ export class Agent {
       subnets,
       cni: () => this.#cni.commands(),
       docker: () => this.#docker.commands(),
+      policies: () => this.#policies.commands(),
       responders: servedResponders(parts, { rpc: this.#rpc, model: this.#model, admits, others: admitted }),
       captures: servedCaptures(parts, {
         ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#live.current, subnets },
@@ -444,6 +460,9 @@ export class Agent {
     await this.#cni.start();
     this.#push('docker', () => this.#docker.stop());
     await this.#docker.start();
+    // Before there is a subnet: nothing is attached, or made whole again, until rules are there.
+    this.#push('policies', () => this.#policies.stop());
+    await this.#policies.start();
     this.#leases.start();
     this.#push('leases', () => this.#leases.stop());
     this.inventory.start();
@@ -468,6 +487,7 @@ export class Agent {
     this.#push('attachments', () => this.#attachments.close());
     this.#push('cni', () => this.#cni.stop());
     this.#push('docker', () => this.#docker.stop());
+    this.#push('policies', () => this.#policies.stop());
   }
 
   /** `leave`: the others are told that this node goes. */
@@ -539,6 +559,7 @@ export class Agent {
       ...this.#names.problems(),
       ...this.inventory.problems(),
       ...this.#docker.problems(),
+      ...this.#policies.problems(),
       ...(this.#parts.attachmentNetwork.problems?.() ?? []),
     ];
   }

@@ -13,6 +13,7 @@ import type { LeaseSource } from '../lease/lease-source.ts';
 import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PodManager } from '../pod/pod-manager.ts';
+import type { PolicyCommands } from '../policy/commands.ts';
 import type {
   KeyChange,
   LeaveReport,
@@ -41,6 +42,7 @@ export interface CommandParts {
   readonly subnets: () => readonly Prefix[];
   readonly cni: () => Promise<CniCommands>;
   readonly docker: () => Promise<DockerCommands>;
+  readonly policies: () => Promise<PolicyCommands>;
   /** Undefined: this agent answers no checks. */
   readonly responders: ((seconds: number) => Promise<RespondersReport>) | undefined;
   /** Undefined: this agent captures nothing. */
@@ -103,6 +105,7 @@ export function agentCommands(parts: CommandParts): Commands {
     reload: parts.reload,
     cni: parts.cni,
     docker: parts.docker,
+    policies: parts.policies,
     listKeys: () => keys.list(),
     changeKeys: (change) => changeKeys(keys, change),
     listNodes: () => nodes.list(),

@@ -3,8 +3,8 @@ import type { Attachment } from '../attachment/attachment.ts';
 import type { Attachments } from '../attachment/attachments.ts';
 import type { Inventories } from '../inventory/inventories.ts';
 import type { InventoryEntry } from '../inventory/inventory.ts';
-
 import type { PeerView } from '../peers/peer-view.ts';
+import type { AttachedOptions } from '../policy/attached.ts';
 
 export interface InventoryTarget {
   set(entry: InventoryEntry): void;
@@ -44,6 +44,22 @@ export function listedAttachments(
         for (const source of [attachments, inventory, peers]) source.off('change', listener);
       };
     },
+  };
+}
+
+/** The same as pods of policies: those of this node from when they have addresses. */
+export function attachedPods(
+  attachments: Pick<Attachments, 'list' | 'on' | 'off'>,
+  inventory: Pick<Inventories, 'listed' | 'on' | 'off' | 'ownId'>,
+  peers: Pick<PeerView, 'on' | 'off'>,
+): AttachedOptions {
+  const { onChange } = listedAttachments(attachments, inventory, peers);
+  return {
+    local: () => attachments.list(),
+    *others() {
+      for (const { nodeId, entry } of inventory.listed()) if (nodeId !== inventory.ownId) yield entry;
+    },
+    onChange,
   };
 }
 

@@ -59,6 +59,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
       return httpsApi(kubeconfig);
     },
     docker: { stateDir: config.node.stateDir },
+    policies: { stateDir: config.node.stateDir },
     serve: (model, commands) => serve(config, model, commands, log),
   };
 }

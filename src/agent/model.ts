@@ -11,7 +11,7 @@ import { VERSION } from '../package.ts';
 import type { PeerView } from '../peers/peer-view.ts';
 import type { InventoryReader, PairKeyReader, PodSource } from '../readmodel/ports.ts';
 import { LiveReadModel } from '../readmodel/read-model.ts';
-import type { DnsReport, KubernetesReport, StatusReport } from '../readmodel/reports.ts';
+import type { DnsReport, KubernetesReport, PolicyReport, StatusReport } from '../readmodel/reports.ts';
 
 export interface ModelParts {
   readonly config: Config;
@@ -41,6 +41,8 @@ export interface ModelParts {
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without. */
   readonly pairKeys: PairKeyReader | undefined;
+  /** Undefined where there are none. */
+  readonly policies: () => PolicyReport | undefined;
   readonly durations: () => StatusReport['durations'];
   readonly droppedLogLines: () => number;
 }
@@ -65,6 +67,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     kubernetes,
     groupProbes,
     pairKeys,
+    policies,
     durations,
     droppedLogLines,
   } = parts;
@@ -113,6 +116,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     ...(kubernetes && { kubernetes }),
     groupProbes,
     ...(pairKeys && { pairKeys }),
+    policies,
     durations,
     droppedLogLines,
   });

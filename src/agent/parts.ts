@@ -26,6 +26,7 @@ import type { LoadGroupProbes } from './group-probing.ts';
 import type { OpenKubernetes } from './kubernetes.ts';
 import type { LoadNameParts } from './names.ts';
 import type { LoadPairKeys } from './pair-keying.ts';
+import type { PolicyParts } from './policies.ts';
 import type { AgentState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
 
@@ -58,6 +59,8 @@ export interface AgentParts {
   readonly kubernetes?: OpenKubernetes;
   /** What the Docker driver needs of this node; absent: there is none. */
   readonly docker?: DockerParts;
+  /** What network policies need of this node; absent: there are none. */
+  readonly policies?: PolicyParts;
   /** Starts what answers the connections of a check; absent: nothing does. */
   readonly responders?: ResponderParts;
   /** Absent: this agent captures nothing. */

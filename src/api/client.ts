@@ -6,6 +6,13 @@ import type { CniStatus, InstalledPlugin } from '../cni/messages.ts';
 import type { DockerAnswer, DockerSettings } from '../docker/commands.ts';
 import { errorMessage, foreignCode, WarrenError } from '../errors.ts';
 import type {
+  ExplainReport,
+  ExplainRequest,
+  PolicyChange,
+  PolicyChangeReport,
+  PolicyListReport,
+} from '../policy/commands.ts';
+import type {
   AllTargets,
   ChangedNodesReport,
   ErrorReport,
@@ -180,6 +187,18 @@ export class AgentClient {
 
   disableDocker(): Promise<DockerAnswer> {
     return this.#ask('POST', '/v1/docker/disable', ANSWER_TIMEOUT_MS, {});
+  }
+
+  policies(): Promise<PolicyListReport> {
+    return this.#get('/v1/policies');
+  }
+
+  changePolicies(change: PolicyChange): Promise<PolicyChangeReport> {
+    return this.#ask('POST', '/v1/policies', TARGETS_TIMEOUT_MS, change);
+  }
+
+  explainPolicies(request: ExplainRequest): Promise<ExplainReport> {
+    return this.#ask('POST', '/v1/policies/explain', TARGETS_TIMEOUT_MS, request);
   }
 
   uninstallCni(conflist: string): Promise<unknown> {

@@ -3,6 +3,7 @@ import type { RunningCapture } from '../capture/captures.ts';
 import type { CaptureRequest } from '../capture/request.ts';
 import type { CniCommands } from '../cni/messages.ts';
 import type { DockerCommands } from '../docker/commands.ts';
+import type { PolicyCommands } from '../policy/commands.ts';
 import type {
   AllTargets,
   ChangedNodesReport,
@@ -68,6 +69,8 @@ export interface Commands {
   cni(): Promise<CniCommands>;
   /** What `warren docker` asks. */
   docker(): Promise<DockerCommands>;
+  /** What `warren policy` asks. */
+  policies(): Promise<PolicyCommands>;
   listKeys(): Promise<KeyListReport>;
   /** Who takes part in forwarding. */
   listNodes(): NodeListReport;

@@ -48,6 +48,7 @@ import { cniRoutes } from './cni-routes.ts';
 import type { Commands } from './commands.ts';
 import { dockerRoutes } from './docker-routes.ts';
 import type { LoadedApp } from './late-server.ts';
+import { policyRoutes } from './policy-routes.ts';
 import { WatchStreams } from './watch-stream.ts';
 
 export interface ControlAppOptions {
@@ -190,6 +191,7 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined, log
   captureRoutes(app, onRequest, log, (request, signal) => agent.capture(request, signal));
   cniRoutes(app, onRequest, () => agent.cni());
   dockerRoutes(app, onRequest, () => agent.docker());
+  policyRoutes(app, onRequest, () => agent.policies());
 }
 
 interface Named {

@@ -48,6 +48,8 @@ export interface AttachmentsOptions {
   readonly log: Logger;
   /** Default: the real one. */
   readonly clock?: Clock | undefined;
+  /** Resolves when a new attachment may have its interface. Throws why it may not have it. Default: at once. */
+  readonly admit?: ((record: AttachmentRecord) => Promise<void>) | undefined;
   /** Path of the network namespace that the node lives in; default: this process's own. */
   readonly nodeNetns?: string | undefined;
 }
@@ -156,6 +158,7 @@ export class AttachmentMaker {
       throw error;
     }
     try {
+      if (!record.remote) await this.#options.admit?.(record);
       if (wanted.ownsNetns) await this.#network.addNamespace(basename(wanted.netns!));
       await this.#ensure(record);
     } catch (error) {

@@ -22,6 +22,7 @@ import { registerLeaveCommand } from './commands/leave.ts';
 import { registerNodeCommands } from './commands/node.ts';
 import { registerPeerCommands } from './commands/peer.ts';
 import { registerPodCommands } from './commands/pod.ts';
+import { registerPolicyCommands } from './commands/policy.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { registerSysdumpCommand } from './commands/sysdump.ts';
@@ -73,6 +74,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerHostCommands(program, context);
   registerLeaveCommand(program, context);
   registerNodeCommands(program, context);
+  registerPolicyCommands(program, context);
   registerReloadCommand(program, context);
   registerSysdumpCommand(program, context);
   registerWireguardCommand(program, context);

@@ -253,6 +253,7 @@ const REFUSED: Readonly<Record<string, (error: AgentRefused) => CniError>> = {
   NAMESPACE_THREAD_LOST: later,
   NO_SUBNET: later,
   POD_NO_SUBNET: later,
+  POLICY_LATE: later,
 };
 
 function errorOf(thrown: unknown): CniError {

@@ -147,6 +147,10 @@ export class Inventories extends EventEmitter<InventoryEvents> {
     }
   }
 
+  get ownId(): string {
+    return this.#options.membership.id;
+  }
+
   /** All entries of all nodes, each with those of its addresses alone that its node may have. */
   *listed(): IterableIterator<Holder> {
     const { mayHave = () => true } = this.#options;

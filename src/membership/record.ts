@@ -45,6 +45,7 @@ export const MAX_PREFIXES = 16;
 export const MAX_INCARNATION = 0xffff_ffff;
 export const MAX_GENERATION = 0xffff_ffff;
 export const INVENTORY_HASH_BYTES = 16;
+export const POLICY_HASH_BYTES = 16;
 
 /** Stands before the record in what is signed, so that the signature means nothing anywhere else. */
 export const SIGNING_CONTEXT = Buffer.from('warren node record 1\n');
@@ -90,12 +91,13 @@ export function decodeRecord(bytes: Uint8Array): Decoded<NodeRecord> {
       mtu: mtuField(raw.mtu),
       inventory: inventoryField(raw.inventory),
       ...postQuantumField(raw.postQuantum),
+      ...policyHashField(raw.policyHash),
     };
   });
 }
 
 export function encodeRecord(record: NodeRecord): Uint8Array {
-  const { encapsulation, lease, mtu, inventory, postQuantum } = record;
+  const { encapsulation, lease, mtu, inventory, postQuantum, policyHash } = record;
   const tunnelKey =
     encapsulation.type === 'vxlan-gpe'
       ? encapsulation.tunnelKey
@@ -117,6 +119,7 @@ export function encodeRecord(record: NodeRecord): Uint8Array {
     ...(mtu !== undefined && { mtu }),
     ...(inventory && { inventory: { version: inventory.version, hash: rawId(inventory.hash) } }),
     ...(postQuantum && { postQuantum: { ...postQuantum } }),
+    ...(policyHash !== undefined && { policyHash: rawId(policyHash) }),
   };
   return new Uint8Array(nodeRecordType.encode(raw).finish());
 }
@@ -187,6 +190,11 @@ function postQuantumField(value: unknown): { readonly postQuantum?: PostQuantum 
   const keyHash = bytesField(messageField(value).keyHash, 0, KEY_HASH_BYTES);
   check(keyHash.length === 0 || keyHash.length === KEY_HASH_BYTES);
   return { postQuantum: keyHash.length === 0 ? {} : { keyHash } };
+}
+
+function policyHashField(value: unknown): { readonly policyHash?: string } {
+  const hash = bytesField(value, 0, POLICY_HASH_BYTES);
+  return hash.length === 0 ? {} : { policyHash: idBytesField(hash, POLICY_HASH_BYTES) };
 }
 
 function rawLease(lease: LeaseClaim): Raw {

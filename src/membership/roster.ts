@@ -96,6 +96,7 @@ export class Roster {
       mtu: record.mtu,
       inventory: record.inventory,
       ...(record.postQuantum && { postQuantum: record.postQuantum }),
+      ...(record.policyHash !== undefined && { policyHash: record.policyHash }),
       session: record.session,
       statusAgeMs: Math.max(0, this.#options.clock.now() - entry.statusSinceMs),
     };

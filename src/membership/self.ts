@@ -23,6 +23,7 @@ export interface SelfDescription {
   readonly mtu?: number | undefined;
   readonly inventory?: InventoryMark | undefined;
   readonly postQuantum?: PostQuantum | undefined;
+  readonly policyHash?: string | undefined;
 }
 
 export class SelfRecord {

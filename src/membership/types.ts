@@ -63,6 +63,8 @@ export interface NodeRecord {
   readonly inventory: InventoryMark | undefined;
   /** It makes sessions by post-quantum keys alone with those that can; undefined: it does not (0.1.0). */
   readonly postQuantum?: PostQuantum | undefined;
+  /** Of its network policies, hexadecimal; undefined: it has none. */
+  readonly policyHash?: string | undefined;
 }
 
 export interface PostQuantum {
@@ -96,6 +98,7 @@ export interface Member {
   readonly mtu: number | undefined;
   readonly inventory: InventoryMark | undefined;
   readonly postQuantum?: PostQuantum | undefined;
+  readonly policyHash?: string | undefined;
   /** Of the present run of its agent. */
   readonly session: string;
   /** How long it has had this status, as far as this node knows, milliseconds. */

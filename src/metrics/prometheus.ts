@@ -112,6 +112,7 @@ export function renderMetrics(status: StatusReport, all: readonly PeerReport[]):
       'What others changed on this host and the agent put back, by kind.',
       Object.entries(status.repairs).map(([kind, count]): Sample => [{ kind }, count]),
     ),
+    ...policyMetrics(status),
     histogram(
       'warren_probe_rtt_seconds',
       'How long other nodes took to answer probes of the gossip.',
@@ -182,6 +183,33 @@ export function renderMetrics(status: StatusReport, all: readonly PeerReport[]):
       metric(`warren_gossip_${snakeCase(name)}_total`, 'counter', `Gossip: ${words(name)}.`, [[{}, value]]),
     ),
   ].join('');
+}
+
+/** None where there are no policies. */
+function policyMetrics({ policies }: StatusReport): string[] {
+  if (policies === undefined) return [];
+  const packets = (staged: boolean) =>
+    policies.denied
+      .filter(({ isStaged }) => isStaged === staged)
+      .map(({ policy, direction, packets: count }): Sample => [{ policy, direction }, count]);
+  return [
+    metric('warren_policies', 'gauge', 'Network policies of this node, by whether they are in force.', [
+      [{ state: 'enforced' }, policies.policies - policies.staged],
+      [{ state: 'staged' }, policies.staged],
+    ]),
+    metric(
+      'warren_policy_denied_packets_total',
+      'counter',
+      'Packets that network policies denied; one that several deny counts for each.',
+      packets(false),
+    ),
+    metric(
+      'warren_policy_staged_packets_total',
+      'counter',
+      'First packets of connections that staged network policies would deny.',
+      packets(true),
+    ),
+  ];
 }
 
 /** `probesSent` as `probes_sent`: what a metric's name may hold. */

@@ -138,6 +138,23 @@ export function decodeCounter({ type, body }: Message): number {
   return Number(viewOf(packets).getBigUint64(0));
 }
 
+/** All counters with names of the table; to be sent as a dump. */
+export function getCounters(table: string): Request {
+  return operation(nl.NFT_MSG_GETOBJ, 0, [
+    text(nl.NFTA_OBJ_TABLE, table),
+    be32(nl.NFTA_OBJ_TYPE, nl.NFT_OBJECT_COUNTER),
+  ]);
+}
+
+/** Throws NETLINK_MALFORMED. */
+export function decodeCounterPlace({ type, body }: Message): { table: string; name: string } {
+  const found = bodyOf(type, body, nl.NFT_MSG_NEWOBJ);
+  return {
+    table: readText(found.get(nl.NFTA_OBJ_TABLE)) ?? '',
+    name: readText(found.get(nl.NFTA_OBJ_NAME)) ?? '',
+  };
+}
+
 /** Removes a table of the family inet with all that is in it. */
 export function deleteTable(table: string): Request {
   return operation(nl.NFT_MSG_DELTABLE, 0, [text(nl.NFTA_TABLE_NAME, table)]);

@@ -13,7 +13,7 @@ import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
 import type { LeaseClaim, MemberStatus } from '../membership/types.ts';
 import type { KnownPeer } from '../peers/peer-view.ts';
-import type { DnsReport, KubernetesReport, PodReport, StatusReport } from './reports.ts';
+import type { DnsReport, KubernetesReport, PodReport, PolicyReport, StatusReport } from './reports.ts';
 
 export interface ChangeSource {
   on(event: 'change', listener: () => void): unknown;
@@ -145,6 +145,8 @@ export interface ReadModelSources {
   readonly groupProbes: () => Readonly<Record<string, number>>;
   /** Absent: sessions are made without post-quantum keys. */
   readonly pairKeys?: PairKeyReader;
+  /** Undefined, or absent: there are no network policies. */
+  readonly policies?: () => PolicyReport | undefined;
   /** How long things took: probes, attaching. */
   readonly durations: () => StatusReport['durations'];
   /** Log lines that nobody took. */

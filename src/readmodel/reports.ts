@@ -83,6 +83,8 @@ export interface StatusReport {
    * is no such thing.
    */
   readonly durations: Readonly<Partial<Record<'probe' | 'handshake' | 'attach', HistogramReport>>>;
+  /** Absent: there are none. */
+  readonly policies?: PolicyReport;
   /** `dropped`: lines that the reader of the agent's log did not take in time. */
   readonly log: { readonly dropped: number };
 }
@@ -103,6 +105,20 @@ export interface KubernetesReport {
   readonly awaySeconds: number;
   /** How many Nodes it has. */
   readonly nodes: number;
+}
+
+export interface PolicyReport {
+  readonly policies: number;
+  /** Of them, those that are counted and not in force. */
+  readonly staged: number;
+  /** Since the agent's start, by policies that have denied something. */
+  readonly denied: readonly {
+    readonly policy: string;
+    readonly direction: 'ingress' | 'egress';
+    readonly packets: number;
+    /** It would be denied if the policy were in force. */
+    readonly isStaged: boolean;
+  }[];
 }
 
 export interface DnsReport {

@@ -21,6 +21,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
   }
   const lease = leases.state();
   const plane = dataPlane.report();
+  const policies = sources.policies?.();
   const { underlay } = dataPlane;
   return {
     version: facts.version,
@@ -78,6 +79,7 @@ export function statusReport(sources: ReadModelSources): StatusReport {
     gossip: { ...members.counters() },
     repairs: { ...repairs() },
     durations: { ...durations(), ...(plane.handshakes && { handshake: plane.handshakes }) },
+    ...(policies && { policies }),
     log: { dropped: droppedLogLines() },
   };
 }

@@ -194,6 +194,8 @@ export interface NodeOptions {
   readonly announce?: InstalledPlugin;
   /** Serves a Docker engine, with a real folder for its state. */
   readonly dockerFolder?: string;
+  /** Has network policies, with a real folder for its documents. */
+  readonly policyFolder?: string;
   /** As an agent of before does: it neither asks nor answers whether groups of datagrams arrive. */
   readonly withoutGroupProbes?: boolean;
   /** As an agent of before does: it has no post-quantum keys, and its record says nothing of them. */
@@ -384,6 +386,9 @@ ${yaml}`;
         }),
         ...(this.#options.dockerFolder !== undefined && {
           docker: { stateDir: this.#options.dockerFolder },
+        }),
+        ...(this.#options.policyFolder !== undefined && {
+          policies: { stateDir: this.#options.policyFolder },
         }),
         ...(assigned && {
           leaseSource: (options) => {

@@ -330,6 +330,10 @@ export class FakeAgent implements ReadModel, Commands {
   }
 
   /** What the CNI plugin asks is the agent's own: tests of it have whole ones. */
+  policies: Commands['policies'] = async () => {
+    throw new WarrenError('NOT_FOUND', 'this agent has no network policies');
+  };
+
   async docker(): Promise<never> {
     throw new WarrenError('NOT_FOUND', 'this agent does not serve Docker');
   }

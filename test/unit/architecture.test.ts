@@ -102,7 +102,10 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
-  api: { code: 'capture clock error-codes errors ip metrics package readmodel zod', types: 'cni docker log' },
+  api: {
+    code: 'capture clock error-codes errors ip metrics package readmodel zod',
+    types: 'cni docker log policy',
+  },
 
   // A WireGuard device of its own, without an agent.
   'wireguard-device': {
@@ -110,9 +113,12 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'clock',
   },
 
+  // From policies to rules, and to nftables.
+  policy: { code: 'config errors host ip state zod', types: 'clock log' },
+
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'kubernetes admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history',
+    code: 'kubernetes admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history policy',
   },
 
   // What people run.
@@ -136,7 +142,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link manifests package places readmodel simulate sys sysdump terminal wireguard-device capture',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link manifests package places readmodel simulate sys sysdump terminal wireguard-device capture policy',
     types: 'log',
   },
   bin: { code: 'cli cni terminal wireguard-device' },
@@ -149,13 +155,13 @@ const PACKAGES: Readonly<Record<string, string>> = {
   '@noble/hashes': 'encapsulation',
   '@noble/post-quantum': 'post-quantum',
   koffi: 'sys',
-  yaml: 'config lab bench',
+  yaml: 'config policy lab bench',
   fastify: 'api',
   'dns-packet': 'dns lab',
   'fastest-levenshtein': 'config',
   uqr: 'cli',
   nanotar: 'sysdump',
-  'p-limit': 'bench check history rpc sysdump',
+  'p-limit': 'bench check history policy rpc sysdump',
   zod: 'zod',
   protobufjs: 'protobuf',
   commander: 'cli lab bench simulate',

@@ -69,6 +69,11 @@ async function liveNames(kind: LiveKind, socket: string): Promise<Candidate[]> {
           word: name,
           description: `on ${node}`,
         }));
+      case 'policies':
+        return (await client.policies()).policies.map(({ name, staged }) => ({
+          word: name,
+          description: staged ? 'staged' : '',
+        }));
       case 'dropReasons':
         // The kernel's own drops are counted, and nobody sees them.
         return Object.entries((await client.status()).datapath.drops)

@@ -10,7 +10,15 @@ export interface Candidate {
 }
 
 /** What an argument names that only the agent knows. */
-export type LiveKind = 'pods' | 'peers' | 'wireguard-peers' | 'keys' | 'nodes' | 'allPods' | 'dropReasons';
+export type LiveKind =
+  | 'pods'
+  | 'peers'
+  | 'wireguard-peers'
+  | 'keys'
+  | 'nodes'
+  | 'allPods'
+  | 'policies'
+  | 'dropReasons';
 
 /** Gives names of that kind, none where the agent does not answer. `socket`: the value of --socket in the line. */
 export type LiveNames = (kind: LiveKind, socket: string | undefined) => Promise<readonly Candidate[]>;
@@ -26,6 +34,8 @@ export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   'node approve': 'nodes',
   'node revoke': 'nodes',
   'key remove': 'keys',
+  'policy delete': 'policies',
+  'policy explain': 'allPods',
 };
 
 /** What these options take, of whatever command. */
@@ -36,7 +46,7 @@ export const LIVE_OPTIONS: Readonly<Record<string, LiveKind>> = {
 };
 
 /** Only what no shell would read as anything but a word. A peer chooses its name itself. */
-const PLAIN_WORD = /^[A-Za-z0-9_.][A-Za-z0-9_.:-]*$/;
+const PLAIN_WORD = /^[A-Za-z0-9_.][A-Za-z0-9_.:/-]*$/;
 
 /** `words`: what follows `warren`, the last of them unfinished, perhaps empty. None: the shell may offer files. */
 export async function candidatesFor(

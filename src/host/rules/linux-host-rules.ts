@@ -1,6 +1,6 @@
 /**
  * What the agent has in the packet filter of a Linux host: its own way out (egress.ts), networks that do not reach each other
- * (network-isolation.ts), and that others let pass what pods forward (docker-forwarding.ts, firewalls.ts). A flush of rules is
+ * (network-isolation.ts), policies (policy-rules.ts, loaded when there are some), and that others let pass what pods forward (docker-forwarding.ts, firewalls.ts). A flush of rules is
  * no event of `ip monitor`, so the kernel is asked over netlink twice a second whether anything has changed, which takes
  * microseconds and starts nothing.
  */
@@ -15,19 +15,22 @@ import { DockerForwarding } from './docker-forwarding.ts';
 import { Egress } from './egress.ts';
 import { FilterView } from './filter-view.ts';
 import { Firewalls } from './firewalls.ts';
-import type { HostRules } from './host-rules.ts';
+import type { HostRules, PolicyRules } from './host-rules.ts';
 import { type IsolatedGroup, NetworkIsolation } from './network-isolation.ts';
+import type { LinuxPolicyRules } from './policy-rules.ts';
 import { UnchangedRules } from './unchanged-rules.ts';
 
 const LOOK_MS = 500;
 
 interface Parts {
   readonly socket: NetlinkSocket;
+  readonly netfilter: NetlinkConversation;
   readonly egress: Egress;
   readonly isolation: NetworkIsolation;
   readonly docker: DockerForwarding;
   readonly firewalls: Firewalls;
   readonly unchanged: UnchangedRules;
+  policies: LinuxPolicyRules | undefined;
 }
 
 export class LinuxHostRules implements HostRules {
@@ -56,10 +59,15 @@ export class LinuxHostRules implements HostRules {
     return this.#canOpen() ? this.#open().isolation.left() : new Map();
   }
 
+  async policies(): Promise<PolicyRules> {
+    return this.#policies();
+  }
+
   async repair(): Promise<number> {
     const parts = this.#parts;
     if (parts === undefined) return 0;
-    const repaired = Number(await parts.egress.repair()) + Number(await parts.isolation.repair());
+    const policies = Number((await parts.policies?.repair()) ?? false);
+    const repaired = policies + Number(await parts.egress.repair()) + Number(await parts.isolation.repair());
     return repaired + (await parts.docker.ensure()) + (await parts.firewalls.ensure());
   }
 
@@ -92,6 +100,7 @@ export class LinuxHostRules implements HostRules {
     const { egress, isolation, docker, firewalls } = this.#open();
     await egress.remove();
     await isolation.remove();
+    await (await this.#policies()).remove();
     await docker.remove();
     await firewalls.remove();
   }
@@ -110,6 +119,13 @@ export class LinuxHostRules implements HostRules {
     } catch {
       return false;
     }
+  }
+
+  async #policies(): Promise<LinuxPolicyRules> {
+    const { LinuxPolicyRules: Rules } = await import('./policy-rules.ts');
+    const parts = this.#open();
+    parts.policies ??= new Rules({ tunName: this.#config.tun.name }, parts.netfilter);
+    return parts.policies;
   }
 
   #canOpen(): boolean {
@@ -140,15 +156,20 @@ export class LinuxHostRules implements HostRules {
         generation: () => generationOf(netfilter),
         // What could not be done is tried again with the next look of the guard, not twice a second.
         look: () =>
-          egress.isRight() && isolation.isRight() && (docker.problems().length > 0 || docker.isRight()),
+          egress.isRight() &&
+          isolation.isRight() &&
+          (this.#parts?.policies?.isRight() ?? true) &&
+          (docker.problems().length > 0 || docker.isRight()),
       });
       this.#parts = {
         socket,
+        netfilter,
         egress,
         isolation,
         docker,
         firewalls: new Firewalls({ tunName, view, docker, answersNames: this.#config.dns.enabled }),
         unchanged,
+        policies: undefined,
       };
     }
     return this.#parts;

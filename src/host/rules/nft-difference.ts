@@ -7,7 +7,8 @@
 import { NFT_TABLE } from '../nft-table.ts';
 
 export interface RenderedSet {
-  readonly kind: 'set' | 'map';
+  /** A counter has no elements, and keeps its value. */
+  readonly kind: 'set' | 'map' | 'counter';
   /** What stands between the braces of its declaration. */
   readonly type: string;
   readonly elements: ReadonlySet<string>;
@@ -59,7 +60,9 @@ export function difference(from: RenderedState, to: RenderedState): string {
     ...oldChains.map((name) => `flush chain ${TABLE} ${name}`),
     ...oldSets.filter(([, { kind }]) => kind === 'map').map(([name]) => `delete map ${TABLE} ${name}`),
     ...oldChains.map((name) => `delete chain ${TABLE} ${name}`),
-    ...oldSets.filter(([, { kind }]) => kind === 'set').map(([name]) => `delete set ${TABLE} ${name}`),
+    ...oldSets
+      .filter(([, { kind }]) => kind !== 'map')
+      .map(([name, { kind }]) => `delete ${kind} ${TABLE} ${name}`),
   ];
   return lines.length === 0 ? '' : [`add table ${TABLE}`, ...lines, ''].join('\n');
 }

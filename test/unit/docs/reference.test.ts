@@ -1,4 +1,5 @@
 /** The tables of docs/operations.md and docs/architecture.md say what the code says. */
+
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -14,6 +15,7 @@ import { GOSSIP_COUNTERS } from '../../../src/link/counters.ts';
 import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { RuntimeMetrics } from '../../../src/metrics/runtime.ts';
 import { VERSION } from '../../../src/package.ts';
+import { parsePolicies } from '../../../src/policy/documents.ts';
 import { fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { blocks, codeSpans, DOCUMENTS, ROOT, readDocument, section, table } from '../../helpers/markdown.ts';
 
@@ -92,7 +94,9 @@ describe('configurations that are shown', () => {
   });
 
   it.each(shown)('$where loads', ({ text, where }) => {
-    expect(() => parseConfig(text, where, 'node-a')).not.toThrow();
+    const isPolicy = /^kind: NetworkPolicy$/m.test(text);
+    const load = () => (isPolicy ? parsePolicies(text, where) : parseConfig(text, where, 'node-a'));
+    expect(load).not.toThrow();
   });
 
   it.each(readdirSync(join(ROOT, 'config')))('config/%s loads', (name) => {

@@ -4,11 +4,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   type IsolatedGroup,
   NetworkIsolation,
-  readLeft,
-  removalScript,
   renderIsolation,
 } from '../../../src/host/rules/network-isolation.ts';
 import { difference } from '../../../src/host/rules/nft-difference.ts';
+import { readLeft, removalScript } from '../../../src/host/rules/rendered-rules.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
 import { NetlinkConversation } from '../../../src/netlink/conversation.ts';
 import { NETLINK_NETFILTER } from '../../../src/sys/constants.ts';
@@ -79,7 +78,7 @@ add element inet warren networks_warren0_4_a1 { 10.42.3.2 }
           { set: { name: 'networks_warren01_4_a1' } },
         ],
       }),
-      'warren0',
+      'networks_warren0_',
     );
     expect(left.sets).toEqual(new Map([['networks_warren0_4_a1', ['10.42.1.2']]]));
     expect(removalScript(left)).toBe(`flush chain inet warren networks_warren0_forward
@@ -87,7 +86,7 @@ delete map inet warren networks_warren0_from
 delete chain inet warren networks_warren0_forward
 delete set inet warren networks_warren0_4_a1
 `);
-    expect(removalScript({ chains: [], maps: [], sets: new Map() })).toBe('');
+    expect(removalScript({ chains: [], maps: [], counters: [], sets: new Map() })).toBe('');
   });
 });
 

@@ -250,6 +250,13 @@ describe('node records', () => {
     }
   });
 
+  it('says which network policies it has, if any', () => {
+    const { id: _id, publicKey: _publicKey, ...content } = golden.record;
+    const { record, signed } = signRecord(goldenIdentity, { ...content, policyHash: '0a'.repeat(16) });
+    expect(hex(signed.bytes)).toBe(`${hex(golden.signed.bytes)}8a0110${'0a'.repeat(16)}`);
+    expect(decodeRecord(signed.bytes)).toEqual({ ok: true, value: record });
+  });
+
   it('survives any bytes, and any change', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 700 }), fc.nat(), fc.nat(255), (bytes, place, flip) => {
@@ -278,6 +285,8 @@ describe('node records', () => {
       { session: new Uint8Array(7) },
       { postQuantum: { keyHash: new Uint8Array(31) } },
       { postQuantum: { keyHash: new Uint8Array(33) } },
+      { policyHash: new Uint8Array(15) },
+      { policyHash: new Uint8Array(17) },
       { lease: { ...lease, state: 0 } },
       { lease: { ...lease, prefixes: [] } },
       { lease: { ...lease, prefixes: Array(17).fill({ address: new Uint8Array(4), length: 0 }) } },

@@ -9,6 +9,7 @@ import {
   MAX_INCARNATION,
   MAX_PREFIXES,
   MAX_RECORD_BYTES,
+  POLICY_HASH_BYTES,
   signRecord,
 } from '../../../src/membership/record.ts';
 import { goldenIdentity } from './golden.ts';
@@ -33,6 +34,7 @@ it('the largest record fits its limit', () => {
     mtu: 65_535,
     inventory: { version: 0xffff_ffff, hash: 'f'.repeat(2 * INVENTORY_HASH_BYTES) },
     postQuantum: { keyHash: new Uint8Array(32).fill(0xff) },
+    policyHash: 'f'.repeat(2 * POLICY_HASH_BYTES),
   });
   expect(decodeRecord(signed.bytes)).toEqual({ ok: true, value: record });
   expect(signed.bytes.length).toBeGreaterThan(MAX_RECORD_BYTES - 64);

@@ -1,0 +1,201 @@
+/**
+ * Keeps this node's rules in step with pods, namespaces and policies, whoever knows them. What is to be is compiled anew from
+ * all of them when something changes, and what of it is another goes to the kernel in one transaction.
+ *
+ *     start      rules of an earlier run are in force until the first compile; addresses that it let through stay so for a
+ *                while, since the attachments of other nodes are not known here yet
+ *     a new pod  has no interface before its rules are there (`admit`)
+ *     the end    rules stay
+ */
+import type { Clock, Timer } from '../clock.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
+import type { PolicyRules } from '../host/rules/host-rules.ts';
+import type { RenderedSet, RenderedState } from '../host/rules/nft-difference.ts';
+import { formatAddress } from '../ip/address.ts';
+import type { Logger } from '../log/logger.ts';
+import { compileInSteps, type LocalAttachment } from './compile.ts';
+import { inSteps } from './in-steps.ts';
+import type { RuleModel } from './model.ts';
+import { renderInSteps } from './nft/render.ts';
+import { gather, type PolicySource, type SourcedPod } from './source.ts';
+
+/** Changes within it are one. */
+const COALESCE_MS = 20;
+/** Compiling takes no more than this part of the time where there is very much of it. */
+const SHARE = 1 / 4;
+const RETRY_MS = 1000;
+/** After a start, for the inventories of other nodes to come. */
+const GRACE_MS = 10_000;
+/** A new pod waits for its policies no longer. */
+const ADMIT_MS = 10_000;
+
+export interface LocalPod extends LocalAttachment {
+  readonly pod: SourcedPod;
+}
+
+export interface EnforcerOptions {
+  readonly sources: readonly PolicySource[];
+  /** The pods of this node that have an interface, or are about to. */
+  readonly local: () => readonly LocalPod[];
+  readonly rules: PolicyRules;
+  readonly tunName: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Something about it is another: what is in force, or a problem. */
+  readonly onChange: () => void;
+}
+
+/** What is in force. */
+export interface InForce {
+  readonly model: RuleModel;
+  readonly local: readonly LocalPod[];
+}
+
+export class Enforcer {
+  readonly #options: EnforcerOptions;
+  /** Addresses by the sets that an earlier run has left. Bounded by what it let through. */
+  #left: ReadonlyMap<string, readonly string[]> = new Map();
+  #current: Promise<void> = Promise.resolve();
+  /** Begins when the current one is done. */
+  #next: Promise<void> | undefined;
+  #timer: Timer | undefined;
+  #grace: Timer | undefined;
+  #unsubscribe: (() => void)[] = [];
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
+  #problem: string | undefined;
+  #inForce: InForce | undefined;
+  #isStopped = false;
+
+  constructor(options: EnforcerOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the rules are in force, or are known not to be: that shows as a problem, and is tried again. */
+  async start(): Promise<void> {
+    const { rules, clock, sources, log } = this.#options;
+    try {
+      this.#left = await rules.left();
+    } catch (error) {
+      log.error({ err: error }, 'what an earlier run has left of policies cannot be read');
+    }
+    this.#grace = clock.after(GRACE_MS, () => {
+      this.#left = new Map();
+      this.#soon();
+    });
+    this.#unsubscribe = sources.map((source) => source.onChange(() => this.#soon()));
+    await this.settled().catch(() => this.#soon(RETRY_MS));
+  }
+
+  /** The rules stay as they are. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+    this.#timer?.cancel();
+    this.#grace?.cancel();
+    await Promise.allSettled([this.#current, this.#next]);
+  }
+
+  /** Undefined as long as a source does not know all, or it could not be done. */
+  get inForce(): InForce | undefined {
+    return this.#inForce;
+  }
+
+  /** Resolves when the rules are what follows from all that is known now. Throws why they are not. */
+  settled(): Promise<void> {
+    this.#next ??= this.#current
+      .catch(() => {})
+      .then(() => {
+        this.#next = undefined;
+        this.#current = this.#follow();
+        return this.#current;
+      });
+    return this.#next;
+  }
+
+  /** Resolves when the rules of an attachment that has no interface yet are in force. Throws POLICY_LATE. */
+  async admit(name: string): Promise<void> {
+    const { clock } = this.#options;
+    let deadline: Timer | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      deadline = clock.after(ADMIT_MS, () => reject(new Error(`not within ${ADMIT_MS / 1000} s`)));
+    });
+    try {
+      await Promise.race([this.#untilSettled(), late]);
+    } catch (error) {
+      const why = this.#problem ?? errorMessage(error);
+      throw new WarrenError('POLICY_LATE', `the network policies of ${name} are not in force: ${why}`, {
+        hint: 'It has no network before they are. See `warren status`, and try again.',
+        cause: error,
+      });
+    } finally {
+      deadline?.cancel();
+    }
+  }
+
+  /** What a person should look at, one sentence each. */
+  problems(): string[] {
+    return this.#problem === undefined ? [] : [this.#problem];
+  }
+
+  async #untilSettled(): Promise<void> {
+    for (;;) {
+      await this.settled();
+      if (this.#inForce !== undefined || this.#isStopped) return;
+      await new Promise<void>((resolve) => this.#options.clock.after(COALESCE_MS, resolve));
+    }
+  }
+
+  #soon(afterMs = COALESCE_MS): void {
+    if (this.#timer !== undefined || this.#isStopped) return;
+    const { clock } = this.#options;
+    this.#timer = clock.after(Math.max(afterMs, this.#notBeforeMs - clock.now()), () => {
+      this.#timer = undefined;
+      this.settled().catch(() => this.#soon(RETRY_MS));
+    });
+  }
+
+  async #follow(): Promise<void> {
+    const { sources, local, rules, tunName, clock, log, onChange } = this.#options;
+    const before = this.#problem;
+    try {
+      const late = sources.filter((source) => !source.isReady()).map(({ name }) => name);
+      if (late.length > 0) {
+        this.#problem = `network policies are as the agent found them: ${late.join(', ')} cannot be asked yet`;
+        return;
+      }
+      const beganMs = clock.now();
+      const input = gather(sources);
+      const here = local();
+      const model = await inSteps(compileInSteps(input, here));
+      const state = await inSteps(renderInSteps(model, { tunName }));
+      const wanted = this.#left.size === 0 ? state : withLeft(state, this.#left, input.pods);
+      const endedMs = clock.now();
+      this.#notBeforeMs = endedMs + (endedMs - beganMs) / SHARE;
+      await rules.apply(wanted);
+      this.#inForce = { model, local: here };
+      this.#problem = undefined;
+    } catch (error) {
+      const problem = `network policies are not in force as they are to be: ${errorMessage(error)}`;
+      if (problem !== this.#problem) log.error({ err: error }, 'network policies are not in force');
+      this.#problem = problem;
+      throw error;
+    } finally {
+      if (this.#problem !== before || this.#problem === undefined) onChange();
+    }
+  }
+}
+
+/** Sets of pods have those addresses besides that they had before, and that nobody is known to have now. */
+function withLeft(
+  { sets, chains }: RenderedState,
+  left: ReadonlyMap<string, readonly string[]>,
+  pods: readonly SourcedPod[],
+): RenderedState {
+  const known = new Set(pods.flatMap(({ addresses }) => addresses.map(formatAddress)));
+  const added = (name: string, set: RenderedSet): RenderedSet => {
+    const others = (left.get(name) ?? []).filter((text) => !known.has(text));
+    if (others.length === 0 || !/_pods[46]_/.test(name)) return set;
+    return { ...set, elements: new Set([...set.elements, ...others]) };
+  };
+  return { chains, sets: new Map([...sets].map(([name, set]) => [name, added(name, set)])) };
+}

@@ -1,0 +1,305 @@
+/**
+ * Network policies as a part of the agent: documents that people give it, its rules, and the other nodes' documents. All nodes
+ * should have the same: each one's hash is in its record, and one command sends a node's documents to all others.
+ */
+
+import { promisify } from 'node:util';
+import { gunzip, gzip } from 'node:zlib';
+import pLimit from 'p-limit';
+import type { Clock } from '../clock.ts';
+import { errorMessage, WarrenError } from '../errors.ts';
+import type { PolicyRules } from '../host/rules/host-rules.ts';
+import type { Logger } from '../log/logger.ts';
+import { type AttachedOptions, AttachedPods } from './attached.ts';
+import type {
+  ExplainReport,
+  ExplainRequest,
+  PolicyChange,
+  PolicyChangeReport,
+  PolicyCommands,
+  PolicyListReport,
+} from './commands.ts';
+import { DEFAULT_NAMESPACE, isStaged, policyKey } from './compile.ts';
+import { Denials, type DeniedPackets } from './denials.ts';
+import { Enforcer } from './enforcer.ts';
+import { answerCounted, type ExplainParts, explain } from './explain.ts';
+import { inSteps } from './in-steps.ts';
+import { REPLACE_METHOD } from './method.ts';
+import { type NetworkPolicy, networkPolicySchema } from './schema.ts';
+import { selects } from './selector.ts';
+import type { PolicySource } from './source.ts';
+import { hashOf, MAX_STORED, StoredPolicies } from './stored.ts';
+
+/** Of all documents, as JSON. What it comes to in a request between nodes is packed, and bounded there. */
+const MAX_SENT_BYTES = 32 * 1024 * 1024;
+const SENT_AT_ONCE = 8;
+
+/** As much of requests between nodes as policies need (rpc/rpc.ts). */
+export interface PolicyRpc {
+  call(memberId: string, method: string, body: Uint8Array): Promise<Uint8Array[]>;
+}
+
+export interface OtherNode {
+  readonly id: string;
+  readonly name: string;
+  readonly policyHash?: string | undefined;
+}
+
+export interface PolicyStatus {
+  readonly policies: number;
+  readonly staged: number;
+  readonly denied: readonly DeniedPackets[];
+}
+
+export interface PolicyServiceOptions {
+  readonly stateDir: string;
+  readonly nodeId: string;
+  readonly tunName: string;
+  readonly rules: PolicyRules;
+  readonly attached: AttachedOptions;
+  /** Who knows more than files and attachments. */
+  readonly sources?: readonly PolicySource[] | undefined;
+  readonly rpc: PolicyRpc;
+  /** Those that are there and take part in forwarding. */
+  readonly others: () => readonly OtherNode[];
+  /** Which node has an address, or is there itself. */
+  readonly nodeOf: ExplainParts['nodeOf'];
+  /** Whether a node takes part in forwarding. */
+  readonly admits: (nodeId: string) => boolean;
+  /** Has this hash in the node's record. */
+  readonly announce: (hash: string | undefined) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onChange: () => void;
+}
+
+export class PolicyService implements PolicyCommands {
+  readonly #options: PolicyServiceOptions;
+  readonly #stored: StoredPolicies;
+  readonly #attached: AttachedPods;
+  readonly #enforcer: Enforcer;
+  readonly #denials: Denials;
+  readonly #sources: readonly PolicySource[];
+  /** The last change; each waits for the one before. */
+  #changing: Promise<unknown> = Promise.resolve();
+
+  /** Throws STATE_CORRUPT and the like. */
+  constructor(options: PolicyServiceOptions) {
+    const { rules, tunName, clock, log, onChange, sources = [] } = options;
+    this.#options = options;
+    this.#stored = new StoredPolicies(options);
+    this.#attached = new AttachedPods(options.attached);
+    this.#sources = [...sources, this.#stored, this.#attached];
+    this.#enforcer = new Enforcer({
+      ...{ rules, tunName, clock, log, onChange },
+      sources: this.#sources,
+      local: () => this.#attached.local(),
+    });
+    this.#denials = new Denials({ rules, clock, log, inForce: () => this.#enforcer.inForce });
+  }
+
+  async start(): Promise<void> {
+    this.#options.announce(this.#stored.hash);
+    await this.#enforcer.start();
+    this.#denials.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#changing.catch(() => {});
+    await this.#denials.stop();
+    await this.#enforcer.stop();
+  }
+
+  /** See Enforcer. */
+  admit(name: string): Promise<void> {
+    return this.#enforcer.admit(name);
+  }
+
+  problems(): string[] {
+    return this.#enforcer.problems();
+  }
+
+  /** For metrics. */
+  report(): PolicyStatus {
+    const policies = this.#stored.policies();
+    return {
+      policies: policies.length,
+      staged: policies.filter(isStaged).length,
+      denied: this.#denials.packets(),
+    };
+  }
+
+  explain(request: ExplainRequest): Promise<ExplainReport> {
+    return explain(request, this.#parts());
+  }
+
+  /** Answers another node's question for the counters here. */
+  counted(body: Uint8Array): Promise<Uint8Array[]> {
+    return answerCounted(body, this.#parts());
+  }
+
+  #parts(): ExplainParts {
+    const { nodeId, rules, nodeOf, rpc } = this.#options;
+    return {
+      ...{ nodeId, rules, nodeOf, sources: this.#sources },
+      local: () => this.#attached.local(),
+      call: (id, method, body) => rpc.call(id, method, body),
+    };
+  }
+
+  get hash(): string | undefined {
+    return this.#stored.hash;
+  }
+
+  /** Throws POLICY_INVALID, POLICY_UNKNOWN, POLICY_LIMIT, STATE_UNWRITABLE. */
+  change({ apply = [], delete: names = [], all = false }: PolicyChange): Promise<PolicyChangeReport> {
+    return this.#change(async () => {
+      const given = await checked(apply);
+      const keys = names.map((name) => (name.includes('/') ? name : `${DEFAULT_NAMESPACE}/${name}`));
+      const missing = keys.filter((key) => this.#stored.get(key) === undefined);
+      if (missing.length > 0) {
+        throw new WarrenError('POLICY_UNKNOWN', `there is no network policy ${missing.join(', ')}`, {
+          hint: '`warren policy list` shows all. One in another namespace than default is NAMESPACE/NAME.',
+        });
+      }
+      if (given.length + keys.length > 0) {
+        const kept = this.#stored.policies().filter((policy) => !keys.includes(policyKey(policy)));
+        this.#replace([...kept, ...given]);
+      }
+      const problem = await this.#settle();
+      const told = all ? await this.#send() : { sent: [], unreachable: [] };
+      return {
+        applied: given.map(policyKey),
+        deleted: keys,
+        ...told,
+        differing: all ? [] : this.differing(),
+        ...(problem !== undefined && { problem }),
+      };
+    });
+  }
+
+  async list(): Promise<PolicyListReport> {
+    const local = this.#attached.local();
+    const denied = this.#denials.packets();
+    const policies = this.#stored.policies().map((document) => {
+      const { namespace = DEFAULT_NAMESPACE } = document.metadata;
+      const selector = document.spec?.podSelector ?? {};
+      return {
+        name: policyKey(document),
+        staged: isStaged(document),
+        pods: local.filter(({ pod }) => pod.namespace === namespace && selects(selector, pod.labels)).length,
+        denied: denied
+          .filter(({ policy }) => policy === policyKey(document))
+          .reduce((sum, { packets }) => sum + packets, 0),
+        document,
+      };
+    });
+    return { policies, hash: this.#stored.hash ?? null, differing: this.differing() };
+  }
+
+  /** Names of nodes that have other documents, as far as is known. */
+  differing(): string[] {
+    const { hash } = this.#stored;
+    return this.#options
+      .others()
+      .filter(({ policyHash }) => policyHash !== hash)
+      .map(({ name }) => name);
+  }
+
+  /** What another node wants this one to have. Throws POLICY_REFUSED, POLICY_INVALID and the like. */
+  replacedBy(
+    body: Uint8Array,
+    caller: { readonly id: string; readonly name: string },
+  ): Promise<Uint8Array[]> {
+    const { admits, log } = this.#options;
+    if (!admits(caller.id)) {
+      throw new WarrenError('POLICY_REFUSED', 'only nodes that take part in forwarding may send policies');
+    }
+    return this.#change(async () => {
+      const policies = await checked(await unpacked(body));
+      if (hashOf(policies) !== this.#stored.hash || policies.length === 0) {
+        this.#replace(policies);
+        log.info(
+          { from: caller.name, policies: policies.length },
+          'network policies are those of another node',
+        );
+      }
+      await this.#settle();
+      return [];
+    });
+  }
+
+  #replace(policies: readonly NetworkPolicy[]): void {
+    this.#stored.replace(policies);
+    this.#options.announce(this.#stored.hash);
+    this.#options.onChange();
+  }
+
+  /** Why it is not in force; undefined if it is. */
+  async #settle(): Promise<string | undefined> {
+    try {
+      await this.#enforcer.settled();
+      return undefined;
+    } catch (error) {
+      return errorMessage(error);
+    }
+  }
+
+  async #send(): Promise<Pick<PolicyChangeReport, 'sent' | 'unreachable'>> {
+    const { rpc, others } = this.#options;
+    const body = await promisify(gzip)(JSON.stringify(this.#stored.policies()));
+    const sent: string[] = [];
+    const unreachable: { node: string; reason: string }[] = [];
+    await pLimit(SENT_AT_ONCE).map(others(), async ({ id, name }) => {
+      try {
+        await rpc.call(id, REPLACE_METHOD, body);
+        sent.push(name);
+      } catch (error) {
+        unreachable.push({ node: name, reason: errorMessage(error) });
+      }
+    });
+    return { sent: sent.sort(), unreachable };
+  }
+
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    const changed = this.#changing.then(work);
+    this.#changing = changed.catch(() => {});
+    return changed;
+  }
+}
+
+async function unpacked(body: Uint8Array): Promise<unknown[]> {
+  try {
+    const text = await promisify(gunzip)(body, { maxOutputLength: MAX_SENT_BYTES });
+    const value: unknown = JSON.parse(text.toString('utf8'));
+    if (Array.isArray(value)) return value;
+  } catch {
+    // Said below.
+  }
+  throw new WarrenError('POLICY_INVALID', 'what was sent are no network policies');
+}
+
+/** Throws POLICY_INVALID: of a file it is the command that says what is wrong where. */
+function checked(documents: readonly unknown[]): Promise<NetworkPolicy[]> {
+  if (documents.length > MAX_STORED)
+    throw new WarrenError(
+      'POLICY_LIMIT',
+      `${documents.length} network policies, and a node keeps ${MAX_STORED}`,
+    );
+  return inSteps(
+    (function* () {
+      const policies: NetworkPolicy[] = [];
+      for (const [i, document] of documents.entries()) {
+        const read = networkPolicySchema.safeParse(document);
+        if (!read.success) {
+          const [issue] = read.error.issues;
+          const where = issue!.path.length === 0 ? '' : ` ${issue!.path.join('.')}:`;
+          throw new WarrenError('POLICY_INVALID', `document ${i + 1}:${where} ${issue!.message}`);
+        }
+        policies.push(read.data);
+        yield;
+      }
+      return policies;
+    })(),
+  );
+}

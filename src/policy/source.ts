@@ -1,0 +1,60 @@
+/**
+ * The port to whoever knows pods, namespaces or policies: what nodes have attached, documents in files, an orchestrator's API.
+ * All of them together are what is compiled; a source that knows nothing of a kind gives none of it.
+ */
+import { policyKey } from './compile.ts';
+import type { PolicyNamespace, PolicyPod } from './pods.ts';
+import type { NetworkPolicy } from './schema.ts';
+
+/** A pod with what people call it. */
+export interface SourcedPod extends PolicyPod {
+  readonly name: string;
+}
+
+export interface PolicySource {
+  /** In messages: `files`. */
+  readonly name: string;
+  /**
+   * Whether it knows all that there is by now. As long as one does not, rules stay as an earlier run has left them, and pods
+   * that are new wait. One that loses touch later stays ready, with what it knew last.
+   */
+  isReady(): boolean;
+  /** Those that have ended are left out. Where two sources know an address, the pod of the first one has it. */
+  pods(): Iterable<SourcedPod>;
+  namespaces(): Iterable<PolicyNamespace>;
+  policies(): Iterable<NetworkPolicy>;
+  /** Calls `listener` when any of it is another, until what it gives is called. */
+  onChange(listener: () => void): () => void;
+}
+
+/** All of them as one. An address that two know is the first one's pod's; so is a namespace's name, and a policy's. */
+export function gather(sources: readonly PolicySource[]): {
+  readonly pods: SourcedPod[];
+  readonly namespaces: PolicyNamespace[];
+  readonly policies: NetworkPolicy[];
+} {
+  if (sources.length === 1) {
+    const [one] = sources;
+    return { pods: [...one!.pods()], namespaces: [...one!.namespaces()], policies: [...one!.policies()] };
+  }
+  const taken = new Set<string>();
+  const pods = sources.flatMap((source) => {
+    const mine = [...source.pods()].map((pod) => {
+      const addresses = pod.addresses.filter((address) => !taken.has(keyOf(address)));
+      return addresses.length === pod.addresses.length ? pod : { ...pod, addresses };
+    });
+    for (const { addresses } of mine) for (const address of addresses) taken.add(keyOf(address));
+    return mine;
+  });
+  const namespaces = new Map<string, PolicyNamespace>();
+  for (const source of sources)
+    for (const one of source.namespaces()) if (!namespaces.has(one.name)) namespaces.set(one.name, one);
+  const policies = new Map<string, NetworkPolicy>();
+  for (const source of sources)
+    for (const one of source.policies()) if (!policies.has(policyKey(one))) policies.set(policyKey(one), one);
+  return { pods, namespaces: [...namespaces.values()], policies: [...policies.values()] };
+}
+
+function keyOf({ family, value }: PolicyPod['addresses'][number]): string {
+  return `${family} ${value}`;
+}
