@@ -24,6 +24,7 @@ import { registerPodCommands } from './commands/pod.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { registerSysdumpCommand } from './commands/sysdump.ts';
+import { registerTraceCommand } from './commands/trace.ts';
 import { registerUiCommand } from './commands/ui.ts';
 import { registerWireguardCommand } from './commands/wireguard.ts';
 
@@ -66,6 +67,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerCniCommands(program, context);
   registerDockerCommands(program, context);
   registerCheckCommand(program, context);
+  registerTraceCommand(program, context);
   registerCaptureCommand(program, context);
   registerForgetCommand(program, context);
   registerHostCommands(program, context);
