@@ -120,11 +120,13 @@ async function podFacts(pod: LocalPod, other: string, links: readonly LinkAddres
   const { name, netns, interfaceName, hostInterface } = pod;
   const base = { name, attached: pod.addresses, hostEnd: linkOf(links, hostInterface) };
   if (netns === undefined || !isNetns(netns))
-    return { ...base, isThere: false, inner: null, addresses: [], route: null };
+    return { ...base, isThere: false, inner: null, addresses: [], route: null, neighbour: null };
   const [inside, route] = await Promise.all([listAddresses({ netns }), routeTo(other, { netns })]);
   const inner = inside.find(({ ifname }) => ifname === interfaceName);
   const addresses = inside.flatMap(({ addresses: some }) => some.map(({ local }) => local));
-  return { ...base, isThere: true, inner: inner === undefined ? null : factsOf(inner), addresses, route };
+  const next = route.isFound ? (route.gateway ?? other) : undefined;
+  const neighbour = next === undefined ? null : await neighbourState(next, interfaceName, { netns });
+  return { ...base, isThere: true, inner: inner === undefined ? null : factsOf(inner), addresses, route, neighbour };
 }
 
 async function underlayFacts(
@@ -193,9 +195,9 @@ const PROBLEMS = [
   [/Invalid argument/, 'blackhole'],
 ] as const;
 
-async function neighbourState(address: string, device: string): Promise<string | null> {
+async function neighbourState(address: string, device: string, where: InNetns = {}): Promise<string | null> {
   try {
-    const output = await runCommand(['ip', '-json', 'neighbour', 'show', address, 'dev', device]);
+    const output = await runCommand(['ip', '-json', 'neighbour', 'show', address, 'dev', device], where);
     const [found] = JSON.parse(output || '[]') as { state?: string[] }[];
     const state = found?.state?.[0] ?? null;
     // It has been asked, for as long as the trace went on, and has not answered.

@@ -49,6 +49,13 @@ export class KernelPaths {
     else if (message.drops) seen.drop ??= { family, table, chain, isPolicy, handle };
   }
 
+  /** A rule has dropped it, or the routing: between hooks nothing waits but there. */
+  get isStopped(): boolean {
+    const { inner, outer } = this.#seen;
+    const isInRouting = inner.passed.has('prerouting') && !inner.reached.has('forward') && !inner.reached.has('input');
+    return inner.drop !== undefined || outer.drop !== undefined || isInRouting;
+  }
+
   dropOf(kind: PathKind): UnreadDrop | undefined {
     return this.#seen[kind].drop;
   }

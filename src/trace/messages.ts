@@ -93,6 +93,7 @@ const facts = z.object({
     .object({
       ...{ name, attached: names, isThere: z.boolean(), addresses: names },
       ...{ hostEnd: link.nullable(), inner: link.nullable(), route: route.nullable() },
+      neighbour: name.nullable(),
     })
     .nullable(),
   ...{ tun: link.nullable(), isActive: z.boolean(), stuckWorkers: z.number(), isEncrypted: z.boolean() },

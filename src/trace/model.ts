@@ -139,8 +139,9 @@ export interface PodFacts {
   readonly inner: LinkFacts | null;
   /** What it has now. */
   readonly addresses: readonly string[];
-  /** From within it to the flow's other end. */
+  /** From within it to the flow's other end, and the state of the next hop there. */
   readonly route: RouteLookup | null;
+  readonly neighbour: string | null;
 }
 
 /** Who owns the flow's other end, as this node's forwarding has it. */
@@ -255,6 +256,7 @@ export const CAUSES = [
   'pod-address-missing',
   'pod-route-missing',
   'pod-firewall',
+  'pod-neighbour',
   'pod-not-attached',
   'source-check',
   'isolation',

@@ -12,6 +12,7 @@ import type { DropTapHandle, DropTaps } from '../dataplane/dataplane.ts';
 import { errorMessage } from '../errors.ts';
 import { listAddresses } from '../host/ip.ts';
 import { addressFromBytes, formatAddress } from '../ip/address.ts';
+import { answersIn } from './answers.ts';
 import { FlowMatch } from './flow-match.ts';
 import { gatherFacts, type NodeSources, podOf, routeTo } from './gather.ts';
 import { KernelPaths } from './kernel-path.ts';
@@ -126,10 +127,10 @@ export class Observation {
     return {
       hasSeen: this.#sightings.length > 0,
       hasArrived: sees('packet', 'to-pod'),
-      isAnswered: sees('answer') || this.#sightings.some(({ error }) => error?.kind === 'no-port'),
+      isAnswered: answersIn(this.#sightings, this.#request.flow).length > 0,
       isLost:
         (this.#sent?.error ?? null) !== null ||
-        this.#paths.dropOf('inner') !== undefined ||
+        this.#paths.isStopped ||
         this.#drops.some(({ isOurs }) => isOurs),
     };
   }

@@ -1,5 +1,6 @@
 /** How far a packet came, by what the two nodes have seen of it. */
-import { isMissing, type NodeObservation, POINTS, type Point, type TraceInput } from './model.ts';
+import { answersIn } from './answers.ts';
+import { type Flow, isMissing, type NodeObservation, POINTS, type Point, type TraceInput } from './model.ts';
 
 /** How far the packet came for sure: the last place where it was seen, or whose doing shows that it was there. */
 export type Progress = 'nowhere' | Point | 'delivered';
@@ -7,7 +8,10 @@ export type Progress = 'nowhere' | Point | 'delivered';
 export function progressOf({ source, destination, flow }: TraceInput): Progress {
   if (isMissing(source)) return 'nowhere';
   const there = destination === null || isMissing(destination) ? undefined : destination;
-  if (isDelivered(source, there)) return 'delivered';
+  // What a rule has dropped is not on its way any more, though the rule may answer in the name of the destination.
+  if (flow.mark !== 0 && there?.inner?.drop !== undefined) return 'out-of-tun';
+  if (flow.mark !== 0 && source.inner?.drop !== undefined) return 'host-end';
+  if (isDelivered(source, there, flow)) return 'delivered';
   // Who dropped it had it, and it went no further.
   if (there?.drops.some(({ isOurs, reason }) => isOurs && reason.startsWith('inbound-')))
     return 'underlay-in';
@@ -30,13 +34,9 @@ export function progressOf({ source, destination, flow }: TraceInput): Progress 
   return isHandedOver && flow.mark !== 0 ? 'into-tun' : 'host-end';
 }
 
-function isDelivered(source: NodeObservation, there: NodeObservation | undefined): boolean {
+function isDelivered(source: NodeObservation, there: NodeObservation | undefined, flow: Flow): boolean {
   const last = there ?? source;
-  const isAnswered = [source, there].some((node) =>
-    node?.sightings.some(
-      ({ what, error }) => what === 'answer' || (what === 'error' && error?.kind === 'no-port'),
-    ),
-  );
+  const isAnswered = [source, there].some((node) => node !== undefined && answersIn(node.sightings, flow).length > 0);
   // A node that is itself the destination has no interface of a pod: its kernel's input is the end.
   const isOwn = last.facts.route?.isFound === true && last.facts.route.isLocal;
   return isAnswered || (isOwn && last.role !== 'source' && (last.inner?.passed.includes('input') ?? false));

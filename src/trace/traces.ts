@@ -224,7 +224,8 @@ export class Traces {
       const nowMs = clock.now();
       if (looks.some(({ hasSeen }) => hasSeen)) seenMs ??= nowMs;
       if (looks.some(({ hasArrived }) => hasArrived)) arrivedMs ??= nowMs;
-      if (looks.some(({ isLost }) => isLost)) lostMs ??= nowMs;
+      // What is between two hooks at the moment looks as if it were lost.
+      lostMs = looks.some(({ isLost }) => isLost) ? (lostMs ?? nowMs) : undefined;
       const isAnsweredBack = looks.every(({ isAnswered }) => isAnswered);
       const isOver = (sinceMs: number | undefined, ms: number) =>
         sinceMs !== undefined && nowMs - sinceMs >= ms;

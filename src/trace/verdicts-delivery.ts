@@ -1,4 +1,5 @@
 /** What became of a packet that came to the pod, or the node, that it was for. */
+import { answersIn } from './answers.ts';
 import { isMissing, type NodeObservation, type TraceInput, type Verdict } from './model.ts';
 import { podProblem } from './verdicts-pod.ts';
 
@@ -6,9 +7,7 @@ export function reachedPod(input: TraceInput, source: NodeObservation): Verdict 
   const { flow, from, to, destination } = input;
   const last = destination === null || isMissing(destination) ? source : destination;
   const node = last.node;
-  const answers = [...new Set([source, last])].flatMap(({ sightings }) =>
-    sightings.filter(({ what, error }) => what === 'answer' || error?.kind === 'no-port'),
-  );
+  const answers = [...new Set([source, last])].flatMap(({ sightings }) => answersIn(sightings, flow));
   const port = `${flow.protocol.toUpperCase()} port ${flow.port}`;
   const arrives = { arrives: true, node, isCertain: true } as const;
   if (answers.length === 0) {
@@ -28,15 +27,11 @@ export function reachedPod(input: TraceInput, source: NodeObservation): Verdict 
       ...{ ...arrives, cause: 'port-closed', text: `and nothing listens on ${port} there` },
       advice: `start what is to listen on ${port}, on all addresses`,
     };
-  const isBack = source === last || answersSeenBy(source);
+  const isBack = source === last || answersIn(source.sightings, flow).length > 0;
   if (!isBack)
     return {
       ...{ ...arrives, cause: 'answer-lost', text: `but its answer does not come back to ${from.name}` },
       advice: `trace the other way: \`warren trace ${to.name} ${from.name}\``,
     };
   return { ...arrives, cause: 'arrives', text: 'and is answered', advice: null };
-}
-
-function answersSeenBy({ sightings }: NodeObservation): boolean {
-  return sightings.some(({ what, error }) => what === 'answer' || error?.kind === 'no-port');
 }

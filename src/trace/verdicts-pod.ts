@@ -1,6 +1,5 @@
 /** Why a packet did not come out of the pod, or the node, that it is from. */
 import type { Flow, NodeObservation, PodFacts, TraceInput, Verdict } from './model.ts';
-import { ownerOfRule } from './rule-owners.ts';
 import { bare, dies, routeProblem } from './verdict.ts';
 
 export function inSourcePod({ flow, from, isLive }: TraceInput, node: NodeObservation): Verdict {
@@ -14,7 +13,6 @@ export function inSourcePod({ flow, from, isLive }: TraceInput, node: NodeObserv
       ...{ text: 'no packet of that flow came meanwhile', advice: 'send some, or trace without --live' },
     };
   }
-  if (node.inner?.drop !== undefined) return ruleOnOutput(flow, node);
   switch (sent?.error) {
     case 'EADDRNOTAVAIL':
       return addressMissing(pod, from.address, node.node);
@@ -59,6 +57,7 @@ export function inSourcePod({ flow, from, isLive }: TraceInput, node: NodeObserv
       return dies('route-missing', node.node, routeProblem(route, flow.destination), 'see `ip route get`');
     return dies('lost', node.node, "it is lost in the node's own output", 'see `nft list ruleset`', false);
   }
+  if (pod.neighbour === 'FAILED') return unanswered(pod, node);
   return dies(
     'lost',
     node.node,
@@ -101,6 +100,25 @@ export function podProblem(pod: PodFacts, address: string, node: string): Verdic
   return undefined;
 }
 
+/** Nobody told the pod where its next hop is: the node does not tell that to an address that it does not know there. */
+function unanswered(pod: PodFacts, { node, sent }: NodeObservation): Verdict {
+  const source = sent?.source ?? '';
+  if (!pod.attached.map(bare).includes(source))
+    return dies(
+      'source-check',
+      node,
+      `the node does not answer the ARP of ${source}, which is no address of the pod ${pod.name}`,
+      'let the pod send from the address that `warren pods` shows',
+    );
+  const next = pod.route?.isFound ? (pod.route.gateway ?? 'it') : 'it';
+  return dies(
+    'pod-neighbour',
+    node,
+    `the pod ${pod.name} does not find its next hop ${next}: nobody answers`,
+    'restart the agent, which gives the node that address',
+  );
+}
+
 function addressMissing(pod: PodFacts | null, address: string, node: string): Verdict {
   const who = pod === null ? 'the node' : `the pod ${pod.name}`;
   return dies(
@@ -126,17 +144,4 @@ function noRouteInPod(flow: Flow, { node, facts }: NodeObservation): Verdict {
       ? 'see `ip route get`'
       : `restart the agent, which puts the default route back, or see \`warren exec ${pod.name} -- ip route\``;
   return dies('pod-route-missing', node, text, advice);
-}
-
-/** The node's own packet, by a rule of the node. */
-function ruleOnOutput(flow: Flow, { node, inner }: NodeObservation): Verdict {
-  const hook = inner!.reached.find((one) => !inner!.passed.includes(one));
-  const { source, destination } = flow;
-  const { cause, text, advice } = ownerOfRule(inner!.drop!, {
-    hook,
-    what: 'the packet',
-    source,
-    destination,
-  });
-  return dies(cause, node, text, advice);
 }

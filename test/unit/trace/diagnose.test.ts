@@ -110,6 +110,38 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
+      what: 'a source that the node does not answer',
+      cause: 'source-check',
+      node: 'node-a',
+      says: /does not answer the ARP of 10\.66\.0\.1, which is no address of the pod web/,
+    },
+    changes: {
+      until: 'sent',
+      source: { sent: { error: null, source: '10.66.0.1' } },
+      sourceFacts: { pod: { ...pod, neighbour: 'FAILED' } },
+    },
+  },
+  {
+    ...{ what: 'a gateway that does not answer', cause: 'pod-neighbour', node: 'node-a', says: /next hop 10\.42\.1\.1/ },
+    changes: {
+      until: 'sent',
+      sourceFacts: {
+        pod: { ...pod, neighbour: 'FAILED', route: { isFound: true, isLocal: false, device: 'eth0', gateway: '10.42.1.1' } },
+      },
+    },
+  },
+  {
+    ...{ what: 'a rule that answers in the name of the pod', cause: 'firewall', node: 'node-b', says: /rule "reject"/ },
+    changes: {
+      flow: { protocol: 'tcp', port: 80 },
+      destination: {
+        inner: kernel(['prerouting', 'forward'], 'veth-db', rule('fw', 'c', 'reject')),
+        sightings: [...seen('underlay-in', 'out-of-tun'), { point: 'to-pod', what: 'answer', answer: 'reset', atUs: 3 }],
+      },
+    },
+  },
+  {
+    ...{
       what: 'networks that are apart',
       cause: 'isolation',
       node: 'node-a',

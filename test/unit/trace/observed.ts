@@ -56,6 +56,7 @@ function facts(own: 'a' | 'b', changes: Partial<NodeFacts>): NodeFacts {
       ...{ name: pod!, attached: [address!], isThere: true, addresses: [address!] },
       ...{ hostEnd: link(`veth-${pod}`), inner: link('eth0') },
       route: { isFound: true, isLocal: false, device: 'eth0' },
+      neighbour: 'REACHABLE',
     },
     tun: link('warren0'),
     ...{ isActive: true, stuckWorkers: 0, isEncrypted: true, tunnelPort: 51820, forwards: true },
