@@ -64,18 +64,19 @@ export async function gatherFacts(
   const owner = ownerOf(sources, there);
   const peer = owner === 'self' ? undefined : owner;
   const links = await listAddresses();
-  const [pod, route, forwards, under] = await Promise.all([
+  const [pod, route, forwards, reversePath, under] = await Promise.all([
     target === undefined
       ? null
       : podFacts(target, role === 'destination' ? flow.source : flow.destination, links),
     routeTo(flow.destination, inDevice === undefined ? {} : { from: flow.source, iif: inDevice }),
     forwardsBy(flow.family, inDevice),
+    strictReversePath(flow, inDevice),
     peer === undefined || peer === null
       ? null
       : underlayFacts(sources, peer, underlay.interface, links, triesAgent),
   ]);
   return {
-    ...{ pod, route, forwards, underlay: under },
+    ...{ pod, route, forwards, reversePath, underlay: under },
     tun: linkOf(links, tun.name),
     isActive: datapath.active,
     stuckWorkers: datapath.stuckWorkers,
@@ -126,7 +127,14 @@ async function podFacts(pod: LocalPod, other: string, links: readonly LinkAddres
   const addresses = inside.flatMap(({ addresses: some }) => some.map(({ local }) => local));
   const next = route.isFound ? (route.gateway ?? other) : undefined;
   const neighbour = next === undefined ? null : await neighbourState(next, interfaceName, { netns });
-  return { ...base, isThere: true, inner: inner === undefined ? null : factsOf(inner), addresses, route, neighbour };
+  return {
+    ...base,
+    isThere: true,
+    inner: inner === undefined ? null : factsOf(inner),
+    addresses,
+    route,
+    neighbour,
+  };
 }
 
 async function underlayFacts(
@@ -173,6 +181,11 @@ export async function routeTo(
   } catch (error) {
     if (!(error instanceof HostCommandError)) throw error;
     const text = error.stderr.replace(/^RTNETLINK answers: /, '').trim();
+    // Of what comes in, newer kernels say no more than that; of what they send themselves they say why.
+    if (iif !== undefined && /Invalid argument/.test(text)) {
+      const plain = await routeTo(to, { netns });
+      return plain.isFound ? { isFound: false, problem: 'other', text } : plain;
+    }
     return {
       isFound: false,
       problem: PROBLEMS.find(([pattern]) => pattern.test(text))?.[1] ?? 'other',
@@ -206,6 +219,17 @@ async function neighbourState(address: string, device: string, where: InNetns = 
     if (error instanceof HostCommandError) return null;
     throw error;
   }
+}
+
+/** As net.ipv4.conf.IN.rp_filter has it: the larger one of that and of `all` counts, and 1 is strict. */
+async function strictReversePath(flow: Flow, device: string | undefined): Promise<NodeFacts['reversePath']> {
+  if (flow.family === 6 || device === undefined) return null;
+  const modes = await Promise.all(
+    (['all', device] as const).map((one) => readSysctl(`net/ipv4/conf/${one}/rp_filter`)),
+  );
+  if (Math.max(...modes.map((mode) => Number(mode ?? 0))) !== 1) return null;
+  const back = await routeTo(flow.source, {});
+  return { in: device, back: back.isFound ? back.device : null };
 }
 
 async function forwardsBy(family: 4 | 6, device: string | undefined): Promise<boolean> {

@@ -52,7 +52,8 @@ export class KernelPaths {
   /** A rule has dropped it, or the routing: between hooks nothing waits but there. */
   get isStopped(): boolean {
     const { inner, outer } = this.#seen;
-    const isInRouting = inner.passed.has('prerouting') && !inner.reached.has('forward') && !inner.reached.has('input');
+    const isInRouting =
+      inner.passed.has('prerouting') && !inner.reached.has('forward') && !inner.reached.has('input');
     return inner.drop !== undefined || outer.drop !== undefined || isInRouting;
   }
 

@@ -97,6 +97,7 @@ const facts = z.object({
     })
     .nullable(),
   ...{ tun: link.nullable(), isActive: z.boolean(), stuckWorkers: z.number(), isEncrypted: z.boolean() },
+  reversePath: z.object({ in: name, back: name.nullable() }).nullable(),
   ...{ tunnelPort: z.number(), forwards: z.boolean(), route: route.nullable(), ownSubnets: names },
   owner: z.union([owner, z.literal('self'), z.null()]),
   underlay: z

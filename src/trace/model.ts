@@ -183,6 +183,12 @@ export interface NodeFacts {
   readonly forwards: boolean;
   /** What the kernel does with a packet of the flow that comes in here, as far as routes say. */
   readonly route: RouteLookup | null;
+  /** Of IPv4: the kernel drops what comes in by another interface than answers would leave by. Null: it does not look. */
+  readonly reversePath: {
+    /** Where the packet comes in, and where answers to it would leave; null: nowhere. */
+    readonly in: string;
+    readonly back: string | null;
+  } | null;
   readonly ownSubnets: readonly string[];
   /** Of the other end; null: nobody has it. `self`: this node. */
   readonly owner: OwnerFacts | 'self' | null;

@@ -117,7 +117,7 @@ function unless(at: number, values: readonly number[]): readonly Instruction[] {
 function fixed(program: readonly Instruction[]): readonly Instruction[] {
   const [refuse, accept] = [program.length - 2, program.length - 1];
   return program.map((instruction, i): Instruction => {
-    const [code, value, yes, no] = instruction;
+    const [code, value, yes] = instruction;
     if (code !== (BPF_JMP | BPF_JEQ | BPF_K)) return instruction;
     // The protocol's own test goes on where it holds; all others accept where they hold.
     return yes === 0 ? [code, value!, 0, refuse - i - 1] : [code, value!, accept - i - 1, 0];

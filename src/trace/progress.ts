@@ -36,7 +36,9 @@ export function progressOf({ source, destination, flow }: TraceInput): Progress 
 
 function isDelivered(source: NodeObservation, there: NodeObservation | undefined, flow: Flow): boolean {
   const last = there ?? source;
-  const isAnswered = [source, there].some((node) => node !== undefined && answersIn(node.sightings, flow).length > 0);
+  const isAnswered = [source, there].some(
+    (node) => node !== undefined && answersIn(node.sightings, flow).length > 0,
+  );
   // A node that is itself the destination has no interface of a pod: its kernel's input is the end.
   const isOwn = last.facts.route?.isFound === true && last.facts.route.isLocal;
   return isAnswered || (isOwn && last.role !== 'source' && (last.inner?.passed.includes('input') ?? false));

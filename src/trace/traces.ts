@@ -32,7 +32,7 @@ const BEGIN_MS = 8000;
 const ASK_MS = 4000;
 const LOOK_MS = 100;
 /** A packet that is on its way is there within milliseconds; a handshake may have to come first, and be tried again. */
-const PATIENCE_MS = 2500;
+const PATIENCE_MS = 2000;
 /** After the packet has arrived, for an answer; after it was dropped, for what else comes of it. */
 const ANSWER_MS = 600;
 const LOST_MS = 300;

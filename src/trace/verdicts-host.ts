@@ -8,7 +8,7 @@ import {
   type Verdict,
 } from './model.ts';
 import { ownerOfRule } from './rule-owners.ts';
-import { dies, errorOf, routeProblem } from './verdict.ts';
+import { dies, errorOf, hasGrown, routeProblem } from './verdict.ts';
 import { podProblem } from './verdicts-pod.ts';
 
 /** It came from the pod, or the node itself has sent it, and did not come to the TUN device. */
@@ -97,12 +97,15 @@ function routingProblem(
 ): Verdict | undefined {
   const { facts } = node;
   const { route } = facts;
-  if (route?.isFound === false && route.problem === 'reverse-path')
+  const reverse = facts.reversePath;
+  const isRefused = route?.isFound === false && route.problem === 'reverse-path';
+  if (isRefused || (isSeen && reverse !== null && reverse.back !== reverse.in))
     return dies(
       'reverse-path',
       node.node,
-      `the kernel's reverse path filter drops it: answers to ${flow.source} would leave by another interface than ${facts.pod !== null && node.role === 'source' ? facts.pod.hostEnd?.name : (facts.tun?.name ?? 'it came in by')}`,
+      `the reverse path filter of ${reverse?.in ?? 'the interface'} drops it: answers to ${flow.source} would leave by ${reverse?.back ?? 'another one'}`,
       'remove the other route to it, or set rp_filter to 0 or 2 there',
+      isRefused || hasGrown(node, 'reverse-path'),
     );
   if (!facts.forwards)
     return dies(

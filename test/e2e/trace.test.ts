@@ -6,11 +6,12 @@ import { namedNetnsPath } from '../../src/host/netns.ts';
 import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
+import { builtFile } from '../../src/package.ts';
 import type { TraceWishes } from '../../src/trace/messages.ts';
 import type { Cause, TraceReport } from '../../src/trace/model.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
-import { FrozenThread, packetThread } from '../helpers/thread-freezer.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
+import { FrozenThread, packetThread } from '../helpers/thread-freezer.ts';
 
 const NAME = 'trc';
 const [A, B] = [`${NAME}-a`, `${NAME}-b`];
@@ -42,15 +43,22 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     db = await lab.pod(B, 'pod-1');
     gateways.push(await gateway(web), await gateway(db));
     // Others' pods are known some moments after their nodes.
-    await expect
-      .poll(async () => (await here().client().inventory()).some(({ node, name }) => node === B && name === 'pod-2'), { timeout: 20_000 })
-      .toBe(true);
+    const isKnown = async () =>
+      (await here().client().inventory()).some(({ node, name }) => node === B && name === 'pod-2');
+    while (!(await isKnown())) await delay(50);
   });
   afterAll(() => lab?.down());
 
   async function trace(wishes: Partial<TraceWishes> = {}): Promise<TraceReport> {
-    const report = await here().client().trace({ source: WEB, destination: DB, ...wishes });
-    if (process.env.SHOW) console.log(report.line, Math.round(performance.now()), process.env.SHOW === '2' ? JSON.stringify(report, null, 1) : '');
+    const report = await here()
+      .client()
+      .trace({ source: WEB, destination: DB, ...wishes });
+    if (process.env.SHOW)
+      console.log(
+        report.line,
+        Math.round(performance.now()),
+        process.env.SHOW === '2' ? JSON.stringify(report, null, 1) : '',
+      );
     return report;
   }
 
@@ -98,7 +106,10 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       ...{ what: 'a source that is not the pod’s own', cause: 'source-check', node: A, says: /10\.66\.0\.1/ },
       make: async () => {
         await run(web, 'ip address add 10.66.0.1/32 dev eth0');
-        await run(web, `ip route add ${db.address(4)}/32 via ${await gateway(web)} dev eth0 onlink src 10.66.0.1`);
+        await run(
+          web,
+          `ip route add ${db.address(4)}/32 via ${await gateway(web)} dev eth0 onlink src 10.66.0.1`,
+        );
       },
       undo: async () => {
         await run(web, `ip route del ${db.address(4)}/32`);
@@ -107,22 +118,42 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       },
     },
     {
-      ...{ what: 'a firewall that drops what the sender forwards', cause: 'firewall', node: A, says: /hook forward: the rule "ip protocol icmp drop" of the chain inet fw c/ },
+      ...{
+        what: 'a firewall that drops what the sender forwards',
+        cause: 'firewall',
+        node: A,
+        says: /hook forward: the rule "ip protocol icmp drop" of the chain inet fw c/,
+      },
       make: () => nft(here(), 'forward', 'ip protocol icmp drop'),
       undo: () => noNft(here()),
     },
     {
-      ...{ what: 'a firewall that drops what the receiver forwards', cause: 'firewall', node: B, says: /hook forward/ },
+      ...{
+        what: 'a firewall that drops what the receiver forwards',
+        cause: 'firewall',
+        node: B,
+        says: /hook forward/,
+      },
       make: () => nft(there(), 'forward', 'ip protocol icmp reject'),
       undo: () => noNft(there()),
     },
     {
-      ...{ what: 'a firewall on the sender', cause: 'firewall', node: A, says: /datagram in the hook output: the rule "udp dport 51820 drop"/ },
+      ...{
+        what: 'a firewall on the sender',
+        cause: 'firewall',
+        node: A,
+        says: /datagram in the hook output: the rule "udp dport 51820 drop"/,
+      },
       make: () => nft(here(), 'output', 'udp dport 51820 drop'),
       undo: () => noNft(here()),
     },
     {
-      ...{ what: 'a firewall on the receiver', cause: 'firewall', node: B, says: /datagram in the hook input: the rule "udp dport 51820 drop"/ },
+      ...{
+        what: 'a firewall on the receiver',
+        cause: 'firewall',
+        node: B,
+        says: /datagram in the hook input: the rule "udp dport 51820 drop"/,
+      },
       make: () => nft(there(), 'input', 'udp dport 51820 drop'),
       undo: () => noNft(there()),
     },
@@ -139,7 +170,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       make: async () => {
         frozen = new FrozenThread(await packetThread(here().pid!));
         // More than fit, which nobody reads.
-        await web.exec(['ping', '-q', '-l', '2000', '-c', '2000', '-W', '1', db.address(4)]);
+        await web.exec(['ping', '-q', '-l', '2000', '-c', '2000', '-w', '1', db.address(4)]);
       },
       undo: async () => frozen?.thaw(),
     },
@@ -170,7 +201,11 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     },
     {
       ...{ what: 'no such pod', cause: 'pod-not-attached', node: B },
-      ...{ make: nothing, undo: nothing, wishes: () => ({ destination: db.address(4).replace(/\d+$/, '99') }) },
+      ...{
+        make: nothing,
+        undo: nothing,
+        wishes: () => ({ destination: db.address(4).replace(/\d+$/, '99') }),
+      },
     },
     {
       ...{ what: 'a wrong key', cause: 'no-session', node: A, says: /stranger/ },
@@ -206,6 +241,16 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       undo: () => run(here(), 'ip route del unreachable 192.0.2.2/32'),
     },
     {
+      ...{ what: 'the link of the underlay is down', cause: 'underlay-link', node: A },
+      make: () => run(here(), 'ip link set eth0 down'),
+      undo: async () => {
+        await run(here(), 'ip link set eth0 up');
+        await here().waitFor('the other node', ({ peers }) =>
+          peers.some(({ name, status }) => name === B && status === 'alive'),
+        );
+      },
+    },
+    {
       ...{ what: 'an agent that does not run', cause: 'peer-dead', node: B },
       make: () => there().kill('SIGKILL'),
       undo: nothing,
@@ -229,10 +274,49 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
   }
 
   test('a packet that arrives, from every kind of end to every kind', async () => {
-    for (const wishes of [{}, { source: DB, destination: WEB }, { destination: `node:${B}` }, { source: `node:${A}` }, { destination: `pod-2.${A}` }, { destination: db.address(6) }]) {
+    for (const wishes of [
+      {},
+      { source: DB, destination: WEB },
+      { destination: `node:${B}` },
+      { source: `node:${A}` },
+      { destination: `pod-2.${A}` },
+      { destination: db.address(6) },
+    ]) {
       const report = await trace(wishes);
       expect(report.line).toMatch(/arrives, and is answered$/);
     }
+  });
+
+  test('a port that is closed, and one that is open: both arrive', async () => {
+    for (const protocol of ['tcp', 'udp'] as const) {
+      const { verdict, line } = await trace({ protocol, port: 81 });
+      expect(verdict, line).toMatchObject({ cause: 'port-closed', arrives: true });
+    }
+    const server = db.spawn([process.execPath, '-e', "require('net').createServer().listen(82)"]);
+    try {
+      const isOpen = async () =>
+        (await trace({ protocol: 'tcp', port: 82 })).line.endsWith('TCP 82): arrives, and is answered');
+      await expect.poll(isOpen, { timeout: 10_000 }).toBe(true);
+    } finally {
+      server.kill('SIGKILL');
+    }
+  });
+
+  test('the command: steps, one line, exit codes; and nothing stays behind', async () => {
+    const warren = (...argv: string[]) =>
+      here().exec([process.execPath, builtFile('bin/warren'), ...argv, '-s', here().socket]);
+    const whole = await warren('trace', 'pod-1', DB, '--size', '1440');
+    expect(whole).toMatchObject({ code: 0, stderr: '' });
+    expect(whole.stdout).toMatch(/^node +step/);
+    expect(whole.stdout.trimEnd().split('\n').at(-1)).toBe(
+      `${WEB} -> ${DB} (ICMP): arrives, and is answered`,
+    );
+    const lost = await warren('trace', 'pod-1', '10.42.254.9', '--tcp', '80', '--json');
+    expect(lost.code).toBe(1);
+    expect((JSON.parse(lost.stdout) as TraceReport).verdict.cause).toBe('no-owner');
+    expect(await warren('trace', 'nobody', DB)).toMatchObject({ code: 2 });
+    for (const node of [here(), there()])
+      expect(await run(node, 'nft list tables')).not.toContain('warren_trace');
   });
 
   test.each(FAULTS)('$what: $cause', async ({ cause, node, says, make, undo, wishes }) => {

@@ -122,21 +122,38 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
-    ...{ what: 'a gateway that does not answer', cause: 'pod-neighbour', node: 'node-a', says: /next hop 10\.42\.1\.1/ },
+    ...{
+      what: 'a gateway that does not answer',
+      cause: 'pod-neighbour',
+      node: 'node-a',
+      says: /next hop 10\.42\.1\.1/,
+    },
     changes: {
       until: 'sent',
       sourceFacts: {
-        pod: { ...pod, neighbour: 'FAILED', route: { isFound: true, isLocal: false, device: 'eth0', gateway: '10.42.1.1' } },
+        pod: {
+          ...pod,
+          neighbour: 'FAILED',
+          route: { isFound: true, isLocal: false, device: 'eth0', gateway: '10.42.1.1' },
+        },
       },
     },
   },
   {
-    ...{ what: 'a rule that answers in the name of the pod', cause: 'firewall', node: 'node-b', says: /rule "reject"/ },
+    ...{
+      what: 'a rule that answers in the name of the pod',
+      cause: 'firewall',
+      node: 'node-b',
+      says: /rule "reject"/,
+    },
     changes: {
       flow: { protocol: 'tcp', port: 80 },
       destination: {
         inner: kernel(['prerouting', 'forward'], 'veth-db', rule('fw', 'c', 'reject')),
-        sightings: [...seen('underlay-in', 'out-of-tun'), { point: 'to-pod', what: 'answer', answer: 'reset', atUs: 3 }],
+        sightings: [
+          ...seen('underlay-in', 'out-of-tun'),
+          { point: 'to-pod', what: 'answer', answer: 'reset', atUs: 3 },
+        ],
       },
     },
   },
@@ -558,12 +575,15 @@ const FAULTS: readonly Fault[] = [
       what: 'the reverse path filter',
       cause: 'reverse-path',
       node: 'node-b',
-      says: /reverse path filter drops it: answers to 10\.42\.1\.2 .* than warren0/,
+      says: /reverse path filter of warren0 drops it: answers to 10\.42\.1\.2 would leave by eth1/,
     },
     changes: {
       until: 'out-of-tun',
-      destination: { inner: kernel(['prerouting'], undefined) },
-      destinationFacts: { route: { isFound: false, problem: 'reverse-path', text: '' } },
+      destination: { inner: kernel(['prerouting'], undefined), grown: { 'reverse-path': 1 } },
+      destinationFacts: {
+        route: { isFound: false, problem: 'other', text: 'Invalid argument' },
+        reversePath: { in: 'warren0', back: 'eth1' },
+      },
     },
   },
   {

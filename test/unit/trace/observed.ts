@@ -61,6 +61,7 @@ function facts(own: 'a' | 'b', changes: Partial<NodeFacts>): NodeFacts {
     tun: link('warren0'),
     ...{ isActive: true, stuckWorkers: 0, isEncrypted: true, tunnelPort: 51820, forwards: true },
     route: { isFound: true, isLocal: false, device: own === 'a' ? 'warren0' : 'veth-db' },
+    reversePath: null,
     ownSubnets: [own === 'a' ? '10.42.1.0/24' : '10.42.2.0/24'],
     owner: owner(`node-${other}`, own === 'a' ? '192.0.2.2:51820' : '192.0.2.1:51820'),
     underlay: {
