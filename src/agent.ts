@@ -34,6 +34,7 @@ import type { AgentParts } from './agent/parts.ts';
 import { Policies } from './agent/policies.ts';
 import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
+import { servedTraces } from './agent/trace.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import { waitForUnderlay } from './agent/underlay-wait.ts';
 import type { Commands } from './api/commands.ts';
@@ -415,6 +416,11 @@ export class Agent {
       captures: servedCaptures(parts, {
         ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#live.current, subnets },
         ...{ admits, others: admitted },
+      }),
+      traces: servedTraces(parts, {
+        ...{ rpc: this.#rpc, model: this.#model, dataPlane, attachments: this.#attachments, subnets, admits },
+        nodeName: node.name,
+        gossipOf: (id) => membership.contact(id)?.gossip,
       }),
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#live.current },

@@ -23,6 +23,8 @@ export const API_ERRORS = {
   PEER_OPTION_INVALID: 400,
   POLICY_END_FAMILY: 400,
   POLICY_INVALID: 400,
+  TRACE_AMBIGUOUS: 400,
+  TRACE_FAMILIES: 400,
 
   // Whoever asks may not.
   CAPTURE_REFUSED: 403,
@@ -30,6 +32,8 @@ export const API_ERRORS = {
   HOST_REFUSED: 403,
   POLICY_REFUSED: 403,
   READ_ONLY: 403,
+  TRACE_NOT_OURS: 403,
+  TRACE_REFUSED: 403,
   TOKEN_NEEDED: 401,
   TOKEN_WRONG: 401,
 
@@ -41,6 +45,7 @@ export const API_ERRORS = {
   POD_UNKNOWN: 404,
   POLICY_END_UNKNOWN: 404,
   POLICY_UNKNOWN: 404,
+  TRACE_UNKNOWN: 404,
 
   // As things are, it cannot be done.
   ADMISSION_NOT_APPROVER: 409,
@@ -76,6 +81,7 @@ export const API_ERRORS = {
   POLICY_LATE: 503,
   CAPTURE_LIMIT: 503,
   CHECK_LIMIT: 503,
+  TRACE_LIMIT: 503,
   WATCH_LIMIT: 503,
 
   // There is no room for more.

@@ -24,6 +24,7 @@ import type {
 } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import { askAllTargets } from '../rpc/targets.ts';
+import type { Traces } from '../trace/traces.ts';
 
 export interface CommandParts {
   readonly nodeName: string;
@@ -47,6 +48,8 @@ export interface CommandParts {
   readonly responders: ((seconds: number) => Promise<RespondersReport>) | undefined;
   /** Undefined: this agent captures nothing. */
   readonly captures: (() => Promise<Captures>) | undefined;
+  /** Undefined: this agent traces nothing. */
+  readonly traces: (() => Promise<Traces>) | undefined;
   readonly links: Commands['links'];
   /** Undefined: this agent makes none. */
   readonly sysdump: ((all: boolean) => Promise<SysdumpReport>) | undefined;
@@ -100,6 +103,10 @@ export function agentCommands(parts: CommandParts): Commands {
     capture: async (request, signal) => {
       if (parts.captures) return (await parts.captures()).run(request, signal);
       throw new WarrenError('NOT_FOUND', 'this agent captures nothing');
+    },
+    trace: async (request, signal) => {
+      if (parts.traces) return (await parts.traces()).run(request, signal);
+      throw new WarrenError('NOT_FOUND', 'this agent traces nothing');
     },
     links: parts.links,
     reload: parts.reload,

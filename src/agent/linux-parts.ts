@@ -26,6 +26,7 @@ import type { LoadPairKeys } from './pair-keying.ts';
 import type { AgentParts } from './parts.ts';
 import { fileState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
+import type { TraceParts } from './trace.ts';
 
 /** `api.listen: auto`: beside gossip's port. */
 const AUTO_LISTEN: HostPort = { host: '127.0.0.1', port: 7947 };
@@ -48,6 +49,7 @@ export function linuxParts(config: Config, log: Logger): AgentParts {
     names: async () => (await import('./linux-names.ts')).linuxNameParts(),
     responders: linuxResponders,
     captures: linuxCaptures,
+    traces: linuxTraces,
     sysdumps: loadSysdumps,
     hostFacts: async () => {
       const { linuxFacts } = await import('../sysdump/linux-facts.ts');
@@ -96,6 +98,20 @@ const linuxCaptures: CaptureParts = {
     const { captureOnThread } = await import('../capture/capture-thread.ts');
     const { filter, snapBytes } = request;
     yield* captureOnThread({ ...capture, filter, snapBytes }, signal);
+  },
+};
+
+const linuxTraces: TraceParts = {
+  load: async ({ parts, isOwn, ...options }) => {
+    const { Traces } = await import('../trace/traces.ts');
+    const { NodeTraces } = await import('../trace/node-traces.ts');
+    const { Observation } = await import('../trace/observation.ts');
+    const own = new NodeTraces({
+      ...{ clock: options.clock, isOwn },
+      begin: (request) => Observation.begin(request, parts),
+      sourceOf: (request) => Observation.sourceOf(request, parts),
+    });
+    return new Traces({ ...options, own });
   },
 };
 

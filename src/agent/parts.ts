@@ -29,6 +29,7 @@ import type { LoadPairKeys } from './pair-keying.ts';
 import type { PolicyParts } from './policies.ts';
 import type { AgentState } from './state.ts';
 import type { LoadSysdumps } from './sysdump.ts';
+import type { TraceParts } from './trace.ts';
 
 export interface AgentParts {
   readonly clock: Clock;
@@ -65,6 +66,8 @@ export interface AgentParts {
   readonly responders?: ResponderParts;
   /** Absent: this agent captures nothing. */
   readonly captures?: CaptureParts;
+  /** Absent: this agent traces nothing. */
+  readonly traces?: TraceParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
   /** What the host says of itself for a sysdump. */

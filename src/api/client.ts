@@ -37,6 +37,8 @@ import type {
   WireguardPeerReport,
 } from '../readmodel/reports.ts';
 import type { Topic } from '../readmodel/topics.ts';
+import type { TraceWishes } from '../trace/messages.ts';
+import type { TraceReport } from '../trace/model.ts';
 import type { AddPodOptions, AddWireguardPeer } from './commands.ts';
 import { eventsOf } from './event-stream.ts';
 import { MISSING_TRAILER } from './trailers.ts';
@@ -50,6 +52,10 @@ const POD_TIMEOUT_MS = 120_000;
 const TARGETS_TIMEOUT_MS = 60_000;
 /** The same, and each runs programs of its host. */
 const SYSDUMP_TIMEOUT_MS = 120_000;
+/** Two nodes look, one may not answer, and it is done twice where a long packet is lost. */
+const TRACE_TIMEOUT_MS = 60_000;
+/** As the agent has it (src/trace/messages.ts). */
+const DEFAULT_LIVE_SECONDS = 10;
 /** A report of a thousand nodes is a few MB. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 /** A stream has a comment every 15 s at least (watch-stream.ts). */
@@ -170,6 +176,12 @@ export class AgentClient {
       if (signal.aborted) return [];
       throw error instanceof WarrenError ? error : this.#unreachable(error);
     }
+  }
+
+  /** Follows a packet; with `live` real ones, until there is something to say or `seconds` are over. */
+  trace(wishes: TraceWishes): Promise<TraceReport> {
+    const timeoutMs = TRACE_TIMEOUT_MS + (wishes.live ? (wishes.seconds ?? DEFAULT_LIVE_SECONDS) * 1000 : 0);
+    return this.#ask('POST', '/v1/trace', timeoutMs, wishes);
   }
 
   cniStatus(): Promise<CniStatus> {

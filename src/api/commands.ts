@@ -21,6 +21,8 @@ import type {
   WireguardPeerFile,
   WireguardPeerReport,
 } from '../readmodel/reports.ts';
+import type { TraceRequest } from '../trace/messages.ts';
+import type { TraceReport } from '../trace/model.ts';
 
 export interface AddPodOptions {
   /** Path of a network namespace that exists; default: the pod gets its own. */
@@ -65,6 +67,8 @@ export interface Commands {
   respond(seconds: number): Promise<RespondersReport>;
   /** Packets as they come, until a limit is met or `signal` is aborted. */
   capture(request: CaptureRequest, signal: AbortSignal): Promise<RunningCapture>;
+  /** Follows a packet between two ends; a flow of real ones until `signal` is aborted. */
+  trace(request: TraceRequest, signal: AbortSignal): Promise<TraceReport>;
   /** What the CNI plugin asks. */
   cni(): Promise<CniCommands>;
   /** What `warren docker` asks. */

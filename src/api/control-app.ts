@@ -29,6 +29,7 @@
  *     GET    /v1/links             what goes between any two nodes, each of which is asked
  *     GET    /v1/sysdump?all=true  what a bug report needs, of this node or of all
  *     POST   /v1/check/respond     {"seconds": 60}: every node answers the connections of a check for so long
+ *     POST   /v1/trace             {"source": "web", "destination": "db.node-b"}: where a packet between them dies, and why
  *     POST   /v1/capture           packets as a stream of pcapng, see capture-routes.ts
  *     GET    /v1/cni/status        and POST /v1/cni/…: what the CNI plugin asks, see cni-routes.ts
  *     POST   /v1/docker/enable     and /v1/docker/disable: the driver of Docker engines, see docker-routes.ts
@@ -41,6 +42,7 @@ import type { Logger } from '../log/logger.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
 import type { PageReport } from '../readmodel/reports.ts';
 import { TOPICS } from '../readmodel/topics.ts';
+import { traceRequest } from '../trace/messages.ts';
 import { z } from '../zod.ts';
 import { newApp } from './app.ts';
 import { captureRoutes } from './capture-routes.ts';
@@ -187,6 +189,11 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined, log
   app.post('/v1/check/respond', { onRequest, schema: { body: respondRequest } }, async (request) => {
     const { seconds } = request.body as z.infer<typeof respondRequest>;
     return agent.respond(seconds);
+  });
+  app.post('/v1/trace', { onRequest, schema: { body: traceRequest } }, async (request, { raw }) => {
+    const gone = new AbortController();
+    raw.on('close', () => gone.abort());
+    return agent.trace(request.body as z.infer<typeof traceRequest>, gone.signal);
   });
   captureRoutes(app, onRequest, log, (request, signal) => agent.capture(request, signal));
   cniRoutes(app, onRequest, () => agent.cni());

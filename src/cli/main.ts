@@ -26,6 +26,7 @@ import { registerPolicyCommands } from './commands/policy.ts';
 import { registerReloadCommand } from './commands/reload.ts';
 import { registerReportCommands } from './commands/reports.ts';
 import { registerSysdumpCommand } from './commands/sysdump.ts';
+import { registerTraceCommand } from './commands/trace.ts';
 import { registerUiCommand } from './commands/ui.ts';
 import { registerWireguardCommand } from './commands/wireguard.ts';
 
@@ -69,6 +70,7 @@ export async function buildProgram(context: CliContext, argv: readonly string[])
   registerDockerCommands(program, context);
   registerKubernetesCommands(program, context);
   registerCheckCommand(program, context);
+  registerTraceCommand(program, context);
   registerCaptureCommand(program, context);
   registerForgetCommand(program, context);
   registerHostCommands(program, context);

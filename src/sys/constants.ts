@@ -108,6 +108,7 @@ export const SKF_NET_OFF = -0x100000;
 export const IPPROTO_IP = 0;
 export const IPPROTO_ICMP = 1;
 export const IPPROTO_ICMPV6 = 58;
+export const IPPROTO_RAW = 255;
 export const IPPROTO_IPV6 = 41;
 /** Type of service, ECN included; 4.13 takes it as a control message. */
 export const IP_TOS = 1;

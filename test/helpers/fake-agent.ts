@@ -25,6 +25,8 @@ import type {
   WireguardPeerFile,
 } from '../../src/readmodel/reports.ts';
 import type { Topic } from '../../src/readmodel/topics.ts';
+import type { TraceRequest } from '../../src/trace/messages.ts';
+import type { TraceReport } from '../../src/trace/model.ts';
 
 const fakeDurations = { sum: 0.5, counts: [...Array(15).fill(0), 1, 2] };
 
@@ -157,6 +159,15 @@ export class FakeAgent implements ReadModel, Commands {
       { prefix: '10.42.3.0/24', via: 'local', endpoint: '' },
       { prefix: '10.42.7.0/24', via: 'node-b', endpoint: '198.51.100.2:4790' },
     ];
+  }
+
+  traceRequests: TraceRequest[] = [];
+  traceReport: TraceReport | undefined;
+
+  async trace(request: TraceRequest): Promise<TraceReport> {
+    this.traceRequests.push(request);
+    if (this.traceReport) return this.traceReport;
+    throw new WarrenError('POD_UNKNOWN', `there is no pod "${request.source}" on any node`);
   }
 
   wireguardPeerReports: WireguardPeerFile[] = [];

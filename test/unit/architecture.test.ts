@@ -100,10 +100,15 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   metrics: { code: 'histogram', types: 'clock readmodel' },
   // Packets as they come, of this node and of others.
   capture: { code: 'clock datapath errors ip package sys wire zod', types: 'readmodel rpc' },
+  // Where a packet dies, by what both of its nodes see.
+  trace: {
+    code: 'capture clock datapath errors host ip netlink sys terminal wire zod',
+    types: 'dataplane readmodel rpc',
+  },
   // What a bug report needs, of this node and of others.
   sysdump: { code: 'errors host zod', types: 'readmodel rpc' },
   api: {
-    code: 'capture clock error-codes errors ip metrics package readmodel zod',
+    code: 'capture clock error-codes errors ip metrics package readmodel trace zod',
     types: 'cni docker log policy',
   },
 
@@ -118,7 +123,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
-    code: 'kubernetes admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history policy',
+    code: 'kubernetes admission api attachment clock cni cni-server config dataplane encapsulation errors group-probe guest host identity inventory ip keys lease link log membership metrics package peers pod post-quantum readmodel rpc state sys sysdump tun datapath zod dns docker capture check history policy trace',
   },
 
   // What people run.
@@ -142,7 +147,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'attachment',
   },
   cli: {
-    code: 'agent api bench check cni-install config errors host host-check ip lab link manifests package places readmodel simulate sys sysdump terminal wireguard-device capture policy',
+    code: 'agent api bench check cni-install config errors host host-check ip lab link manifests package places readmodel simulate sys sysdump terminal wireguard-device capture policy trace',
     types: 'log',
   },
   bin: { code: 'cli cni terminal wireguard-device' },

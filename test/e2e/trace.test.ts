@@ -1,0 +1,333 @@
+/** `warren trace` on a lab of two nodes: faults are made one by one, on real kernels and agents, and each is named. */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { namedNetnsPath } from '../../src/host/netns.ts';
+import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
+import { Lab } from '../../src/lab/lab.ts';
+import { bridgeNamespace } from '../../src/lab/names.ts';
+import { builtFile } from '../../src/package.ts';
+import type { TraceWishes } from '../../src/trace/messages.ts';
+import type { Cause, TraceReport } from '../../src/trace/model.ts';
+import { mustRun } from '../helpers/in-namespace.ts';
+import { describeUnless, lacking } from '../helpers/requirements.ts';
+import { FrozenThread, packetThread } from '../helpers/thread-freezer.ts';
+
+const NAME = 'trc';
+const [A, B] = [`${NAME}-a`, `${NAME}-b`];
+const [WEB, DB] = [`pod-1.${A}`, `pod-1.${B}`];
+
+describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', () => {
+  let lab: Lab;
+  let web: LabPod;
+  let db: LabPod;
+  const here = () => lab.node(0);
+  const there = () => lab.node(1);
+
+  beforeAll(async () => {
+    lab = await Lab.up({
+      ...{ name: NAME, nodes: 2, pods: 2 },
+      config: (node) =>
+        node.name === A
+          ? {
+              staticPeers: [
+                {
+                  ...{ name: 'stranger', endpoint: '192.0.2.2:51820', subnets: ['10.99.0.0/24'] },
+                  publicKey: randomBytes(32).toString('base64'),
+                },
+              ],
+            }
+          : {},
+    });
+    web = await lab.pod(A, 'pod-1');
+    db = await lab.pod(B, 'pod-1');
+    gateways.push(await gateway(web), await gateway(db));
+    // Others' pods are known some moments after their nodes.
+    const isKnown = async () =>
+      (await here().client().inventory()).some(({ node, name }) => node === B && name === 'pod-2');
+    while (!(await isKnown())) await delay(50);
+  });
+  afterAll(() => lab?.down());
+
+  async function trace(wishes: Partial<TraceWishes> = {}): Promise<TraceReport> {
+    const report = await here()
+      .client()
+      .trace({ source: WEB, destination: DB, ...wishes });
+    if (process.env.SHOW)
+      console.log(
+        report.line,
+        Math.round(performance.now()),
+        process.env.SHOW === '2' ? JSON.stringify(report, null, 1) : '',
+      );
+    return report;
+  }
+
+  interface Fault {
+    readonly what: string;
+    readonly cause: Cause;
+    readonly node: string | null;
+    readonly says?: RegExp;
+    readonly make: () => Promise<unknown>;
+    readonly undo: () => Promise<unknown>;
+    readonly wishes?: () => Partial<TraceWishes>;
+  }
+
+  const run = (on: LabNamespace, command: string) => mustRun(on, command.split(' '));
+  const nft = (on: LabNamespace, hook: string, rule: string) =>
+    mustRun(on, ['nft', '-f', '-'], {
+      input: `add table inet fw\nadd chain inet fw c { type filter hook ${hook} priority 0; policy accept; }\nadd rule inet fw c ${rule}\n`,
+    });
+  const noNft = (on: LabNamespace) => run(on, 'nft delete table inet fw');
+  const bridge = () => new LabNamespace(namedNetnsPath(bridgeNamespace(NAME)));
+
+  let frozen: FrozenThread | undefined;
+  const FAULTS: readonly Fault[] = [
+    {
+      ...{ what: 'the interface of the pod is down', cause: 'pod-interface-down', node: A },
+      make: () => run(web, 'ip link set eth0 down'),
+      undo: () => restore(web),
+    },
+    {
+      ...{ what: 'the address of the pod is gone', cause: 'pod-address-missing', node: A },
+      make: () => run(web, `ip address del ${web.address(4)}/32 dev eth0`),
+      undo: () => restore(web),
+    },
+    {
+      ...{ what: 'the default route of the pod is gone', cause: 'pod-route-missing', node: A },
+      make: () => run(web, 'ip -4 route flush default'),
+      undo: () => restore(web),
+    },
+    {
+      ...{ what: 'a firewall within the pod', cause: 'pod-firewall', node: A },
+      make: () => nft(web, 'output', 'drop'),
+      undo: () => noNft(web),
+    },
+    {
+      ...{ what: 'a source that is not the pod’s own', cause: 'source-check', node: A, says: /10\.66\.0\.1/ },
+      make: async () => {
+        await run(web, 'ip address add 10.66.0.1/32 dev eth0');
+        await run(
+          web,
+          `ip route add ${db.address(4)}/32 via ${await gateway(web)} dev eth0 onlink src 10.66.0.1`,
+        );
+      },
+      undo: async () => {
+        await run(web, `ip route del ${db.address(4)}/32`);
+        await run(web, 'ip address del 10.66.0.1/32 dev eth0');
+        await run(web, 'ip neigh flush all');
+      },
+    },
+    {
+      ...{
+        what: 'a firewall that drops what the sender forwards',
+        cause: 'firewall',
+        node: A,
+        says: /hook forward: the rule "ip protocol icmp drop" of the chain inet fw c/,
+      },
+      make: () => nft(here(), 'forward', 'ip protocol icmp drop'),
+      undo: () => noNft(here()),
+    },
+    {
+      ...{
+        what: 'a firewall that drops what the receiver forwards',
+        cause: 'firewall',
+        node: B,
+        says: /hook forward/,
+      },
+      make: () => nft(there(), 'forward', 'ip protocol icmp reject'),
+      undo: () => noNft(there()),
+    },
+    {
+      ...{
+        what: 'a firewall on the sender',
+        cause: 'firewall',
+        node: A,
+        says: /datagram in the hook output: the rule "udp dport 51820 drop"/,
+      },
+      make: () => nft(here(), 'output', 'udp dport 51820 drop'),
+      undo: () => noNft(here()),
+    },
+    {
+      ...{
+        what: 'a firewall on the receiver',
+        cause: 'firewall',
+        node: B,
+        says: /datagram in the hook input: the rule "udp dport 51820 drop"/,
+      },
+      make: () => nft(there(), 'input', 'udp dport 51820 drop'),
+      undo: () => noNft(there()),
+    },
+    {
+      ...{ what: 'networks that are apart', cause: 'isolation', node: B },
+      make: async () =>
+        mustRun(there(), ['nft', '-f', '-'], {
+          input: `add chain inet warren networks_test { type filter hook forward priority -20; policy accept; }\nadd rule inet warren networks_test oifname ${await hostEnd(B)} counter drop\n`,
+        }),
+      undo: () => run(there(), 'nft delete chain inet warren networks_test'),
+    },
+    {
+      ...{ what: 'a full queue', cause: 'queue-full', node: A },
+      make: async () => {
+        frozen = new FrozenThread(await packetThread(here().pid!));
+        // More than fit, which nobody reads.
+        await web.exec(['ping', '-q', '-l', '2000', '-c', '2000', '-w', '1', db.address(4)]);
+      },
+      undo: async () => frozen?.thaw(),
+    },
+    {
+      ...{ what: 'a route of the host that is in the way', cause: 'route-missing', node: A },
+      make: () => run(here(), `ip rule add pref 10 to ${db.address(4)} unreachable`),
+      undo: () => run(here(), 'ip rule del pref 10'),
+    },
+    {
+      ...{ what: 'forwarding is off', cause: 'forwarding-off', node: A },
+      make: async () => run(here(), `sysctl -qw net.ipv4.conf.${await hostEnd(A)}.forwarding=0`),
+      undo: async () => run(here(), `sysctl -qw net.ipv4.conf.${await hostEnd(A)}.forwarding=1`),
+    },
+    {
+      ...{ what: 'the reverse path filter', cause: 'reverse-path', node: B },
+      make: async () => {
+        await run(there(), 'sysctl -qw net.ipv4.conf.warren0.rp_filter=1');
+        await run(there(), `ip route add ${web.address(4)}/32 via 192.0.2.1 dev eth0`);
+      },
+      undo: async () => {
+        await run(there(), `ip route del ${web.address(4)}/32`);
+        await run(there(), 'sysctl -qw net.ipv4.conf.warren0.rp_filter=0');
+      },
+    },
+    {
+      ...{ what: 'nobody has the subnet', cause: 'no-owner', node: A },
+      ...{ make: nothing, undo: nothing, wishes: () => ({ destination: '10.42.254.9' }) },
+    },
+    {
+      ...{ what: 'no such pod', cause: 'pod-not-attached', node: B },
+      ...{
+        make: nothing,
+        undo: nothing,
+        wishes: () => ({ destination: db.address(4).replace(/\d+$/, '99') }),
+      },
+    },
+    {
+      ...{ what: 'a wrong key', cause: 'no-session', node: A, says: /stranger/ },
+      ...{ make: nothing, undo: nothing, wishes: () => ({ destination: '10.99.0.5' }) },
+    },
+    {
+      ...{ what: 'longer than the interface takes', cause: 'too-big', node: A },
+      ...{ make: nothing, undo: nothing, wishes: () => ({ bytes: 1441 }) },
+    },
+    {
+      ...{ what: 'a hole in the path', cause: 'mtu-hole', node: null },
+      make: () => run(bridge(), 'ip link set port2 mtu 1300'),
+      undo: () => run(bridge(), 'ip link set port2 mtu 1500'),
+      wishes: () => ({ bytes: 1400 }),
+    },
+    {
+      ...{ what: 'a firewall on the way', cause: 'underlay-lost', node: null },
+      make: () =>
+        mustRun(bridge(), ['nft', '-f', '-'], {
+          input:
+            'add table bridge fw\nadd chain bridge fw c { type filter hook forward priority 0; policy accept; }\nadd rule bridge fw c udp dport 51820 drop\n',
+        }),
+      undo: () => run(bridge(), 'nft delete table bridge fw'),
+    },
+    {
+      ...{ what: 'the interface of the receiving pod is down', cause: 'pod-interface-down', node: B },
+      make: () => run(db, 'ip link set eth0 down'),
+      undo: () => restore(db),
+    },
+    {
+      ...{ what: 'no route on the underlay', cause: 'underlay-route', node: A },
+      make: () => run(here(), 'ip route add unreachable 192.0.2.2/32'),
+      undo: () => run(here(), 'ip route del unreachable 192.0.2.2/32'),
+    },
+    {
+      ...{ what: 'the link of the underlay is down', cause: 'underlay-link', node: A },
+      make: () => run(here(), 'ip link set eth0 down'),
+      undo: async () => {
+        await run(here(), 'ip link set eth0 up');
+        await here().waitFor('the other node', ({ peers }) =>
+          peers.some(({ name, status }) => name === B && status === 'alive'),
+        );
+      },
+    },
+    {
+      ...{ what: 'an agent that does not run', cause: 'peer-dead', node: B },
+      make: () => there().kill('SIGKILL'),
+      undo: nothing,
+    },
+  ];
+
+  async function nothing(): Promise<void> {}
+  /** By the agent, as it is when it begins: what was changed within a pod. */
+  async function restore(pod: LabPod): Promise<void> {
+    const gate = pod === web ? gateways[0]! : gateways[1]!;
+    await run(pod, 'ip link set eth0 up');
+    await run(pod, `ip address replace ${pod.address(4)}/32 dev eth0`);
+    await run(pod, `ip route replace default via ${gate} dev eth0 onlink`);
+  }
+  const gateways: string[] = [];
+  async function gateway(pod: LabPod): Promise<string> {
+    return /via (\S+)/.exec(await run(pod, 'ip -4 route show default'))![1]!;
+  }
+  async function hostEnd(node: string): Promise<string> {
+    return (await lab.node(node).client().pods()).find(({ name }) => name === 'pod-1')!.hostInterface;
+  }
+
+  test('a packet that arrives, from every kind of end to every kind', async () => {
+    for (const wishes of [
+      {},
+      { source: DB, destination: WEB },
+      { destination: `node:${B}` },
+      { source: `node:${A}` },
+      { destination: `pod-2.${A}` },
+      { destination: db.address(6) },
+    ]) {
+      const report = await trace(wishes);
+      expect(report.line).toMatch(/arrives, and is answered$/);
+    }
+  });
+
+  test('a port that is closed, and one that is open: both arrive', async () => {
+    for (const protocol of ['tcp', 'udp'] as const) {
+      const { verdict, line } = await trace({ protocol, port: 81 });
+      expect(verdict, line).toMatchObject({ cause: 'port-closed', arrives: true });
+    }
+    const server = db.spawn([process.execPath, '-e', "require('net').createServer().listen(82)"]);
+    try {
+      const isOpen = async () =>
+        (await trace({ protocol: 'tcp', port: 82 })).line.endsWith('TCP 82): arrives, and is answered');
+      await expect.poll(isOpen, { timeout: 10_000 }).toBe(true);
+    } finally {
+      server.kill('SIGKILL');
+    }
+  });
+
+  test('the command: steps, one line, exit codes; and nothing stays behind', async () => {
+    const warren = (...argv: string[]) =>
+      here().exec([process.execPath, builtFile('bin/warren'), ...argv, '-s', here().socket]);
+    const whole = await warren('trace', 'pod-1', DB, '--size', '1440');
+    expect(whole).toMatchObject({ code: 0, stderr: '' });
+    expect(whole.stdout).toMatch(/^node +step/);
+    expect(whole.stdout.trimEnd().split('\n').at(-1)).toBe(
+      `${WEB} -> ${DB} (ICMP): arrives, and is answered`,
+    );
+    const lost = await warren('trace', 'pod-1', '10.42.254.9', '--tcp', '80', '--json');
+    expect(lost.code).toBe(1);
+    expect((JSON.parse(lost.stdout) as TraceReport).verdict.cause).toBe('no-owner');
+    expect(await warren('trace', 'nobody', DB)).toMatchObject({ code: 2 });
+    for (const node of [here(), there()])
+      expect(await run(node, 'nft list tables')).not.toContain('warren_trace');
+  });
+
+  test.each(FAULTS)('$what: $cause', async ({ cause, node, says, make, undo, wishes }) => {
+    await make();
+    try {
+      const report = await trace(wishes?.());
+      expect(report.verdict, JSON.stringify(report, null, 1)).toMatchObject({ cause, node, arrives: false });
+      if (says) expect(report.line).toMatch(says);
+    } finally {
+      await undo();
+    }
+    await delay(0);
+  });
+});
