@@ -26,7 +26,7 @@ const ENTRIES = [
   'capture/worker',
   'check/responder',
   'lab/kubernetes/main',
-  'lab/kubernetes/dns',
+  'lab/kubernetes/outside',
   'simulate/part-worker',
   'bench/micro/main',
   'api/apps',
