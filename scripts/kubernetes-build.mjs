@@ -62,6 +62,7 @@ export async function buildKubernetes({ forTests, signal }) {
   if (programs.length > 0 || tests.length > 0 || !isThere('pause')) {
     console.log(`Kubernetes ${VERSION} is built once, into ${FOLDER} (4 GB with its source).`);
     const source = await unpackSource(signal);
+    mendReflect2(join(source, 'vendor/github.com/modern-go/reflect2'));
     const make = (what, title) =>
       step(title, 'make', [`WHAT=${what}`], {
         cwd: source,
@@ -132,6 +133,50 @@ async function unpackSource(signal) {
   rmSync(SOURCES, { recursive: true, force: true });
   renameSync(unfinished, SOURCES);
   return join(SOURCES, found());
+}
+
+/**
+ * The package reflect2 of that time calls a function of Go's runtime that has another signature since Go 1.18: whoever
+ * writes a map as JSON writes into memory that is not its own, and ends sooner or later. Here it is called as it now wants.
+ */
+function mendReflect2(folder) {
+  const mend = (name, from, to) => {
+    const path = join(folder, name);
+    const text = readFileSync(path, 'utf8');
+    if (text.includes(to)) return;
+    if (!text.includes(from)) throw new Error(`${path} is not as it was expected`);
+    writeFileSync(path, text.replace(from, to));
+  };
+  mend(
+    'unsafe_link.go',
+    'func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer) *hiter',
+    'func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer, it *mapState)',
+  );
+  mend(
+    'unsafe_map.go',
+    'hiter:      mapiterinit(type2.rtype, *(*unsafe.Pointer)(obj)),',
+    'hiter:      beginIteration(type2.rtype, *(*unsafe.Pointer)(obj)),',
+  );
+  // The runtime's own state of an iteration begins as hiter does; behind that it has six pointers and four other words in Go 1.19.
+  writeFileSync(
+    join(folder, 'map_state.go'),
+    `package reflect2
+
+import "unsafe"
+
+type mapState struct {
+	hiter
+	_ [6]unsafe.Pointer
+	_ [8]uintptr
+}
+
+func beginIteration(rtype unsafe.Pointer, m unsafe.Pointer) *hiter {
+	it := new(mapState)
+	mapiterinit(rtype, m, it)
+	return &it.hiter
+}
+`,
+  );
 }
 
 /** apt with lists of its own, of this machine's sources as sources of source packages: the machine's own stay as they are. */
