@@ -139,7 +139,7 @@ async function unpackSource(signal) {
  * The package reflect2 of that time calls a function of Go's runtime that has another signature since Go 1.18: whoever
  * writes a map as JSON writes into memory that is not its own, and ends sooner or later. Here it is called as it now wants.
  */
-function mendReflect2(folder) {
+export function mendReflect2(folder) {
   const mend = (name, from, to) => {
     const path = join(folder, name);
     const text = readFileSync(path, 'utf8');
@@ -189,10 +189,7 @@ function aptOptions(folder) {
   const files = existsSync(machine) ? readdirSync(machine).map((name) => join(machine, name)) : [];
   for (const [i, path] of ['/etc/apt/sources.list', ...files].entries()) {
     if (!existsSync(path) || !/\.(list|sources)$/.test(path)) continue;
-    const text = readFileSync(path, 'utf8')
-      .replace(/^Types:.*$/gm, 'Types: deb-src')
-      .replace(/^deb(?:-src)? /gm, 'deb-src ');
-    writeFileSync(join(parts, `${i}${/\.\w+$/.exec(path)[0]}`), text);
+    writeFileSync(join(parts, `${i}${/\.\w+$/.exec(path)[0]}`), forSources(readFileSync(path, 'utf8')));
   }
   const settings = {
     'Dir::Etc::SourceList': '/dev/null',
@@ -203,6 +200,11 @@ function aptOptions(folder) {
     'Acquire::Retries': '3',
   };
   return Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+}
+
+/** A list of where packages are, of either form, as one of where their sources are. */
+export function forSources(text) {
+  return text.replace(/^Types:.*$/gm, 'Types: deb-src').replace(/^deb(?:-src)?(?=[ \t])/gm, 'deb-src');
 }
 
 function place(from, name) {
