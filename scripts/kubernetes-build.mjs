@@ -87,8 +87,9 @@ export async function buildKubernetes({ forTests, signal }) {
     if (tests.includes('agnhost')) {
       const gopath = join(source, '_output/local/go');
       const made = join(SOURCES, 'agnhost');
-      const env = { ...process.env, GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0' };
+      // A link to the source. Go finds what is vendored by the path that leads there, which PWD says.
       const cwd = join(gopath, 'src/k8s.io/kubernetes');
+      const env = { ...process.env, GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0', PWD: cwd };
       await step('Building agnhost (Go; 1 minute)', 'go', ['build', '-o', made, './test/images/agnhost'], {
         cwd,
         env,
