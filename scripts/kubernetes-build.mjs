@@ -62,6 +62,7 @@ export async function buildKubernetes({ forTests, signal }) {
   if (programs.length > 0 || tests.length > 0 || !isThere('pause')) {
     console.log(`Kubernetes ${VERSION} is built once, into ${FOLDER} (4 GB with its source).`);
     const source = await unpackSource(signal);
+    mendReflect2(join(source, 'vendor/github.com/modern-go/reflect2'));
     const make = (what, title) =>
       step(title, 'make', [`WHAT=${what}`], {
         cwd: source,
@@ -86,8 +87,9 @@ export async function buildKubernetes({ forTests, signal }) {
     if (tests.includes('agnhost')) {
       const gopath = join(source, '_output/local/go');
       const made = join(SOURCES, 'agnhost');
-      const env = { ...process.env, GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0' };
+      // A link to the source. Go finds what is vendored by the path that leads there, which PWD says.
       const cwd = join(gopath, 'src/k8s.io/kubernetes');
+      const env = { ...process.env, GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0', PWD: cwd };
       await step('Building agnhost (Go; 1 minute)', 'go', ['build', '-o', made, './test/images/agnhost'], {
         cwd,
         env,
@@ -134,6 +136,50 @@ async function unpackSource(signal) {
   return join(SOURCES, found());
 }
 
+/**
+ * The package reflect2 of that time calls a function of Go's runtime that has another signature since Go 1.18: whoever
+ * writes a map as JSON writes into memory that is not its own, and ends sooner or later. Here it is called as it now wants.
+ */
+export function mendReflect2(folder) {
+  const mend = (name, from, to) => {
+    const path = join(folder, name);
+    const text = readFileSync(path, 'utf8');
+    if (text.includes(to)) return;
+    if (!text.includes(from)) throw new Error(`${path} is not as it was expected`);
+    writeFileSync(path, text.replace(from, to));
+  };
+  mend(
+    'unsafe_link.go',
+    'func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer) *hiter',
+    'func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer, it *mapState)',
+  );
+  mend(
+    'unsafe_map.go',
+    'hiter:      mapiterinit(type2.rtype, *(*unsafe.Pointer)(obj)),',
+    'hiter:      beginIteration(type2.rtype, *(*unsafe.Pointer)(obj)),',
+  );
+  // The runtime's own state of an iteration begins as hiter does; behind that it has six pointers and four other words in Go 1.19.
+  writeFileSync(
+    join(folder, 'map_state.go'),
+    `package reflect2
+
+import "unsafe"
+
+type mapState struct {
+	hiter
+	_ [6]unsafe.Pointer
+	_ [8]uintptr
+}
+
+func beginIteration(rtype unsafe.Pointer, m unsafe.Pointer) *hiter {
+	it := new(mapState)
+	mapiterinit(rtype, m, it)
+	return &it.hiter
+}
+`,
+  );
+}
+
 /** apt with lists of its own, of this machine's sources as sources of source packages: the machine's own stay as they are. */
 function aptOptions(folder) {
   const lists = join(folder, 'lists');
@@ -144,10 +190,7 @@ function aptOptions(folder) {
   const files = existsSync(machine) ? readdirSync(machine).map((name) => join(machine, name)) : [];
   for (const [i, path] of ['/etc/apt/sources.list', ...files].entries()) {
     if (!existsSync(path) || !/\.(list|sources)$/.test(path)) continue;
-    const text = readFileSync(path, 'utf8')
-      .replace(/^Types:.*$/gm, 'Types: deb-src')
-      .replace(/^deb(?:-src)? /gm, 'deb-src ');
-    writeFileSync(join(parts, `${i}${/\.\w+$/.exec(path)[0]}`), text);
+    writeFileSync(join(parts, `${i}${/\.\w+$/.exec(path)[0]}`), forSources(readFileSync(path, 'utf8')));
   }
   const settings = {
     'Dir::Etc::SourceList': '/dev/null',
@@ -158,6 +201,11 @@ function aptOptions(folder) {
     'Acquire::Retries': '3',
   };
   return Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+}
+
+/** A list of where packages are, of either form, as one of where their sources are. */
+export function forSources(text) {
+  return text.replace(/^Types:.*$/gm, 'Types: deb-src').replace(/^deb(?:-src)?(?=[ \t])/gm, 'deb-src');
 }
 
 function place(from, name) {

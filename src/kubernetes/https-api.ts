@@ -151,6 +151,9 @@ class HttpsApi implements KubernetesApi {
       },
     };
     await this.#config.applyToHTTPSOptions(options);
+    const headers = options.headers as Record<string, string>;
+    // A token's file may end with a line's end, which no header may have.
+    if (headers.Authorization !== undefined) headers.Authorization = headers.Authorization.trim();
     const url = new URL(this.server + path);
     const { agent: own, ...rest } = options;
     // A proxy's agent stays; a plain one gives way to ours, which keeps connections.

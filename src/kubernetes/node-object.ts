@@ -12,8 +12,6 @@ export const NETWORK_UNAVAILABLE = 'NetworkUnavailable';
 
 export interface NodeState {
   readonly name: string;
-  /** Another one for a Node that was made anew under its old name. */
-  readonly uid: string;
   /** Its InternalIPs, at most MAX_ADDRESSES. */
   readonly addresses: readonly IpAddress[];
   /** At most one of each family; empty: it has none yet, or none that can be read. */
@@ -22,7 +20,6 @@ export interface NodeState {
   readonly networkUnavailable?: { readonly status: string; readonly reason: string } | undefined;
 }
 
-const MAX_UID = 64;
 const MAX_ADDRESSES = 4;
 /** Of what is looked at in a list of the object. */
 const MAX_ENTRIES = 64;
@@ -32,12 +29,11 @@ type Fields = Readonly<Record<string, unknown>>;
 /** Undefined for what is no Node with a name that one can have. */
 export function nodeState(object: unknown): NodeState | undefined {
   const node = fieldsOf(object);
-  const { name, uid } = fieldsOf(node.metadata);
+  const { name } = fieldsOf(node.metadata);
   if (typeof name !== 'string' || !KUBERNETES_NODE_NAME.test(name)) return undefined;
   const status = fieldsOf(node.status);
   return {
     name,
-    uid: typeof uid === 'string' ? uid.slice(0, MAX_UID) : '',
     addresses: internalAddresses(status.addresses),
     podCidrs: podCidrsOf(fieldsOf(node.spec)),
     networkUnavailable: conditionOf(status.conditions),

@@ -29,8 +29,8 @@ export interface NodeChange {
 /** Kubernetes itself is tested with 5,000. What comes beyond is not known here. */
 export const MAX_NODES = 16_384;
 
-/** Who has which address or prefix: names, mostly one. */
-type Holders = Map<string, readonly string[]>;
+/** Who has which address or prefix, by name: nearly always one, and then no list is made for it. */
+type Holders = Map<string, string | readonly string[]>;
 
 export class NodesView {
   readonly #nodes = new Map<string, NodeState>();
@@ -64,20 +64,20 @@ export class NodesView {
     readonly name: string;
     readonly gossip: { readonly address: IpAddress };
   }): NodeState | undefined {
-    const [name = member.name] = this.#byAddress.get(formatAddress(member.gossip.address)) ?? [];
+    const [name = member.name] = namesOf(this.#byAddress.get(formatAddress(member.gossip.address)));
     return this.#nodes.get(name);
   }
 
   /** Names of the Nodes that have this podCIDR. */
   holders(podCidr: Prefix): readonly string[] {
-    return this.#byPodCidr.get(formatPrefix(podCidr)) ?? [];
+    return namesOf(this.#byPodCidr.get(formatPrefix(podCidr)));
   }
 
   /** podCIDRs that several Nodes have, with their names. */
   shared(): { readonly podCidr: string; readonly names: readonly string[] }[] {
-    return [...this.#byPodCidr]
-      .filter(([, names]) => names.length > 1)
-      .map(([podCidr, names]) => ({ podCidr, names: names.toSorted() }));
+    return [...this.#byPodCidr].flatMap(([podCidr, names]) =>
+      typeof names === 'string' ? [] : [{ podCidr, names: names.toSorted() }],
+    );
   }
 
   apply(event: NodeEvent): NodeChange[] {
@@ -132,17 +132,30 @@ export class NodesView {
 }
 
 function addTo(holders: Holders, key: string, name: string): void {
-  const names = holders.get(key) ?? [];
-  if (!names.includes(name)) holders.set(key, [...names, name]);
+  const names = namesOf(holders.get(key));
+  if (!names.includes(name)) hold(holders, key, [...names, name]);
 }
 
 function removeFrom(holders: Holders, key: string, name: string): void {
-  const left = (holders.get(key) ?? []).filter((one) => one !== name);
-  if (left.length > 0) holders.set(key, left);
-  else holders.delete(key);
+  hold(
+    holders,
+    key,
+    namesOf(holders.get(key)).filter((one) => one !== name),
+  );
 }
 
-function textOf({ uid, addresses, podCidrs, networkUnavailable }: NodeState): string {
+function hold(holders: Holders, key: string, names: readonly string[]): void {
+  const [first, ...others] = names;
+  if (first === undefined) holders.delete(key);
+  else holders.set(key, others.length === 0 ? first : names);
+}
+
+function namesOf(holders: string | readonly string[] | undefined): readonly string[] {
+  if (holders === undefined) return [];
+  return typeof holders === 'string' ? [holders] : holders;
+}
+
+function textOf({ addresses, podCidrs, networkUnavailable }: NodeState): string {
   const { status, reason } = networkUnavailable ?? {};
-  return [uid, addresses.map(formatAddress), podCidrs.map(formatPrefix), status, reason].join('|');
+  return [addresses.map(formatAddress), podCidrs.map(formatPrefix), status, reason].join('|');
 }

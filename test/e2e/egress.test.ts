@@ -53,7 +53,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     [node, other] = lab.nodes as [LabNode, LabNode];
     pod = await lab.pod(0, 'pod-1');
     far = await lab.pod(1, 'pod-1');
-    for (const place of [outside, friend, other, far, await lab.pod(0, 'pod-2')]) {
+    for (const place of [outside, friend, other, pod, far, await lab.pod(0, 'pod-2')]) {
       const mirror = place.spawn([process.execPath, '-e', MIRROR], { stdio: ['ignore', 'pipe', 'inherit'] });
       mirrors.push(mirror);
       await new Promise((resolve) => mirror.stdout!.once('data', resolve));
@@ -104,6 +104,107 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     expect(own).toContain(await seenBy(far.address(4), node, node.addresses.ipv4));
     expect(own).toContain(await seenBy(far.address(6), node, node.addresses.ipv6));
   });
+
+  /** What kube-proxy writes for services on `node`; with `isTold` it knows the pods' range (--cluster-cidr). */
+  const kubeProxy = async (isTold: boolean) => {
+    for (const family of ['4', '6'] as const) {
+      const [words, [net, bits], pods] =
+        family === '4'
+          ? ['iptables-nft-restore', ['10.96.0.', '32'], '10.42.0.0/16']
+          : ['ip6tables-nft-restore', ['fd96::', '128'], 'fd42::/48'];
+      const underlay = (one: LabNode) => (family === '4' ? one.addresses.ipv4 : one.addresses.ipv6);
+      const endpoints = [
+        [`${net}1/${bits}`, far.address(Number(family) as 4 | 6)],
+        [`${net}2/${bits}`, pod.address(Number(family) as 4 | 6)],
+        [`${net}3/${bits}`, underlay(other)],
+      ] as const;
+      const services = endpoints.flatMap(([service, endpoint]) => [
+        // A pod that is sent to itself would drop what has its own address.
+        `-A KUBE-SERVICES -s ${endpoint} -d ${service} -j KUBE-MARK-MASQ`,
+        ...(isTold ? [`-A KUBE-SERVICES ! -s ${pods} -d ${service} -j KUBE-MARK-MASQ`] : []),
+        `-A KUBE-SERVICES -d ${service} -j KUBE-DNAT-${endpoint.replaceAll(/[:.]/g, '-').slice(-18)}`,
+      ]);
+      const targets = endpoints.map(([, endpoint]) => endpoint);
+      const chain = (endpoint: string) => `KUBE-DNAT-${endpoint.replaceAll(/[:.]/g, '-').slice(-18)}`;
+      const at = (address: string) => (family === '4' ? `${address}:7` : `[${address}]:7`);
+      const text = [
+        '*nat',
+        ...['SERVICES', 'MARK-MASQ', 'POSTROUTING', 'NODEPORTS'].map((name) => `:KUBE-${name} - [0:0]`),
+        ...targets.map((endpoint) => `:${chain(endpoint)} - [0:0]`),
+        '-A PREROUTING -j KUBE-SERVICES',
+        '-A OUTPUT -j KUBE-SERVICES',
+        '-A POSTROUTING -j KUBE-POSTROUTING',
+        '-A KUBE-MARK-MASQ -j MARK --or-mark 0x4000',
+        '-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN',
+        '-A KUBE-POSTROUTING -j MARK --xor-mark 0x4000',
+        '-A KUBE-POSTROUTING -j MASQUERADE --random-fully',
+        ...targets.map(
+          (endpoint) => `-A ${chain(endpoint)} -p udp --dport 7 -j DNAT --to-destination ${at(endpoint)}`,
+        ),
+        ...services,
+        // Two ports of the node: one service has endpoints elsewhere, of the other the clients' addresses are kept.
+        `-A KUBE-SERVICES -p udp -d ${underlay(node)} --dport 7 -j KUBE-NODEPORTS`,
+        `-A KUBE-NODEPORTS -s ${family === '4' ? friend.addresses.ipv4 : friend.addresses.ipv6} -j ${chain(targets[1]!)}`,
+        '-A KUBE-NODEPORTS -j KUBE-MARK-MASQ',
+        `-A KUBE-NODEPORTS -j ${chain(targets[0]!)}`,
+        'COMMIT',
+        '',
+      ].join('\n');
+      await mustRun(node, ['sh', '-c', `printf '%s' '${text}' | ${words}`]);
+    }
+  };
+
+  test.skipIf(lacking('iptables-nft'))(
+    'services of Kubernetes: only what leaves the pods or has to come back is translated',
+    async () => {
+      await mustRun(node, ['ip', 'route', 'replace', '10.96.0.0/24', 'via', outside.addresses.ipv4]);
+      await mustRun(node, ['ip', 'route', 'replace', 'fd96::/64', 'via', outside.addresses.ipv6]);
+      const { subnets } = (await node.client().status()).lease;
+      const own = subnets.map((subnet) => subnet.replace(/0\/24$|\/64$/, '1'));
+      const seen = async (service: string) => ({
+        elsewhere: await seenBy(`${service}1`),
+        itself: (await seenBy(`${service}2`)) !== '',
+        hostNetwork: await seenBy(`${service}3`),
+        fromNode: own.includes(await seenBy(`${service}1`, node)),
+        fromNodeToOwnPod: (await seenBy(`${service}2`, node)) !== '',
+      });
+      for (const [isTold, rpFilter] of [
+        [false, '1'],
+        [true, '2'],
+      ] as const) {
+        await mustRun(node, ['sysctl', '-qw', `net.ipv4.conf.all.rp_filter=${rpFilter}`]);
+        await kubeProxy(isTold);
+        for (const [family, service] of [
+          [4, '10.96.0.'],
+          [6, 'fd96::'],
+        ] as const) {
+          const ip = family === 4 ? 'ipv4' : 'ipv6';
+          expect(
+            await seen(service),
+            `--cluster-cidr ${isTold}, rp_filter ${rpFilter}, IPv${family}`,
+          ).toEqual({
+            elsewhere: pod.address(family),
+            itself: true,
+            hostNetwork: node.addresses[ip],
+            fromNode: true,
+            fromNodeToOwnPod: true,
+          });
+          // Probes of a node, of its own pods and of others.
+          for (const target of [pod, far])
+            expect((await node.exec(['ping', '-n', '-c1', '-W1', target.address(family)])).code).toBe(0);
+          expect(own).toContain(
+            (await outside.exec([process.execPath, '-e', ASK, node.addresses[ip]])).stdout.trim(),
+          );
+          expect((await friend.exec([process.execPath, '-e', ASK, node.addresses[ip]])).stdout.trim()).toBe(
+            friend.addresses[ip],
+          );
+        }
+        // Whoever else uses marks finds them as they were.
+        expect(await ruleset()).not.toMatch(/egress_warren0[^}]*mark/);
+        for (const family of ['ip', 'ip6']) await mustRun(node, ['nft', 'delete', 'table', family, 'nat']);
+      }
+    },
+  );
 
   test.each([
     ['the chain is flushed', ['flush', 'chain', 'inet', 'warren', 'egress_warren0']],

@@ -2,6 +2,8 @@
  * Whether a cluster's network is what Kubernetes asks of one: a web service on every node, clients on every node and on the
  * nodes themselves, and who sees whom under which address.
  */
+import { parseAddress } from '../../ip/address.ts';
+import { parsePrefix, prefixContains } from '../../ip/prefix.ts';
 import type { Cluster } from './cluster.ts';
 import { BUSYBOX_IMAGE } from './cluster.ts';
 
@@ -76,7 +78,7 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     url: `http://${address}:${PROXY_PORT}/healthz`,
   }));
 
-  const checks: Check[] = [];
+  const checks: Check[] = [await checkRanges(cluster, [...webs, ...clients])];
   const check = async (what: string, asks: readonly Promise<string[]>[], tried: number) => {
     onProgress(what);
     checks.push({ what, tried, failures: (await Promise.all(asks)).flat() });
@@ -128,6 +130,19 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     nodePorts.length,
   );
   return checks;
+}
+
+/** Whether pods have addresses of the range that the API server has given to their node. */
+async function checkRanges(cluster: Cluster, pods: readonly Pod[]): Promise<Check> {
+  const path = '{range .items[*]}{.metadata.name} {.spec.podCIDR}{"\\n"}{end}';
+  const lines = (await cluster.control.told(['get', 'nodes', `-o=jsonpath=${path}`])).trim().split('\n');
+  const ranges = new Map(lines.map((line) => line.split(' ') as [string, string]));
+  const failures = pods.flatMap(({ name, node, address }) => {
+    const range = ranges.get(node) ?? '';
+    const isOfIt = range !== '' && prefixContains(parsePrefix(range), parseAddress(address));
+    return isOfIt ? [] : [`${name} on ${node} is ${address}, which is not of ${range || 'any range'}`];
+  });
+  return { what: "pods' addresses are of their nodes' ranges", tried: pods.length, failures };
 }
 
 async function ask(cluster: Cluster, client: Pod, targets: readonly Target[]): Promise<string[]> {

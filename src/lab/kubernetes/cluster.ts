@@ -9,7 +9,15 @@
  *     │ kube-scheduler   192.0.2.201     │        │   pods            192.0.2.1, .2, .3     │
  *     └──────────────────────────────────┘        └─────────────────────────────────────────┘
  */
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WarrenError } from '../../errors.ts';
@@ -20,6 +28,7 @@ import { manifests, uninstallManifests } from '../../manifests/manifests.ts';
 import { VERSION } from '../../package.ts';
 import type { LabHost } from '../host.ts';
 import { Lab } from '../lab.ts';
+import { labFolder } from '../names.ts';
 import { ControlPlane } from './control-plane.ts';
 import { ImageFolder, packImage, warrenImage } from './image.ts';
 import { KubernetesMachine, removeControlGroups } from './machine.ts';
@@ -27,8 +36,10 @@ import { NodePrograms, PAUSE_IMAGE } from './node-programs.ts';
 import type { KubernetesPrograms } from './programs.ts';
 
 export const LAB_NAME = 'kubernetes';
-/** Root's alone, and on a disk: images and containers take a gigabyte. */
-const FOLDER = '/var/cache/warren/lab-kubernetes';
+/** Root's alone, and on a disk: images and containers take a gigabyte. Each cluster has a folder in here. */
+const CACHE = '/var/cache/warren';
+/** Says which, for whoever removes the cluster. */
+const POINTER = join(labFolder(LAB_NAME), 'data-folder');
 export const WARREN_IMAGE = `docker.io/library/warren:${VERSION}`;
 export const BUSYBOX_IMAGE = 'docker.io/library/busybox:lab';
 /** As deploy/kubernetes/warren.yaml has it. */
@@ -58,15 +69,17 @@ export class Cluster {
   readonly control: ControlPlane;
   /** Where the control plane is. */
   readonly controlHost: LabHost;
+  readonly #folder: string;
   readonly #options: ClusterOptions;
 
-  private constructor(lab: Lab, controlHost: LabHost, options: ClusterOptions) {
+  private constructor(lab: Lab, controlHost: LabHost, dataFolder: string, options: ClusterOptions) {
     const { programs, signal } = options;
     this.#options = options;
+    this.#folder = dataFolder;
     this.lab = lab;
     this.controlHost = controlHost;
-    this.machines = lab.nodes.map((node) => new KubernetesMachine(node, join(FOLDER, node.name)));
-    const folder = join(FOLDER, 'control');
+    this.machines = lab.nodes.map((node) => new KubernetesMachine(node, join(dataFolder, node.name)));
+    const folder = join(dataFolder, 'control');
     this.control = new ControlPlane({ host: controlHost, folder, programs, podCidrs: POD_CIDRS, signal });
   }
 
@@ -76,11 +89,16 @@ export class Cluster {
    */
   static async up(options: ClusterOptions): Promise<Cluster> {
     const { nodes, onProgress, signal } = options;
-    await removeFolder();
     let cluster: Cluster | undefined;
+    const before = readFolder();
     const lab = await Lab.up({ name: LAB_NAME, nodes, pods: 0, start: false, onProgress, signal });
     try {
-      cluster = new Cluster(lab, await lab.addHost('control'), options);
+      // Of one that was killed, whose processes the lab has ended.
+      if (before !== undefined) removeFolder(before);
+      mkdirSync(CACHE, { recursive: true, mode: 0o700 });
+      const folder = mkdtempSync(join(CACHE, 'kubernetes-'));
+      writeFileSync(POINTER, folder);
+      cluster = new Cluster(lab, await lab.addHost('control'), folder, options);
       await cluster.#start();
       return cluster;
     } catch (error) {
@@ -91,10 +109,10 @@ export class Cluster {
 
   /** Removes it, or what is left of it; false if there was nothing. */
   static async remove(): Promise<boolean> {
+    const folder = readFolder();
     const wasThere = await Lab.remove(LAB_NAME);
-    const hadFolder = existsSync(FOLDER);
-    await removeFolder();
-    return wasThere || hadFolder;
+    if (folder !== undefined) removeFolder(folder);
+    return wasThere;
   }
 
   /** Makes warren its network. Returns when all nodes are Ready. */
@@ -161,7 +179,7 @@ export class Cluster {
       await ipBatch([['route', 'add', 'default', 'via', control]], where);
     }
     onProgress(`making images of this checkout's build`);
-    const archives = await makeImages(programs, forTests);
+    const archives = await makeImages(join(this.#folder, 'images'), programs, forTests);
     signal.throwIfAborted();
     onProgress('starting the control plane: etcd, API server, controller manager, scheduler');
     await this.control.start();
@@ -213,8 +231,11 @@ export class Cluster {
 }
 
 /** The archives' paths: pause, busybox, warren, and where it was built what Kubernetes' own tests run. */
-async function makeImages(programs: KubernetesPrograms, forTests: boolean): Promise<string[]> {
-  const folder = join(FOLDER, 'images');
+async function makeImages(
+  folder: string,
+  programs: KubernetesPrograms,
+  forTests: boolean,
+): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const archives: string[] = [];
   const pack = async (image: ImageFolder, names: readonly string[], entrypoint: readonly string[]) => {
@@ -258,9 +279,18 @@ async function testImage(root: string, programs: KubernetesPrograms): Promise<Im
   return image;
 }
 
+/** The folder of the cluster that there is. */
+function readFolder(): string | undefined {
+  try {
+    return readFileSync(POINTER, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
 /** Nothing of it is in use any more: it all ended with the first processes of its nodes. */
-async function removeFolder(): Promise<void> {
-  if (!existsSync(FOLDER)) return;
-  for (const name of readdirSync(FOLDER)) removeControlGroups(join(FOLDER, name, 'containerd-state'));
-  rmSync(FOLDER, { recursive: true, force: true, maxRetries: 5 });
+function removeFolder(folder: string): void {
+  if (!existsSync(folder)) return;
+  for (const name of readdirSync(folder)) removeControlGroups(join(folder, name, 'containerd-state'));
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -91,7 +91,7 @@ export class ControlPlane {
       `--cluster-cidr=${podCidrs.join(',')}`,
       '--leader-elect=false',
     ]);
-    this.#spawn('dns', [process.execPath, builtFile('lab/kubernetes/dns'), this.kubeconfig, ipv4]);
+    this.#spawn('outside', [process.execPath, builtFile('lab/kubernetes/outside'), this.kubeconfig, ipv4]);
     this.#spawn('kube-scheduler', [`--kubeconfig=${this.kubeconfig}`, '--leader-elect=false']);
   }
 

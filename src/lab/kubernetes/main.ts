@@ -63,7 +63,10 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
     const failures = checks.flatMap((check) => check.failures);
     for (const failure of failures) console.log(failure);
     let isGood = failures.length === 0;
-    if (isGood && options.e2e !== undefined) isGood = await runTests(cluster, programs, options.e2e, signal);
+    if (isGood && options.e2e !== undefined) {
+      const folder = mkdtempSync(join(tmpdir(), 'warren-kubernetes-'));
+      isGood = await runKubernetesTests({ cluster, programs, focus: options.e2e, folder, signal });
+    }
     if (options.keep === undefined) {
       onProgress('uninstalling warren, and looking at what it leaves');
       const left = await cluster.uninstall();
@@ -88,17 +91,6 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
       progress.done();
     }
   }
-}
-
-async function runTests(
-  cluster: Cluster,
-  programs: KubernetesPrograms,
-  focus: string,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const log = join(mkdtempSync(join(tmpdir(), 'warren-kubernetes-')), 'e2e.log');
-  console.log(`Kubernetes' own tests; all that they say goes into ${log}:`);
-  return runKubernetesTests(cluster, programs, { focus, log, signal });
 }
 
 function keepHint(kubeconfig: string, programs: KubernetesPrograms): string {

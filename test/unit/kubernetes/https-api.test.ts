@@ -100,7 +100,7 @@ describe('the way to an API server', () => {
     const trusting = readFileSync(kubeconfig, 'utf8');
     writeFileSync(kubeconfig, trusting.replace('certificate-authority: ca.pem', ''));
     api.close();
-    writeFileSync(join(folder, 'token'), 'second-token');
+    writeFileSync(join(folder, 'token'), 'second-token\n');
     api = httpsApi(kubeconfig);
     expect(await ask('/api/v1/nodes/node-1')).toEqual({
       error: expect.stringMatching(/self.signed certificate/),

@@ -16,16 +16,20 @@ function harness(nodes: number, clock = new VirtualClock(), server = new FakeApi
     server.put(`node-${i}`, { addresses: [`10.0.${i >> 8}.${i & 255}`] });
   const view = new NodesView();
   const troubles: string[] = [];
+  const told: string[] = [];
   let contacts = 0;
   const watch = new NodeWatch({
     ...{ api: server.api(clock), ownName: 'node-0', clock, random: seededRandom(seed) },
     nodeCount: () => view.size,
-    onEvent: (event) => view.apply(event),
+    onEvent: (event) => {
+      if (event.type === 'changed' || event.type === 'deleted') told.push(event.type);
+      view.apply(event);
+    },
     onContact: () => contacts++,
     onTrouble: (reason) => troubles.push(reason),
   });
   watch.start();
-  return { clock, server, view, troubles, watch, contacts: () => contacts };
+  return { clock, server, view, troubles, told, watch, contacts: () => contacts };
 }
 
 /** What it was asked since the last time. */
@@ -53,8 +57,9 @@ describe('pauses', () => {
 
 describe('keeping up with nodes', () => {
   it('lists in pages, then hears of each change, over watches that the server ends', () => {
-    const { clock, server, view } = harness(600);
+    const { clock, server, view, told } = harness(600);
     clock.advance(10);
+    expect(told.splice(0)).toEqual(['changed']);
     expect(view.size).toBe(600);
     expect(view.isComplete).toBe(true);
     expect(asked(server)).toEqual({ pages: 3, lists: 1, watches: 1 });
@@ -69,6 +74,8 @@ describe('keeping up with nodes', () => {
       expect(view.node(`node-${minute}`)).toBeUndefined();
     }
     expect(asked(server)).toEqual({ pages: 0, lists: 0, watches: 10 });
+    // Nothing is told twice: each watch goes on where the last one was.
+    expect(told).toHaveLength(120);
     expect([...view.nodes()].map(({ name }) => name).sort()).toEqual([...server.nodes.keys()].sort());
   });
 

@@ -8,7 +8,7 @@ import { printable, refusalText } from '../../../src/kubernetes/text.ts';
 
 function node(name: string, podCIDRs: string[] = [], addresses: string[] = []) {
   return {
-    metadata: { name, uid: `uid of ${name}`, resourceVersion: '7' },
+    metadata: { name, resourceVersion: '7' },
     spec: { podCIDR: podCIDRs[0], podCIDRs },
     status: { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) },
   };
@@ -19,7 +19,7 @@ const text = ({ before, after }: NodeChange) => `${before?.name ?? '-'} ${after?
 describe('a Node object', () => {
   it('has a name, InternalIPs, podCIDRs, and one condition', () => {
     const state = nodeState({
-      metadata: { name: 'node-1.example', uid: '1-2-3' },
+      metadata: { name: 'node-1.example' },
       spec: { podCIDR: '10.244.1.0/24', podCIDRs: ['10.244.1.0/24', 'fd42:0:0:1::/64'] },
       status: {
         addresses: [
@@ -36,7 +36,7 @@ describe('a Node object', () => {
     expect(state.networkUnavailable).toEqual({ status: 'True', reason: 'NoRoute' });
     const old = nodeState({ metadata: { name: 'a' }, spec: { podCIDR: '10.244.1.0/24' } })!;
     expect(old.podCidrs.map(formatPrefix)).toEqual(['10.244.1.0/24']);
-    expect(old).toMatchObject({ uid: '', addresses: [], networkUnavailable: undefined });
+    expect(old).toMatchObject({ addresses: [], networkUnavailable: undefined });
   });
 
   it.each([

@@ -1,9 +1,14 @@
 /**
- * A name server for the lab's cluster, beside its control plane: `dns.js KUBECONFIG ADDRESS`. It reads services and
- * endpoints once a second, which will do for a lab. What is not of the cluster is not answered: there is no way out.
+ * What the lab's cluster finds outside of itself, beside its control plane: `outside.js KUBECONFIG ADDRESS`.
+ *
+ * - A name server. It reads services and endpoints once a second, which will do for a lab. What is not of the cluster is not
+ *   there: there is no way out.
+ * - Somebody who answers every HTTP request on loopback with 200: Kubernetes' tests of services first ask, from the machine
+ *   that they run on, whether the Internet is there, and use it for nothing.
  */
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { Agent, get } from 'node:https';
 import { setTimeout as delay } from 'node:timers/promises';
 import { decode, encode, type Packet } from 'dns-packet';
@@ -11,6 +16,7 @@ import { type Endpoints, resolveName, type Service } from './cluster-names.ts';
 
 const READ_EVERY_MS = 1000;
 const PORT = 53;
+const HTTP_PORT = 8099;
 /** dns-packet's flags: recursion is there, and this is no such name. */
 const FLAGS = { answer: 0x0480, none: 0x0483 };
 
@@ -37,6 +43,7 @@ socket.on('message', (message, { address: from, port }) => {
   if (answer !== undefined) socket.send(answer, port, from);
 });
 socket.bind(PORT, address);
+createServer((_, response) => response.end()).listen(HTTP_PORT, '127.0.0.1');
 for (;;) {
   try {
     services = await read<Service>('services');
