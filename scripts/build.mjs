@@ -55,7 +55,8 @@ const UNUSED_BY_KUBERNETES = {
   './gcp_auth.js': 'export class GoogleCloudPlatformAuth { isAuthProvider() { return false; } }',
   './oidc_auth.js': 'export class OpenIDConnectAuth { isAuthProvider() { return false; } }',
   'node-fetch': 'export const Headers = globalThis.Headers;',
-  'socks-proxy-agent': 'export class SocksProxyAgent { constructor() { throw new Error("a SOCKS proxy is not supported"); } }',
+  'socks-proxy-agent':
+    'export class SocksProxyAgent { constructor() { throw new Error("a SOCKS proxy is not supported"); } }',
 };
 
 /**

@@ -124,10 +124,9 @@ export class NodeWatch {
       onContact();
       onEvent({ type: 'page', nodes: listOf(fieldsOf(answer.body).items) });
       if (next !== '') return this.#page(next, number + 1);
-      this.#version = version;
       this.#hasListed = true;
       onEvent({ type: 'listed' });
-      this.#watch();
+      this.#goOn(version);
     });
   }
 
@@ -152,18 +151,22 @@ export class NodeWatch {
 
   /** Watches from where the server is now. What was between is for the next list. */
   #resume(): void {
-    if (this.#isListDue) return this.#list();
     this.#askOwn();
     this.#ask('/api/v1/nodes?limit=1', (answer) => {
       const version = isDone(answer) ? resourceVersionOf(answer.body) : undefined;
-      if (version === undefined) return this.#failed(answer, () => this.#resume());
-      this.#version = version;
-      this.#watch();
+      if (version === undefined) this.#failed(answer, () => this.#resume());
+      else this.#goOn(version);
     });
   }
 
+  /** Watches from `version` on, or lists where it is time for that. */
+  #goOn(version: string): void {
+    this.#version = version;
+    if (this.#isListDue) this.#list();
+    else this.#watch();
+  }
+
   #watch(): void {
-    if (this.#isListDue) return this.#list();
     const { api, clock, random, onContact } = this.#options;
     const seconds = Math.round(WATCH_SECONDS * (1 + random()));
     const query = `watch=true&allowWatchBookmarks=true&timeoutSeconds=${seconds}`;
@@ -217,13 +220,13 @@ export class NodeWatch {
   #ended(answer: Answer, lastedMs: number): void {
     const { nodeCount, random } = this.#options;
     if (this.#isStopped) return;
-    if (isExpired(answer)) return this.#expired();
     const isLasting = lastedMs >= SHORT_WATCH_MS;
     if (isLasting) this.#failures = 0;
+    const next = () => this.#goOn(this.#version);
+    if (isExpired(answer)) this.#expired();
     // As it should be, after minutes that each node has chosen for itself.
-    if (isLasting && isDone(answer)) return this.#watch();
-    const spreadMs = this.#failures === 0 ? watchSpreadMs(nodeCount(), random()) : 0;
-    this.#failed(answer, () => this.#watch(), spreadMs);
+    else if (isLasting && isDone(answer)) next();
+    else this.#failed(answer, next, this.#failures === 0 ? watchSpreadMs(nodeCount(), random()) : 0);
   }
 
   #ask(path: string, done: (answer: Answer) => void): void {
