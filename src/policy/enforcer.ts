@@ -166,8 +166,8 @@ export class Enforcer {
       const beganMs = clock.now();
       const input = gather(sources);
       const here = local();
-      const model = await inSteps(compileInSteps(input, here));
-      const state = await inSteps(renderInSteps(model, { tunName }));
+      const model = await inSteps(compileInSteps(input, here), clock);
+      const state = await inSteps(renderInSteps(model, { tunName }), clock);
       const wanted = this.#left.size === 0 ? state : withLeft(state, this.#left, input.pods);
       const endedMs = clock.now();
       this.#notBeforeMs = endedMs + (endedMs - beganMs) / SHARE;

@@ -153,8 +153,9 @@ export class PolicyService implements PolicyCommands {
 
   /** Throws POLICY_INVALID, POLICY_UNKNOWN, POLICY_LIMIT, STATE_UNWRITABLE. */
   change({ apply = [], delete: names = [], all = false }: PolicyChange): Promise<PolicyChangeReport> {
+    const { clock } = this.#options;
     return this.#change(async () => {
-      const given = await checked(apply);
+      const given = await checked(apply, clock);
       const keys = names.map((name) => (name.includes('/') ? name : `${DEFAULT_NAMESPACE}/${name}`));
       const missing = keys.filter((key) => this.#stored.get(key) === undefined);
       if (missing.length > 0) {
@@ -211,12 +212,12 @@ export class PolicyService implements PolicyCommands {
     body: Uint8Array,
     caller: { readonly id: string; readonly name: string },
   ): Promise<Uint8Array[]> {
-    const { admits, log } = this.#options;
+    const { admits, log, clock } = this.#options;
     if (!admits(caller.id)) {
       throw new WarrenError('POLICY_REFUSED', 'only nodes that take part in forwarding may send policies');
     }
     return this.#change(async () => {
-      const policies = await checked(await unpacked(body));
+      const policies = await checked(await unpacked(body), clock);
       if (hashOf(policies) !== this.#stored.hash || policies.length === 0) {
         this.#replace(policies);
         log.info(
@@ -280,7 +281,7 @@ async function unpacked(body: Uint8Array): Promise<unknown[]> {
 }
 
 /** Throws POLICY_INVALID: of a file it is the command that says what is wrong where. */
-function checked(documents: readonly unknown[]): Promise<NetworkPolicy[]> {
+function checked(documents: readonly unknown[], clock: Clock): Promise<NetworkPolicy[]> {
   if (documents.length > MAX_STORED)
     throw new WarrenError(
       'POLICY_LIMIT',
@@ -301,5 +302,6 @@ function checked(documents: readonly unknown[]): Promise<NetworkPolicy[]> {
       }
       return policies;
     })(),
+    clock,
   );
 }
