@@ -27,6 +27,7 @@ const ENTRIES = [
   'check/responder',
   'simulate/part-worker',
   'bench/micro/main',
+  'bench/policies',
   'api/apps',
 ];
 

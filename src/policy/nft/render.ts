@@ -25,7 +25,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { RenderedChain, RenderedSet, RenderedState } from '../../host/rules/nft-difference.ts';
-import { type Family, formatAddress } from '../../ip/address.ts';
+import { type Family, formatAddress, type IpAddress } from '../../ip/address.ts';
 import { formatPrefix } from '../../ip/prefix.ts';
 import type { AttachmentRules, Direction, PortRange, Rule, RuleModel, Tier } from '../model.ts';
 
@@ -213,7 +213,7 @@ class Renderer {
       const name = `${this.#prefix}_pods${family}_${hash(peer.set)}`;
       if (!this.#sets.has(name)) {
         const addresses = this.#model.podSets.get(peer.set)!.filter((one) => one.family === family);
-        const elements = new Set(addresses.map(formatAddress));
+        const elements = new Set(addresses.map(textOf));
         this.#sets.set(name, { kind: 'set', type: typeOf(family), elements });
       }
       return `${end(family)} @${name}`;
@@ -241,6 +241,17 @@ function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
     else merged[merged.length - 1] = { ...before, last: Math.max(before.last, range.last) };
   }
   return merged;
+}
+
+/** An address is the same object as long as its pod has it, and its text is asked for at each change of anything. */
+const TEXTS = new WeakMap<IpAddress, string>();
+
+function textOf(address: IpAddress): string {
+  const known = TEXTS.get(address);
+  if (known !== undefined) return known;
+  const text = formatAddress(address);
+  TEXTS.set(address, text);
+  return text;
 }
 
 function typeOf(family: Family): string {
