@@ -9,9 +9,10 @@ import { LinuxPolicyRules } from '../host/rules/policy-rules.ts';
 import { parseAddress } from '../ip/address.ts';
 import { silentLogger } from '../log/logger.ts';
 import { NetlinkConversation } from '../netlink/conversation.ts';
-import { Enforcer, type LocalPod } from '../policy/enforcer.ts';
+import { type AttachedPod, AttachedPods } from '../policy/attached.ts';
+import { Enforcer } from '../policy/enforcer.ts';
 import type { NetworkPolicy, PolicyPeer } from '../policy/schema.ts';
-import type { PolicySource, SourcedPod } from '../policy/source.ts';
+import type { PolicySource } from '../policy/source.ts';
 import { NETLINK_NETFILTER } from '../sys/constants.ts';
 import { NetlinkSocket } from '../sys/netlink-socket.ts';
 import { LoopWatch } from './loop-watch.ts';
@@ -21,6 +22,16 @@ const NAMESPACES = 50;
 /** Pods that share labels, as those of a deployment do. */
 const APPS = 10;
 const CHANGES = 200;
+
+const OTHERS = {
+  matchExpressions: [
+    {
+      key: 'kubernetes.io/metadata.name',
+      operator: 'In' as const,
+      values: Array.from({ length: 10 }, (_, i) => `ns-${i}`),
+    },
+  ],
+};
 
 interface Size {
   readonly pods: number;
@@ -40,25 +51,20 @@ interface Figures {
   };
 }
 
-class MemorySource implements PolicySource {
+/** As files are one. */
+class Documents implements PolicySource {
   readonly name = 'bench';
-  readonly list: SourcedPod[];
   readonly #policies: readonly NetworkPolicy[];
 
-  constructor({ pods, policies }: Size) {
-    this.list = Array.from({ length: pods }, (_, i) => podOf(i));
-    this.#policies = Array.from({ length: policies }, (_, i) => policyOf(i));
+  constructor(count: number) {
+    this.#policies = Array.from({ length: count }, (_, i) => policyOf(i));
   }
 
   isReady(): boolean {
     return true;
   }
-  pods(): readonly SourcedPod[] {
-    return this.list;
-  }
-  namespaces() {
-    return Array.from({ length: NAMESPACES }, (_, i) => ({ name: `ns-${i}`, labels: { team: `t${i % 5}` } }));
-  }
+  *pods() {}
+  *namespaces() {}
   policies(): readonly NetworkPolicy[] {
     return this.#policies;
   }
@@ -68,11 +74,12 @@ class MemorySource implements PolicySource {
 }
 
 /** Each with a label of its own besides, as stateful sets have. */
-function podOf(i: number): SourcedPod {
+function podOf(i: number): AttachedPod {
   const [high, low] = [Math.floor(i / 250), (i % 250) + 2];
   return {
-    ...{ namespace: `ns-${i % NAMESPACES}`, name: `pod-${i}`, ports: [], hostNetwork: false },
+    name: `pod-${i}`,
     labels: {
+      'warren.namespace': `ns-${i % NAMESPACES}`,
       app: `app-${Math.floor(i / NAMESPACES) % APPS}`,
       tier: i % 2 === 0 ? 'front' : 'back',
       pod: `pod-${i}`,
@@ -84,14 +91,14 @@ function podOf(i: number): SourcedPod {
   };
 }
 
-/** One in ten lets another team's namespaces in; all name an app, a port, and some blocks. */
+/** One in ten lets ten other namespaces in; all name an app, a port, and some blocks. */
 function policyOf(i: number): NetworkPolicy {
   const from: PolicyPeer[] = [
     { podSelector: { matchLabels: { app: `app-${(i * 7) % APPS}` } } },
     ...(i % 10 === 0
       ? [
           {
-            namespaceSelector: { matchLabels: { team: `t${i % 5}` } },
+            namespaceSelector: OTHERS,
             podSelector: { matchLabels: { tier: 'front' } },
           },
         ]
@@ -110,30 +117,30 @@ function policyOf(i: number): NetworkPolicy {
 }
 
 async function measure(size: Size): Promise<Figures> {
-  const source = new MemorySource(size);
+  const list = Array.from({ length: size.pods }, (_, i) => podOf(i));
   const rules = new LinuxPolicyRules(
     { tunName: 'bench' },
     new NetlinkConversation(NetlinkSocket.open(NETLINK_NETFILTER)),
   );
   // Those of one node, of all namespaces.
-  const local: LocalPod[] = source.list
-    .slice(0, size.local)
-    .map((pod, i) => ({ interfaceName: `wp${i}`, pod }));
+  const local = list.splice(0, size.local).map((pod, i) => ({ ...pod, hostInterface: `wp${i}` }));
+  const attached = new AttachedPods({ local: () => local, others: () => list, onChange: () => () => {} });
   const enforcer = new Enforcer({
-    ...{ rules, clock: realClock, log: silentLogger, tunName: 'bench', sources: [source] },
-    ...{ local: () => local, onChange: () => {} },
+    ...{ rules, clock: realClock, log: silentLogger, tunName: 'bench', onChange: () => {} },
+    sources: [new Documents(size.policies), attached],
+    local: () => attached.local(),
   });
   const [, ms, blockedMs] = await timed(() => enforcer.start());
   if (enforcer.problems().length > 0) throw new Error(enforcer.problems().join('\n'));
   const took: number[] = [];
   let worstBlockMs = 0;
   for (let i = 0; i < CHANGES; i++) {
-    const at = size.local + ((i * 37) % (size.pods - size.local));
+    const at = (i * 37) % list.length;
     // Comes, has other labels, goes.
-    const pod = source.list[at]!;
-    if (i % 3 === 0) source.list.push(podOf(size.pods + i));
-    else if (i % 3 === 1) source.list[at] = { ...pod, labels: { ...pod.labels, app: `app-${i % APPS}` } };
-    else source.list.splice(at, 1);
+    const pod = list[at]!;
+    if (i % 3 === 0) list.push(podOf(size.pods + i));
+    else if (i % 3 === 1) list[at] = { ...pod, labels: { ...pod.labels, app: `app-${i % APPS}` } };
+    else list.splice(at, 1);
     const [, changeMs, blocked] = await timed(() => enforcer.settled());
     took.push(changeMs);
     worstBlockMs = Math.max(worstBlockMs, blocked);

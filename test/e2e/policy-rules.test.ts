@@ -15,7 +15,7 @@ import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { type ThrowawayNetns, throwawayNetns } from '../helpers/throwaway-netns.ts';
 
 const PODS = 4;
-const CLUSTERS = 12;
+const CLUSTERS = 8;
 const SEED = 20;
 
 /** Answers on some ports, and asks what it is told to: a line for each question, and for each answer. */
