@@ -11,6 +11,8 @@ import { NFT_TABLE } from '../nft-table.ts';
 import { difference, type RenderedState } from './nft-difference.ts';
 
 const TABLE = `inet ${NFT_TABLE}`;
+/** Tens of thousands of elements on a machine that is busy. */
+const TIMEOUT_MS = 30_000;
 export const NO_RULES: RenderedState = { sets: new Map(), chains: new Map() };
 
 /** What there is, as `nft -j list table` tells it. */
@@ -142,7 +144,8 @@ export class RenderedRules {
   }
 
   async #nft(stdin: string): Promise<void> {
-    if (stdin !== '') await runCommand(['nft', '-f', '-'], { ...this.#options.where, stdin });
+    const options = { ...this.#options.where, stdin, timeoutMs: TIMEOUT_MS };
+    if (stdin !== '') await runCommand(['nft', '-f', '-'], options);
   }
 
   #exists(): boolean {
