@@ -153,6 +153,25 @@ describe('a pod', () => {
     expect(a.problems).not.toMatch(/in force/);
     await a.add('db', { app: 'db' });
   });
+
+  it('that gets the address of one that is gone gets nothing else of it', async () => {
+    const [a] = await twoPlaces({ range: 'podCidrs: [10.42.0.0/24], nodePrefixLengths: [29]' });
+    await a.change({ apply: [policy()] });
+    await a.add('db', { app: 'db' });
+    const web = await a.add('web', { app: 'web' });
+    expect(a.memory.letThrough).toEqual(web.addresses);
+    await a.node.commands.removePod('web');
+    let seen: readonly string[] = ['nothing yet'];
+    a.node.hostStep = async () => {
+      seen = a.memory.letThrough;
+    };
+    for (let i = 0; ; i++) {
+      const next = await a.add(`other-${i}`, { app: 'other' });
+      expect(seen).toEqual([]);
+      if (next.addresses[0] === web.addresses[0]) break;
+      expect(i).toBeLessThan(10);
+    }
+  });
 });
 
 describe('a restart', () => {
