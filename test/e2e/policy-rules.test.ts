@@ -206,7 +206,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'policies in nftables', 
     try {
       await expect.poll(() => answered, { timeout: 5_000 }).toBeGreaterThan(2);
       enforce({ ingress: [] });
-      await expect.poll(() => answersWithin(100), { timeout: 1_000 }).toBe(0);
+      await expect.poll(() => answersWithin(100), { timeout: 2_000 }).toBe(0);
       expect(await answersWithin(300)).toBe(0);
       enforce({ ingress: [{ ports: [{ port: 53, protocol: 'UDP' }] }] });
       await expect.poll(() => answersWithin(100), { timeout: 5_000 }).toBeGreaterThan(1);
