@@ -29,6 +29,7 @@ const ENTRIES = [
   'lab/kubernetes/outside',
   'simulate/part-worker',
   'bench/micro/main',
+  'bench/policies',
   'api/apps',
 ];
 

@@ -360,6 +360,7 @@ export class Agent {
     });
     this.#policies = new Policies(parts.policies, {
       ...{ clock, log, hostRules, nodeId: state.identity.id, rpc: this.#rpc, tunName: config.tun.name },
+      isSealed: state.keys !== undefined,
       attached: attachedPods(this.#attachments, this.inventory, this.#peers),
       admits: (id) => admission.admits(id),
       others: () =>

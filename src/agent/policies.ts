@@ -18,6 +18,8 @@ export interface PolicyParts {
 export interface PoliciesOptions extends Omit<PolicyServiceOptions, 'stateDir' | 'rules' | 'rpc'> {
   readonly rpc: Rpc;
   readonly hostRules: HostRules | undefined;
+  /** Gossip and requests go under a cluster key. */
+  readonly isSealed: boolean;
 }
 
 /** As in policy/stored.ts, which is not loaded for that. */
@@ -37,6 +39,9 @@ export class Policies {
     this.#options = options;
     if (parts === undefined) return;
     options.rpc.serve(REPLACE_METHOD, async (body, caller) => {
+      if (!options.isSealed) {
+        throw new WarrenError('POLICY_REFUSED', 'this cluster has no key, and anybody could send policies');
+      }
       if (!options.admits(caller.id)) {
         throw new WarrenError('POLICY_REFUSED', 'only nodes that take part in forwarding may send policies');
       }

@@ -10,6 +10,8 @@ export const PASSED_LABELS = [
   'warren.service',
   'warren.aliases',
   'warren.ports',
+  'warren.namespace',
+  'warren.labels',
 ] as const;
 
 /** Keys of labels. */

@@ -38,6 +38,7 @@ export interface AttachedOptions {
 export class AttachedPods implements PolicySource {
   readonly name = 'attachments';
   readonly #options: AttachedOptions;
+  #namespaces: ReadonlySet<string> | undefined;
   /** What follows from labels, which live as long as the attachment that they are of. */
   readonly #read = new WeakMap<Labels, { readonly namespace: string; readonly labels: Labels }>();
 
@@ -49,15 +50,17 @@ export class AttachedPods implements PolicySource {
     return true;
   }
 
-  *pods(): Iterable<SourcedPod> {
-    for (const one of this.#options.local()) yield this.#pod(one);
-    for (const one of this.#options.others()) yield this.#pod(one);
+  pods(): readonly SourcedPod[] {
+    const pods = this.#options.local().map((one) => this.#pod(one));
+    for (const one of this.#options.others()) pods.push(this.#pod(one));
+    this.#namespaces = new Set(pods.map(({ namespace }) => namespace));
+    return pods;
   }
 
-  *namespaces(): Iterable<PolicyNamespace> {
-    const names = new Set<string>();
-    for (const { namespace } of this.pods()) names.add(namespace);
-    for (const name of names) yield { name, labels: {} };
+  /** Those of the pods that were asked for last: going through all of them twice is what ten thousand would notice. */
+  namespaces(): readonly PolicyNamespace[] {
+    if (this.#namespaces === undefined) this.pods();
+    return [...this.#namespaces!].map((name) => ({ name, labels: {} }));
   }
 
   *policies(): Iterable<NetworkPolicy> {}

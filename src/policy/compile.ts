@@ -186,8 +186,7 @@ class Compiler {
 
   #peer(peer: PolicyPeer, namespace: string): RulePeer {
     if (peer.ipBlock !== undefined) {
-      const { cidr, except = [] } = peer.ipBlock;
-      const prefixes = without(parseCidr(cidr), except.map(parseCidr));
+      const prefixes = blockOf(peer.ipBlock);
       const set = prefixes.map(formatPrefix).join(' ');
       this.blockSets.set(set, prefixes);
       return { kind: 'block', set };
@@ -204,8 +203,7 @@ class Compiler {
 
   /** The pods of `peer` (undefined: all) that have a port of this name, by what number it is. */
   #namedPeers(peer: PolicyPeer | undefined, namespace: string, port: PolicyPort): [RulePeer, PortRange][] {
-    const block =
-      peer?.ipBlock && without(parseCidr(peer.ipBlock.cidr), (peer.ipBlock.except ?? []).map(parseCidr));
+    const block = peer?.ipBlock && blockOf(peer.ipBlock);
     const whose =
       peer === undefined ? 'all' : block ? block.map(formatPrefix).join(' ') : peerKey(peer, namespace);
     const base = `${whose} with ${port.protocol ?? 'TCP'} ${port.port}`;
@@ -237,6 +235,16 @@ class Compiler {
     this.#named.set(base, peers);
     return peers;
   }
+}
+
+type Block = NonNullable<PolicyPeer['ipBlock']>;
+/** What a block comes to: it is compiled again and again as long as its document is there. */
+const BLOCKS = new WeakMap<Block, Prefix[]>();
+
+function blockOf(block: Block): Prefix[] {
+  const known = BLOCKS.get(block) ?? without(parseCidr(block.cidr), (block.except ?? []).map(parseCidr));
+  BLOCKS.set(block, known);
+  return known;
 }
 
 /** The same for peers that mean the same pods, whatever policy they stand in. */

@@ -50,6 +50,8 @@ export class Denials {
   #last: ReadonlyMap<string, number> = new Map();
   /** Bounded by the policies that there have been. */
   readonly #totals = new Map<string, DeniedPackets>();
+  /** What was denied and not looked at for the log yet. Bounded by the attachments. */
+  readonly #unlogged = new Map<string, Rise>();
   readonly #loggedAtMs = new Map<string, number>();
   #timer: Timer | undefined;
   #looking: Promise<void> = Promise.resolve();
@@ -93,7 +95,9 @@ export class Denials {
     const { clock, log, rules } = this.#options;
     const now = clock.now();
     for (const [key, atMs] of this.#loggedAtMs) if (now - atMs >= QUIET_MS) this.#loggedAtMs.delete(key);
-    const news = this.#read().filter(({ pod, direction }) => !this.#loggedAtMs.has(`${pod} ${direction}`));
+    this.#read();
+    const news = [...this.#unlogged].filter(([key]) => !this.#loggedAtMs.has(key)).map(([, rise]) => rise);
+    this.#unlogged.clear();
     if (news.length === 0 || this.#loggedAtMs.size >= MAX_LOGGED) return;
     const denied = await rules.denied('denied');
     for (const { pod, direction, policies, packets, addresses } of news.slice(0, MAX_LINES)) {
@@ -119,21 +123,20 @@ export class Denials {
     }
   }
 
-  /** Takes over what was counted since the last time; gives what of it was denied. */
-  #read(): Rise[] {
+  /** Takes over what was counted since the last time. */
+  #read(): void {
     const inForce = this.#options.inForce();
     const counts = this.#counts();
     const before = this.#last;
     this.#last = counts;
-    if (inForce === undefined) return [];
-    const rises: Rise[] = [];
+    if (inForce === undefined) return;
     const pods = new Map(inForce.local.map(({ interfaceName, pod }) => [interfaceName, pod]));
     for (const { interfaceName, staged, ...own } of inForce.model.attachments) {
       const pod = pods.get(interfaceName)!;
       for (const [short, direction] of DIRECTIONS)
         for (const isStaged of [false, true]) {
-          const name = `${isStaged ? 'trial' : 'denied'}_${short}_${interfaceName}`;
-          const [now, then] = [counts.get(name) ?? 0, before.get(name) ?? 0];
+          const counter = `${isStaged ? 'trial' : 'denied'}_${short}_${interfaceName}`;
+          const [now, then] = [counts.get(counter) ?? 0, before.get(counter) ?? 0];
           // Less than before: it is another counter, of an attachment that came back.
           const packets = now < then ? now : now - then;
           if (packets <= 0) continue;
@@ -141,10 +144,12 @@ export class Denials {
           for (const policy of policies) this.#add({ policy, direction, isStaged, packets });
           if (isStaged) continue;
           const addresses = pod.addresses.map(formatAddress);
-          rises.push({ pod: `${pod.namespace}/${pod.name}`, addresses, direction, policies, packets });
+          const name = `${pod.namespace}/${pod.name}`;
+          const key = `${name} ${direction}`;
+          const sum = packets + (this.#unlogged.get(key)?.packets ?? 0);
+          this.#unlogged.set(key, { pod: name, addresses, direction, policies, packets: sum });
         }
     }
-    return rises;
   }
 
   #add(one: DeniedPackets): void {

@@ -28,6 +28,7 @@ const RETRY_MS = 1000;
 const GRACE_MS = 10_000;
 /** A new pod waits for its policies no longer. */
 const ADMIT_MS = 10_000;
+const ADMIT_PAUSE_MS = 100;
 
 export interface LocalPod extends LocalAttachment {
   readonly pod: SourcedPod;
@@ -112,37 +113,47 @@ export class Enforcer {
     return this.#next;
   }
 
-  /** Resolves when the rules of an attachment that has no interface yet are in force. Throws POLICY_LATE. */
+  /**
+   * Resolves when the rules of an attachment that has no interface yet are in force. What fails is tried again, for 10 s. Throws
+   * POLICY_LATE.
+   */
   async admit(name: string): Promise<void> {
     const { clock } = this.#options;
-    let deadline: Timer | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      deadline = clock.after(ADMIT_MS, () => reject(new Error(`not within ${ADMIT_MS / 1000} s`)));
-    });
-    try {
-      await Promise.race([this.#untilSettled(), late]);
-    } catch (error) {
-      const why = this.#problem ?? errorMessage(error);
-      throw new WarrenError('POLICY_LATE', `the network policies of ${name} are not in force: ${why}`, {
-        hint: 'It has no network before they are. See `warren status`, and try again.',
-        cause: error,
-      });
-    } finally {
-      deadline?.cancel();
+    const untilMs = clock.now() + ADMIT_MS;
+    let failure: unknown;
+    while (!this.#isStopped) {
+      const [isDone, error] = await this.#within(untilMs - clock.now(), this.settled());
+      failure = error;
+      if (isDone && this.#inForce !== undefined) return;
+      if (clock.now() >= untilMs) break;
+      const pauseMs = Math.min(ADMIT_PAUSE_MS, untilMs - clock.now());
+      await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
     }
+    const why = this.#problem ?? `not within ${ADMIT_MS / 1000} s`;
+    throw new WarrenError('POLICY_LATE', `the network policies of ${name} are not in force: ${why}`, {
+      hint: 'It has no network before they are. See `warren status`, and try again.',
+      cause: failure,
+    });
+  }
+
+  /** Whether it has worked by then, and why it has not, if that is known. */
+  async #within(limitMs: number, work: Promise<void>): Promise<[boolean, unknown?]> {
+    let deadline: Timer | undefined;
+    const late = new Promise<[boolean]>((resolve) => {
+      deadline = this.#options.clock.after(limitMs, () => resolve([false]));
+    });
+    const done = work.then(
+      (): [boolean] => [true],
+      (error: unknown): [boolean, unknown] => [false, error],
+    );
+    const result = await Promise.race([done, late]);
+    deadline?.cancel();
+    return result;
   }
 
   /** What a person should look at, one sentence each. */
   problems(): string[] {
     return this.#problem === undefined ? [] : [this.#problem];
-  }
-
-  async #untilSettled(): Promise<void> {
-    for (;;) {
-      await this.settled();
-      if (this.#inForce !== undefined || this.#isStopped) return;
-      await new Promise<void>((resolve) => this.#options.clock.after(COALESCE_MS, resolve));
-    }
   }
 
   #soon(afterMs = COALESCE_MS): void {
@@ -166,8 +177,8 @@ export class Enforcer {
       const beganMs = clock.now();
       const input = gather(sources);
       const here = local();
-      const model = await inSteps(compileInSteps(input, here));
-      const state = await inSteps(renderInSteps(model, { tunName }));
+      const model = await inSteps(compileInSteps(input, here), clock);
+      const state = await inSteps(renderInSteps(model, { tunName }), clock);
       const wanted = this.#left.size === 0 ? state : withLeft(state, this.#left, input.pods);
       const endedMs = clock.now();
       this.#notBeforeMs = endedMs + (endedMs - beganMs) / SHARE;

@@ -89,7 +89,10 @@ export async function counted(question: Question, parts: ExplainParts): Promise<
   const address = parseAddress(question.pod);
   const found = parts.local().find(({ pod }) => pod.addresses.some((one) => sameAddress(one, address)));
   if (found === undefined) {
-    throw new WarrenError('POLICY_END_UNKNOWN', `no pod of this node has the address ${question.pod}`);
+    throw new WarrenError(
+      'POLICY_END_UNKNOWN',
+      `nothing with an interface on this node has the address ${question.pod}, so it has no rules`,
+    );
   }
   const { rules } = parts;
   const lately = async (which: 'denied' | 'trial') => {

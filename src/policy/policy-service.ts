@@ -3,8 +3,7 @@
  * should have the same: each one's hash is in its record, and one command sends a node's documents to all others.
  */
 
-import { promisify } from 'node:util';
-import { gunzip, gzip } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import pLimit from 'p-limit';
 import type { Clock } from '../clock.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
@@ -30,8 +29,8 @@ import { selects } from './selector.ts';
 import type { PolicySource } from './source.ts';
 import { hashOf, MAX_STORED, StoredPolicies } from './stored.ts';
 
-/** Of all documents, as JSON. What it comes to in a request between nodes is packed, and bounded there. */
-const MAX_SENT_BYTES = 32 * 1024 * 1024;
+/** Of all documents, as JSON: ten thousand small ones. It is packed and unpacked at once, which takes milliseconds. */
+const MAX_SENT_BYTES = 4 * 1024 * 1024;
 const SENT_AT_ONCE = 8;
 
 /** As much of requests between nodes as policies need (rpc/rpc.ts). */
@@ -153,8 +152,9 @@ export class PolicyService implements PolicyCommands {
 
   /** Throws POLICY_INVALID, POLICY_UNKNOWN, POLICY_LIMIT, STATE_UNWRITABLE. */
   change({ apply = [], delete: names = [], all = false }: PolicyChange): Promise<PolicyChangeReport> {
+    const { clock } = this.#options;
     return this.#change(async () => {
-      const given = await checked(apply);
+      const given = await checked(apply, clock);
       const keys = names.map((name) => (name.includes('/') ? name : `${DEFAULT_NAMESPACE}/${name}`));
       const missing = keys.filter((key) => this.#stored.get(key) === undefined);
       if (missing.length > 0) {
@@ -211,12 +211,12 @@ export class PolicyService implements PolicyCommands {
     body: Uint8Array,
     caller: { readonly id: string; readonly name: string },
   ): Promise<Uint8Array[]> {
-    const { admits, log } = this.#options;
+    const { admits, log, clock } = this.#options;
     if (!admits(caller.id)) {
       throw new WarrenError('POLICY_REFUSED', 'only nodes that take part in forwarding may send policies');
     }
     return this.#change(async () => {
-      const policies = await checked(await unpacked(body));
+      const policies = await checked(unpacked(body), clock);
       if (hashOf(policies) !== this.#stored.hash || policies.length === 0) {
         this.#replace(policies);
         log.info(
@@ -247,7 +247,15 @@ export class PolicyService implements PolicyCommands {
 
   async #send(): Promise<Pick<PolicyChangeReport, 'sent' | 'unreachable'>> {
     const { rpc, others } = this.#options;
-    const body = await promisify(gzip)(JSON.stringify(this.#stored.policies()));
+    const text = Buffer.from(JSON.stringify(this.#stored.policies()));
+    if (text.length > MAX_SENT_BYTES) {
+      throw new WarrenError(
+        'POLICY_LIMIT',
+        `the network policies have ${text.length} bytes, and ${MAX_SENT_BYTES} can be sent`,
+        { hint: 'Apply them on each node.' },
+      );
+    }
+    const body = gzipSync(text, { level: 1 });
     const sent: string[] = [];
     const unreachable: { node: string; reason: string }[] = [];
     await pLimit(SENT_AT_ONCE).map(others(), async ({ id, name }) => {
@@ -268,9 +276,9 @@ export class PolicyService implements PolicyCommands {
   }
 }
 
-async function unpacked(body: Uint8Array): Promise<unknown[]> {
+function unpacked(body: Uint8Array): unknown[] {
   try {
-    const text = await promisify(gunzip)(body, { maxOutputLength: MAX_SENT_BYTES });
+    const text = gunzipSync(body, { maxOutputLength: MAX_SENT_BYTES });
     const value: unknown = JSON.parse(text.toString('utf8'));
     if (Array.isArray(value)) return value;
   } catch {
@@ -280,7 +288,7 @@ async function unpacked(body: Uint8Array): Promise<unknown[]> {
 }
 
 /** Throws POLICY_INVALID: of a file it is the command that says what is wrong where. */
-function checked(documents: readonly unknown[]): Promise<NetworkPolicy[]> {
+function checked(documents: readonly unknown[], clock: Clock): Promise<NetworkPolicy[]> {
   if (documents.length > MAX_STORED)
     throw new WarrenError(
       'POLICY_LIMIT',
@@ -301,5 +309,6 @@ function checked(documents: readonly unknown[]): Promise<NetworkPolicy[]> {
       }
       return policies;
     })(),
+    clock,
   );
 }

@@ -33,19 +33,8 @@ export function gather(sources: readonly PolicySource[]): {
   readonly namespaces: PolicyNamespace[];
   readonly policies: NetworkPolicy[];
 } {
-  if (sources.length === 1) {
-    const [one] = sources;
-    return { pods: [...one!.pods()], namespaces: [...one!.namespaces()], policies: [...one!.policies()] };
-  }
-  const taken = new Set<string>();
-  const pods = sources.flatMap((source) => {
-    const mine = [...source.pods()].map((pod) => {
-      const addresses = pod.addresses.filter((address) => !taken.has(keyOf(address)));
-      return addresses.length === pod.addresses.length ? pod : { ...pod, addresses };
-    });
-    for (const { addresses } of mine) for (const address of addresses) taken.add(keyOf(address));
-    return mine;
-  });
+  const lists = sources.map((source) => [...source.pods()]).filter(({ length }) => length > 0);
+  const pods = lists.length < 2 ? lists.flat() : withoutDoubles(lists);
   const namespaces = new Map<string, PolicyNamespace>();
   for (const source of sources)
     for (const one of source.namespaces()) if (!namespaces.has(one.name)) namespaces.set(one.name, one);
@@ -53,6 +42,18 @@ export function gather(sources: readonly PolicySource[]): {
   for (const source of sources)
     for (const one of source.policies()) if (!policies.has(policyKey(one))) policies.set(policyKey(one), one);
   return { pods, namespaces: [...namespaces.values()], policies: [...policies.values()] };
+}
+
+function withoutDoubles(lists: readonly (readonly SourcedPod[])[]): SourcedPod[] {
+  const taken = new Set<string>();
+  return lists.flatMap((list) => {
+    const mine = list.map((pod) => {
+      const addresses = pod.addresses.filter((address) => !taken.has(keyOf(address)));
+      return addresses.length === pod.addresses.length ? pod : { ...pod, addresses };
+    });
+    for (const { addresses } of mine) for (const address of addresses) taken.add(keyOf(address));
+    return mine;
+  });
 }
 
 function keyOf({ family, value }: PolicyPod['addresses'][number]): string {

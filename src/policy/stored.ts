@@ -3,6 +3,7 @@
  * nodes where whoever changes them sees to it (policy-service.ts). The hash of them all is in the node's record.
  */
 import { createHash } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { WarrenError } from '../errors.ts';
 import { readStateFile, writeStateFile } from '../state/state-file.ts';
@@ -70,7 +71,9 @@ export class StoredPolicies implements PolicySource {
     if (next.size > MAX_STORED) {
       throw new WarrenError('POLICY_LIMIT', `${next.size} network policies, and a node keeps ${MAX_STORED}`);
     }
-    writeStateFile(this.#path, { policies: [...next.values()] }, this.#nodeId);
+    // Without any the next start is that of a node that has never had one.
+    if (next.size === 0) rmSync(this.#path, { force: true });
+    else writeStateFile(this.#path, { policies: [...next.values()] }, this.#nodeId);
     this.#policies = next;
     for (const listener of this.#listeners) listener();
   }

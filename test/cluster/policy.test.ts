@@ -115,14 +115,18 @@ describe('policies from documents', () => {
     const rpc = { id: 'f'.repeat(32), name: 'node-9' };
     const { Policies } = await import('../../src/agent/policies.ts');
     const served = new Map<string, (body: Uint8Array, caller: typeof rpc) => Promise<unknown>>();
-    new Policies({ stateDir: folder }, {
+    const options = {
       rpc: { serve: (method: string, handler: never) => served.set(method, handler) },
       admits: () => false,
       others: () => [],
-    } as unknown as ConstructorParameters<typeof Policies>[1]);
-    await expect(served.get(REPLACE_METHOD)!(new Uint8Array(), rpc)).rejects.toMatchObject({
-      code: 'POLICY_REFUSED',
-    });
+    };
+    const made = (more: object) => new Policies({ stateDir: folder }, { ...options, ...more } as never);
+    for (const more of [{ isSealed: true }, { isSealed: false, admits: () => true }]) {
+      made(more);
+      await expect(served.get(REPLACE_METHOD)!(new Uint8Array(), rpc)).rejects.toMatchObject({
+        code: 'POLICY_REFUSED',
+      });
+    }
   });
 });
 
@@ -141,10 +145,17 @@ describe('a pod', () => {
     const [a] = await twoPlaces();
     await a.change({ apply: [policy()] });
     a.memory.failure = new Error('nft is broken');
-    await expect(a.add('db', { app: 'db' })).rejects.toMatchObject({
+    let refusal: unknown;
+    const sinceMs = world.clock.now();
+    void a.add('db', { app: 'db' }).catch((error: unknown) => {
+      refusal = error;
+    });
+    await world.until(() => refusal !== undefined, 15_000);
+    expect(refusal).toMatchObject({
       code: 'POLICY_LATE',
       message: expect.stringContaining('nft is broken'),
     });
+    expect(world.clock.now() - sinceMs).toBeGreaterThanOrEqual(10_000);
     expect(a.node.links).toEqual([]);
     await world.advance(3000);
     expect(a.problems).toMatch(/network policies are not in force as they are to be: nft is broken/);
@@ -152,6 +163,25 @@ describe('a pod', () => {
     await world.advance(3000);
     expect(a.problems).not.toMatch(/in force/);
     await a.add('db', { app: 'db' });
+  });
+
+  it('that gets the address of one that is gone gets nothing else of it', async () => {
+    const [a] = await twoPlaces({ range: 'podCidrs: [10.42.0.0/24], nodePrefixLengths: [29]' });
+    await a.change({ apply: [policy()] });
+    await a.add('db', { app: 'db' });
+    const web = await a.add('web', { app: 'web' });
+    expect(a.memory.letThrough).toEqual(web.addresses);
+    await a.node.commands.removePod('web');
+    let seen: readonly string[] = ['nothing yet'];
+    a.node.hostStep = async () => {
+      seen = a.memory.letThrough;
+    };
+    for (let i = 0; ; i++) {
+      const next = await a.add(`other-${i}`, { app: 'other' });
+      expect(seen).toEqual([]);
+      if (next.addresses[0] === web.addresses[0]) break;
+      expect(i).toBeLessThan(10);
+    }
   });
 });
 

@@ -221,6 +221,53 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'network policies', () =
     }
   });
 
+  test('say what the kernel did with packets, and count what staged ones would deny', async () => {
+    const [web, db] = [place('y', 'b'), place('x', 'a')];
+    await enforce(CASES['one pod open to another namespace, at one port']!);
+    const tcp = (port: number) => ({ protocol: 'TCP', port }) as const;
+    await reaches(web, db, tcp(80));
+    await isCutOff(web, db, tcp(81));
+    const client = db.node.client();
+    const ask = (port: number, node = db.node) =>
+      node.client().explainPolicies({ source: 'y/y-b', destination: 'x/x-a', protocol: 'tcp', port });
+    const through = await ask(80);
+    expect(through).toMatchObject({ verdict: 'allowed', ends: [{}, { by: { rule: 'x/ns ingress[0]' } }] });
+    expect(through.ends[1]!.kernel!.rules[0]!.packets).toBeGreaterThan(0);
+    // Asked on either node, of the one that has the pod.
+    for (const node of nodes) {
+      const denied = await ask(81, node);
+      expect(denied).toMatchObject({
+        verdict: 'denied',
+        ends: [{ verdict: 'allowed' }, { node: db.node.name }],
+      });
+      expect(denied.ends[1]!.kernel!.denied!.packets).toBeGreaterThan(0);
+      expect(denied.ends[1]!.kernel!.denied!.ageSeconds).toBeLessThan(60);
+    }
+    const packets = async (isStaged: boolean) =>
+      ((await client.status()).policies?.denied ?? [])
+        .filter((one) => one.policy === 'x/ns' && one.isStaged === isStaged)
+        .reduce((sum, one) => sum + one.packets, 0);
+    const before = await packets(false);
+    expect(before).toBeGreaterThan(0);
+    await within('the first denial is logged', async () =>
+      /network policies deny packets/.test(db.node.log()),
+    );
+    await enforce(
+      CASES['one pod open to another namespace, at one port']!.replace(
+        'namespace: x}',
+        'namespace: x, annotations: {warren.io/staged: "true"}}',
+      ),
+    );
+    await reaches(web, db, tcp(81));
+    expect(await ask(81)).toMatchObject({
+      ...{ verdict: 'allowed' },
+      ends: [{}, { staged: { verdict: 'denied', policies: ['x/ns'] } }],
+    });
+    expect((await ask(81)).ends[1]!.kernel!.trial!.packets).toBeGreaterThan(0);
+    expect(await packets(true)).toBeGreaterThan(0);
+    expect(await packets(false)).toBe(before);
+  });
+
   test('cannot be passed by a false source, by fragments or by extension headers', async () => {
     const [web, db, other] = [place('x', 'b'), place('x', 'a'), place('y', 'a')];
     await enforce(CASES['what comes in closed, but for one pod of the namespace by its label']!);

@@ -26,7 +26,7 @@ export class MemoryPolicyRules implements PolicyRules {
   }
 
   counts(): ReadonlyMap<string, number> {
-    return this.counters;
+    return new Map(this.counters);
   }
 
   async denied(which: 'denied' | 'trial'): Promise<readonly DeniedConnection[]> {

@@ -143,7 +143,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'error-codes',
   },
   bench: {
-    code: 'api attachment clock config datapath encapsulation errors fdb host ip lab log package readmodel state sys terminal wire zod',
+    code: 'api attachment clock config datapath encapsulation errors fdb host ip lab log netlink package policy readmodel state sys terminal wire zod',
     types: 'attachment',
   },
   cli: {

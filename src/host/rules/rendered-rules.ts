@@ -11,6 +11,8 @@ import { NFT_TABLE } from '../nft-table.ts';
 import { difference, type RenderedState } from './nft-difference.ts';
 
 const TABLE = `inet ${NFT_TABLE}`;
+/** Tens of thousands of elements on a machine that is busy. */
+const TIMEOUT_MS = 30_000;
 export const NO_RULES: RenderedState = { sets: new Map(), chains: new Map() };
 
 /** What there is, as `nft -j list table` tells it. */
@@ -69,8 +71,7 @@ export class RenderedRules {
   /** What the kernel has; undefined: it has to be looked at. */
   #made: RenderedState | undefined;
   #wanted: RenderedState | undefined;
-  /** How many rules each chain has, and what those of the main one are, as the kernel tells them. */
-  #seen = '';
+  #main: string | undefined;
   /** The last change; each waits for the one before. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -106,7 +107,8 @@ export class RenderedRules {
   /** Asks the kernel, which takes microseconds for few rules. */
   isRight(): boolean {
     if (this.#wanted === undefined || this.#wanted.chains.size === 0) return true;
-    return this.#made !== undefined && this.#look() === this.#seen;
+    if (this.#made === undefined || this.#readMain() !== this.#main) return false;
+    return this.#hasAllRules(this.#made);
   }
 
   /** True if something had to be put back. */
@@ -138,11 +140,12 @@ export class RenderedRules {
       await this.#nft(`${removal}${difference(NO_RULES, wanted)}`);
     }
     this.#made = wanted;
-    this.#seen = this.#look();
+    this.#main = this.#readMain();
   }
 
   async #nft(stdin: string): Promise<void> {
-    if (stdin !== '') await runCommand(['nft', '-f', '-'], { ...this.#options.where, stdin });
+    const options = { ...this.#options.where, stdin, timeoutMs: TIMEOUT_MS };
+    if (stdin !== '') await runCommand(['nft', '-f', '-'], options);
   }
 
   #exists(): boolean {
@@ -158,22 +161,27 @@ export class RenderedRules {
     }
   }
 
-  #look(): string {
-    const { mainChain, prefix, what } = this.#options;
-    const doing = `reading the nftables chains of ${what}`;
+  /** The main chain's rules as the kernel tells them, which is not how they are written; undefined if it is gone. */
+  #readMain(): string | undefined {
+    const { mainChain, what } = this.#options;
     try {
-      const main = this.#netfilter
-        .dump({ request: nft.getRules(NFT_TABLE, mainChain), doing })
-        .map((rule) => Buffer.from(nft.decodeRuleExpressions(rule)).toString('base64'));
-      const counts = new Map<string, number>();
-      for (const message of this.#netfilter.dump({ request: nft.getRules(NFT_TABLE), doing })) {
-        const { table, chain } = nft.decodeRulePlace(message);
-        if (table === NFT_TABLE && chain.startsWith(prefix)) counts.set(chain, (counts.get(chain) ?? 0) + 1);
-      }
-      return JSON.stringify([main, [...counts].sort()]);
+      const doing = `reading the nftables chain of ${what}`;
+      const rules = this.#netfilter.dump({ request: nft.getRules(NFT_TABLE, mainChain), doing });
+      return rules.map((rule) => Buffer.from(nft.decodeRuleExpressions(rule)).toString('base64')).join(' ');
     } catch (error) {
-      if (isRefusal(error, 'ENOENT')) return '';
+      if (isRefusal(error, 'ENOENT')) return undefined;
       throw error;
     }
+  }
+
+  /** Whether each chain has as many rules as it is to have. */
+  #hasAllRules({ chains }: RenderedState): boolean {
+    const counts = new Map<string, number>();
+    const doing = `reading the nftables chains of ${this.#options.what}`;
+    for (const message of this.#netfilter.dump({ request: nft.getRules(NFT_TABLE), doing })) {
+      const { table, chain } = nft.decodeRulePlace(message);
+      if (table === NFT_TABLE && chains.has(chain)) counts.set(chain, (counts.get(chain) ?? 0) + 1);
+    }
+    return [...chains].every(([name, { rules }]) => (counts.get(name) ?? 0) === rules.length);
   }
 }

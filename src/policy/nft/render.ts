@@ -3,6 +3,7 @@
  *
  *     table inet warren
  *       map policy_TUN_out, policy_TUN_in    interface of an attachment -> jump to its chain
+ *       set policy_TUN_seen                  connections that were asked for a moment ago, and may go on
  *       chain policy_TUN_forward             what is forwarded: the end that began the connection (`out`), then the other (`in`)
  *       chain policy_TUN_input               what pods send to the node: neighbour discovery, then `out`
  *       chain policy_TUN_closed              what connection tracking does not know, of interfaces in set policy_TUN_policed
@@ -15,9 +16,10 @@
  *       set policy_TUN_block_H               prefixes that do not overlap. H says what is in it, so it never changes
  *
  * Rules ask about the connection and not about the packet: who began it, with whom, at which port, as connection tracking has
- * them behind address translation. Every packet of a connection, in both directions, is asked for, so that one that new rules
- * deny ends with its next packet, in the same moment for all, and nothing has to look for it. Nothing is kept of a
- * connection that a restart, or a flush, could lose.
+ * them behind address translation. A connection is asked for again and again, in both directions, so that one that new rules
+ * deny ends, and nothing has to look for it: its first packet always, and then one of each half second, since walking
+ * through the rules for each packet takes a tenth of the throughput of two pods of one node. What is kept of a connection is
+ * for that half second alone, so that nothing of it is worth keeping over a restart or a flush.
  *
  * What the node itself sends is in neither hook, which is why it always reaches its own pods. An attachment without rules is
  * in no map, and without any attachment with rules there is nothing at all: connection tracking costs nobody who has no
@@ -25,12 +27,15 @@
  */
 import { createHash } from 'node:crypto';
 import type { RenderedChain, RenderedSet, RenderedState } from '../../host/rules/nft-difference.ts';
-import { type Family, formatAddress } from '../../ip/address.ts';
+import { type Family, formatAddress, type IpAddress } from '../../ip/address.ts';
 import { formatPrefix } from '../../ip/prefix.ts';
 import type { AttachmentRules, Direction, PortRange, Rule, RuleModel, Tier } from '../model.ts';
 
 /** Behind dstnat (-100), so that a Service's packet shows its pod, and before the filters of others (0). */
 const PRIORITY = -10;
+/** So long a connection that was let through is not asked for again; and so many of them, the rest is asked for each time. */
+const SEEN_MS = 500;
+const MAX_SEEN = 65_536;
 /** So long it is remembered who was denied; and so many of them, the first ones, of each family. */
 export const DENIED_SECONDS = 600;
 const MAX_DENIED = 4096;
@@ -88,6 +93,13 @@ class Renderer {
           type: `type ipv${family}_addr . ipv${family}_addr . inet_proto . inet_service; flags dynamic,timeout; size ${MAX_DENIED}; timeout ${DENIED_SECONDS}s; counter;`,
           elements: new Set(),
         });
+    this.#sets.set(`${p}_seen`, {
+      kind: 'set',
+      type: `typeof ct id; flags dynamic,timeout; size ${MAX_SEEN}; timeout ${SEEN_MS}ms;`,
+      elements: new Set(),
+    });
+    const seen = `ct state established ct id @${p}_seen accept`;
+    const see = `ct state established add @${p}_seen { ct id }`;
     this.#chains.set(`${p}_deny`, { hook: '', rules: [...this.#notes('denied'), 'drop'] });
     this.#chains.set(`${p}_note`, { hook: '', rules: this.#notes('trial') });
     this.#sets.set(`${p}_policed`, {
@@ -103,11 +115,13 @@ class Renderer {
     this.#chains.set(`${p}_forward`, {
       hook: `type filter hook forward priority ${PRIORITY}; policy accept;`,
       rules: [
+        seen,
         closed,
         `ct direction original iifname vmap @${p}_out`,
         `ct direction original oifname vmap @${p}_in`,
         `ct direction reply oifname vmap @${p}_out`,
         `ct direction reply iifname vmap @${p}_in`,
+        see,
       ],
     });
     this.#chains.set(`${p}_input`, {
@@ -115,8 +129,10 @@ class Renderer {
       rules: [
         'ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept',
         'ip6 hoplimit 1 icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept',
+        seen,
         closed,
         `ct direction original iifname vmap @${p}_out`,
+        see,
       ],
     });
     for (const [short, direction] of DIRECTIONS) {
@@ -213,7 +229,7 @@ class Renderer {
       const name = `${this.#prefix}_pods${family}_${hash(peer.set)}`;
       if (!this.#sets.has(name)) {
         const addresses = this.#model.podSets.get(peer.set)!.filter((one) => one.family === family);
-        const elements = new Set(addresses.map(formatAddress));
+        const elements = new Set(addresses.map(textOf));
         this.#sets.set(name, { kind: 'set', type: typeOf(family), elements });
       }
       return `${end(family)} @${name}`;
@@ -241,6 +257,17 @@ function mergeRanges(ranges: readonly PortRange[]): PortRange[] {
     else merged[merged.length - 1] = { ...before, last: Math.max(before.last, range.last) };
   }
   return merged;
+}
+
+/** An address is the same object as long as its pod has it, and its text is asked for at each change of anything. */
+const TEXTS = new WeakMap<IpAddress, string>();
+
+function textOf(address: IpAddress): string {
+  const known = TEXTS.get(address);
+  if (known !== undefined) return known;
+  const text = formatAddress(address);
+  TEXTS.set(address, text);
+  return text;
 }
 
 function typeOf(family: Family): string {

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VERSIONS } from '../../../src/cni/versions.ts';
+import { WarrenError } from '../../../src/errors.ts';
 import { formatAddress } from '../../../src/ip/address.ts';
 import { CniHost, NETNS } from '../../helpers/cni-host.ts';
 import { readDocument } from '../../helpers/markdown.ts';
@@ -838,6 +839,16 @@ const queue: readonly Clause[] = [
       for (let i = 0; i < 4096; i++) writeFileSync(join(host.queue, `warren+x${i}+eth0`), '');
       expect(await host.call('DEL')).toMatchObject({ exitCode: 1, json: { code: 11 } });
       expect(await host.call('DEL', { env: { CNI_CONTAINERID: 'x7' } })).toMatchObject({ exitCode: 0 });
+    },
+  ],
+  [
+    '5, Error 11',
+    'a container whose network policies are not in force yet is tried again later',
+    async () => {
+      host.attachments.add = async () => {
+        throw new WarrenError('POLICY_LATE', 'the network policies of web are not in force');
+      };
+      expect(await host.call('ADD')).toMatchObject({ exitCode: 1, json: { code: 11 } });
     },
   ],
   [

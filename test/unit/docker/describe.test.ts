@@ -73,11 +73,13 @@ describe('an attachment', () => {
       { PrivatePort: 53, Type: 'udp' },
     ];
     const Labels = {
+      ...{ 'warren.namespace': 'shop', 'warren.labels': 'app=web' },
       ...{ 'warren.service': 'front', 'com.docker.compose.oneoff': 'False' },
       'warren.aliases': 'two\nlines',
     };
     const aliases = ['db', 'c'.repeat(12), 'db', ...Array.from({ length: 50 }, (_, i) => `alias-${i}`)];
     const { labels } = described(before, container({ Ports, Labels }), undefined, aliases);
+    expect(labels).toMatchObject({ 'warren.namespace': 'shop', 'warren.labels': 'app=web' });
     expect(labels).toMatchObject({ 'docker.ports': '53/udp,80/tcp', 'warren.service': 'front' });
     expect(labels['docker.aliases']).toMatch(/^db,alias-0,.*,alias-\d+$/);
     expect(labels['docker.aliases']!.length).toBeLessThan(201);

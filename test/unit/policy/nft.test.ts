@@ -66,11 +66,13 @@ describe('rules as nftables', () => {
       'counter name policy_warren0_denied_in_wp1 goto policy_warren0_deny',
     ]);
     expect(chains.get('policy_warren0_forward')!.rules).toEqual([
+      'ct state established ct id @policy_warren0_seen accept',
       'ct state { invalid, untracked } goto policy_warren0_closed',
       'ct direction original iifname vmap @policy_warren0_out',
       'ct direction original oifname vmap @policy_warren0_in',
       'ct direction reply oifname vmap @policy_warren0_out',
       'ct direction reply iifname vmap @policy_warren0_in',
+      'ct state established add @policy_warren0_seen { ct id }',
     ]);
     expect(sets.get(pods6!)!.elements).toEqual(new Set(['fd42::2']));
     expect(sets.get(block!)!.elements).toEqual(new Set(['10.0.0.0/9', '10.128.0.0/10']));
