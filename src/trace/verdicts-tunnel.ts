@@ -120,11 +120,11 @@ function noSession(input: TraceInput, node: NodeObservation, owner: OwnerFacts):
   const there = destination === null || isMissing(destination) ? undefined : destination;
   const asked = node.sightings.some(({ what, point }) => what === 'handshake' && point === 'underlay-out');
   const why = `there is no session with ${owner.name}`;
-  const refused = there?.drops.some(({ reason }) => reason === 'inbound-handshake-refused');
-  if (refused)
+  // The thread of handshakes counts what it refuses, and shows none of it.
+  if (there !== undefined && hasGrown(there, 'inbound-handshake-refused'))
     return dies(
       'no-session',
-      there!.node,
+      there.node,
       `${why}: it refuses the handshakes of ${node.node}`,
       'the keys of the two do not fit: see `warren peers` on both, publicKey and presharedKey of staticPeers',
     );

@@ -362,7 +362,7 @@ const FAULTS: readonly Fault[] = [
       sourceFacts: { owner: { ...peer, hasSession: false } },
       destination: {
         sightings: [handshake('underlay-in')],
-        drops: [{ reason: 'inbound-handshake-refused', isOurs: false }],
+        grown: { 'inbound-handshake-refused': 2 },
       },
     },
   },
