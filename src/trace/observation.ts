@@ -125,7 +125,8 @@ export class Observation {
     const sees = (what: Sighting['what'], point?: Point) =>
       this.#sightings.some((one) => one.what === what && (point === undefined || one.point === point));
     return {
-      hasSeen: this.#sightings.length > 0,
+      // Any datagram of a sealed tunnel may be one of real packets.
+      hasSeen: this.#sightings.some(({ point }) => this.#request.flow.mark !== 0 || !point.startsWith('underlay')),
       hasArrived: sees('packet', 'to-pod'),
       isAnswered: answersIn(this.#sightings, this.#request.flow).length > 0,
       isLost:

@@ -43,11 +43,15 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     db = await lab.pod(B, 'pod-1');
     gateways.push(await gateway(web), await gateway(db));
     // Others' pods are known some moments after their nodes.
+    await known();
+  });
+  afterAll(() => lab?.down());
+
+  async function known(): Promise<void> {
     const isKnown = async () =>
       (await here().client().inventory()).some(({ node, name }) => node === B && name === 'pod-2');
     while (!(await isKnown())) await delay(50);
-  });
-  afterAll(() => lab?.down());
+  }
 
   async function trace(wishes: Partial<TraceWishes> = {}): Promise<TraceReport> {
     const report = await here()
@@ -317,6 +321,33 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     expect(await warren('trace', 'nobody', DB)).toMatchObject({ code: 2 });
     for (const node of [here(), there()])
       expect(await run(node, 'nft list tables')).not.toContain('warren_trace');
+  });
+
+  test('real packets are followed, and none is sent', async () => {
+    const quiet = await trace({ live: true, seconds: 0.5 });
+    expect(quiet.verdict).toMatchObject({ cause: 'nothing-seen', arrives: false });
+    const pings = web.spawn(['ping', '-n', '-q', '-i', '0.2', db.address(4)], { stdio: 'ignore' });
+    try {
+      expect((await trace({ live: true, seconds: 20 })).line).toMatch(/arrives, and is answered$/);
+      await nft(there(), 'forward', 'ip protocol icmp drop');
+      const { verdict } = await trace({ live: true, seconds: 20 });
+      expect(verdict).toMatchObject({ cause: 'firewall', node: B });
+    } finally {
+      pings.kill('SIGKILL');
+      await noNft(there()).catch(() => {});
+    }
+  });
+
+  test('what a trace needs of the kernel goes with the agent, however that ends', async () => {
+    const tables = async () => (await run(here(), 'nft list tables')).match(/warren_trace_/g)?.length ?? 0;
+    const running = trace({ live: true, seconds: 60 }).catch(() => {});
+    await expect.poll(tables, { timeout: 20_000 }).toBe(1);
+    await here().kill('SIGKILL');
+    await running;
+    await expect.poll(tables, { timeout: 20_000 }).toBe(0);
+    here().start();
+    await lab.ready();
+    await known();
   });
 
   test.each(FAULTS)('$what: $cause', async ({ cause, node, says, make, undo, wishes }) => {
