@@ -126,7 +126,9 @@ export class Observation {
       this.#sightings.some((one) => one.what === what && (point === undefined || one.point === point));
     return {
       // Any datagram of a sealed tunnel may be one of real packets.
-      hasSeen: this.#sightings.some(({ point }) => this.#request.flow.mark !== 0 || !point.startsWith('underlay')),
+      hasSeen: this.#sightings.some(
+        ({ point }) => this.#request.flow.mark !== 0 || !point.startsWith('underlay'),
+      ),
       hasArrived: sees('packet', 'to-pod'),
       isAnswered: answersIn(this.#sightings, this.#request.flow).length > 0,
       isLost:

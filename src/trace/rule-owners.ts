@@ -65,6 +65,6 @@ export function ownerOfRule(drop: RuleDrop, thing: DroppedThing): RuleOwner {
   return {
     cause: 'firewall',
     text: `a firewall drops ${thing.what}${where}: ${by}`,
-    advice: `let it pass there: nft -a list chain ${place}`,
+    advice: `see \`nft -a list chain ${place}\``,
   };
 }

@@ -10,12 +10,15 @@ import { builtFile } from '../../src/package.ts';
 import type { TraceWishes } from '../../src/trace/messages.ts';
 import type { Cause, TraceReport } from '../../src/trace/model.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
+import { blocks, commands, readDocument } from '../helpers/markdown.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
+import { comparable, Substitution } from '../helpers/shown-output.ts';
 import { FrozenThread, packetThread } from '../helpers/thread-freezer.ts';
 
-const NAME = 'trc';
+/** Its nodes are those of docs/trace.md. */
+const NAME = 'shop';
 const [A, B] = [`${NAME}-a`, `${NAME}-b`];
-const [WEB, DB] = [`pod-1.${A}`, `pod-1.${B}`];
+const [WEB, DB] = [`web.${A}`, `db.${B}`];
 
 describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', () => {
   let lab: Lab;
@@ -26,21 +29,20 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
 
   beforeAll(async () => {
     lab = await Lab.up({
-      ...{ name: NAME, nodes: 2, pods: 2 },
-      config: (node) =>
-        node.name === A
-          ? {
-              staticPeers: [
-                {
-                  ...{ name: 'stranger', endpoint: '192.0.2.2:51820', subnets: ['10.99.0.0/24'] },
-                  publicKey: randomBytes(32).toString('base64'),
-                },
-              ],
-            }
-          : {},
+      ...{ name: NAME, nodes: 2, pods: ['web', 'db'] },
+      config: (node) => ({
+        ...(node.name === A && {
+          staticPeers: [
+            {
+              ...{ name: 'stranger', endpoint: '192.0.2.2:51820', subnets: ['10.99.0.0/24'] },
+              publicKey: randomBytes(32).toString('base64'),
+            },
+          ],
+        }),
+      }),
     });
-    web = await lab.pod(A, 'pod-1');
-    db = await lab.pod(B, 'pod-1');
+    web = await lab.pod(0, 'web');
+    db = await lab.pod(1, 'db');
     gateways.push(await gateway(web), await gateway(db));
     // Others' pods are known some moments after their nodes.
     await known();
@@ -49,7 +51,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
 
   async function known(): Promise<void> {
     const isKnown = async () =>
-      (await here().client().inventory()).some(({ node, name }) => node === B && name === 'pod-2');
+      (await here().client().inventory()).some(({ node, name }) => node === B && name === 'web');
     while (!(await isKnown())) await delay(50);
   }
 
@@ -273,8 +275,10 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
   async function gateway(pod: LabPod): Promise<string> {
     return /via (\S+)/.exec(await run(pod, 'ip -4 route show default'))![1]!;
   }
+  /** Of the end of the trace that is there. */
   async function hostEnd(node: string): Promise<string> {
-    return (await lab.node(node).client().pods()).find(({ name }) => name === 'pod-1')!.hostInterface;
+    const [one, wanted] = node === A ? [here(), 'web'] : [there(), 'db'];
+    return (await one.client().pods()).find(({ name }) => name === wanted)!.hostInterface;
   }
 
   test('a packet that arrives, from every kind of end to every kind', async () => {
@@ -283,7 +287,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       { source: DB, destination: WEB },
       { destination: `node:${B}` },
       { source: `node:${A}` },
-      { destination: `pod-2.${A}` },
+      { destination: `db.${A}` },
       { destination: db.address(6) },
     ]) {
       const report = await trace(wishes);
@@ -309,18 +313,53 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
   test('the command: steps, one line, exit codes; and nothing stays behind', async () => {
     const warren = (...argv: string[]) =>
       here().exec([process.execPath, builtFile('bin/warren'), ...argv, '-s', here().socket]);
-    const whole = await warren('trace', 'pod-1', DB, '--size', '1440');
+    const whole = await warren('trace', 'web', DB, '--size', '1440');
     expect(whole).toMatchObject({ code: 0, stderr: '' });
     expect(whole.stdout).toMatch(/^node +step/);
     expect(whole.stdout.trimEnd().split('\n').at(-1)).toBe(
       `${WEB} -> ${DB} (ICMP): arrives, and is answered`,
     );
-    const lost = await warren('trace', 'pod-1', '10.42.254.9', '--tcp', '80', '--json');
+    const lost = await warren('trace', 'web', '10.42.254.9', '--tcp', '80', '--json');
     expect(lost.code).toBe(1);
     expect((JSON.parse(lost.stdout) as TraceReport).verdict.cause).toBe('no-owner');
     expect(await warren('trace', 'nobody', DB)).toMatchObject({ code: 2 });
     for (const node of [here(), there()])
       expect(await run(node, 'nft list tables')).not.toContain('warren_trace');
+  });
+
+  test('the commands of docs/trace.md, as they stand there', async () => {
+    const real = new Substitution();
+    const shown = blocks(readDocument('docs/trace.md')).filter(({ language }) => language === 'console');
+    const lines = shown.flatMap((block) => commands(block));
+    expect(lines.length).toBeGreaterThan(4);
+    const firewall = 'tcp dport 5432 drop';
+    for (const { line, output } of lines) {
+      const dies = output.at(-1)?.includes(': dies ') ?? false;
+      if (dies) await nft(there(), 'forward', firewall);
+      const pings = line.includes('--live')
+        ? web.spawn([...'ping -n -q -i 0.2'.split(' '), db.address(4)], { stdio: 'ignore' })
+        : undefined;
+      try {
+        const argv = [
+          process.execPath,
+          builtFile('bin/warren'),
+          ...real.apply(line).split(' ').slice(1),
+          '-s',
+          here().socket,
+        ];
+        const { code, stdout, stderr } = await here().exec(argv);
+        expect(code, `${line}\n${stdout}${stderr}`).toBe(dies ? 1 : 0);
+        if (output.length === 0) continue;
+        const printed = stdout.trimEnd().split('\n');
+        real.learn(output, printed);
+        const steady = (some: readonly string[]) =>
+          comparable(some).map((one) => one.replace(/\bwp[0-9a-f]+/, 'wp'));
+        expect(steady(printed), line).toEqual(steady(output.map((one) => real.apply(one))));
+      } finally {
+        pings?.kill('SIGKILL');
+        if (dies) await noNft(there());
+      }
+    }
   });
 
   test('real packets are followed, and none is sent', async () => {

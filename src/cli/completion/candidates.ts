@@ -10,12 +10,20 @@ export interface Candidate {
 }
 
 /** What an argument names that only the agent knows. */
-export type LiveKind = 'pods' | 'peers' | 'wireguard-peers' | 'keys' | 'nodes' | 'allPods' | 'dropReasons';
+export type LiveKind =
+  | 'pods'
+  | 'peers'
+  | 'wireguard-peers'
+  | 'keys'
+  | 'nodes'
+  | 'allPods'
+  | 'traceEnds'
+  | 'dropReasons';
 
 /** Gives names of that kind, none where the agent does not answer. `socket`: the value of --socket in the line. */
 export type LiveNames = (kind: LiveKind, socket: string | undefined) => Promise<readonly Candidate[]>;
 
-/** The first argument of these commands. */
+/** The first argument of these commands; a number behind: that one. */
 export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   exec: 'pods',
   'pod rm': 'pods',
@@ -26,6 +34,8 @@ export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   'node approve': 'nodes',
   'node revoke': 'nodes',
   'key remove': 'keys',
+  trace: 'traceEnds',
+  'trace 2': 'traceEnds',
 };
 
 /** What these options take, of whatever command. */
@@ -105,11 +115,13 @@ async function possible(line: Line, partial: string, liveNames: LiveNames): Prom
   }
   const argument = command.registeredArguments[argumentCount];
   const found = argument === undefined ? [] : choicesOf(argument);
-  if (argumentCount > 0) return found;
-  for (const below of help.visibleCommands(command)) {
-    found.push({ word: below.name(), description: firstLine(below.description()) });
+  if (argumentCount === 0) {
+    for (const below of help.visibleCommands(command)) {
+      found.push({ word: below.name(), description: firstLine(below.description()) });
+    }
   }
-  const kind = LIVE_ARGUMENTS[pathOf(command)];
+  const path = pathOf(command);
+  const kind = LIVE_ARGUMENTS[argumentCount === 0 ? path : `${path} ${argumentCount + 1}`];
   if (kind === undefined) return found;
   return [...found, ...(await live(kind, line, liveNames))];
 }

@@ -766,7 +766,8 @@ describe('a sealed datagram', () => {
 describe('real packets', () => {
   it('that do not come: nothing is claimed', () => {
     const input: Partial<TraceInput> = { isLive: true };
-    const { verdict } = judge({ until: 'sent', source: { sent: null }, input });
+    const { verdict, line } = judge({ until: 'sent', source: { sent: null }, input });
     expect(verdict).toMatchObject({ arrives: false, cause: 'nothing-seen', isCertain: true });
+    expect(line).not.toContain('dies');
   });
 });
