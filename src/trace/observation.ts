@@ -16,7 +16,7 @@ import { answersIn } from './answers.ts';
 import { FlowMatch } from './flow-match.ts';
 import { gatherFacts, type NodeSources, podOf, routeTo } from './gather.ts';
 import { KernelPaths } from './kernel-path.ts';
-import type { Drop, Flow, NodeObservation, Point, Role, Sighting } from './model.ts';
+import type { Drop, Flow, NodeFacts, NodeObservation, Point, Role, Sighting } from './model.ts';
 import { matchOuter, type Tunnel } from './outer-match.ts';
 import { flowProgram, outerProgram } from './programs.ts';
 import { sendProbe } from './send-probe.ts';
@@ -77,6 +77,7 @@ export class Observation {
   #timer: NodeJS.Timeout | undefined;
   #before: Readonly<Record<string, number>> = {};
   #sent: NodeObservation['sent'] = null;
+  #early: Promise<NodeFacts> | undefined;
 
   private constructor(request: ObservationRequest, parts: ObservationParts) {
     this.#request = request;
@@ -118,6 +119,8 @@ export class Observation {
     } catch (error) {
       this.#sent = { error: errorMessage(error), source: flow.source };
     }
+    // What stood in its way is looked at now: somebody may put it right at any moment.
+    if (this.#sent.error !== null) this.#early = this.#facts(false);
   }
 
   look(): Outlook {
@@ -140,12 +143,12 @@ export class Observation {
 
   /** What was seen; the observation is over. `triesAgent`: whether the other node's agent takes connections is looked at too. */
   async end(options: { readonly triesAgent: boolean }): Promise<NodeObservation> {
-    const { flow, role, given } = this.#request;
+    const { role } = this.#request;
     const { sources } = this.#parts;
     try {
       this.#poll();
       const grown = this.#grown();
-      const facts = await gatherFacts(sources, { flow, role, given, ...options });
+      const facts = await (this.#early ?? this.#facts(options.triesAgent));
       const names = new Map((await listAddresses()).map(({ ifindex, ifname }) => [ifindex, ifname]));
       const path = async (kind: 'inner' | 'outer') => {
         const drop = this.#paths.dropOf(kind);
@@ -159,6 +162,13 @@ export class Observation {
     } finally {
       await this.close();
     }
+  }
+
+  #facts(triesAgent: boolean): Promise<NodeFacts> {
+    const { flow, role, given } = this.#request;
+    const facts = gatherFacts(this.#parts.sources, { flow, role, given, triesAgent });
+    facts.catch(() => {});
+    return facts;
   }
 
   /** May be called again. */

@@ -377,18 +377,6 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     }
   });
 
-  test('what a trace needs of the kernel goes with the agent, however that ends', async () => {
-    const tables = async () => (await run(here(), 'nft list tables')).match(/warren_trace_/g)?.length ?? 0;
-    const running = trace({ live: true, seconds: 60 }).catch(() => {});
-    await expect.poll(tables, { timeout: 20_000 }).toBe(1);
-    await here().kill('SIGKILL');
-    await running;
-    await expect.poll(tables, { timeout: 20_000 }).toBe(0);
-    here().start();
-    await lab.ready();
-    await known();
-  });
-
   test.each(FAULTS)('$what: $cause', async ({ cause, node, says, make, undo, wishes }) => {
     await make();
     try {
@@ -399,5 +387,14 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       await undo();
     }
     await delay(0);
+  });
+
+  test('what a trace needs of the kernel goes with the agent, however that ends', async () => {
+    const tables = async () => (await run(here(), 'nft list tables')).match(/warren_trace_/g)?.length ?? 0;
+    const running = trace({ live: true, seconds: 60 }).catch(() => {});
+    await expect.poll(tables, { timeout: 20_000 }).toBe(1);
+    await here().kill('SIGKILL');
+    await running;
+    await expect.poll(tables, { timeout: 20_000 }).toBe(0);
   });
 });

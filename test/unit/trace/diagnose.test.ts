@@ -67,6 +67,15 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
+      what: 'a default route that was put back meanwhile',
+      cause: 'pod-route-missing',
+      node: 'node-a',
+      says: /pod web had no route to 10\.42\.2\.2 when it sent, and has one now; .*trace again/,
+    },
+    changes: { until: 'sent', source: sent('ENETUNREACH') },
+  },
+  {
+    ...{
       what: "the pod's own firewall",
       cause: 'pod-firewall',
       node: 'node-a',
