@@ -61,6 +61,8 @@ export function servedTraces(
           pods: () =>
             attachments
               .list()
+              // What is no neighbour of this node has no interface here.
+              .filter(({ remote }) => !remote)
               .map(({ addresses, ...pod }) => ({ ...pod, addresses: addresses.map(formatAddress) })),
           status: () => model.status(),
           peers: () => model.peers(),

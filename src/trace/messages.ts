@@ -76,6 +76,7 @@ const kernelPath = z.object({
       chain: name,
       rule: z.string().max(4096).optional(),
       isPolicy: z.boolean(),
+      via: z.array(name).max(16).optional(),
     })
     .optional(),
 });

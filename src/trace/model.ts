@@ -81,6 +81,8 @@ export interface RuleDrop {
   /** As nft writes it; undefined: it was the chain's policy, or the rule is gone. */
   readonly rule?: string | undefined;
   readonly isPolicy: boolean;
+  /** Chains of that table that the packet went through before, the last one last. */
+  readonly via?: readonly string[] | undefined;
 }
 
 export const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;

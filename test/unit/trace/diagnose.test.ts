@@ -182,14 +182,36 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
-      what: 'a policy',
+      what: 'a policy of the sender',
+      cause: 'policy',
+      node: 'node-a',
+      says: /a policy of 10\.42\.1\.2 does not let it send that to 10\.42\.2\.2 .*`warren policy explain 10\.42\.1\.2 10\.42\.2\.2`/,
+    },
+    changes: {
+      until: 'host-end',
+      source: {
+        inner: kernel(['prerouting', 'forward'], 'warren0', {
+          ...rule('warren', 'policy_warren0_deny'),
+          via: ['policy_warren0_forward', 'policy_warren0_out_wp1'],
+        }),
+      },
+    },
+  },
+  {
+    ...{
+      what: 'a policy of the receiver',
       cause: 'policy',
       node: 'node-b',
-      says: /policy does not let 10\.42\.1\.2 reach 10\.42\.2\.2/,
+      says: /a policy of 10\.42\.2\.2 does not let that in from 10\.42\.1\.2/,
     },
     changes: {
       until: 'out-of-tun',
-      destination: { inner: kernel(['prerouting', 'forward'], 'veth-db', rule('warren', 'policy_to_x')) },
+      destination: {
+        inner: kernel(['prerouting', 'forward'], 'veth-db', {
+          ...rule('warren', 'policy_warren0_deny'),
+          via: ['policy_warren0_forward', 'policy_warren0_in_wp2'],
+        }),
+      },
     },
   },
   {
@@ -613,6 +635,20 @@ const FAULTS: readonly Fault[] = [
         }),
       },
     },
+  },
+  {
+    ...{
+      what: 'a WireGuard device that is away',
+      cause: 'lost',
+      node: 'node-b',
+      says: /probably it is lost behind warren0: .* WireGuard device/,
+    },
+    changes: {
+      until: 'out-of-tun',
+      destination: { inner: kernel(['prerouting', 'forward', 'postrouting'], 'warren0') },
+      destinationFacts: { pod: null },
+    },
+    isCertain: false,
   },
   {
     ...{

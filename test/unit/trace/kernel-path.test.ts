@@ -105,6 +105,23 @@ describe('a path', () => {
     expect(paths.isStopped).toBe(true);
   });
 
+  it('has the chains of the table that led to the rule', () => {
+    const step = (chain: string, drops = false) =>
+      trace({ table: 'warren', chain, isPolicy: false, handle: 1, drops });
+    const paths = pathOf(
+      trace({ table: 'warren', chain: 'source_check', ...headers }),
+      trace({ table: 'fw', chain: 'c' }),
+      step('policy_warren0_forward'),
+      step('policy_warren0_in_wp1'),
+      step('policy_warren0_deny', true),
+    );
+    expect(paths.dropOf('inner')?.via).toEqual([
+      'source_check',
+      'policy_warren0_forward',
+      'policy_warren0_in_wp1',
+    ]);
+  });
+
   it('that ends between two hooks was stopped by the routing', () => {
     const paths = pathOf(
       trace({ chain: 'prerouting_begin', ...headers }),
