@@ -7,6 +7,7 @@ import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
 import { builtFile } from '../../src/package.ts';
+import type { CheckReport } from '../../src/readmodel/reports.ts';
 import type { TraceWishes } from '../../src/trace/messages.ts';
 import type { Cause, TraceReport } from '../../src/trace/model.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
@@ -330,6 +331,24 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     expect(await warren('trace', 'nobody', DB)).toMatchObject({ code: 2 });
     for (const node of [here(), there()])
       expect(await run(node, 'nft list tables')).not.toContain('warren_trace');
+  });
+
+  test('check shows the line of what does not answer', async () => {
+    await nft(there(), 'forward', `ip daddr ${db.address(4)} icmp type echo-request drop`);
+    try {
+      const argv = [process.execPath, builtFile('bin/warren'), 'check', '--json', '-s', here().socket];
+      const { code, stdout } = await here().exec(argv);
+      expect(code).toBe(1);
+      const failed = (JSON.parse(stdout) as CheckReport).results.filter(({ ok }) => !ok);
+      // From the node and its two pods.
+      expect(failed).toHaveLength(3);
+      for (const { trace: traced } of failed) {
+        expect(traced?.cause).toBe('firewall');
+        expect(traced?.line).toContain(`dies on ${B}: a firewall drops the packet in the hook forward`);
+      }
+    } finally {
+      await noNft(there());
+    }
   });
 
   test('the commands of docs/trace.md, as they stand there', async () => {
