@@ -9,10 +9,11 @@
 import { stepsOf } from './describe-steps.ts';
 import { isMissing, type NodeObservation, type TraceInput, type TraceReport, type Verdict } from './model.ts';
 import { progressOf } from './progress.ts';
+import { leftSource, onDestinationUnderlay } from './verdicts-arrival.ts';
 import { reachedPod } from './verdicts-delivery.ts';
 import { afterTunnel, onSourceNode } from './verdicts-host.ts';
+import { inPacketPath } from './verdicts-outbound.ts';
 import { inSourcePod } from './verdicts-pod.ts';
-import { inPacketPath, leftSource, onDestinationUnderlay } from './verdicts-tunnel.ts';
 
 export function diagnose(input: TraceInput): TraceReport {
   const { flow, from, to, source, destination } = input;

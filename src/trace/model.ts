@@ -161,6 +161,13 @@ export interface OwnerFacts {
   readonly unreachable: string | null;
 }
 
+export interface MemberFacts {
+  /** `alive`, `suspect`, `dead`, `left`. */
+  readonly status: string;
+  /** Whether it takes part in forwarding: `approved`, `pending`, `revoked`. */
+  readonly admission: string;
+}
+
 export interface UnderlayFacts {
   readonly link: LinkFacts | null;
   /** To the other node's tunnel; null: it is not known where that is. */
@@ -194,6 +201,8 @@ export interface NodeFacts {
   readonly ownSubnets: readonly string[];
   /** Of the other end; null: nobody has it. `self`: this node. */
   readonly owner: OwnerFacts | 'self' | null;
+  /** What this node knows of the node that the other end is on, whether it forwards to it or not; null: no such member. */
+  readonly other: MemberFacts | null;
   readonly underlay: UnderlayFacts | null;
 }
 

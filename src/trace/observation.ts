@@ -36,6 +36,8 @@ export interface ObservationRequest {
   /** The address that the source was given, which is not what it sends from if its owner has changed that. */
   readonly given: string;
   readonly role: Role;
+  /** The node that the other end is on, if that is another one. */
+  readonly other: string | undefined;
   /** The other node's end; undefined: there is none in it. */
   readonly tunnel: Tunnel | undefined;
 }
@@ -100,7 +102,7 @@ export class Observation {
 
   /** The address that the kernel there takes as source, where it is another one than the flow's. */
   static async sourceOf(
-    { flow, role, given }: Omit<ObservationRequest, 'tunnel'>,
+    { flow, role, given }: Omit<ObservationRequest, 'tunnel' | 'other'>,
     { sources }: ObservationParts,
   ): Promise<string> {
     const pod = role === 'destination' ? undefined : podOf(sources, given);
@@ -165,8 +167,8 @@ export class Observation {
   }
 
   #facts(triesAgent: boolean): Promise<NodeFacts> {
-    const { flow, role, given } = this.#request;
-    const facts = gatherFacts(this.#parts.sources, { flow, role, given, triesAgent });
+    const { flow, role, given, other } = this.#request;
+    const facts = gatherFacts(this.#parts.sources, { flow, role, given, other, triesAgent });
     facts.catch(() => {});
     return facts;
   }

@@ -320,9 +320,39 @@ const FAULTS: readonly Fault[] = [
       what: 'a peer that was revoked',
       cause: 'peer-unknown',
       node: 'node-a',
-      says: /node-b is not among the nodes/,
+      says: /node-b is not among the nodes that this one forwards to: it is revoked; `warren node approve node-b`/,
     },
-    changes: { until: 'into-tun', source: dropped('outbound-no-route'), sourceFacts: { owner: null } },
+    changes: {
+      until: 'into-tun',
+      source: dropped('outbound-no-route'),
+      sourceFacts: { owner: null, other: { status: 'alive', admission: 'revoked' } },
+    },
+  },
+  {
+    ...{
+      what: 'a peer that was forgotten as dead meanwhile',
+      cause: 'peer-dead',
+      node: 'node-b',
+      says: /node-b is dead, as node-a knows/,
+    },
+    changes: {
+      until: 'into-tun',
+      source: dropped('outbound-no-route'),
+      sourceFacts: { owner: null, other: { status: 'dead', admission: 'approved' } },
+    },
+  },
+  {
+    ...{
+      what: 'an agent that hangs',
+      cause: 'peer-dead',
+      node: 'node-b',
+      says: /agent of node-b takes connections and does not answer/,
+    },
+    changes: {
+      until: 'underlay-out',
+      sourceFacts: { underlay: { ...sourceFacts.underlay!, agent: 'open' } },
+      input: { destination: { node: 'node-b', missing: 'no answer' } },
+    },
   },
   {
     ...{
