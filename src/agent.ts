@@ -422,6 +422,15 @@ export class Agent {
         ...{ rpc: this.#rpc, model: this.#model, dataPlane, attachments: this.#attachments, subnets, admits },
         nodeName: node.name,
         gossipOf: (id) => membership.contact(id)?.gossip,
+        member: (name) => {
+          const found = membership.members().find((one) => one.name === name);
+          return (
+            found && {
+              status: found.status,
+              admission: admits(found.id) ? 'approved' : admission.standing(found.id),
+            }
+          );
+        },
       }),
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#live.current },

@@ -29,6 +29,7 @@ export interface ServedTraceParts {
   readonly attachments: Attachments;
   readonly nodeName: string;
   readonly subnets: () => readonly Prefix[];
+  readonly member: ObservationParts['sources']['member'];
   /** Where the agent of a member takes requests. */
   readonly gossipOf: (memberId: string) => Endpoint | undefined;
   /** Whether the node with this id takes part in forwarding. */
@@ -41,7 +42,7 @@ export function servedTraces(
   served: ServedTraceParts,
 ): (() => Promise<Traces>) | undefined {
   if (!traces) return undefined;
-  const { rpc, model, dataPlane, attachments, nodeName, subnets, gossipOf, admits } = served;
+  const { rpc, model, dataPlane, attachments, nodeName, subnets, gossipOf, admits, member } = served;
   const endpointOf = (node: string) =>
     node === nodeName
       ? formatEndpoint(dataPlane.vtep)
@@ -57,10 +58,12 @@ export function servedTraces(
       parts: {
         dropTaps: dataPlane.dropTaps,
         sources: {
-          ...{ nodeName, gossipOf },
+          ...{ nodeName, gossipOf, member },
           pods: () =>
             attachments
               .list()
+              // What is no neighbour of this node has no interface here.
+              .filter(({ remote }) => !remote)
               .map(({ addresses, ...pod }) => ({ ...pod, addresses: addresses.map(formatAddress) })),
           status: () => model.status(),
           peers: () => model.peers(),

@@ -190,9 +190,9 @@ function commandRoutes(app: FastifyInstance, commands: Commands | undefined, log
     const { seconds } = request.body as z.infer<typeof respondRequest>;
     return agent.respond(seconds);
   });
-  app.post('/v1/trace', { onRequest, schema: { body: traceRequest } }, async (request, { raw }) => {
+  app.post('/v1/trace', { onRequest, schema: { body: traceRequest } }, async (request, reply) => {
     const gone = new AbortController();
-    raw.on('close', () => gone.abort());
+    reply.raw.on('close', () => gone.abort());
     return agent.trace(request.body as z.infer<typeof traceRequest>, gone.signal);
   });
   captureRoutes(app, onRequest, log, (request, signal) => agent.capture(request, signal));

@@ -18,8 +18,17 @@ export function renderCheck(report: CheckReport, columns: number, paint: Paint):
     failed.length === 0
       ? paint(`${total} of ${total} answered.`, report.ok ? 'green' : undefined)
       : paint(`${failed.length} of ${total} did not answer.`, 'red'),
+    ...failed.flatMap(({ trace }) => (trace === undefined ? [] : [plain(trace.line)])),
+    ...(failed.some(({ trace }) => trace) && failed.some(({ trace }) => !trace)
+      ? ['Others were not traced: `warren trace SOURCE DESTINATION` does.']
+      : []),
   ];
   return [...tables.filter(Boolean), `${lines.join('\n')}\n`].join('\n');
+}
+
+/** Other nodes have a part in it: no control characters. */
+function plain(text: string): string {
+  return text.replace(/\p{Cc}/gu, ' ');
 }
 
 function renderFamily(

@@ -1,6 +1,7 @@
 /**
  * `warren check`: from this node and from each of its pods to every node and pod that is known. It runs here
- * and not in the agent, which would spend the time of its control work on it; the agent says what to reach.
+ * and not in the agent, which would spend the time of its control work on it; the agent says what to reach, and traces
+ * what does not answer.
  */
 import pLimit from 'p-limit';
 import type { AgentClient } from '../api/client.ts';
@@ -25,12 +26,16 @@ export async function runCheck(
     onProgress(++done, pairs.length);
     return { from: source.name, ...target, ok: rttMs !== null, rttMs };
   });
+  const isWhole = results.every(({ ok }) => ok);
+  const traced = isWhole
+    ? results
+    : await (await import('./trace-failed.ts')).withTraces(client, status.node.name, results, onProgress);
   const problems = checkProblems(status, pods);
   return {
     node: status.node.name,
-    ok: problems.length === 0 && all.unreachable.length === 0 && results.every(({ ok }) => ok),
+    ok: problems.length === 0 && all.unreachable.length === 0 && isWhole,
     problems,
     unreachable: all.unreachable,
-    results,
+    results: traced,
   };
 }

@@ -337,6 +337,8 @@ export interface CheckResult {
   readonly ok: boolean;
   /** Round trip, milliseconds; null when it failed. */
   readonly rttMs: number | null;
+  /** Where and why it failed, as `warren trace` says; absent where that was not tried. */
+  readonly trace?: { readonly cause: string; readonly line: string };
 }
 
 /** What of every check a result is about. */

@@ -9,10 +9,11 @@
 import { stepsOf } from './describe-steps.ts';
 import { isMissing, type NodeObservation, type TraceInput, type TraceReport, type Verdict } from './model.ts';
 import { progressOf } from './progress.ts';
+import { leftSource, onDestinationUnderlay } from './verdicts-arrival.ts';
 import { reachedPod } from './verdicts-delivery.ts';
 import { afterTunnel, onSourceNode } from './verdicts-host.ts';
+import { inPacketPath } from './verdicts-outbound.ts';
 import { inSourcePod } from './verdicts-pod.ts';
-import { inPacketPath, leftSource, onDestinationUnderlay } from './verdicts-tunnel.ts';
 
 export function diagnose(input: TraceInput): TraceReport {
   const { flow, from, to, source, destination } = input;
@@ -26,12 +27,17 @@ export function diagnose(input: TraceInput): TraceReport {
 }
 
 /** In one line: from where to where, what happens, where and why, and what to do. */
-function lineOf({ flow, from, to }: TraceInput, { text, advice, arrives, node }: Verdict): string {
+function lineOf({ flow, from, to }: TraceInput, verdict: Verdict): string {
   const protocol = flow.protocol === 'icmp' ? 'ICMP' : `${flow.protocol.toUpperCase()} ${flow.port}`;
-  const what = arrives ? 'arrives' : 'dies';
-  const where = arrives || node === null ? '' : ` on ${node}`;
-  const rest = text === '' ? '' : `${arrives ? ', ' : ': '}${text}`;
-  return `${from.name} -> ${to.name} (${protocol}): ${what}${where}${rest}${advice === null ? '' : `; ${advice}`}`;
+  const { advice } = verdict;
+  const what = whatHappens(verdict);
+  return `${from.name} -> ${to.name} (${protocol}): ${what}${advice === null ? '' : `; ${advice}`}`;
+}
+
+function whatHappens({ arrives, cause, node, text }: Verdict): string {
+  if (cause === 'nothing-seen') return text;
+  if (arrives) return text === '' ? 'arrives' : `arrives, ${text}`;
+  return `dies${node === null ? '' : ` on ${node}`}: ${text}`;
 }
 
 function verdictOf(input: TraceInput): Verdict {

@@ -11,6 +11,7 @@ import type { PeerReport, StatusReport } from '../readmodel/reports.ts';
 import type {
   Flow,
   LinkFacts,
+  MemberFacts,
   NodeFacts,
   OwnerFacts,
   PodFacts,
@@ -38,6 +39,8 @@ export interface NodeSources {
   readonly status: () => StatusReport;
   readonly peers: () => readonly PeerReport[];
   readonly ownSubnets: () => readonly string[];
+  /** What is known of a node, by its name; undefined: it is no member. */
+  readonly member: (name: string) => MemberFacts | undefined;
   /** Where the agent of a node takes requests. */
   readonly gossipOf: (peerId: string) => Endpoint | undefined;
 }
@@ -47,13 +50,15 @@ export interface GatherOptions {
   readonly role: Role;
   /** The address that the source was given. */
   readonly given: string;
+  /** The node that the other end is on, if that is another one. */
+  readonly other: string | undefined;
   /** What the other end is reached by: its agent is tried too. */
   readonly triesAgent: boolean;
 }
 
 export async function gatherFacts(
   sources: NodeSources,
-  { flow, role, given, triesAgent }: GatherOptions,
+  { flow, role, given, other, triesAgent }: GatherOptions,
 ): Promise<NodeFacts> {
   const { status, ownSubnets } = sources;
   const { tun, underlay, encapsulation, datapath } = status();
@@ -83,6 +88,7 @@ export async function gatherFacts(
     isEncrypted: encapsulation.encrypted,
     tunnelPort: encapsulation.port,
     ownSubnets: ownSubnets(),
+    other: (other === undefined ? undefined : sources.member(other)) ?? null,
     owner: peer === undefined ? 'self' : peer === null ? null : ownerFacts(peer),
   };
 }

@@ -14,6 +14,9 @@ export interface UnreadDrop extends Omit<RuleDrop, 'rule'> {
   readonly handle: number | undefined;
 }
 
+/** Chains that are remembered of a packet. */
+const MAX_CHAINS = 8;
+
 /** All packets of one kind are taken together: one that was dropped counts, else how far any came. */
 interface Seen {
   readonly reached: Set<Hook>;
@@ -21,6 +24,8 @@ interface Seen {
   inIndex: number;
   outIndex: number;
   drop: UnreadDrop | undefined;
+  /** Of other tables than the trace's own, `TABLE CHAIN`; MAX_CHAINS at most. */
+  chains: string[];
 }
 
 export class KernelPaths {
@@ -46,7 +51,16 @@ export class KernelPaths {
     if (outIndex !== 0) seen.outIndex = outIndex;
     const checkpoint = table === this.#table ? checkpointOf(chain) : undefined;
     if (checkpoint !== undefined) (checkpoint.isEnd ? seen.passed : seen.reached).add(checkpoint.hook);
-    else if (message.drops) seen.drop ??= { family, table, chain, isPolicy, handle };
+    else {
+      const via = seen.chains
+        .filter((one) => one.startsWith(`${table} `))
+        .map((one) => one.slice(table.length + 1));
+      if (message.drops)
+        seen.drop ??= { family, table, chain, isPolicy, handle, ...(via.length > 0 && { via }) };
+      seen.chains = [...seen.chains.filter((one) => one !== `${table} ${chain}`), `${table} ${chain}`].slice(
+        -MAX_CHAINS,
+      );
+    }
   }
 
   /** A rule has dropped it, or the routing: between hooks nothing waits but there. */
@@ -93,7 +107,7 @@ export class KernelPaths {
 }
 
 function nothing(): Seen {
-  return { reached: new Set(), passed: new Set(), inIndex: 0, outIndex: 0, drop: undefined };
+  return { reached: new Set(), passed: new Set(), inIndex: 0, outIndex: 0, drop: undefined, chains: [] };
 }
 
 function withText({ handle: _, ...drop }: UnreadDrop, rule: string | undefined): RuleDrop {

@@ -46,6 +46,7 @@ export const nodeQuestion = z.discriminatedUnion('action', [
   z.strictObject({
     ...{ action: z.literal('begin'), id, flow, given: address, role: z.enum(ROLES) },
     tunnel: tunnel.optional(),
+    other: name.optional(),
   }),
   z.strictObject({ action: z.literal('send'), id }),
   z.strictObject({ action: z.literal('look'), id }),
@@ -76,6 +77,7 @@ const kernelPath = z.object({
       chain: name,
       rule: z.string().max(4096).optional(),
       isPolicy: z.boolean(),
+      via: z.array(name).max(16).optional(),
     })
     .optional(),
 });
@@ -100,6 +102,7 @@ const facts = z.object({
   reversePath: z.object({ in: name, back: name.nullable() }).nullable(),
   ...{ tunnelPort: z.number(), forwards: z.boolean(), route: route.nullable(), ownSubnets: names },
   owner: z.union([owner, z.literal('self'), z.null()]),
+  other: z.object({ status: name, admission: name }).nullable(),
   underlay: z
     .object({
       ...{ link: link.nullable(), route: route.nullable(), neighbour: name.nullable() },

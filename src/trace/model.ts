@@ -81,6 +81,8 @@ export interface RuleDrop {
   /** As nft writes it; undefined: it was the chain's policy, or the rule is gone. */
   readonly rule?: string | undefined;
   readonly isPolicy: boolean;
+  /** Chains of that table that the packet went through before, the last one last. */
+  readonly via?: readonly string[] | undefined;
 }
 
 export const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;
@@ -159,6 +161,13 @@ export interface OwnerFacts {
   readonly unreachable: string | null;
 }
 
+export interface MemberFacts {
+  /** `alive`, `suspect`, `dead`, `left`. */
+  readonly status: string;
+  /** Whether it takes part in forwarding: `approved`, `pending`, `revoked`. */
+  readonly admission: string;
+}
+
 export interface UnderlayFacts {
   readonly link: LinkFacts | null;
   /** To the other node's tunnel; null: it is not known where that is. */
@@ -192,6 +201,8 @@ export interface NodeFacts {
   readonly ownSubnets: readonly string[];
   /** Of the other end; null: nobody has it. `self`: this node. */
   readonly owner: OwnerFacts | 'self' | null;
+  /** What this node knows of the node that the other end is on, whether it forwards to it or not; null: no such member. */
+  readonly other: MemberFacts | null;
   readonly underlay: UnderlayFacts | null;
 }
 

@@ -18,7 +18,7 @@ export type RunningObservation = Pick<Observation, 'send' | 'look' | 'end' | 'cl
 export interface NodeTracesOptions {
   readonly clock: Clock;
   readonly begin: (request: ObservationRequest) => Promise<RunningObservation>;
-  readonly sourceOf: (request: Omit<ObservationRequest, 'tunnel'>) => Promise<string>;
+  readonly sourceOf: (request: Omit<ObservationRequest, 'tunnel' | 'other'>) => Promise<string>;
   /** Whether this address is of this node, or of one of its pods. */
   readonly isOwn: (address: string) => boolean;
 }
@@ -62,7 +62,14 @@ export class NodeTraces {
     }
   }
 
-  async #begin({ id, flow, given, role, tunnel }: Extract<NodeQuestion, { action: 'begin' }>): Promise<void> {
+  async #begin({
+    id,
+    flow,
+    given,
+    role,
+    tunnel,
+    other,
+  }: Extract<NodeQuestion, { action: 'begin' }>): Promise<void> {
     const { begin, isOwn } = this.#options;
     if (role !== 'destination' && !isOwn(given))
       throw new WarrenError('TRACE_NOT_OURS', `${given} is no address of this node or one of its pods`);
@@ -72,7 +79,7 @@ export class NodeTraces {
       });
     this.#beginning++;
     try {
-      const observation = await begin({ flow, given, role, tunnel });
+      const observation = await begin({ flow, given, role, tunnel, other });
       this.#running.set(id, { observation, timer: this.#timer(id) });
     } finally {
       this.#beginning--;

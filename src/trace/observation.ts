@@ -16,7 +16,7 @@ import { answersIn } from './answers.ts';
 import { FlowMatch } from './flow-match.ts';
 import { gatherFacts, type NodeSources, podOf, routeTo } from './gather.ts';
 import { KernelPaths } from './kernel-path.ts';
-import type { Drop, Flow, NodeObservation, Point, Role, Sighting } from './model.ts';
+import type { Drop, Flow, NodeFacts, NodeObservation, Point, Role, Sighting } from './model.ts';
 import { matchOuter, type Tunnel } from './outer-match.ts';
 import { flowProgram, outerProgram } from './programs.ts';
 import { sendProbe } from './send-probe.ts';
@@ -36,6 +36,8 @@ export interface ObservationRequest {
   /** The address that the source was given, which is not what it sends from if its owner has changed that. */
   readonly given: string;
   readonly role: Role;
+  /** The node that the other end is on, if that is another one. */
+  readonly other: string | undefined;
   /** The other node's end; undefined: there is none in it. */
   readonly tunnel: Tunnel | undefined;
 }
@@ -77,6 +79,7 @@ export class Observation {
   #timer: NodeJS.Timeout | undefined;
   #before: Readonly<Record<string, number>> = {};
   #sent: NodeObservation['sent'] = null;
+  #early: Promise<NodeFacts> | undefined;
 
   private constructor(request: ObservationRequest, parts: ObservationParts) {
     this.#request = request;
@@ -99,7 +102,7 @@ export class Observation {
 
   /** The address that the kernel there takes as source, where it is another one than the flow's. */
   static async sourceOf(
-    { flow, role, given }: Omit<ObservationRequest, 'tunnel'>,
+    { flow, role, given }: Omit<ObservationRequest, 'tunnel' | 'other'>,
     { sources }: ObservationParts,
   ): Promise<string> {
     const pod = role === 'destination' ? undefined : podOf(sources, given);
@@ -118,6 +121,8 @@ export class Observation {
     } catch (error) {
       this.#sent = { error: errorMessage(error), source: flow.source };
     }
+    // What stood in its way is looked at now: somebody may put it right at any moment.
+    if (this.#sent.error !== null) this.#early = this.#facts(false);
   }
 
   look(): Outlook {
@@ -125,7 +130,10 @@ export class Observation {
     const sees = (what: Sighting['what'], point?: Point) =>
       this.#sightings.some((one) => one.what === what && (point === undefined || one.point === point));
     return {
-      hasSeen: this.#sightings.length > 0,
+      // Any datagram of a sealed tunnel may be one of real packets.
+      hasSeen: this.#sightings.some(
+        ({ point }) => this.#request.flow.mark !== 0 || !point.startsWith('underlay'),
+      ),
       hasArrived: sees('packet', 'to-pod'),
       isAnswered: answersIn(this.#sightings, this.#request.flow).length > 0,
       isLost:
@@ -137,12 +145,12 @@ export class Observation {
 
   /** What was seen; the observation is over. `triesAgent`: whether the other node's agent takes connections is looked at too. */
   async end(options: { readonly triesAgent: boolean }): Promise<NodeObservation> {
-    const { flow, role, given } = this.#request;
+    const { role } = this.#request;
     const { sources } = this.#parts;
     try {
       this.#poll();
       const grown = this.#grown();
-      const facts = await gatherFacts(sources, { flow, role, given, ...options });
+      const facts = await (this.#early ?? this.#facts(options.triesAgent));
       const names = new Map((await listAddresses()).map(({ ifindex, ifname }) => [ifindex, ifname]));
       const path = async (kind: 'inner' | 'outer') => {
         const drop = this.#paths.dropOf(kind);
@@ -156,6 +164,13 @@ export class Observation {
     } finally {
       await this.close();
     }
+  }
+
+  #facts(triesAgent: boolean): Promise<NodeFacts> {
+    const { flow, role, given, other } = this.#request;
+    const facts = gatherFacts(this.#parts.sources, { flow, role, given, other, triesAgent });
+    facts.catch(() => {});
+    return facts;
   }
 
   /** May be called again. */

@@ -19,7 +19,10 @@ export function progressOf({ source, destination, flow }: TraceInput): Progress 
   const isSealed = source.facts.isEncrypted;
   /** Of datagrams whose content cannot be seen only those count that both ends have seen. */
   const sent = new Set(tagsAt(source, 'underlay-out'));
+  /** Real packets of a sealed tunnel: any datagram may be one, if a packet of the flow came to the tunnel at all. */
+  const isBlind = isSealed && flow.mark === 0 && !sees(source, 'into-tun');
   const seen = (point: Point): boolean => {
+    if (isBlind && point.startsWith('underlay')) return false;
     const found = POINTS.indexOf(point) < POINTS.indexOf('underlay-in') ? source : there;
     if (found === undefined) return point === 'to-pod' && sees(source, point);
     if (isSealed && point === 'underlay-in') return tagsAt(found, point).some((tag) => sent.has(tag));

@@ -8,13 +8,19 @@ const MARKS: Readonly<Record<Step['outcome'], readonly [text: string, colour: Co
   unknown: ['-', 'dim'],
 };
 
-export function renderTrace({ steps, line, arrives }: TraceReport, paint: Paint): string {
+export function renderTrace({ steps, line, arrives, observations }: TraceReport, paint: Paint): string {
   const rows = steps.map(({ node, what, outcome, text }) => {
     const [mark, colour] = MARKS[outcome];
     // Why it dies is in the line below.
     return [plain(node), plain(what), { text: mark, colour }, outcome === 'died' ? '' : plain(text)];
   });
-  return `${renderTable(['node', 'step', '', ''], rows, paint)}\n${paint(plain(line), arrives ? 'green' : 'red')}\n`;
+  const blind = observations.flatMap((one) =>
+    'blind' in one && one.blind !== null
+      ? [`${plain(one.node)}: the kernel's rules could not be looked at: ${plain(one.blind)}\n`]
+      : [],
+  );
+  const table = renderTable(['node', 'step', '', ''], rows, paint);
+  return `${table}${blind.join('')}\n${paint(plain(line), arrives ? 'green' : 'red')}\n`;
 }
 
 /** Other nodes say it: no control characters. */

@@ -24,7 +24,7 @@ export interface DroppedThing {
 interface Owner {
   readonly chains: RegExp;
   readonly cause: Cause;
-  readonly text: (thing: DroppedThing) => string;
+  readonly text: (thing: DroppedThing, drop: RuleDrop) => string;
   readonly advice: (thing: DroppedThing) => string;
 }
 
@@ -43,10 +43,17 @@ const OWNERS: readonly Owner[] = [
     advice: () => 'put both in one network, or let each name the other with `--opt warren.reach=NETWORK`',
   },
   {
-    chains: /^polic(y|ies)/,
+    // Each end's rules are chains by its interface, from which what is denied goes to another one.
+    chains: /^policy_/,
     cause: 'policy',
-    text: ({ source, destination }) => `a policy does not let ${source} reach ${destination}`,
-    advice: () => 'see `warren policy`',
+    text: ({ source, destination }, { via = [] }) => {
+      const way = via.map((chain) => /^policy_.+_(out|in)_[^_]+$/.exec(chain)?.[1]).findLast((one) => one);
+      if (way === undefined) return `a policy does not let ${source} reach ${destination}`;
+      return way === 'out'
+        ? `a policy of ${source} does not let it send that to ${destination}`
+        : `a policy of ${destination} does not let that in from ${source}`;
+    },
+    advice: ({ source, destination }) => `see \`warren policy explain ${source} ${destination}\``,
   },
 ];
 
@@ -54,7 +61,7 @@ export function ownerOfRule(drop: RuleDrop, thing: DroppedThing): RuleOwner {
   const owner = drop.table === NFT_TABLE ? OWNERS.find(({ chains }) => chains.test(drop.chain)) : undefined;
   const place = `${drop.family} ${drop.table} ${drop.chain}`;
   if (owner !== undefined) {
-    return { cause: owner.cause, text: `${owner.text(thing)} (${place})`, advice: owner.advice(thing) };
+    return { cause: owner.cause, text: `${owner.text(thing, drop)} (${place})`, advice: owner.advice(thing) };
   }
   const where = thing.hook === undefined ? '' : ` in the hook ${thing.hook}`;
   const by = drop.isPolicy
@@ -65,6 +72,6 @@ export function ownerOfRule(drop: RuleDrop, thing: DroppedThing): RuleOwner {
   return {
     cause: 'firewall',
     text: `a firewall drops ${thing.what}${where}: ${by}`,
-    advice: `let it pass there: nft -a list chain ${place}`,
+    advice: `see \`nft -a list chain ${place}\``,
   };
 }

@@ -28,7 +28,7 @@ import type { Outlook } from './observation.ts';
 import type { Tunnel } from './outer-match.ts';
 
 /** To begin, a node runs some programs. */
-const BEGIN_MS = 8000;
+const BEGIN_MS = 5000;
 const ASK_MS = 4000;
 const LOOK_MS = 100;
 /** A packet that is on its way is there within milliseconds; a handshake may have to come first, and be tried again. */
@@ -183,7 +183,11 @@ export class Traces {
   ): Promise<Begun> {
     const id = randomBytes(8).toString('hex');
     const tunnel = other.node === null || other.node === node ? undefined : this.#tunnel(node, other.node);
-    const question: NodeQuestion = { action: 'begin', id, flow, given, role, ...(tunnel && { tunnel }) };
+    const question: NodeQuestion = {
+      ...{ action: 'begin', id, flow, given, role },
+      ...(tunnel && { tunnel }),
+      ...(other.node !== null && other.node !== node && { other: other.node }),
+    };
     try {
       await this.#ask(node, question, outlook, BEGIN_MS);
       return { node, id };

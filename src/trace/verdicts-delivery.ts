@@ -21,7 +21,7 @@ export function reachedPod(input: TraceInput, source: NodeObservation): Verdict 
         : `look within the pod: \`warren exec ${last.facts.pod.name} -- nft list ruleset\``;
     return { ...arrives, cause: 'no-answer', text: `and ${to.name} does not answer it`, advice };
   }
-  const isClosed = answers.some(({ answer, error }) => answer === 'reset' || error?.kind === 'no-port');
+  const isClosed = answers.every(({ answer, error }) => answer === 'reset' || error?.kind === 'no-port');
   if (isClosed)
     return {
       ...{ ...arrives, cause: 'port-closed', text: `and nothing listens on ${port} there` },

@@ -138,6 +138,14 @@ function towardsPod({ flow, to }: TraceInput, node: NodeObservation): Verdict {
   const problem = pod === null ? undefined : podProblem(pod, flow.destination, node.node);
   if (problem !== undefined) return problem;
   const out = node.inner?.outInterface;
+  if (pod === null && out !== undefined && out === tun?.name)
+    return dies(
+      'lost',
+      node.node,
+      `it is lost behind ${out}: ${to.name} is a WireGuard device, which nobody can look into`,
+      'see `warren peer list` there: when was its last handshake?',
+      false,
+    );
   if (out !== undefined && pod?.hostEnd && out !== pod.hostEnd.name)
     return dies(
       out === tun?.name ? 'route-missing' : 'route-elsewhere',

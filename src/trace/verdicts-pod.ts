@@ -135,6 +135,13 @@ function noRouteInPod(flow: Flow, { node, facts }: NodeObservation): Verdict {
   const { pod } = facts;
   const route = pod === null ? facts.route : pod.route;
   const where = pod === null ? 'the node' : `the pod ${pod.name}`;
+  if (route?.isFound)
+    return dies(
+      'pod-route-missing',
+      node,
+      `${where} had no route to ${flow.destination} when it sent, and has one now`,
+      'somebody has put it back meanwhile: trace again',
+    );
   const text =
     route?.isFound === false && route.problem !== 'no-route'
       ? `in ${where} ${routeProblem(route, flow.destination)}`

@@ -48,6 +48,10 @@ import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import { VirtualClock } from '../../src/simulate/virtual-clock.ts';
 import { VirtualNetwork } from '../../src/simulate/virtual-network.ts';
 import { Sysdumps } from '../../src/sysdump/sysdumps.ts';
+import type { Flow } from '../../src/trace/model.ts';
+import { NodeTraces, type RunningObservation } from '../../src/trace/node-traces.ts';
+import type { ObservationParts, ObservationRequest } from '../../src/trace/observation.ts';
+import { Traces } from '../../src/trace/traces.ts';
 import type { FakeApiServer } from '../helpers/kubernetes-api.ts';
 import { MemoryAttachmentNetwork } from '../helpers/memory-attachment-network.ts';
 import { memoryCapture } from '../helpers/memory-capture.ts';
@@ -279,6 +283,11 @@ export class WorldNode {
     token: '00'.repeat(16),
     endpoints: [],
   });
+  /** What a trace has this node see. */
+  observe: (request: ObservationRequest, parts: ObservationParts) => Promise<RunningObservation> =
+    async () => {
+      throw new Error('this node sees nothing');
+    };
   /** What a sysdump has for the log. */
   recentLog = '';
   readonly #number: number;
@@ -371,6 +380,14 @@ ${yaml}`;
         captures: {
           load: async (options) => new Captures(options),
           local: (capture, signal) => memoryCapture(capture, world.clock, signal),
+        },
+        traces: {
+          load: async ({ parts, isOwn, ...options }) => {
+            const begin = (request: ObservationRequest) => this.observe(request, parts);
+            const sourceOf = async ({ flow }: { flow: Flow }) => flow.source;
+            const own = new NodeTraces({ clock: options.clock, isOwn, begin, sourceOf });
+            return new Traces({ ...options, own });
+          },
         },
         sysdumps: async (options) => new Sysdumps(options),
         names: async () => this.names.parts,

@@ -7,15 +7,19 @@ import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
 import { builtFile } from '../../src/package.ts';
+import type { CheckReport } from '../../src/readmodel/reports.ts';
 import type { TraceWishes } from '../../src/trace/messages.ts';
 import type { Cause, TraceReport } from '../../src/trace/model.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
+import { blocks, commands, readDocument } from '../helpers/markdown.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
-import { FrozenThread, packetThread } from '../helpers/thread-freezer.ts';
+import { comparable, Substitution } from '../helpers/shown-output.ts';
+import { FrozenThread, NO_FREEZER, pollingThreads } from '../helpers/thread-freezer.ts';
 
-const NAME = 'trc';
+/** Its nodes are those of docs/trace.md. */
+const NAME = 'shop';
 const [A, B] = [`${NAME}-a`, `${NAME}-b`];
-const [WEB, DB] = [`pod-1.${A}`, `pod-1.${B}`];
+const [WEB, DB] = [`web.${A}`, `db.${B}`];
 
 describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', () => {
   let lab: Lab;
@@ -26,28 +30,31 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
 
   beforeAll(async () => {
     lab = await Lab.up({
-      ...{ name: NAME, nodes: 2, pods: 2 },
-      config: (node) =>
-        node.name === A
-          ? {
-              staticPeers: [
-                {
-                  ...{ name: 'stranger', endpoint: '192.0.2.2:51820', subnets: ['10.99.0.0/24'] },
-                  publicKey: randomBytes(32).toString('base64'),
-                },
-              ],
-            }
-          : {},
+      ...{ name: NAME, nodes: 2, pods: ['web', 'db'] },
+      config: (node) => ({
+        ...(node.name === A && {
+          staticPeers: [
+            {
+              ...{ name: 'stranger', endpoint: '192.0.2.2:51820', subnets: ['10.99.0.0/24'] },
+              publicKey: randomBytes(32).toString('base64'),
+            },
+          ],
+        }),
+      }),
     });
-    web = await lab.pod(A, 'pod-1');
-    db = await lab.pod(B, 'pod-1');
+    web = await lab.pod(0, 'web');
+    db = await lab.pod(1, 'db');
     gateways.push(await gateway(web), await gateway(db));
     // Others' pods are known some moments after their nodes.
-    const isKnown = async () =>
-      (await here().client().inventory()).some(({ node, name }) => node === B && name === 'pod-2');
-    while (!(await isKnown())) await delay(50);
+    await known();
   });
   afterAll(() => lab?.down());
+
+  async function known(): Promise<void> {
+    const isKnown = async () =>
+      (await here().client().inventory()).some(({ node, name }) => node === B && name === 'web');
+    while (!(await isKnown())) await delay(50);
+  }
 
   async function trace(wishes: Partial<TraceWishes> = {}): Promise<TraceReport> {
     const report = await here()
@@ -64,7 +71,10 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
 
   interface Fault {
     readonly what: string;
-    readonly cause: Cause;
+    /** One of several: how long a fault lasts decides. */
+    readonly cause: Cause | readonly Cause[];
+    /** Why it cannot be made here. */
+    readonly lacks?: string | undefined;
     readonly node: string | null;
     readonly says?: RegExp;
     readonly make: () => Promise<unknown>;
@@ -80,7 +90,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
   const noNft = (on: LabNamespace) => run(on, 'nft delete table inet fw');
   const bridge = () => new LabNamespace(namedNetnsPath(bridgeNamespace(NAME)));
 
-  let frozen: FrozenThread | undefined;
+  let frozen: FrozenThread[] = [];
   const FAULTS: readonly Fault[] = [
     {
       ...{ what: 'the interface of the pod is down', cause: 'pod-interface-down', node: A },
@@ -166,13 +176,15 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       undo: () => run(there(), 'nft delete chain inet warren networks_test'),
     },
     {
-      ...{ what: 'a full queue', cause: 'queue-full', node: A },
+      ...{ what: 'a full queue', cause: ['queue-full', 'path-stuck'], node: A, lacks: NO_FREEZER },
       make: async () => {
-        frozen = new FrozenThread(await packetThread(here().pid!));
+        frozen = (await pollingThreads(here().pid!)).map((tid) => new FrozenThread(tid));
         // More than fit, which nobody reads.
         await web.exec(['ping', '-q', '-l', '2000', '-c', '2000', '-w', '1', db.address(4)]);
       },
-      undo: async () => frozen?.thaw(),
+      undo: async () => {
+        for (const one of frozen.splice(0)) one.thaw();
+      },
     },
     {
       ...{ what: 'a route of the host that is in the way', cause: 'route-missing', node: A },
@@ -269,8 +281,10 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
   async function gateway(pod: LabPod): Promise<string> {
     return /via (\S+)/.exec(await run(pod, 'ip -4 route show default'))![1]!;
   }
+  /** Of the end of the trace that is there. */
   async function hostEnd(node: string): Promise<string> {
-    return (await lab.node(node).client().pods()).find(({ name }) => name === 'pod-1')!.hostInterface;
+    const [one, wanted] = node === A ? [here(), 'web'] : [there(), 'db'];
+    return (await one.client().pods()).find(({ name }) => name === wanted)!.hostInterface;
   }
 
   test('a packet that arrives, from every kind of end to every kind', async () => {
@@ -279,7 +293,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       { source: DB, destination: WEB },
       { destination: `node:${B}` },
       { source: `node:${A}` },
-      { destination: `pod-2.${A}` },
+      { destination: `db.${A}` },
       { destination: db.address(6) },
     ]) {
       const report = await trace(wishes);
@@ -305,13 +319,13 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
   test('the command: steps, one line, exit codes; and nothing stays behind', async () => {
     const warren = (...argv: string[]) =>
       here().exec([process.execPath, builtFile('bin/warren'), ...argv, '-s', here().socket]);
-    const whole = await warren('trace', 'pod-1', DB, '--size', '1440');
+    const whole = await warren('trace', 'web', DB, '--size', '1440');
     expect(whole).toMatchObject({ code: 0, stderr: '' });
     expect(whole.stdout).toMatch(/^node +step/);
     expect(whole.stdout.trimEnd().split('\n').at(-1)).toBe(
       `${WEB} -> ${DB} (ICMP): arrives, and is answered`,
     );
-    const lost = await warren('trace', 'pod-1', '10.42.254.9', '--tcp', '80', '--json');
+    const lost = await warren('trace', 'web', '10.42.254.9', '--tcp', '80', '--json');
     expect(lost.code).toBe(1);
     expect((JSON.parse(lost.stdout) as TraceReport).verdict.cause).toBe('no-owner');
     expect(await warren('trace', 'nobody', DB)).toMatchObject({ code: 2 });
@@ -319,15 +333,94 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       expect(await run(node, 'nft list tables')).not.toContain('warren_trace');
   });
 
-  test.each(FAULTS)('$what: $cause', async ({ cause, node, says, make, undo, wishes }) => {
-    await make();
+  test('check shows the line of what does not answer', async () => {
+    await nft(there(), 'forward', `ip daddr ${db.address(4)} icmp type echo-request drop`);
     try {
+      const argv = [process.execPath, builtFile('bin/warren'), 'check', '--json', '-s', here().socket];
+      const { code, stdout } = await here().exec(argv);
+      expect(code).toBe(1);
+      const failed = (JSON.parse(stdout) as CheckReport).results.filter(({ ok }) => !ok);
+      // From the node and its two pods.
+      expect(failed).toHaveLength(3);
+      for (const { trace: traced } of failed) {
+        expect(traced?.cause).toBe('firewall');
+        expect(traced?.line).toContain(`dies on ${B}: a firewall drops the packet in the hook forward`);
+      }
+    } finally {
+      await noNft(there());
+    }
+  });
+
+  test('the commands of docs/trace.md, as they stand there', async () => {
+    const real = new Substitution();
+    const shown = blocks(readDocument('docs/trace.md')).filter(({ language }) => language === 'console');
+    const lines = shown.flatMap((block) => commands(block));
+    expect(lines.length).toBeGreaterThan(4);
+    const firewall = 'tcp dport 5432 drop';
+    for (const { line, output } of lines) {
+      const dies = output.at(-1)?.includes(': dies ') ?? false;
+      if (dies) await nft(there(), 'forward', firewall);
+      const pings = line.includes('--live')
+        ? web.spawn([...'ping -n -q -i 0.2'.split(' '), db.address(4)], { stdio: 'ignore' })
+        : undefined;
+      try {
+        const argv = [
+          process.execPath,
+          builtFile('bin/warren'),
+          ...real.apply(line).split(' ').slice(1),
+          '-s',
+          here().socket,
+        ];
+        const { code, stdout, stderr } = await here().exec(argv);
+        expect(code, `${line}\n${stdout}${stderr}`).toBe(dies ? 1 : 0);
+        if (output.length === 0) continue;
+        const printed = stdout.trimEnd().split('\n');
+        real.learn(output, printed);
+        const steady = (some: readonly string[]) =>
+          comparable(some).map((one) => one.replace(/\bwp[0-9a-f]+/, 'wp'));
+        expect(steady(printed), line).toEqual(steady(output.map((one) => real.apply(one))));
+      } finally {
+        pings?.kill('SIGKILL');
+        if (dies) await noNft(there());
+      }
+    }
+  });
+
+  test('real packets are followed, and none is sent', async () => {
+    const quiet = await trace({ live: true, seconds: 0.5 });
+    expect(quiet.verdict).toMatchObject({ cause: 'nothing-seen', arrives: false });
+    const pings = web.spawn(['ping', '-n', '-q', '-i', '0.2', db.address(4)], { stdio: 'ignore' });
+    try {
+      expect((await trace({ live: true, seconds: 20 })).line).toMatch(/arrives, and is answered$/);
+      await nft(there(), 'forward', 'ip protocol icmp drop');
+      const { verdict } = await trace({ live: true, seconds: 20 });
+      expect(verdict).toMatchObject({ cause: 'firewall', node: B });
+    } finally {
+      pings.kill('SIGKILL');
+      await noNft(there()).catch(() => {});
+    }
+  });
+
+  test.for(FAULTS)('$what: $cause', async ({ cause, node, says, lacks, make, undo, wishes }, context) => {
+    if (lacks !== undefined) context.skip(lacks);
+    try {
+      await make();
       const report = await trace(wishes?.());
-      expect(report.verdict, JSON.stringify(report, null, 1)).toMatchObject({ cause, node, arrives: false });
-      if (says) expect(report.line).toMatch(says);
+      const { verdict, line } = report;
+      expect([cause].flat(), JSON.stringify(report, null, 1)).toContain(verdict.cause);
+      expect(verdict).toMatchObject({ node, arrives: false });
+      if (says) expect(line).toMatch(says);
     } finally {
       await undo();
     }
-    await delay(0);
+  });
+
+  test('what a trace needs of the kernel goes with the agent, however that ends', async () => {
+    const tables = async () => (await run(here(), 'nft list tables')).match(/warren_trace_/g)?.length ?? 0;
+    const running = trace({ live: true, seconds: 60 }).catch(() => {});
+    await expect.poll(tables, { timeout: 20_000 }).toBe(1);
+    await here().kill('SIGKILL');
+    await running;
+    await expect.poll(tables, { timeout: 20_000 }).toBe(0);
   });
 });

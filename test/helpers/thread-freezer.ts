@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 const FREEZER = '/sys/fs/cgroup/freezer';
 /** A thread that has something to do right now does not block. */
 const LOOK_MS = 5000;
+const POLLING_LOOKS = 20;
 
 /** Why there is none; undefined if there is one. */
 export const NO_FREEZER: string | undefined = freezerProblem();
@@ -30,6 +31,20 @@ export async function packetThread(pid: number): Promise<number> {
     if (performance.now() > giveUpMs) throw new Error(`${blocked.length} threads of ${pid} block in poll`);
     await delay(20);
   }
+}
+
+/** All that block in poll(2) at some moment of a short while: of an agent that seals, also the one that makes sessions. */
+export async function pollingThreads(pid: number): Promise<number[]> {
+  const found = new Set<number>();
+  for (let look = 0; look < POLLING_LOOKS || found.size === 0; look++) {
+    if (look * 20 > LOOK_MS) throw new Error(`no thread of ${pid} blocks in poll`);
+    for (const tid of readdirSync(`/proc/${pid}/task`)) {
+      const [call] = readFileSync(`/proc/${pid}/task/${tid}/syscall`, 'utf8').split(' ');
+      if (call === POLL) found.add(Number(tid));
+    }
+    await delay(20);
+  }
+  return [...found];
 }
 
 /** Frozen from now on, until it is thawed. */

@@ -74,6 +74,24 @@ async function liveNames(kind: LiveKind, socket: string): Promise<Candidate[]> {
           word: name,
           description: staged ? 'staged' : '',
         }));
+      case 'traceEnds': {
+        const [pods, peers, status] = await Promise.all([
+          client.inventory(),
+          client.peers(),
+          client.status(),
+        ]);
+        const nodes = [
+          status.node.name,
+          ...peers.filter(({ kind }) => kind === 'gossip').map(({ name }) => name),
+        ];
+        return [
+          ...pods.map(({ name, node, addresses }) => ({
+            word: `${name}.${node}`,
+            description: addresses.join(' '),
+          })),
+          ...nodes.map((name) => ({ word: `node:${name}`, description: 'the node itself' })),
+        ];
+      }
       case 'dropReasons':
         // The kernel's own drops are counted, and nobody sees them.
         return Object.entries((await client.status()).datapath.drops)

@@ -18,12 +18,13 @@ export type LiveKind =
   | 'nodes'
   | 'allPods'
   | 'policies'
+  | 'traceEnds'
   | 'dropReasons';
 
 /** Gives names of that kind, none where the agent does not answer. `socket`: the value of --socket in the line. */
 export type LiveNames = (kind: LiveKind, socket: string | undefined) => Promise<readonly Candidate[]>;
 
-/** The first argument of these commands. */
+/** The first argument of these commands; a number behind: that one. */
 export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   exec: 'pods',
   'pod rm': 'pods',
@@ -36,6 +37,8 @@ export const LIVE_ARGUMENTS: Readonly<Record<string, LiveKind>> = {
   'key remove': 'keys',
   'policy delete': 'policies',
   'policy explain': 'allPods',
+  trace: 'traceEnds',
+  'trace 2': 'traceEnds',
 };
 
 /** What these options take, of whatever command. */
@@ -115,11 +118,13 @@ async function possible(line: Line, partial: string, liveNames: LiveNames): Prom
   }
   const argument = command.registeredArguments[argumentCount];
   const found = argument === undefined ? [] : choicesOf(argument);
-  if (argumentCount > 0) return found;
-  for (const below of help.visibleCommands(command)) {
-    found.push({ word: below.name(), description: firstLine(below.description()) });
+  if (argumentCount === 0) {
+    for (const below of help.visibleCommands(command)) {
+      found.push({ word: below.name(), description: firstLine(below.description()) });
+    }
   }
-  const kind = LIVE_ARGUMENTS[pathOf(command)];
+  const path = pathOf(command);
+  const kind = LIVE_ARGUMENTS[argumentCount === 0 ? path : `${path} ${argumentCount + 1}`];
   if (kind === undefined) return found;
   return [...found, ...(await live(kind, line, liveNames))];
 }

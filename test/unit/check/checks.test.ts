@@ -1,10 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { renderCheck } from '../../../src/check/check-matrix.ts';
 import { largestThatPasses, mtuOfRoute } from '../../../src/check/mtu.ts';
 import { renderDisrupt, renderMtu, renderPerf } from '../../../src/check/pair-tables.ts';
 import { PairWatch } from '../../../src/check/pair-watch.ts';
 import { perfPairs } from '../../../src/check/perf.ts';
-import type { Gap } from '../../../src/readmodel/reports.ts';
+import { MAX_TRACES, withTraces } from '../../../src/check/trace-failed.ts';
+import type { CheckResult, Gap } from '../../../src/readmodel/reports.ts';
+import type { TraceReport } from '../../../src/trace/model.ts';
 
 const plain = (text: string) => text;
 
@@ -145,5 +148,33 @@ describe('tables', () => {
       plain,
     );
     expect(none).toBe('1 connections held for 3 s: none was silent.\n');
+  });
+});
+
+describe('pairs that fail', () => {
+  const pair = (from: string, address: string, ok = false): CheckResult => ({
+    ...{ from, toNode: 'node-b', toPod: 'db', address, ok, rttMs: ok ? 1 : null },
+  });
+
+  it('are traced, one to each target first, so many at most, and their lines stand below', async () => {
+    const asked: string[] = [];
+    const client = {
+      trace: async ({ source, destination }: { source: string; destination: string }) => {
+        asked.push(`${source} ${destination}`);
+        if (destination === '10.42.2.3') throw new Error('no');
+        return { line: `${source}: dies\u001b[2J`, verdict: { cause: 'firewall' } } as TraceReport;
+      },
+    };
+    const many = Array.from({ length: 20 }, (_, i) => pair(`pod-${i}`, '10.42.2.2'));
+    const results = [...many, pair('web', '10.42.2.9', true), pair('node', '10.42.2.3')];
+    const traced = await withTraces(client, 'node-a', results, () => {});
+    expect(asked.slice(0, 2)).toEqual(['pod-0.node-a 10.42.2.2', 'node:node-a 10.42.2.3']);
+    expect(asked).toHaveLength(MAX_TRACES);
+    expect(traced.filter(({ trace }) => trace)).toHaveLength(MAX_TRACES);
+    expect(traced.at(-1)!.trace).toEqual({ cause: 'not-tried', line: 'could not be traced: no' });
+    const report = { node: 'node-a', ok: false, problems: [], unreachable: [], results: traced };
+    const text = renderCheck(report, 80, plain);
+    expect(text).toContain('21 of 22 did not answer.\npod-0.node-a: dies [2J\n');
+    expect(text).toContain('Others were not traced');
   });
 });

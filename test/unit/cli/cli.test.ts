@@ -11,9 +11,11 @@ import { parseKeyRing } from '../../../src/link/key-ring.ts';
 import { silentLogger } from '../../../src/log/logger.ts';
 import { builtFile } from '../../../src/package.ts';
 import type { CheckReport, PodReport } from '../../../src/readmodel/reports.ts';
+import { diagnose } from '../../../src/trace/diagnose.ts';
 import { cli } from '../../helpers/cli.ts';
 import { FakeAgent, fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { NO_NETNS, type ThrowawayNetns, throwawayNetns } from '../../helpers/throwaway-netns.ts';
+import { observed } from '../trace/observed.ts';
 
 let folder: string;
 let socket: string;
@@ -48,6 +50,74 @@ describe('sysdump', () => {
     const again = await cli(['sysdump', '-o', path, '-s', socket]);
     expect(again.code).toBe(1);
     expect(again.stderr).toContain('with --output');
+  });
+});
+
+describe('trace', () => {
+  const trace = (...words: string[]) => cli(['trace', 'web', 'db.node-b', '-s', socket, ...words]);
+
+  it('shows the steps and one line, and its exit code tells', async () => {
+    agent.traceReport = diagnose(observed());
+    const { code, stdout, stderr } = await trace();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const lines = stdout.split('\n');
+    expect(lines[0]).toMatch(/^node +step/);
+    expect(lines.slice(1, 9).map((line) => line.split(/ {2,}/).slice(0, 3).join(' | '))).toEqual([
+      'node-a | pod web | ok',
+      'node-a | routing and rules | ok',
+      'node-a | packet path | ok',
+      'node-a | underlay | ok',
+      'node-b | underlay | ok',
+      'node-b | packet path | ok',
+      'node-b | routing and rules | ok',
+      'node-b | pod db | ok',
+    ]);
+    expect(lines.slice(-3)).toEqual(['', 'web.node-a -> db.node-b (ICMP): arrives, and is answered', '']);
+    agent.traceReport = diagnose(
+      observed({ until: 'host-end', source: { blind: 'no nft\u001b[2J', inner: null } }),
+    );
+    const lost = await trace();
+    expect(lost.code).toBe(1);
+    expect(lost.stdout).toContain("node-a: the kernel's rules could not be looked at: no nft [2J\n");
+    expect(lost.stdout).toMatch(/ DIES/);
+    expect(JSON.parse((await trace('--json')).stdout)).toMatchObject({ arrives: false });
+  });
+
+  it('asks for what the options say', async () => {
+    agent.traceReport = diagnose(observed());
+    const asked = async (...words: string[]) => {
+      expect((await trace(...words)).stderr).toBe('');
+      return agent.traceRequests.at(-1);
+    };
+    expect(await asked()).toEqual({
+      ...{ source: 'web', destination: 'db.node-b', protocol: 'icmp', port: 0, live: false, seconds: 10 },
+    });
+    expect(await asked('--tcp', '80', '--size', '1400')).toMatchObject({
+      protocol: 'tcp',
+      port: 80,
+      bytes: 1400,
+    });
+    expect(await asked('--udp', '53', '--live', '--seconds', '3')).toMatchObject({
+      protocol: 'udp',
+      live: true,
+      seconds: 3,
+    });
+    expect(await asked('--icmp')).toMatchObject({ protocol: 'icmp' });
+  });
+
+  it('is written wrong, or cannot be tried: 2', async () => {
+    const wrong = [
+      ['--tcp', '0'],
+      ['--tcp', '80', '--udp', '53'],
+      ['--tcp', '80', '--icmp'],
+      ['--size', 'x'],
+      ['--size', '9', '--live'],
+      ['--seconds', '0'],
+    ];
+    for (const words of wrong) expect((await trace(...words)).code, words.join(' ')).toBe(2);
+    const unknown = await trace();
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain('there is no pod "web" on any node');
   });
 });
 
@@ -413,6 +483,7 @@ describe.skipIf(NO_NETNS)(`exec and check${NO_NETNS ? ` (skipped: ${NO_NETNS})` 
   it('check prints a matrix of each family, and its exit code tells', async () => {
     // From the pod all of these are its own addresses; from here, only one is.
     agent.everyTarget = everything;
+    agent.traceReport = { ...diagnose(observed()), line: 'node -> web: dies' };
     const { code, stdout } = await cli(['check', '-s', socket]);
     expect(code).toBe(1);
     expect(stdout.replace(/\d+\.\d\d\b/g, 'n.nn')).toBe(
@@ -427,8 +498,14 @@ node-a            FAIL
 node-a/web        n.nn
 
 2 of 6 did not answer.
+node -> web: dies
+node -> web: dies
 `,
     );
+    expect(agent.traceRequests.map(({ source, destination }) => [source, destination])).toEqual([
+      ['node:node-a', '10.42.3.2'],
+      ['node:node-a', 'fd42:0:0:3::2'],
+    ]);
     const narrow = await cli(['check', '-s', socket], { columns: 20 });
     expect(narrow.stdout.replace(/\d+\.\d\d\b/g, 'n.nn')).toContain(`to \\ from   node-a  node-a/web
 node-a        n.nn        n.nn

@@ -67,7 +67,9 @@ describe('candidates', () => {
   it('name live arguments only of commands that there are', async () => {
     const program = await buildProgram({ io, exitCode: 0 }, []);
     const taking = withAll(program).filter((one) => one.registeredArguments.length > 0);
-    expect(taking.map(pathOf)).toEqual(expect.arrayContaining(Object.keys(LIVE_ARGUMENTS)));
+    expect(taking.map(pathOf)).toEqual(
+      expect.arrayContaining(Object.keys(LIVE_ARGUMENTS).map((key) => key.replace(/ \d$/, ''))),
+    );
   });
 
   it('are the names that the agent knows', async () => {
@@ -76,6 +78,13 @@ describe('candidates', () => {
     expect(await complete('pod', 'remove', 'w')).toEqual(['web']);
     expect(await complete('forget', '--json', '')).toEqual(['node-b']);
     expect(await complete('node', 'revoke', '')).toEqual(['b2'.repeat(16)]);
+  });
+
+  it('are the pods and nodes of both ends of a trace', async () => {
+    const ends = ['web.node-a', 'db.node-b', 'node:node-a', 'node:node-b'];
+    expect(await complete('trace', '')).toEqual(ends);
+    expect(await complete('trace', 'web.node-a', '--tcp', '80', '')).toEqual(ends);
+    expect(await complete('trace', 'web.node-a', 'db.node-b', '')).toEqual([]);
   });
 
   it('are the names that the agent knows for what an option takes', async () => {

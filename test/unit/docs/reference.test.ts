@@ -16,6 +16,7 @@ import { renderMetrics } from '../../../src/metrics/prometheus.ts';
 import { RuntimeMetrics } from '../../../src/metrics/runtime.ts';
 import { VERSION } from '../../../src/package.ts';
 import { parsePolicies } from '../../../src/policy/documents.ts';
+import { CAUSES } from '../../../src/trace/model.ts';
 import { fakePeers, fakeStatus } from '../../helpers/fake-agent.ts';
 import { blocks, codeSpans, DOCUMENTS, ROOT, readDocument, section, table } from '../../helpers/markdown.ts';
 
@@ -121,6 +122,13 @@ describe('the table of drop reasons', () => {
     const rows = table(section(operations, 'Drop reasons'), 'reason');
     expect(rows.map(([name]) => unquoted(name))).toEqual([...DROP_NAMES, ...KERNEL_DROP_NAMES]);
     for (const row of rows) expect(row.every((cell) => cell !== '')).toBe(true);
+  });
+});
+
+describe('docs/trace.md', () => {
+  it('has every cause that a trace may name', () => {
+    const spans = new Set(codeSpans(readDocument('docs/trace.md')));
+    expect(CAUSES.filter((cause) => !spans.has(cause))).toEqual([]);
   });
 });
 

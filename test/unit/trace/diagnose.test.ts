@@ -67,6 +67,15 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
+      what: 'a default route that was put back meanwhile',
+      cause: 'pod-route-missing',
+      node: 'node-a',
+      says: /pod web had no route to 10\.42\.2\.2 when it sent, and has one now; .*trace again/,
+    },
+    changes: { until: 'sent', source: sent('ENETUNREACH') },
+  },
+  {
+    ...{
       what: "the pod's own firewall",
       cause: 'pod-firewall',
       node: 'node-a',
@@ -173,14 +182,36 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
-      what: 'a policy',
+      what: 'a policy of the sender',
+      cause: 'policy',
+      node: 'node-a',
+      says: /a policy of 10\.42\.1\.2 does not let it send that to 10\.42\.2\.2 .*`warren policy explain 10\.42\.1\.2 10\.42\.2\.2`/,
+    },
+    changes: {
+      until: 'host-end',
+      source: {
+        inner: kernel(['prerouting', 'forward'], 'warren0', {
+          ...rule('warren', 'policy_warren0_deny'),
+          via: ['policy_warren0_forward', 'policy_warren0_out_wp1'],
+        }),
+      },
+    },
+  },
+  {
+    ...{
+      what: 'a policy of the receiver',
       cause: 'policy',
       node: 'node-b',
-      says: /policy does not let 10\.42\.1\.2 reach 10\.42\.2\.2/,
+      says: /a policy of 10\.42\.2\.2 does not let that in from 10\.42\.1\.2/,
     },
     changes: {
       until: 'out-of-tun',
-      destination: { inner: kernel(['prerouting', 'forward'], 'veth-db', rule('warren', 'policy_to_x')) },
+      destination: {
+        inner: kernel(['prerouting', 'forward'], 'veth-db', {
+          ...rule('warren', 'policy_warren0_deny'),
+          via: ['policy_warren0_forward', 'policy_warren0_in_wp2'],
+        }),
+      },
     },
   },
   {
@@ -289,9 +320,39 @@ const FAULTS: readonly Fault[] = [
       what: 'a peer that was revoked',
       cause: 'peer-unknown',
       node: 'node-a',
-      says: /node-b is not among the nodes/,
+      says: /node-b is not among the nodes that this one forwards to: it is revoked; `warren node approve node-b`/,
     },
-    changes: { until: 'into-tun', source: dropped('outbound-no-route'), sourceFacts: { owner: null } },
+    changes: {
+      until: 'into-tun',
+      source: dropped('outbound-no-route'),
+      sourceFacts: { owner: null, other: { status: 'alive', admission: 'revoked' } },
+    },
+  },
+  {
+    ...{
+      what: 'a peer that was forgotten as dead meanwhile',
+      cause: 'peer-dead',
+      node: 'node-b',
+      says: /node-b is dead, as node-a knows/,
+    },
+    changes: {
+      until: 'into-tun',
+      source: dropped('outbound-no-route'),
+      sourceFacts: { owner: null, other: { status: 'dead', admission: 'approved' } },
+    },
+  },
+  {
+    ...{
+      what: 'an agent that hangs',
+      cause: 'peer-dead',
+      node: 'node-b',
+      says: /agent of node-b takes connections and does not answer/,
+    },
+    changes: {
+      until: 'underlay-out',
+      sourceFacts: { underlay: { ...sourceFacts.underlay!, agent: 'open' } },
+      input: { destination: { node: 'node-b', missing: 'no answer' } },
+    },
   },
   {
     ...{
@@ -362,7 +423,7 @@ const FAULTS: readonly Fault[] = [
       sourceFacts: { owner: { ...peer, hasSession: false } },
       destination: {
         sightings: [handshake('underlay-in')],
-        drops: [{ reason: 'inbound-handshake-refused', isOurs: false }],
+        grown: { 'inbound-handshake-refused': 2 },
       },
     },
   },
@@ -607,6 +668,20 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
+      what: 'a WireGuard device that is away',
+      cause: 'lost',
+      node: 'node-b',
+      says: /probably it is lost behind warren0: .* WireGuard device/,
+    },
+    changes: {
+      until: 'out-of-tun',
+      destination: { inner: kernel(['prerouting', 'forward', 'postrouting'], 'warren0') },
+      destinationFacts: { pod: null },
+    },
+    isCertain: false,
+  },
+  {
+    ...{
       what: 'no such pod',
       cause: 'pod-not-attached',
       node: 'node-b',
@@ -766,7 +841,8 @@ describe('a sealed datagram', () => {
 describe('real packets', () => {
   it('that do not come: nothing is claimed', () => {
     const input: Partial<TraceInput> = { isLive: true };
-    const { verdict } = judge({ until: 'sent', source: { sent: null }, input });
+    const { verdict, line } = judge({ until: 'sent', source: { sent: null }, input });
     expect(verdict).toMatchObject({ arrives: false, cause: 'nothing-seen', isCertain: true });
+    expect(line).not.toContain('dies');
   });
 });

@@ -63,6 +63,7 @@ function facts(own: 'a' | 'b', changes: Partial<NodeFacts>): NodeFacts {
     route: { isFound: true, isLocal: false, device: own === 'a' ? 'warren0' : 'veth-db' },
     reversePath: null,
     ownSubnets: [own === 'a' ? '10.42.1.0/24' : '10.42.2.0/24'],
+    other: { status: 'alive', admission: 'approved' },
     owner: owner(`node-${other}`, own === 'a' ? '192.0.2.2:51820' : '192.0.2.1:51820'),
     underlay: {
       link: link('eth0', { mtu: 1500 }),
