@@ -1,16 +1,20 @@
 /**
- * Keeps up with the Nodes of an API server: one list in pages, then watches that go on from where the last one ended. The list
- * is asked for again only where the server says that it does not know that place any more (410).
+ * Keeps up with the Nodes of an API server: one list in pages, then watches that go on from where the last one ended.
  *
  *     listing ---- last page ----> watching <--- ends as it should, in minutes ---+
- *        ^                            |   |                                       |
- *        |                            |   +--- breaks off, is refused, is silent -> waiting
- *        +------ 410, after a while --+
+ *        ^                          |  |  ^                                       |
+ *        |                          |  |  +--- after a pause: breaks off, is refused, is silent
+ *        |                          |  v
+ *        +--- much later --- resuming: the server does not know that place any more (410)
+ *
+ * A server that was restarted knows no place of before, and then all agents of a cluster are told so at once. Were they all
+ * to list all Nodes, it would be restarted again. So each asks where the server is now, by a list of one, watches from there, looks at its
+ * own Node, and lists what it may have missed later, at a time that is spread over the more minutes the more Nodes there are.
  *
  * Every pause is bounded, grows while nothing works, and has a random part (retry.ts). Nothing is kept of the objects but
  * what `onEvent` does with them: a page of 250 nodes is what is in memory at a time.
  */
-import { type Clock, TimerGroup } from '../clock.ts';
+import { type Clock, type Timer, TimerGroup } from '../clock.ts';
 import type { Answer, KubernetesApi, Pending } from './api.ts';
 import { fieldsOf, listOf, resourceVersionOf } from './node-object.ts';
 import { MAX_NODES, type NodeEvent } from './nodes-view.ts';
@@ -49,10 +53,20 @@ export class NodeWatch {
   readonly #timers: TimerGroup;
   /** Requests under way: two at most. */
   readonly #pending = new Set<Pending>();
-  /** Where the next watch goes on; undefined: there must be a list first. */
-  #version: string | undefined;
-  /** Since a watch brought something, or lasted. */
+  /** The watch that is under way. */
+  #watching: Pending | undefined;
+  /** Where the next watch goes on. */
+  #version = '';
+  /** A list was complete. */
+  #hasListed = false;
+  /** Of the list that is to come, where something may have been missed. */
+  #listTimer: Timer | undefined;
+  /** Its time has come. */
+  #isListDue = false;
+  /** Requests that failed since a watch brought something, or lasted. */
   #failures = 0;
+  /** How often the server did not know a place since then. */
+  #expiries = 0;
   #isStopped = false;
 
   constructor(options: NodeWatchOptions) {
@@ -61,41 +75,41 @@ export class NodeWatch {
   }
 
   start(): void {
-    const { api, ownName, onEvent } = this.#options;
-    const own = api.ask({ method: 'GET', path: `/api/v1/nodes/${encodeURIComponent(ownName)}` }, (answer) => {
-      this.#pending.delete(own);
-      // Whatever else comes: the list says it too.
-      if ('status' in answer && answer.status === 200) onEvent({ type: 'changed', node: answer.body });
-    });
-    this.#pending.add(own);
+    this.#askOwn();
     this.#list();
   }
 
   stop(): void {
     this.#isStopped = true;
     this.#timers.close();
+    this.#watching?.cancel();
     for (const pending of this.#pending) pending.cancel();
     this.#pending.clear();
   }
 
+  /** Whatever comes of it: lists and watches say the same. */
+  #askOwn(): void {
+    const { ownName, onEvent } = this.#options;
+    this.#ask(`/api/v1/nodes/${encodeURIComponent(ownName)}`, (answer) => {
+      if ('status' in answer && answer.status === 200) onEvent({ type: 'changed', node: answer.body });
+    });
+  }
+
   #list(): void {
-    this.#version = undefined;
+    this.#listTimer?.cancel();
+    this.#listTimer = undefined;
+    this.#isListDue = false;
     this.#options.onEvent({ type: 'relisting' });
     this.#page('', 1);
   }
 
   #page(continued: string, number: number): void {
-    const { api, onEvent, onContact } = this.#options;
+    const { onEvent, onContact } = this.#options;
     const more = continued === '' ? '' : `&continue=${encodeURIComponent(continued)}`;
-    const pending = api.ask({ method: 'GET', path: `/api/v1/nodes?limit=${PAGE_NODES}${more}` }, (answer) => {
-      this.#pending.delete(pending);
-      if (this.#isStopped) return;
+    this.#ask(`/api/v1/nodes?limit=${PAGE_NODES}${more}`, (answer) => {
+      if (isExpired(answer)) return this.#expired();
       // A page that did not come is asked for again; what came before it is not.
-      if ('error' in answer || answer.status !== 200) {
-        if (isExpired(answer)) this.#relistAfter(answer);
-        else this.#failed(answer, () => this.#page(continued, number));
-        return;
-      }
+      if (!isDone(answer)) return this.#failed(answer, () => this.#page(continued, number));
       const { continue: next = '' } = fieldsOf(fieldsOf(answer.body).metadata);
       const version = resourceVersionOf(answer.body);
       if (
@@ -104,56 +118,86 @@ export class NodeWatch {
         next.length > MAX_CONTINUE ||
         number > MAX_PAGES
       ) {
-        this.#relistAfter({ error: 'what it answers is no list of nodes' });
-        return;
+        this.#options.onTrouble('what it answers is no list of nodes');
+        return this.#expired();
       }
       onContact();
       onEvent({ type: 'page', nodes: listOf(fieldsOf(answer.body).items) });
-      if (next !== '') {
-        this.#page(next, number + 1);
-        return;
-      }
-      this.#version = version;
+      if (next !== '') return this.#page(next, number + 1);
+      this.#hasListed = true;
       onEvent({ type: 'listed' });
-      this.#watch();
+      this.#goOn(version);
     });
-    this.#pending.add(pending);
+  }
+
+  /** The server does not know our place in its history, or in its list, any more. */
+  #expired(): void {
+    const { nodeCount, random } = this.#options;
+    this.#failures = 0;
+    this.#expiries++;
+    const listMs = relistDelayMs(this.#expiries, nodeCount(), random());
+    if (!this.#hasListed) {
+      this.#timers.after(listMs, () => this.#list());
+      return;
+    }
+    this.#listTimer ??= this.#timers.after(listMs, () => {
+      this.#isListDue = true;
+      if (!this.#watching) return;
+      this.#watching.cancel();
+      this.#list();
+    });
+    this.#timers.after(retryDelayMs(this.#expiries, random()), () => this.#resume());
+  }
+
+  /** Watches from where the server is now. What was between is for the next list. */
+  #resume(): void {
+    this.#askOwn();
+    this.#ask('/api/v1/nodes?limit=1', (answer) => {
+      const version = isDone(answer) ? resourceVersionOf(answer.body) : undefined;
+      if (version === undefined) this.#failed(answer, () => this.#resume());
+      else this.#goOn(version);
+    });
+  }
+
+  /** Watches from `version` on, or lists where it is time for that. */
+  #goOn(version: string): void {
+    this.#version = version;
+    if (this.#isListDue) this.#list();
+    else this.#watch();
   }
 
   #watch(): void {
     const { api, clock, random, onContact } = this.#options;
     const seconds = Math.round(WATCH_SECONDS * (1 + random()));
     const query = `watch=true&allowWatchBookmarks=true&timeoutSeconds=${seconds}`;
-    const path = `/api/v1/nodes?${query}&resourceVersion=${encodeURIComponent(this.#version ?? '')}`;
+    const path = `/api/v1/nodes?${query}&resourceVersion=${encodeURIComponent(this.#version)}`;
     const startedAtMs = clock.now();
-    let refusal: Answer | undefined;
-    const end = (answer: Answer) => {
-      silence.cancel();
-      this.#pending.delete(pending);
-      if (!this.#isStopped) this.#ended(refusal ?? answer, clock.now() - startedAtMs);
-    };
-    const onSilence = () => {
-      pending.cancel();
-      end({ error: `it was silent for ${SILENCE_MS / 1000} s` });
-    };
+    const onSilence = () => end({ error: `it was silent for ${SILENCE_MS / 1000} s` });
     let silence = this.#timers.after(SILENCE_MS, onSilence);
+    const end = (answer: Answer) => {
+      watching.cancel();
+      this.#ended(answer, clock.now() - startedAtMs);
+    };
     const pending = api.watch(path, {
       line: (value) => {
-        if (this.#isStopped || refusal) return;
         silence.cancel();
         silence = this.#timers.after(SILENCE_MS, onSilence);
-        refusal = this.#line(value);
-        if (refusal) {
-          pending.cancel();
-          end(refusal);
-          return;
-        }
+        const refusal = this.#line(value);
+        if (refusal) return end(refusal);
         this.#failures = 0;
+        this.#expiries = 0;
         onContact();
       },
       end,
     });
-    this.#pending.add(pending);
+    const watching: Pending = {
+      cancel: () => {
+        silence.cancel();
+        pending.cancel();
+        this.#watching = undefined;
+      },
+    };
+    this.#watching = watching;
   }
 
   /** Why the watch cannot go on; undefined where it can. */
@@ -175,22 +219,22 @@ export class NodeWatch {
 
   #ended(answer: Answer, lastedMs: number): void {
     const { nodeCount, random } = this.#options;
-    if ('status' in answer && answer.status === 200 && lastedMs >= SHORT_WATCH_MS) {
-      // As it should be, after minutes that each node has chosen for itself.
-      this.#failures = 0;
-      this.#watch();
-    } else if (isExpired(answer)) {
-      this.#relistAfter(answer);
-    } else {
-      const spreadMs = this.#failures === 0 ? watchSpreadMs(nodeCount(), random()) : 0;
-      this.#failed(answer, () => this.#watch(), spreadMs);
-    }
+    if (this.#isStopped) return;
+    const isLasting = lastedMs >= SHORT_WATCH_MS;
+    if (isLasting) this.#failures = 0;
+    const next = () => this.#goOn(this.#version);
+    if (isExpired(answer)) this.#expired();
+    // As it should be, after minutes that each node has chosen for itself.
+    else if (isLasting && isDone(answer)) next();
+    else this.#failed(answer, next, this.#failures === 0 ? watchSpreadMs(nodeCount(), random()) : 0);
   }
 
-  #relistAfter(answer: Answer): void {
-    const { nodeCount, random } = this.#options;
-    const delayMs = relistDelayMs(this.#failures + 1, nodeCount(), random());
-    this.#failed(answer, () => this.#list(), delayMs);
+  #ask(path: string, done: (answer: Answer) => void): void {
+    const pending = this.#options.api.ask({ method: 'GET', path }, (answer) => {
+      this.#pending.delete(pending);
+      if (!this.#isStopped) done(answer);
+    });
+    this.#pending.add(pending);
   }
 
   /** `next` follows after the pause that the failure asks for, or `atLeastMs`. */
@@ -199,9 +243,13 @@ export class NodeWatch {
     this.#failures++;
     const retryAfterMs = 'error' in answer ? undefined : answer.retryAfterMs;
     const delayMs = Math.max(atLeastMs, retryDelayMs(this.#failures, random(), retryAfterMs));
-    onTrouble('status' in answer && answer.status === 200 ? 'it ended a watch at once' : refusalText(answer));
+    onTrouble(isDone(answer) ? 'its answer is not what was asked for' : refusalText(answer));
     this.#timers.after(delayMs, next);
   }
+}
+
+function isDone(answer: Answer): answer is Exclude<Answer, { readonly error: string }> {
+  return 'status' in answer && answer.status === 200;
 }
 
 /** 410: the server does not know that version, or that place in a list, any more. */

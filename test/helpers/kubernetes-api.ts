@@ -38,7 +38,7 @@ export class FakeApiServer {
   /** Answers in place of the server's own; undefined: its own. */
   fault: (path: string) => Answer | undefined = () => undefined;
   /** How often it was asked for what. */
-  readonly counts = { pages: 0, lists: 0, watches: 0, gets: 0, patches: 0 };
+  readonly counts = { pages: 0, lists: 0, places: 0, watches: 0, gets: 0, patches: 0 };
   readonly watches = new Set<ServedWatch>();
   #version = 1000;
   #oldest = 1000;
@@ -87,7 +87,7 @@ export class FakeApiServer {
     for (const { line } of this.watches) line({ type: 'BOOKMARK', object });
   }
 
-  /** What was before is known to nobody any more. */
+  /** What was before is known to nobody any more, as after a restart of the server. */
   compact(): void {
     this.#oldest = this.#version;
     this.#log.length = 0;
@@ -138,13 +138,14 @@ export class FakeApiServer {
   }
 
   #list(query: URLSearchParams): Answer {
-    this.counts.pages++;
     const limit = Number(query.get('limit'));
+    if (limit === 1) this.counts.places++;
+    else this.counts.pages++;
     const [version = this.#version, start = 0] = (query.get('continue') ?? '')
       .split(':')
       .filter(Boolean)
       .map(Number);
-    if (start === 0) this.counts.lists++;
+    if (start === 0 && limit > 1) this.counts.lists++;
     if (version < this.#oldest)
       return { status: 410, body: { message: 'The provided continue parameter is too old' } };
     const all = [...this.nodes.values()];
