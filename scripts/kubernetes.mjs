@@ -15,7 +15,7 @@ import { buildKubernetes } from './kubernetes-build.mjs';
 const USAGE =
   'npm run kubernetes -- [--short] [--nodes N] [--keep --kubeconfig FILE] [--e2e [PATTERN]] [--down]';
 /** docs/kubernetes.md says what these are, and what is left out of them. */
-const ALL_TESTS = '\\[sig-network\\]';
+const ALL_TESTS = '\\[sig-network\\]|no conflict between pods with same hostPort';
 
 const options = parse(process.argv.slice(2));
 if (options === undefined) {

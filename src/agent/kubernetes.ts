@@ -7,7 +7,7 @@ import type { Family } from '../ip/address.ts';
 import type { KubernetesApi } from '../kubernetes/api.ts';
 import type { KubernetesSource } from '../kubernetes/kubernetes-source.ts';
 import type { Condition } from '../kubernetes/node-condition.ts';
-import type { AssignedLease } from '../lease/assigned-lease.ts';
+import { AssignedLease } from '../lease/assigned-lease.ts';
 import { LeaseManager } from '../lease/lease-manager.ts';
 import type { LeaseSource, LeaseSourceOptions, LeaseState } from '../lease/lease-source.ts';
 import type { Membership } from '../membership/membership.ts';
@@ -21,7 +21,6 @@ export type OpenKubernetes = (config: Config['kubernetes']) => Promise<Kubernete
 export interface LoadedKubernetes {
   readonly api: KubernetesApi;
   readonly KubernetesSource: typeof KubernetesSource;
-  readonly AssignedLease: typeof AssignedLease;
 }
 
 /** Undefined: this node is in none, as far as its configuration says. */
@@ -31,8 +30,7 @@ export async function loadKubernetes(
 ): Promise<LoadedKubernetes | undefined> {
   if (!kubernetes.enabled || !open) return undefined;
   const { KubernetesSource } = await import('../kubernetes/kubernetes-source.ts');
-  const { AssignedLease } = await import('../lease/assigned-lease.ts');
-  return { api: await open(kubernetes), KubernetesSource, AssignedLease };
+  return { api: await open(kubernetes), KubernetesSource };
 }
 
 export interface KubernetesOptions {
@@ -49,17 +47,15 @@ export interface KubernetesOptions {
 
 export class Kubernetes {
   readonly source: KubernetesSource;
-  readonly #AssignedLease: typeof AssignedLease;
   readonly #options: KubernetesOptions;
   readonly #isAssigned: boolean;
   #lease: AssignedLease | undefined;
   /** The overlay was up in this run. */
   #wasUp = false;
 
-  constructor({ api, KubernetesSource, AssignedLease }: LoadedKubernetes, options: KubernetesOptions) {
+  constructor({ api, KubernetesSource }: LoadedKubernetes, options: KubernetesOptions) {
     const { config, parts, random, timing, family, membership, onChange } = options;
     this.#options = options;
-    this.#AssignedLease = AssignedLease;
     this.#isAssigned = config.kubernetes.ipam === 'kubernetes';
     this.source = new KubernetesSource({
       ...{ api, clock: parts.clock, log: parts.log, random, family, membership, onChange },
@@ -74,7 +70,7 @@ export class Kubernetes {
 
   leaseSource(options: LeaseSourceOptions): LeaseSource {
     if (!this.#isAssigned) return new LeaseManager(options);
-    this.#lease = new this.#AssignedLease({ ...options, assignments: this.source });
+    this.#lease = new AssignedLease({ ...options, assignments: this.source });
     return this.#lease;
   }
 

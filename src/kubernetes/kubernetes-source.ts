@@ -18,7 +18,7 @@ import type { HostPort } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix, samePrefix } from '../ip/prefix.ts';
 import type { Assignments } from '../lease/lease-source.ts';
 import type { Logger } from '../log/logger.ts';
-import { MAX_DISCOVERED, type SeedSource } from '../membership/join.ts';
+import type { SeedSource } from '../membership/join.ts';
 import type { Member } from '../membership/types.ts';
 import type { KubernetesReport } from '../readmodel/reports.ts';
 import type { KubernetesApi } from './api.ts';
@@ -117,7 +117,7 @@ export class KubernetesSource extends EventEmitter<{ change: [] }> implements Se
     return !hasMemory || clock.now() - this.#startedAtMs < joinTimeoutMs;
   }
 
-  seeds(): readonly HostPort[] {
+  seeds(atMost: number): readonly HostPort[] {
     const { nodeName, gossipPort, random, family } = this.#options;
     const wanted = family();
     const others: string[] = [];
@@ -127,8 +127,8 @@ export class KubernetesSource extends EventEmitter<{ change: [] }> implements Se
       const address = name === nodeName ? undefined : addresses.find((one) => one.family === wanted);
       if (!address) continue;
       seen++;
-      const place = seen <= MAX_DISCOVERED ? seen - 1 : Math.floor(random() * seen);
-      if (place < MAX_DISCOVERED) others[place] = formatAddress(address);
+      const place = seen <= atMost ? seen - 1 : Math.floor(random() * seen);
+      if (place < atMost) others[place] = formatAddress(address);
     }
     return others.map((host) => ({ host, port: gossipPort }));
   }

@@ -23,8 +23,8 @@ export type JoinOutcome = 'joining' | 'joined' | 'alone';
 
 /** Whoever else knows nodes to join through, such as an orchestrator. */
 export interface SeedSource {
-  /** Some of them, chosen anew with each call; at most MAX_DISCOVERED count. */
-  seeds(): readonly HostPort[];
+  /** So many of them at most, chosen anew with each call. */
+  seeds(atMost: number): readonly HostPort[];
   /** Nobody is known yet, and an answer is to come: until then this node is not alone. */
   readonly isPending: boolean;
 }
@@ -132,7 +132,7 @@ export class Joiner {
   #discover(): void {
     const { discovery } = this.#options;
     if (!discovery) return;
-    const found = discovery.seeds().slice(0, MAX_DISCOVERED);
+    const found = discovery.seeds(MAX_DISCOVERED).slice(0, MAX_DISCOVERED);
     this.#discovered = new Map(
       found.map((hostPort) => {
         const text = formatHostPort(hostPort);

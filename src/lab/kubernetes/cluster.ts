@@ -130,6 +130,7 @@ export class Cluster {
       const states = await this.nodeStates();
       return states.length === this.machines.length && states.every((state) => state === 'True');
     });
+    await this.#routeToPods();
     await this.control.told(['-n', 'warren', 'rollout', 'status', 'daemonset/warren', '--timeout=60s']);
   }
 
@@ -190,6 +191,18 @@ export class Cluster {
     });
   }
 
+  /** The control plane is on no node, and API servers ask pods: it reaches them by their nodes. */
+  async #routeToPods(): Promise<void> {
+    const path = '{range .items[*]}{.metadata.name} {.spec.podCIDR}{"\\n"}{end}';
+    const lines = (await this.control.told(['get', 'nodes', `-o=jsonpath=${path}`])).trim().split('\n');
+    const routes = lines.map((line) => {
+      const [name, range] = line.split(' ');
+      const machine = this.machines.find((one) => one.name === name);
+      return ['route', 'replace', range!, 'via', machine!.address];
+    });
+    await ipBatch(routes, { netns: this.controlHost.netns });
+  }
+
   async #startNode(machine: KubernetesMachine, archives: readonly string[]): Promise<void> {
     const { programs, signal } = this.#options;
     await machine.start();
@@ -238,9 +251,14 @@ async function makeImages(
 ): Promise<string[]> {
   mkdirSync(folder, { recursive: true });
   const archives: string[] = [];
-  const pack = async (image: ImageFolder, names: readonly string[], entrypoint: readonly string[]) => {
+  const pack = async (
+    image: ImageFolder,
+    names: readonly string[],
+    entrypoint: readonly string[],
+    cmd: readonly string[] = [],
+  ) => {
     const path = join(folder, `${archives.length}.tar`);
-    await packImage(image, names, path, { entrypoint });
+    await packImage(image, names, path, { entrypoint, cmd });
     rmSync(image.root, { recursive: true });
     archives.push(path);
   };
@@ -253,7 +271,12 @@ async function makeImages(
   await pack(busybox, [BUSYBOX_IMAGE, 'docker.io/library/busybox:1.29'], []);
   await pack(await warrenImage(root), [WARREN_IMAGE], ['warren']);
   if (!forTests) return archives;
-  await pack(await testImage(root, programs), ['k8s.gcr.io/e2e-test-images/agnhost:2.21'], ['/agnhost']);
+  await pack(
+    await testImage(root, programs),
+    ['k8s.gcr.io/e2e-test-images/agnhost:2.21'],
+    ['/agnhost'],
+    ['pause'],
+  );
   // Those that only have to run, and to answer.
   const servers = ['nginx:1.14-alpine', 'nginx:1.15-alpine', 'httpd:2.4.38-alpine', 'httpd:2.4.39-alpine'];
   const names = servers.map((name) => `docker.io/library/${name}`);

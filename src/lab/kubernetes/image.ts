@@ -41,6 +41,8 @@ const SEARCH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/
 
 export interface ImageConfig {
   readonly entrypoint: readonly string[];
+  /** Its arguments, where a pod gives none. */
+  readonly cmd?: readonly string[];
 }
 
 /** The files of an image, before they are packed. */
@@ -96,7 +98,7 @@ export async function packImage(
   folder: ImageFolder,
   names: readonly string[],
   path: string,
-  { entrypoint }: ImageConfig,
+  { entrypoint, cmd = [] }: ImageConfig,
 ): Promise<void> {
   const work = `${path}.parts`;
   rmSync(work, { recursive: true, force: true });
@@ -109,7 +111,7 @@ export async function packImage(
   const config = JSON.stringify({
     architecture: process.arch === 'x64' ? 'amd64' : process.arch,
     os: 'linux',
-    config: { Entrypoint: entrypoint, Env: ['PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'] },
+    config: { Entrypoint: entrypoint, Cmd: cmd, Env: ['PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'] },
     rootfs: { type: 'layers', diff_ids: [`sha256:${layer}`] },
   });
   const configFile = `${createHash('sha256').update(config).digest('hex')}.json`;

@@ -12,6 +12,10 @@ function agent(): FakeAgent {
     ...fakeStatus,
     node: { ...fakeStatus.node, name: 'node-alpha' },
     cluster: { ...fakeStatus.cluster, name: 'our-cluster', problems: ['node-beta says no'] },
+    kubernetes: {
+      ...{ server: 'https://our-cluster.example', node: 'node-alpha', ipam: 'warren', podCidrs: [] },
+      ...{ api: 'connected', awaySeconds: 0, nodes: 3 },
+    },
   };
   one.peerReports = one.peerReports.map((peer) => ({
     ...peer,

@@ -27,7 +27,10 @@ it('the largest record fits its limit', () => {
       ...{ type: 'vxlan-gpe', vni: 0xff_ffff, partialChecksums: true },
       tunnelKey: new Uint8Array(32).fill(0xff),
     },
-    lease: { state: 'active', prefixes, sinceSeconds: 0xffff_ffff, inUse: true, reclaims: 0xffff_ffff },
+    lease: {
+      ...{ state: 'active', prefixes, sinceSeconds: 0xffff_ffff, inUse: true, reclaims: 0xffff_ffff },
+      isAssigned: true,
+    },
     left: true,
     session: 'f'.repeat(16),
     generation: MAX_GENERATION,
