@@ -356,6 +356,14 @@ describe('the import lines of src/', () => {
     expect([...started].filter((name) => /^sysdump\/|^nanotar/.test(name))).toEqual(['sysdump/method.ts']);
   });
 
+  it('let an agent start without network policies, and what only they need of the packet filter', () => {
+    const started = reachable(
+      'agent/run.ts',
+      imports.filter(({ isType, isDynamic }) => !isType && !isDynamic),
+    );
+    expect([...started].filter((name) => /^policy\/|policy-rules/.test(name))).toEqual(['policy/method.ts']);
+  });
+
   it('let an agent start without what makes post-quantum keys, and Node that can without the package', () => {
     const isNow = ({ isType, isDynamic }: Import) => !isType && !isDynamic;
     const started = reachable('agent/run.ts', imports.filter(isNow));
