@@ -193,9 +193,10 @@ class Compiler {
     }
     const set = peerKey(peer, namespace);
     if (!this.podSets.has(set)) {
+      const pods = this.#population.select(peer, namespace);
       this.podSets.set(
         set,
-        distinct(this.#population.select(peer, namespace).flatMap(({ addresses }) => addresses)),
+        pods.flatMap(({ addresses }) => addresses),
       );
     }
     return { kind: 'pods', set };
@@ -229,7 +230,7 @@ class Compiler {
     }
     const peers = [...byNumber.values()].map(([range, addresses]): [RulePeer, PortRange] => {
       const set = `${base} ${range.first}`;
-      this.podSets.set(set, distinct(addresses));
+      this.podSets.set(set, addresses);
       return [{ kind: 'pods', set }, range];
     });
     this.#named.set(base, peers);
@@ -263,13 +264,4 @@ function namedRanges(pod: PolicyPod, { protocol = 'TCP', port: name }: PolicyPor
   return pod.ports
     .filter((one) => one.name === name && one.protocol === protocol)
     .map(({ port }) => ({ protocol, first: port, last: port }));
-}
-
-/** An address that was given to a new pod before the old one is forgotten stands there twice. */
-function distinct(addresses: readonly IpAddress[]): IpAddress[] {
-  return [
-    ...new Map(
-      addresses.map((address) => [address.family === 4 ? Number(address.value) : address.value, address]),
-    ).values(),
-  ];
 }

@@ -55,7 +55,10 @@ export interface AttachmentRules extends Tiers {
 export interface RuleModel {
   /** One for each attachment that a policy selects; all others may talk to everybody. */
   readonly attachments: readonly AttachmentRules[];
-  /** Addresses of pods, of both families, each once. They come and go with pods. */
+  /**
+   * Addresses of pods, of both families. They come and go with pods; one that was given to a new pod before the old one is
+   * forgotten stands there twice.
+   */
   readonly podSets: ReadonlyMap<string, readonly IpAddress[]>;
   /** Prefixes of one family that do not overlap. A set of this id never changes. */
   readonly blockSets: ReadonlyMap<string, readonly Prefix[]>;

@@ -367,11 +367,13 @@ describe('the import lines of src/', () => {
   });
 
   it('let an agent start without what only a trace needs', () => {
+  it('let an agent start without network policies, and what only they need of the packet filter', () => {
     const started = reachable(
       'agent/run.ts',
       imports.filter(({ isType, isDynamic }) => !isType && !isDynamic),
     );
     expect([...started].filter((name) => /^trace\//.test(name))).toEqual(['trace/method.ts']);
+    expect([...started].filter((name) => /^policy\/|policy-rules/.test(name))).toEqual(['policy/method.ts']);
   });
 
   it('let an agent start without what makes post-quantum keys, and Node that can without the package', () => {

@@ -228,8 +228,9 @@ class Renderer {
     return FAMILIES.map((family) => {
       const name = `${this.#prefix}_pods${family}_${hash(peer.set)}`;
       if (!this.#sets.has(name)) {
-        const addresses = this.#model.podSets.get(peer.set)!.filter((one) => one.family === family);
-        const elements = new Set(addresses.map(textOf));
+        const elements = new Set<string>();
+        for (const one of this.#model.podSets.get(peer.set)!)
+          if (one.family === family) elements.add(textOf(one));
         this.#sets.set(name, { kind: 'set', type: typeOf(family), elements });
       }
       return `${end(family)} @${name}`;

@@ -140,9 +140,30 @@ function promtool(argv: readonly string[], input = ''): { status: number | null;
   return { status, said: stdout + stderr };
 }
 
+const policies = {
+  ...{ policies: 3, staged: 1 },
+  denied: [
+    { policy: 'shop/db', direction: 'ingress', packets: 7, isStaged: false },
+    { policy: 'shop/new', direction: 'egress', packets: 2, isStaged: true },
+  ],
+} as const;
+
+describe('metrics of network policies', () => {
+  it('are there where there are policies', () => {
+    expect(renderMetrics(fakeStatus, [])).not.toContain('warren_polic');
+    const lines = renderMetrics({ ...fakeStatus, policies }, []).split('\n');
+    expect(lines.filter((line) => /^warren_polic/.test(line))).toEqual([
+      'warren_policies{state="enforced"} 2',
+      'warren_policies{state="staged"} 1',
+      'warren_policy_denied_packets_total{policy="shop/db",direction="ingress"} 7',
+      'warren_policy_staged_packets_total{policy="shop/new",direction="egress"} 2',
+    ]);
+  });
+});
+
 describeUnless(lacking('promtool'), 'promtool', () => {
   it('finds nothing wrong with names, types and help', () => {
-    const text = renderMetrics(fakeStatus, peers(3)) + runtime().render();
+    const text = renderMetrics({ ...fakeStatus, policies }, peers(3)) + runtime().render();
     expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
   });
 
