@@ -265,6 +265,23 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
+    ...{
+      what: 'an address that is not of the overlay',
+      cause: 'route-elsewhere',
+      node: 'node-a',
+      says: /is no address of the overlay: the kernel sends it on by eth0, where no trace follows$/,
+    },
+    changes: {
+      until: 'host-end',
+      source: { inner: kernel(['prerouting', 'forward', 'postrouting'], 'eth0') },
+      sourceFacts: { owner: null },
+      input: {
+        destination: null,
+        to: { name: '198.51.100.7', address: '198.51.100.7', node: null, isAttached: false },
+      },
+    },
+  },
+  {
     ...{ what: 'forwarding is off', cause: 'forwarding-off', node: 'node-a', says: /ip_forward=1/ },
     changes: {
       until: 'host-end',
