@@ -102,6 +102,11 @@ export class Traces {
     return diagnose({ ...input, smaller: { bytes: small.bytes, hasArrived } });
   }
 
+  /** Ends what this node does of traces. */
+  close(): Promise<void> {
+    return this.#options.own.close();
+  }
+
   /** What another node gets. */
   async answer(body: Uint8Array, caller: RpcCaller): Promise<Iterable<Uint8Array>> {
     if (!this.#options.admits(caller.id))
