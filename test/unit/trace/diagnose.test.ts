@@ -360,6 +360,23 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
+      what: 'a node that is cut off, to which all others are dead',
+      cause: 'underlay-link',
+      node: 'node-a',
+      says: /eth0, the interface of the underlay, is down/,
+    },
+    changes: {
+      until: 'into-tun',
+      source: dropped('outbound-no-route'),
+      sourceFacts: {
+        owner: null,
+        other: { status: 'dead', admission: 'approved' },
+        underlay: { link: link('eth0', { isUp: false }), route: null, neighbour: null, agent: null },
+      },
+    },
+  },
+  {
+    ...{
       what: 'an agent that hangs',
       cause: 'peer-dead',
       node: 'node-b',
