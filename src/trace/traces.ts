@@ -145,7 +145,7 @@ export class Traces {
         );
         flow = { ...flow, source };
       } catch (error) {
-        return { ...plan, source: { node, missing: errorMessage(error) }, destination: null };
+        return { ...plan, source: missingOf(node, error), destination: null };
       }
     }
     const both: Role = to.node === node ? 'both' : 'source';
@@ -193,7 +193,7 @@ export class Traces {
       await this.#ask(node, question, outlook, BEGIN_MS);
       return { node, id };
     } catch (error) {
-      return { node, missing: errorMessage(error) };
+      return missingOf(node, error);
     }
   }
 
@@ -247,7 +247,7 @@ export class Traces {
     try {
       return await this.#ask(node, { action: 'end', id, triesAgent }, nodeObservation, BEGIN_MS);
     } catch (error) {
-      return { node, missing: errorMessage(error) };
+      return missingOf(node, error);
     }
   }
 
@@ -272,4 +272,12 @@ function hasCome({ destination }: TraceInput): boolean {
   return destination.sightings.some(
     ({ what, point }) => what === 'packet' && ['out-of-tun', 'to-pod'].includes(point),
   );
+}
+
+/** Calls that nobody has answered. */
+const UNANSWERED: readonly string[] = ['RPC_UNREACHABLE', 'RPC_CANCELLED', 'MEMBER_UNKNOWN'];
+
+function missingOf(node: string, error: unknown): MissingNode {
+  const isAnswer = error instanceof WarrenError && !UNANSWERED.includes(error.code);
+  return { node, missing: errorMessage(error), ...(isAnswer && { hasAnswered: true }) };
 }

@@ -568,6 +568,19 @@ const FAULTS: readonly Fault[] = [
   },
   {
     ...{
+      what: 'a peer of another version',
+      cause: 'node-silent',
+      node: 'node-b',
+      says: /probably it leaves node-a, and node-b does not say what becomes of it: it does not know trace\.node/,
+    },
+    changes: {
+      until: 'underlay-out',
+      input: { destination: { node: 'node-b', missing: 'it does not know trace.node', hasAnswered: true } },
+    },
+    isCertain: false,
+  },
+  {
+    ...{
       what: 'a peer that says nothing',
       cause: 'peer-dead',
       node: 'node-b',
