@@ -34,7 +34,7 @@ import type { AgentParts } from './agent/parts.ts';
 import { Policies } from './agent/policies.ts';
 import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
-import { servedTraces } from './agent/trace.ts';
+import { type ServedTraces, servedTraces } from './agent/trace.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import { waitForUnderlay } from './agent/underlay-wait.ts';
 import type { Commands } from './api/commands.ts';
@@ -98,6 +98,7 @@ export class Agent {
   readonly #pairKeying: PairKeying | undefined;
   readonly #names: Names;
   readonly #history: History;
+  readonly #traces: ServedTraces | undefined;
   readonly #model: LiveReadModel;
   readonly #live: LiveConfig;
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
@@ -397,6 +398,20 @@ export class Agent {
     serveTargets(this.#rpc, () => this.#model.targets());
     const admits = (id: string) => admission.admits(id);
     const admitted = () => membership.others().filter(({ id }) => admits(id));
+    this.#traces = servedTraces(parts, {
+      ...{ rpc: this.#rpc, model: this.#model, dataPlane, attachments: this.#attachments, subnets, admits },
+      nodeName: node.name,
+      gossipOf: (id) => membership.contact(id)?.gossip,
+      member: (name) => {
+        const found = membership.members().find((one) => one.name === name);
+        return (
+          found && {
+            status: found.status,
+            admission: admits(found.id) ? 'approved' : admission.standing(found.id),
+          }
+        );
+      },
+    });
     this.commands = agentCommands({
       nodeName: node.name,
       membership,
@@ -418,20 +433,7 @@ export class Agent {
         ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#live.current, subnets },
         ...{ admits, others: admitted },
       }),
-      traces: servedTraces(parts, {
-        ...{ rpc: this.#rpc, model: this.#model, dataPlane, attachments: this.#attachments, subnets, admits },
-        nodeName: node.name,
-        gossipOf: (id) => membership.contact(id)?.gossip,
-        member: (name) => {
-          const found = membership.members().find((one) => one.name === name);
-          return (
-            found && {
-              status: found.status,
-              admission: admits(found.id) ? 'approved' : admission.standing(found.id),
-            }
-          );
-        },
-      }),
+      traces: this.#traces?.loaded,
       sysdump: servedSysdumps(parts, {
         ...{ rpc: this.#rpc, model: this.#model, config: () => this.#live.current },
         others: () => membership.others(),
@@ -487,6 +489,7 @@ export class Agent {
     this.#kubernetes?.start();
     this.#push('Kubernetes', () => this.#kubernetes?.stop());
     this.#push('requests', () => this.#rpc.close());
+    this.#push('traces', () => this.#traces?.stop());
     this.#push('inventory', () => this.inventory.stop());
     this.#push('peers', () => this.#peers.close());
     await this.#guests.start();

@@ -36,11 +36,16 @@ export interface ServedTraceParts {
   readonly admits: (nodeId: string) => boolean;
 }
 
+export interface ServedTraces {
+  readonly loaded: () => Promise<Traces>;
+  readonly stop: () => Promise<void>;
+}
+
 /** Serves other nodes from now on; gives what this node's own command calls. Undefined where it makes none. */
 export function servedTraces(
   { traces, clock }: AgentParts,
   served: ServedTraceParts,
-): (() => Promise<Traces>) | undefined {
+): ServedTraces | undefined {
   if (!traces) return undefined;
   const { rpc, model, dataPlane, attachments, nodeName, subnets, gossipOf, admits, member } = served;
   const endpointOf = (node: string) =>
@@ -74,7 +79,7 @@ export function servedTraces(
     return loading;
   };
   rpc.serve(TRACE_METHOD, async (body, caller) => (await loaded()).answer(body, caller));
-  return loaded;
+  return { loaded, stop: async () => (await loading)?.close() };
 }
 
 /** This node's pods and itself first. */

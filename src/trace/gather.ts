@@ -76,9 +76,7 @@ export async function gatherFacts(
     routeTo(flow.destination, inDevice === undefined ? {} : { from: flow.source, iif: inDevice }),
     forwardsBy(flow.family, inDevice),
     strictReversePath(flow, inDevice),
-    peer === undefined || peer === null
-      ? null
-      : underlayFacts(sources, peer, underlay.interface, links, triesAgent),
+    peer === undefined ? null : underlayFacts(sources, peer, underlay.interface, links, triesAgent),
   ]);
   return {
     ...{ pod, route, forwards, reversePath, underlay: under },
@@ -145,13 +143,13 @@ async function podFacts(pod: LocalPod, other: string, links: readonly LinkAddres
 
 async function underlayFacts(
   { gossipOf }: NodeSources,
-  peer: PeerReport,
+  peer: PeerReport | null,
   interfaceName: string,
   links: readonly LinkAddresses[],
   triesAgent: boolean,
 ): Promise<UnderlayFacts> {
   const link = linkOf(links, interfaceName);
-  if (peer.endpoint === '') return { link, route: null, neighbour: null, agent: null };
+  if (peer === null || peer.endpoint === '') return { link, route: null, neighbour: null, agent: null };
   const address = formatAddress(parseEndpoint(peer.endpoint).address);
   const gossip = triesAgent ? gossipOf(peer.id) : undefined;
   const [route, agent] = await Promise.all([

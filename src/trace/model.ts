@@ -234,6 +234,8 @@ export interface NodeObservation {
 export interface MissingNode {
   readonly node: string;
   readonly missing: string;
+  /** It said so itself, so that it is there: it is of another version, or refuses. */
+  readonly hasAnswered?: true;
 }
 
 export interface TraceEnd {

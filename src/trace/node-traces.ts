@@ -33,6 +33,7 @@ export class NodeTraces {
   /** By id; MAX_RUNNING at most. */
   readonly #running = new Map<string, Running>();
   #beginning = 0;
+  #isClosed = false;
 
   constructor(options: NodeTracesOptions) {
     this.#options = options;
@@ -62,6 +63,19 @@ export class NodeTraces {
     }
   }
 
+  /** Ends all that run; nothing begins any more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const all = [...this.#running.values()];
+    this.#running.clear();
+    await Promise.all(
+      all.map(({ observation, timer }) => {
+        timer.cancel();
+        return observation.close();
+      }),
+    );
+  }
+
   async #begin({
     id,
     flow,
@@ -80,6 +94,10 @@ export class NodeTraces {
     this.#beginning++;
     try {
       const observation = await begin({ flow, given, role, tunnel, other });
+      if (this.#isClosed) {
+        await observation.close();
+        throw new WarrenError('TRACE_UNKNOWN', 'that trace is over');
+      }
       this.#running.set(id, { observation, timer: this.#timer(id) });
     } finally {
       this.#beginning--;

@@ -88,7 +88,7 @@ export class Observation {
     this.#paths = new KernelPaths(this.#table, this.#match, request.tunnel);
   }
 
-  /** Begins to look. Throws CAPTURE_LIMIT; what this host does not let be seen is left out, and said in `blind`. */
+  /** Begins to look. What this host does not let be seen is left out; of the kernel's rules that is said in `blind`. */
   static async begin(request: ObservationRequest, parts: ObservationParts): Promise<Observation> {
     const observation = new Observation(request, parts);
     try {
@@ -187,8 +187,12 @@ export class Observation {
   async #begin(): Promise<void> {
     const { flow, role, tunnel, given } = this.#request;
     const { sources, dropTaps } = this.#parts;
-    this.#tap = dropTaps?.open();
-    this.#rings = (this.#tap?.rings ?? []).map((shared) => new DropRing(shared));
+    try {
+      this.#tap = dropTaps?.open();
+      this.#rings = (this.#tap?.rings ?? []).map((shared) => new DropRing(shared));
+    } catch {
+      // Captures have them all: counters have to do.
+    }
     const { tun, underlay } = sources.status();
     const ends = { source: [given], destination: [flow.destination], both: [given, flow.destination] };
     for (const address of new Set(ends[role])) {

@@ -26,6 +26,7 @@ import type { Flow, MissingNode, NodeObservation, Role, TraceEnd, TraceInput, Tr
 import type { NodeTraces } from './node-traces.ts';
 import type { Outlook } from './observation.ts';
 import type { Tunnel } from './outer-match.ts';
+import { leastBytes } from './probe-packet.ts';
 
 /** To begin, a node runs some programs. */
 const BEGIN_MS = 5000;
@@ -38,8 +39,6 @@ const ANSWER_MS = 600;
 const LOST_MS = 300;
 /** Not what others send as a rule, so that the tunnel's datagrams with it are known by their length. */
 const DEFAULT_BYTES = 412;
-/** A first segment of TCP has no payload, or firewalls wonder. */
-const DEFAULT_TCP_BYTES = { 4: 40, 6: 60 } as const;
 /** What is tried when a long packet is lost between nodes. */
 const SMALL_BYTES = 140;
 const MAX_JSON_BYTES = 256 * 1024;
@@ -86,24 +85,26 @@ export class Traces {
     const family = from.address.includes(':') ? 6 : 4;
     if (protocol !== 'icmp' && request.port === 0)
       throw new WarrenError('BAD_REQUEST', `a trace of ${protocol} needs a port`);
-    const least = protocol === 'tcp' ? DEFAULT_TCP_BYTES[family] : DEFAULT_BYTES;
+    // A first segment of TCP has no payload, or firewalls wonder.
+    const usual = protocol === 'tcp' ? 0 : DEFAULT_BYTES;
     const flow: Flow = {
       ...{ family, source: from.address, destination: to.address, protocol },
       ...{ port: protocol === 'icmp' ? 0 : request.port, mark: live ? 0 : randomInt(FIRST_MARK, LAST_MARK) },
-      bytes: live ? 0 : (request.bytes ?? least),
+      bytes: live ? 0 : Math.max(request.bytes ?? usual, leastBytes({ family, protocol })),
     };
     const input = await this.#observe({ flow, from, to, isLive: live, seconds }, signal);
     const report = diagnose(input);
     if (report.verdict.cause !== 'underlay-lost' || flow.bytes <= SMALL_BYTES || live) return report;
     // Lost between the nodes: is it for its length?
-    const small: Flow = {
-      ...flow,
-      mark: randomInt(FIRST_MARK, LAST_MARK),
-      bytes: Math.max(SMALL_BYTES, least === DEFAULT_BYTES ? 0 : least),
-    };
+    const small: Flow = { ...flow, mark: randomInt(FIRST_MARK, LAST_MARK), bytes: SMALL_BYTES };
     const again = await this.#observe({ flow: small, from, to, isLive: false, seconds }, signal);
     const hasArrived = hasCome(again);
     return diagnose({ ...input, smaller: { bytes: small.bytes, hasArrived } });
+  }
+
+  /** Ends what this node does of traces. */
+  close(): Promise<void> {
+    return this.#options.own.close();
   }
 
   /** What another node gets. */
@@ -144,7 +145,7 @@ export class Traces {
         );
         flow = { ...flow, source };
       } catch (error) {
-        return { ...plan, source: { node, missing: errorMessage(error) }, destination: null };
+        return { ...plan, source: missingOf(node, error), destination: null };
       }
     }
     const both: Role = to.node === node ? 'both' : 'source';
@@ -192,7 +193,7 @@ export class Traces {
       await this.#ask(node, question, outlook, BEGIN_MS);
       return { node, id };
     } catch (error) {
-      return { node, missing: errorMessage(error) };
+      return missingOf(node, error);
     }
   }
 
@@ -246,7 +247,7 @@ export class Traces {
     try {
       return await this.#ask(node, { action: 'end', id, triesAgent }, nodeObservation, BEGIN_MS);
     } catch (error) {
-      return { node, missing: errorMessage(error) };
+      return missingOf(node, error);
     }
   }
 
@@ -271,4 +272,12 @@ function hasCome({ destination }: TraceInput): boolean {
   return destination.sightings.some(
     ({ what, point }) => what === 'packet' && ['out-of-tun', 'to-pod'].includes(point),
   );
+}
+
+/** Calls that nobody has answered. */
+const UNANSWERED: readonly string[] = ['RPC_UNREACHABLE', 'RPC_CANCELLED', 'MEMBER_UNKNOWN'];
+
+function missingOf(node: string, error: unknown): MissingNode {
+  const isAnswer = error instanceof WarrenError && !UNANSWERED.includes(error.code);
+  return { node, missing: errorMessage(error), ...(isAnswer && { hasAnswered: true }) };
 }

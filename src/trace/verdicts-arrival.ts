@@ -20,6 +20,14 @@ export function leftSource(input: TraceInput, node: NodeObservation): Verdict {
   if (found !== undefined) return found;
   const { destination } = input;
   if (destination === null || isMissing(destination)) {
+    if (destination?.hasAnswered)
+      return dies(
+        'node-silent',
+        peer.name,
+        `it leaves ${node.node}, and ${peer.name} does not say what becomes of it: ${destination.missing}`,
+        `see to it that ${peer.name} has an agent of this version`,
+        false,
+      );
     if (isDead(peer)) return dead(peer, node);
     const { agent } = node.facts.underlay ?? { agent: null };
     if (agent === 'open')

@@ -27,6 +27,13 @@ export function onSourceNode(input: TraceInput, node: NodeObservation): Verdict 
       'restart the agent',
     );
   const out = inner?.outInterface;
+  if (out !== undefined && out !== tun.name && input.to.node === null)
+    return dies(
+      'route-elsewhere',
+      node.node,
+      `${input.flow.destination} is no address of the overlay: the kernel sends it on by ${out}, where no trace follows`,
+      null,
+    );
   if (out !== undefined && out !== tun.name)
     return dies(
       'route-elsewhere',

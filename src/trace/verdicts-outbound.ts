@@ -1,7 +1,7 @@
 /** Why a packet that came to the TUN device did not leave the node: the packet path, who owns the destination, sessions. */
 import { isMissing, type NodeObservation, type OwnerFacts, type TraceInput, type Verdict } from './model.ts';
 import { dies, dropOf, errorOf, hasGrown } from './verdict.ts';
-import { dead, isDead, lostBetween, onTheWay, outerRule } from './verdicts-underlay.ts';
+import { dead, isDead, linkProblem, lostBetween, onTheWay, outerRule } from './verdicts-underlay.ts';
 
 /** The packet path had it, and no datagram of it was seen. */
 export function inPacketPath(input: TraceInput, node: NodeObservation): Verdict {
@@ -94,7 +94,8 @@ function outboundDrop(
   }
 }
 
-function noOwner({ flow, to }: TraceInput, { node, facts }: NodeObservation): Verdict {
+function noOwner({ flow, to }: TraceInput, observation: NodeObservation): Verdict {
+  const { node, facts } = observation;
   const owner = facts.owner === 'self' ? null : facts.owner;
   if (owner !== null && owner.unreachable !== null)
     return dies(
@@ -107,6 +108,9 @@ function noOwner({ flow, to }: TraceInput, { node, facts }: NodeObservation): Ve
   if (name === null)
     return dies('no-owner', node, `no node has a subnet with ${flow.destination}`, 'see `warren routes`');
   const { other } = facts;
+  // To who is cut off all others are dead before long.
+  const cut = linkProblem(observation);
+  if (cut !== undefined) return cut;
   if (other !== null && (other.status === 'dead' || other.status === 'left'))
     return dies(
       'peer-dead',

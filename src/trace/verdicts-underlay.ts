@@ -3,12 +3,9 @@ import type { NodeObservation, OwnerFacts, TraceInput, Verdict } from './model.t
 import { ownerOfRule } from './rule-owners.ts';
 import { dies, routeProblem } from './verdict.ts';
 
-/** What says by itself that nothing gets from this node to the other; undefined: nothing does. */
-export function onTheWay(input: TraceInput, node: NodeObservation, owner: OwnerFacts): Verdict | undefined {
-  const { underlay } = node.facts;
-  if (underlay === null) return undefined;
-  const { link, route, neighbour } = underlay;
-  if (node.outer?.drop !== undefined) return outerRule(input, node);
+/** The interface of the underlay is down; undefined: it is not. */
+export function linkProblem(node: NodeObservation): Verdict | undefined {
+  const link = node.facts.underlay?.link ?? null;
   if (link !== null && (!link.isUp || !link.hasCarrier))
     return dies(
       'underlay-link',
@@ -16,6 +13,17 @@ export function onTheWay(input: TraceInput, node: NodeObservation, owner: OwnerF
       `${link.name}, the interface of the underlay, ${link.isUp ? 'has no carrier' : 'is down'}`,
       `\`ip link set ${link.name} up\`, or see its cable and switch`,
     );
+  return undefined;
+}
+
+/** What says by itself that nothing gets from this node to the other; undefined: nothing does. */
+export function onTheWay(input: TraceInput, node: NodeObservation, owner: OwnerFacts): Verdict | undefined {
+  const { underlay } = node.facts;
+  if (underlay === null) return undefined;
+  const { route, neighbour } = underlay;
+  if (node.outer?.drop !== undefined) return outerRule(input, node);
+  const cut = linkProblem(node);
+  if (cut !== undefined) return cut;
   if (route?.isFound === false)
     return dies(
       'underlay-route',

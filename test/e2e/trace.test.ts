@@ -75,7 +75,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
     readonly cause: Cause | readonly Cause[];
     /** Why it cannot be made here. */
     readonly lacks?: string | undefined;
-    readonly node: string | null;
+    readonly node?: string | null;
     readonly says?: RegExp;
     readonly make: () => Promise<unknown>;
     readonly undo: () => Promise<unknown>;
@@ -228,7 +228,8 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       ...{ make: nothing, undo: nothing, wishes: () => ({ bytes: 1441 }) },
     },
     {
-      ...{ what: 'a hole in the path', cause: 'mtu-hole', node: null },
+      // The agent finds it too, and from then on says so by itself.
+      ...{ what: 'a hole in the path', cause: ['mtu-hole', 'too-big'] },
       make: () => run(bridge(), 'ip link set port2 mtu 1300'),
       undo: () => run(bridge(), 'ip link set port2 mtu 1500'),
       wishes: () => ({ bytes: 1400 }),
@@ -408,7 +409,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping', 'nft'), 'warren trace', 
       const report = await trace(wishes?.());
       const { verdict, line } = report;
       expect([cause].flat(), JSON.stringify(report, null, 1)).toContain(verdict.cause);
-      expect(verdict).toMatchObject({ node, arrives: false });
+      expect(verdict).toMatchObject({ arrives: false, ...(node !== undefined && { node }) });
       if (says) expect(line).toMatch(says);
     } finally {
       await undo();

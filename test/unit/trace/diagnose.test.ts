@@ -265,6 +265,23 @@ const FAULTS: readonly Fault[] = [
     },
   },
   {
+    ...{
+      what: 'an address that is not of the overlay',
+      cause: 'route-elsewhere',
+      node: 'node-a',
+      says: /is no address of the overlay: the kernel sends it on by eth0, where no trace follows$/,
+    },
+    changes: {
+      until: 'host-end',
+      source: { inner: kernel(['prerouting', 'forward', 'postrouting'], 'eth0') },
+      sourceFacts: { owner: null },
+      input: {
+        destination: null,
+        to: { name: '198.51.100.7', address: '198.51.100.7', node: null, isAttached: false },
+      },
+    },
+  },
+  {
     ...{ what: 'forwarding is off', cause: 'forwarding-off', node: 'node-a', says: /ip_forward=1/ },
     changes: {
       until: 'host-end',
@@ -339,6 +356,23 @@ const FAULTS: readonly Fault[] = [
       until: 'into-tun',
       source: dropped('outbound-no-route'),
       sourceFacts: { owner: null, other: { status: 'dead', admission: 'approved' } },
+    },
+  },
+  {
+    ...{
+      what: 'a node that is cut off, to which all others are dead',
+      cause: 'underlay-link',
+      node: 'node-a',
+      says: /eth0, the interface of the underlay, is down/,
+    },
+    changes: {
+      until: 'into-tun',
+      source: dropped('outbound-no-route'),
+      sourceFacts: {
+        owner: null,
+        other: { status: 'dead', admission: 'approved' },
+        underlay: { link: link('eth0', { isUp: false }), route: null, neighbour: null, agent: null },
+      },
     },
   },
   {
@@ -531,6 +565,19 @@ const FAULTS: readonly Fault[] = [
       sourceFacts: { underlay: { ...sourceFacts.underlay!, agent: 'refused' } },
       input: { destination: { node: 'node-b', missing: 'no answer' } },
     },
+  },
+  {
+    ...{
+      what: 'a peer of another version',
+      cause: 'node-silent',
+      node: 'node-b',
+      says: /probably it leaves node-a, and node-b does not say what becomes of it: it does not know trace\.node/,
+    },
+    changes: {
+      until: 'underlay-out',
+      input: { destination: { node: 'node-b', missing: 'it does not know trace.node', hasAnswered: true } },
+    },
+    isCertain: false,
   },
   {
     ...{

@@ -66,6 +66,15 @@ describe('a node', () => {
     for (const result of results.slice(8)) expect(result).toMatchObject({ reason: { code: 'TRACE_LIMIT' } });
   });
 
+  it('that ends has nothing run on', async () => {
+    await traces.answer(begin(1));
+    const late = traces.answer(begin(2));
+    await traces.close();
+    await expect(late).rejects.toMatchObject({ code: 'TRACE_UNKNOWN' });
+    expect(closed).toBe(2);
+    await expect(traces.answer(begin(3))).rejects.toMatchObject({ code: 'TRACE_UNKNOWN' });
+  });
+
   it('sends from its own addresses alone', async () => {
     await expect(traces.answer(begin(1, { given: '10.42.2.2' }))).rejects.toMatchObject({
       code: 'TRACE_NOT_OURS',
