@@ -34,6 +34,9 @@ const PROGRAMS = [
   'kubectl',
 ];
 
+/** Of a server in agnhost, which looks for them in its working folder. */
+const CERTIFICATES = ['localhost.crt', 'localhost.key'];
+
 const FOLDER = join(
   process.env.WARREN_KUBERNETES_CACHE || join(homedir(), '.cache', 'warren'),
   `kubernetes-${VERSION}`,
@@ -57,7 +60,7 @@ const GO_ENVIRONMENT = {
 export async function buildKubernetes({ forTests, signal }) {
   const isThere = (name) => existsSync(join(BIN, name));
   const programs = PROGRAMS.filter((name) => !isThere(name));
-  const tests = forTests ? ['e2e.test', 'agnhost'].filter((name) => !isThere(name)) : [];
+  const tests = forTests ? ['e2e.test', 'agnhost', ...CERTIFICATES].filter((name) => !isThere(name)) : [];
   mkdirSync(BIN, { recursive: true });
   if (programs.length > 0 || tests.length > 0 || !isThere('pause')) {
     console.log(`Kubernetes ${VERSION} is built once, into ${FOLDER} (4 GB with its source).`);
@@ -84,7 +87,7 @@ export async function buildKubernetes({ forTests, signal }) {
       await make('test/e2e/e2e.test', "Building Kubernetes' own tests (Go; 5 minutes)");
       place(join(source, '_output/local/go/bin/e2e.test'), 'e2e.test');
     }
-    if (tests.includes('agnhost')) {
+    if (tests.some((name) => name !== 'e2e.test')) {
       const gopath = join(source, '_output/local/go');
       const made = join(SOURCES, 'agnhost');
       // A link to the source. Go finds what is vendored by the path that leads there, which PWD says.
@@ -96,6 +99,7 @@ export async function buildKubernetes({ forTests, signal }) {
         signal,
       });
       place(made, 'agnhost');
+      for (const name of CERTIFICATES) place(join(source, 'test/images/agnhost/porter', name), name);
     }
   }
   // One that needs no library.

@@ -292,6 +292,7 @@ async function makeImages(
 async function testImage(root: string, programs: KubernetesPrograms): Promise<ImageFolder> {
   const image = new ImageFolder(root);
   image.file(programs.path('agnhost'), '/agnhost');
+  for (const name of ['localhost.crt', 'localhost.key']) image.file(programs.path(name), `/${name}`);
   await image.program('curl');
   await image.program('nc.openbsd', '/bin/nc');
   // That of Debian's busybox crashes at -T.

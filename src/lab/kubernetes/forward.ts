@@ -11,7 +11,9 @@ export async function forwardPort(cluster: Cluster): Promise<string> {
   const { netns, addresses } = cluster.controlHost;
   // It listens here, and each connection is carried by a process in the lab.
   const inside = `nsenter --net=${netns} socat STDIO TCP:${addresses.ipv4}:${API_PORT}`;
-  const argv = ['socat', `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`, `EXEC:${inside}`];
+  // To socat a colon separates what belongs to an address.
+  const command = inside.replaceAll(':', '\\:');
+  const argv = ['socat', `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`, `EXEC:${command}`];
   const watched = `socat "$1" "$2" & trap 'kill $!' EXIT; while [ -e "$0" ]; do sleep 2; done`;
   const child = startCommand(['sh', '-c', watched, netns, argv[1]!, argv[2]!], {
     detached: true,
