@@ -28,6 +28,8 @@ const APART = [
   'wireguard-rekey',
   'docker-driver',
   'cni-engine-kills',
+  'trace',
+  'policy',
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 // A mistake in it shows now, not after minutes.
