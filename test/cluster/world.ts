@@ -336,8 +336,7 @@ export class WorldNode {
 node: {name: ${this.name}, stateDir: /var/lib/warren}
 cluster: {${range}, seeds: [${kubernetes ? '' : '192.0.2.1'}], timing: lan${more}}
 encapsulation: {${this.encapsulation}}
-${kubernetes ? `kubernetes: {enabled: true, ipam: ${kubernetes.ipam}}` : ''}
-${yaml}`;
+${kubernetes ? `kubernetes: {enabled: true, ipam: ${kubernetes.ipam}}\n` : ''}${yaml}`;
     return parseConfig(text, 'world', this.name);
   }
 
