@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { CniCommands, InstalledPlugin } from '../cni/messages.ts';
 import type { CniService, CniServiceOptions } from '../cni-server/cni-service.ts';
 import { WarrenError } from '../errors.ts';
+import { LateService } from './late-service.ts';
 
 export interface CniParts {
   readonly stateDir: string;
@@ -22,8 +23,7 @@ export class Cni {
   /** Undefined: this agent has none. */
   readonly #parts: CniParts | undefined;
   readonly #options: CniOptions;
-  #service: Promise<CniService> | undefined;
-  #isStopped = false;
+  readonly #service = new LateService(() => this.#load());
 
   constructor(parts: CniParts | undefined, options: CniOptions) {
     this.#parts = parts;
@@ -34,37 +34,24 @@ export class Cni {
   async start(): Promise<void> {
     if (this.#parts === undefined) return;
     const { stateDir, announce } = this.#parts;
-    if (announce !== undefined) (await this.#loaded()).install(announce);
+    if (announce !== undefined) (await this.#service.loaded()).install(announce);
     else if (existsSync(queueFolder(stateDir)) || existsSync(join(stateDir, 'cni.json')))
-      await this.#loaded();
+      await this.#service.loaded();
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    const service = await this.#service?.catch(() => undefined);
-    await service?.stop();
+    await this.#service.stop();
   }
 
   /** Throws NOT_FOUND where there is none, ATTACHMENTS_CLOSED where the agent stops. */
   async commands(): Promise<CniCommands> {
-    return this.#loaded();
+    return this.#service.loaded();
   }
 
   /** To be called when the overlay is up. */
   overlayIsUp(): void {
     // What fails is said to whoever needs it.
-    this.#service?.then((service) => service.overlayIsUp()).catch(() => {});
-  }
-
-  #loaded(): Promise<CniService> {
-    if (this.#isStopped) {
-      return Promise.reject(new WarrenError('ATTACHMENTS_CLOSED', 'the agent is stopping'));
-    }
-    this.#service ??= this.#load();
-    this.#service.catch(() => {
-      this.#service = undefined;
-    });
-    return this.#service;
+    this.#service.asked?.then((service) => service.overlayIsUp()).catch(() => {});
   }
 
   async #load(): Promise<CniService> {

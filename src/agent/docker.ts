@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { DockerCommands } from '../docker/commands.ts';
 import type { DockerService, DockerServiceOptions } from '../docker/docker-service.ts';
 import { WarrenError } from '../errors.ts';
+import { LateService } from './late-service.ts';
 
 export interface DockerParts {
   readonly stateDir: string;
@@ -13,9 +14,8 @@ export class Docker {
   /** Undefined: this agent has none. */
   readonly #parts: DockerParts | undefined;
   readonly #options: Omit<DockerServiceOptions, 'stateDir'>;
-  #service: Promise<DockerService> | undefined;
+  readonly #service = new LateService(() => this.#load());
   #running: DockerService | undefined;
-  #isStopped = false;
 
   constructor(parts: DockerParts | undefined, options: Omit<DockerServiceOptions, 'stateDir'>) {
     this.#parts = parts;
@@ -25,13 +25,11 @@ export class Docker {
   /** Before the node has a subnet: an engine is told so, instead of waiting for an answer. */
   async start(): Promise<void> {
     if (this.#parts !== undefined && existsSync(join(this.#parts.stateDir, 'docker.json')))
-      await this.#loaded();
+      await this.#service.loaded();
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    const service = await this.#service?.catch(() => undefined);
-    await service?.stop();
+    await this.#service.stop();
   }
 
   /** What a person should look at, one sentence each. */
@@ -41,18 +39,7 @@ export class Docker {
 
   /** Throws NOT_FOUND where there is none, ATTACHMENTS_CLOSED where the agent stops. */
   async commands(): Promise<DockerCommands> {
-    return this.#loaded();
-  }
-
-  #loaded(): Promise<DockerService> {
-    if (this.#isStopped) {
-      return Promise.reject(new WarrenError('ATTACHMENTS_CLOSED', 'the agent is stopping'));
-    }
-    this.#service ??= this.#load();
-    this.#service.catch(() => {
-      this.#service = undefined;
-    });
-    return this.#service;
+    return this.#service.loaded();
   }
 
   async #load(): Promise<DockerService> {

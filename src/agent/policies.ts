@@ -10,6 +10,7 @@ import type { PolicyCommands } from '../policy/commands.ts';
 import { COUNTED_METHOD, REPLACE_METHOD } from '../policy/method.ts';
 import type { PolicyService, PolicyServiceOptions, PolicyStatus } from '../policy/policy-service.ts';
 import type { Rpc } from '../rpc/rpc.ts';
+import { LateService } from './late-service.ts';
 
 export interface PolicyParts {
   readonly stateDir: string;
@@ -30,9 +31,8 @@ export class Policies {
   /** Undefined: this agent has none. */
   readonly #parts: PolicyParts | undefined;
   readonly #options: PoliciesOptions;
-  #service: Promise<PolicyService> | undefined;
+  readonly #service = new LateService(() => this.#load());
   #running: PolicyService | undefined;
-  #isStopped = false;
 
   constructor(parts: PolicyParts | undefined, options: PoliciesOptions) {
     this.#parts = parts;
@@ -45,40 +45,38 @@ export class Policies {
       if (!options.admits(caller.id)) {
         throw new WarrenError('POLICY_REFUSED', 'only nodes that take part in forwarding may send policies');
       }
-      return (await this.#loaded()).replacedBy(body, caller);
+      return (await this.#service.loaded()).replacedBy(body, caller);
     });
     options.rpc.serve(COUNTED_METHOD, async (body, caller) => {
-      if (!options.admits(caller.id) || this.#service === undefined) {
+      if (!options.admits(caller.id) || this.#service.asked === undefined) {
         throw new WarrenError(
           'POLICY_REFUSED',
           'this node has no network policies, or tells you nothing of them',
         );
       }
-      return (await this.#service).counted(body);
+      return (await this.#service.asked).counted(body);
     });
   }
 
   /** Resolves when what is to be in force is: before that nothing may be attached. Throws STATE_CORRUPT and the like. */
   async start(): Promise<void> {
     if (this.#parts !== undefined && existsSync(join(this.#parts.stateDir, POLICY_FILE)))
-      await this.#loaded();
+      await this.#service.loaded();
   }
 
   /** The rules stay. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    const service = await this.#service?.catch(() => undefined);
-    await service?.stop();
+    await this.#service.stop();
   }
 
   /** Resolves when the rules of a new attachment are in force. Throws POLICY_LATE. */
   async admit(name: string): Promise<void> {
-    if (this.#service !== undefined) await (await this.#service).admit(name);
+    await (await this.#service.asked)?.admit(name);
   }
 
   /** Throws NOT_FOUND where there can be none, ATTACHMENTS_CLOSED where the agent stops. */
   commands(): Promise<PolicyCommands> {
-    return this.#loaded();
+    return this.#service.loaded();
   }
 
   /** What a person should look at, one sentence each. */
@@ -103,17 +101,6 @@ export class Policies {
   /** Undefined where there are none. */
   report(): PolicyStatus | undefined {
     return this.#running?.report();
-  }
-
-  #loaded(): Promise<PolicyService> {
-    if (this.#isStopped) {
-      return Promise.reject(new WarrenError('ATTACHMENTS_CLOSED', 'the agent is stopping'));
-    }
-    this.#service ??= this.#load();
-    this.#service.catch(() => {
-      this.#service = undefined;
-    });
-    return this.#service;
   }
 
   async #load(): Promise<PolicyService> {
