@@ -4,6 +4,7 @@
  */
 import { addressWords } from '../ip/address.ts';
 import { parsePrefix } from '../ip/prefix.ts';
+import { byteAt, halfAt, REFUSE, unlessIpv4 } from '../sys/bpf.ts';
 import {
   BPF_ABS,
   BPF_ALU,
@@ -11,7 +12,6 @@ import {
   BPF_B,
   BPF_H,
   BPF_IND,
-  BPF_JA,
   BPF_JEQ,
   BPF_JMP,
   BPF_JSET,
@@ -21,9 +21,6 @@ import {
   BPF_MSH,
   BPF_RET,
   BPF_W,
-  ETH_P_IP,
-  SKF_AD_OFF,
-  SKF_AD_PROTOCOL,
   SKF_NET_OFF,
 } from '../sys/constants.ts';
 import type { Instruction } from '../sys/socket-filter.ts';
@@ -38,13 +35,12 @@ import { maskOf } from './filter.ts';
 const MAX_JUMP = 255;
 const MAX_PORTS = 16;
 const ADDRESSES_AT = [12, 16] as const;
-const REFUSE: Instruction = [BPF_RET | BPF_K, 0];
 /** Whole packets. */
 const WHOLE_BYTES = 0x4_0000;
 
 type Load = (offset: number) => Instruction;
 const ports4: Load = (offset) => [BPF_LD | BPF_H | BPF_IND, SKF_NET_OFF + offset];
-const ports6: Load = (offset) => [BPF_LD | BPF_H | BPF_ABS, SKF_NET_OFF + IPV6_HEADER_BYTES + offset];
+const ports6: Load = (offset) => halfAt(IPV6_HEADER_BYTES + offset);
 
 /** A load, and what of it is to be equal to what. */
 interface Test {
@@ -98,19 +94,10 @@ export function tunnelProgram(
   ];
 }
 
-/** Jumps over so many instructions if it is something else. */
-function unlessIpv4(length: number): readonly Instruction[] {
-  return [
-    [BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PROTOCOL],
-    [BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0],
-    [BPF_JMP | BPF_JA, length],
-  ];
-}
-
 /** Refuses later fragments, and finds where ports are. */
 function withoutFragments(): readonly Instruction[] {
   return [
-    [BPF_LD | BPF_H | BPF_ABS, SKF_NET_OFF + IPV4_FRAGMENT],
+    halfAt(IPV4_FRAGMENT),
     [BPF_JMP | BPF_JSET | BPF_K, IPV4_FRAGMENT_OFFSET_MASK, 0, 1],
     REFUSE,
     [BPF_LDX | BPF_B | BPF_MSH, SKF_NET_OFF],
@@ -157,8 +144,4 @@ function protocolTests({ protocols, ports }: CaptureFilter, at: number): Test[] 
 
 function portTests(ports: readonly number[], load: Load): Test[] {
   return ports.length === 0 ? [] : [0, 2].map((offset) => ({ load: [load(offset)], equals: ports }));
-}
-
-function byteAt(at: number): Instruction {
-  return [BPF_LD | BPF_B | BPF_ABS, SKF_NET_OFF + at];
 }

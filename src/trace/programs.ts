@@ -3,12 +3,12 @@
  * not notice. FlowMatch and matchOuter look at the rest; they alone decide.
  */
 import { addressWords, parseAddress } from '../ip/address.ts';
+import { byteAt, halfAt, REFUSE, unlessIpv4 } from '../sys/bpf.ts';
 import {
   BPF_ABS,
   BPF_B,
   BPF_H,
   BPF_IND,
-  BPF_JA,
   BPF_JEQ,
   BPF_JMP,
   BPF_K,
@@ -17,9 +17,6 @@ import {
   BPF_MSH,
   BPF_RET,
   BPF_W,
-  ETH_P_IP,
-  SKF_AD_OFF,
-  SKF_AD_PROTOCOL,
   SKF_NET_OFF,
 } from '../sys/constants.ts';
 import type { Instruction } from '../sys/socket-filter.ts';
@@ -33,7 +30,6 @@ import { outerLengths, type Tunnel } from './outer-match.ts';
 /** Of each packet: headers, and what an ICMP error quotes. */
 const SNAP_BYTES = 256;
 const ACCEPT: Instruction = [BPF_RET | BPF_K, SNAP_BYTES];
-const REFUSE: Instruction = [BPF_RET | BPF_K, 0];
 
 /** ICMP, and TCP or UDP from or to the port that marks the flow, or that it goes to. */
 export function flowProgram(flow: Flow): readonly Instruction[] {
@@ -101,12 +97,7 @@ export function outerProgram(flow: Flow, tunnel: Tunnel): readonly Instruction[]
 
 /** `v4` for IPv4; what follows is for all else. */
 function byVersion(v4: readonly Instruction[]): readonly Instruction[] {
-  return [
-    [BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_PROTOCOL],
-    [BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 1, 0],
-    [BPF_JMP | BPF_JA, v4.length],
-    ...v4,
-  ];
+  return [...unlessIpv4(v4.length), ...v4];
 }
 
 function unless(at: number, values: readonly number[]): readonly Instruction[] {
@@ -126,12 +117,4 @@ function fixed(program: readonly Instruction[]): readonly Instruction[] {
 
 function equal(value: number, yes: number, no: number): Instruction {
   return [BPF_JMP | BPF_JEQ | BPF_K, value, yes, no];
-}
-
-function byteAt(at: number): Instruction {
-  return [BPF_LD | BPF_B | BPF_ABS, SKF_NET_OFF + at];
-}
-
-function halfAt(at: number): Instruction {
-  return [BPF_LD | BPF_H | BPF_ABS, SKF_NET_OFF + at];
 }
