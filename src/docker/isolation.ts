@@ -5,12 +5,11 @@
 import type { Attachment } from '../attachment/attachment.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
+import { Following } from '../following.ts';
 import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Logger } from '../log/logger.ts';
 import { type ListedAttachment, planIsolation } from './isolation-plan.ts';
 
-/** Changes within it are one. */
-const COALESCE_MS = 20;
 /** A plan takes no more than this part of the time where there are very many attachments. */
 const SHARE = 1 / 5;
 const RETRY_MS = 5000;
@@ -31,20 +30,17 @@ export interface IsolationOptions {
 }
 
 export class Isolation {
+  readonly #following: Following;
   readonly #options: IsolationOptions;
   #left: ReadonlyMap<string, readonly string[]> = new Map();
-  #current: Promise<void> = Promise.resolve();
-  /** Begins when the current one is done. */
-  #next: Promise<void> | undefined;
-  #timer: Timer | undefined;
   #grace: Timer | undefined;
   #unsubscribe: (() => void) | undefined;
-  #notBeforeMs = Number.NEGATIVE_INFINITY;
   #problem: string | undefined;
-  #isStopped = false;
 
   constructor(options: IsolationOptions) {
     this.#options = options;
+    const { clock } = options;
+    this.#following = new Following({ clock, follow: () => this.#follow(), retryMs: RETRY_MS, share: SHARE });
   }
 
   async start(): Promise<void> {
@@ -52,31 +48,22 @@ export class Isolation {
     if (isolated().length > 0) this.#left = (await rules?.isolated().catch(() => new Map())) ?? new Map();
     this.#grace = clock.after(GRACE_MS, () => {
       this.#left = new Map();
-      this.#soon();
+      this.#following.soon();
     });
-    this.#unsubscribe = onChange(() => this.#soon());
-    this.#soon();
+    this.#unsubscribe = onChange(() => this.#following.soon());
+    this.#following.soon();
   }
 
   /** The rules stay as they are. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
     this.#unsubscribe?.();
-    this.#timer?.cancel();
     this.#grace?.cancel();
-    await Promise.allSettled([this.#current, this.#next]);
+    await this.#following.stop();
   }
 
   /** Resolves when the rules are what follows from all that is attached and known now. Throws why they are not. */
   settled(): Promise<void> {
-    this.#next ??= this.#current
-      .catch(() => {})
-      .then(() => {
-        this.#next = undefined;
-        this.#current = this.#follow();
-        return this.#current;
-      });
-    return this.#next;
+    return this.#following.settled();
   }
 
   /** What a person should look at, one sentence each. */
@@ -84,21 +71,11 @@ export class Isolation {
     return this.#problem === undefined ? [] : [this.#problem];
   }
 
-  #soon(afterMs = COALESCE_MS): void {
-    if (this.#timer !== undefined || this.#isStopped) return;
-    const { clock } = this.#options;
-    this.#timer = clock.after(Math.max(afterMs, this.#notBeforeMs - clock.now()), () => {
-      this.#timer = undefined;
-      this.settled().catch(() => this.#soon(RETRY_MS));
-    });
-  }
-
   async #follow(): Promise<void> {
     const { isolated, listed, rules, clock, log } = this.#options;
     const beganMs = clock.now();
     const groups = planIsolation(isolated(), listed(), this.#left);
-    const endedMs = clock.now();
-    this.#notBeforeMs = endedMs + (endedMs - beganMs) / SHARE;
+    this.#following.hasWorked(beganMs);
     try {
       await rules?.isolate(groups);
       this.#problem = undefined;

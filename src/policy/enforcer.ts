@@ -9,6 +9,7 @@
  */
 import type { Clock, Timer } from '../clock.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
+import { Following } from '../following.ts';
 import type { PolicyRules } from '../host/rules/host-rules.ts';
 import type { RenderedSet, RenderedState } from '../host/rules/nft-difference.ts';
 import { formatAddress } from '../ip/address.ts';
@@ -19,8 +20,6 @@ import type { RuleModel } from './model.ts';
 import { renderInSteps } from './nft/render.ts';
 import { gather, type PolicySource, type SourcedPod } from './source.ts';
 
-/** Changes within it are one. */
-const COALESCE_MS = 20;
 /** Compiling takes no more than this part of the time where there is very much of it. */
 const SHARE = 1 / 4;
 const RETRY_MS = 1000;
@@ -53,22 +52,19 @@ export interface InForce {
 }
 
 export class Enforcer {
+  readonly #following: Following;
   readonly #options: EnforcerOptions;
   /** Addresses by the sets that an earlier run has left. Bounded by what it let through. */
   #left: ReadonlyMap<string, readonly string[]> = new Map();
-  #current: Promise<void> = Promise.resolve();
-  /** Begins when the current one is done. */
-  #next: Promise<void> | undefined;
-  #timer: Timer | undefined;
   #grace: Timer | undefined;
   #unsubscribe: (() => void)[] = [];
-  #notBeforeMs = Number.NEGATIVE_INFINITY;
   #problem: string | undefined;
   #inForce: InForce | undefined;
-  #isStopped = false;
 
   constructor(options: EnforcerOptions) {
     this.#options = options;
+    const { clock } = options;
+    this.#following = new Following({ clock, follow: () => this.#follow(), retryMs: RETRY_MS, share: SHARE });
   }
 
   /** Resolves when the rules are in force, or are known not to be: that shows as a problem, and is tried again. */
@@ -81,19 +77,17 @@ export class Enforcer {
     }
     this.#grace = clock.after(GRACE_MS, () => {
       this.#left = new Map();
-      this.#soon();
+      this.#following.soon();
     });
-    this.#unsubscribe = sources.map((source) => source.onChange(() => this.#soon()));
-    await this.settled().catch(() => this.#soon(RETRY_MS));
+    this.#unsubscribe = sources.map((source) => source.onChange(() => this.#following.soon()));
+    await this.#following.settledOrAgain();
   }
 
   /** The rules stay as they are. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
-    this.#timer?.cancel();
     this.#grace?.cancel();
-    await Promise.allSettled([this.#current, this.#next]);
+    await this.#following.stop();
   }
 
   /** Undefined as long as a source does not know all, or it could not be done. */
@@ -103,14 +97,7 @@ export class Enforcer {
 
   /** Resolves when the rules are what follows from all that is known now. Throws why they are not. */
   settled(): Promise<void> {
-    this.#next ??= this.#current
-      .catch(() => {})
-      .then(() => {
-        this.#next = undefined;
-        this.#current = this.#follow();
-        return this.#current;
-      });
-    return this.#next;
+    return this.#following.settled();
   }
 
   /**
@@ -121,7 +108,7 @@ export class Enforcer {
     const { clock } = this.#options;
     const untilMs = clock.now() + ADMIT_MS;
     let failure: unknown;
-    while (!this.#isStopped) {
+    while (!this.#following.isStopped) {
       const [isDone, error] = await this.#within(untilMs - clock.now(), this.settled());
       failure = error;
       if (isDone && this.#inForce !== undefined) return;
@@ -156,15 +143,6 @@ export class Enforcer {
     return this.#problem === undefined ? [] : [this.#problem];
   }
 
-  #soon(afterMs = COALESCE_MS): void {
-    if (this.#timer !== undefined || this.#isStopped) return;
-    const { clock } = this.#options;
-    this.#timer = clock.after(Math.max(afterMs, this.#notBeforeMs - clock.now()), () => {
-      this.#timer = undefined;
-      this.settled().catch(() => this.#soon(RETRY_MS));
-    });
-  }
-
   async #follow(): Promise<void> {
     const { sources, local, rules, tunName, clock, log, onChange } = this.#options;
     const before = this.#problem;
@@ -180,8 +158,7 @@ export class Enforcer {
       const model = await inSteps(compileInSteps(input, here), clock);
       const state = await inSteps(renderInSteps(model, { tunName }), clock);
       const wanted = this.#left.size === 0 ? state : withLeft(state, this.#left, input.pods);
-      const endedMs = clock.now();
-      this.#notBeforeMs = endedMs + (endedMs - beganMs) / SHARE;
+      this.#following.hasWorked(beganMs);
       await rules.apply(wanted);
       this.#inForce = { model, local: here };
       this.#problem = undefined;

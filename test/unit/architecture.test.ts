@@ -24,6 +24,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   places: { code: '' },
   histogram: { code: '' },
   'rate-limit': { code: '' },
+  following: { code: '', types: 'clock' },
   zod: { code: '' },
   names: { code: '' },
   ip: { code: 'errors' },
@@ -86,7 +87,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
     types: 'dataplane log peers',
   },
   // The driver of Docker engines.
-  docker: { code: 'attachment errors inventory ip names state zod', types: 'clock host log' },
+  docker: { code: 'attachment errors following inventory ip names state zod', types: 'clock host log' },
   // What the API of a Kubernetes cluster says of its nodes.
   kubernetes: { code: 'clock errors ip names package', types: 'lease log membership readmodel' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
@@ -119,7 +120,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   },
 
   // From policies to rules, and to nftables.
-  policy: { code: 'config errors host ip state zod', types: 'clock log' },
+  policy: { code: 'config errors following host ip state zod', types: 'clock log' },
 
   // The composition root: src/agent.ts and src/agent/.
   agent: {
