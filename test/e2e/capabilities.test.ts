@@ -97,8 +97,9 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft', 'setpriv'), "an a
 
   test('without NET_BIND_SERVICE no names are answered, which it says', async () => {
     await runs(without('net_bind_service'), async () => {
-      const { problems } = (await node.client().status()).cluster;
-      expect(problems.join()).toContain('port 53 needs CAP_NET_BIND_SERVICE');
+      // Names are served a moment after packets are.
+      const problems = async () => (await node.client().status()).cluster.problems.join();
+      await expect.poll(problems, { timeout: LIMIT_MS }).toContain('port 53 needs CAP_NET_BIND_SERVICE');
     });
   });
 
