@@ -14,11 +14,9 @@
 import { Admission } from './admission/admission.ts';
 import { NodeCommands } from './admission/node-commands.ts';
 import { logAdmission } from './agent/admission-log.ts';
-import { servedCaptures } from './agent/capture.ts';
-import { servedResponders } from './agent/check.ts';
-import { servedLinks } from './agent/cluster-links.ts';
 import { Cni } from './agent/cni.ts';
 import { agentCommands, refuseWithoutSubnet } from './agent/commands.ts';
+import { type Diagnostics, servedDiagnostics } from './agent/diagnostics.ts';
 import { Docker } from './agent/docker.ts';
 import { Followers } from './agent/followers.ts';
 import { GroupProbing } from './agent/group-probing.ts';
@@ -32,9 +30,7 @@ import { ownEncapsulation } from './agent/own-encapsulation.ts';
 import { PairKeying, pairKeyPeers, postQuantumOf } from './agent/pair-keying.ts';
 import type { AgentParts } from './agent/parts.ts';
 import { Policies } from './agent/policies.ts';
-import { servedSysdumps } from './agent/sysdump.ts';
 import { timingOf } from './agent/timing.ts';
-import { type ServedTraces, servedTraces } from './agent/trace.ts';
 import { refuseUnderlayInOverlay } from './agent/underlay-move.ts';
 import { waitForUnderlay } from './agent/underlay-wait.ts';
 import type { Commands } from './api/commands.ts';
@@ -98,7 +94,7 @@ export class Agent {
   readonly #pairKeying: PairKeying | undefined;
   readonly #names: Names;
   readonly #history: History;
-  readonly #traces: ServedTraces | undefined;
+  readonly #diagnostics: Diagnostics;
   readonly #model: LiveReadModel;
   readonly #live: LiveConfig;
   readonly #started: { readonly what: string; stop(): Promise<void> | void }[] = [];
@@ -396,21 +392,9 @@ export class Agent {
       );
     }
     serveTargets(this.#rpc, () => this.#model.targets());
-    const admits = (id: string) => admission.admits(id);
-    const admitted = () => membership.others().filter(({ id }) => admits(id));
-    this.#traces = servedTraces(parts, {
-      ...{ rpc: this.#rpc, model: this.#model, dataPlane, attachments: this.#attachments, subnets, admits },
-      nodeName: node.name,
-      gossipOf: (id) => membership.contact(id)?.gossip,
-      member: (name) => {
-        const found = membership.members().find((one) => one.name === name);
-        return (
-          found && {
-            status: found.status,
-            admission: admits(found.id) ? 'approved' : admission.standing(found.id),
-          }
-        );
-      },
+    this.#diagnostics = servedDiagnostics(parts, {
+      ...{ rpc: this.#rpc, model: this.#model, dataPlane, attachments: this.#attachments, subnets },
+      ...{ membership, admission, history: this.#history, config: () => this.#live.current },
     });
     this.commands = agentCommands({
       nodeName: node.name,
@@ -421,30 +405,14 @@ export class Agent {
       guests: this.#guests,
       keys,
       nodes,
-      admits,
+      admits: (id) => admission.admits(id),
       rpc: this.#rpc,
       ownTargets: () => this.#model.targets(),
       subnets,
       cni: () => this.#cni.commands(),
       docker: () => this.#docker.commands(),
       policies: () => this.#policies.commands(),
-      responders: servedResponders(parts, { rpc: this.#rpc, model: this.#model, admits, others: admitted }),
-      captures: servedCaptures(parts, {
-        ...{ rpc: this.#rpc, model: this.#model, dataPlane, config: () => this.#live.current, subnets },
-        ...{ admits, others: admitted },
-      }),
-      traces: this.#traces?.loaded,
-      sysdump: servedSysdumps(parts, {
-        ...{ rpc: this.#rpc, model: this.#model, config: () => this.#live.current },
-        others: () => membership.others(),
-      }),
-      links: servedLinks(
-        {
-          ...{ rpc: this.#rpc, clock, selfId: state.identity.id, isSealed: state.keys !== undefined },
-          others: () => membership.others(),
-        },
-        this.#history,
-      ),
+      ...this.#diagnostics.commands,
       reload: () => this.reload(),
       onLeave: events.onLeave,
     });
@@ -489,7 +457,7 @@ export class Agent {
     this.#kubernetes?.start();
     this.#push('Kubernetes', () => this.#kubernetes?.stop());
     this.#push('requests', () => this.#rpc.close());
-    this.#push('traces', () => this.#traces?.stop());
+    this.#push('diagnostics', () => this.#diagnostics.stop());
     this.#push('inventory', () => this.inventory.stop());
     this.#push('peers', () => this.#peers.close());
     await this.#guests.start();

@@ -1,8 +1,8 @@
 /** What answers the connections of a check, on this node and on others: loaded when somebody asks for it. */
 import { RESPONDER_METHOD } from '../check/method.ts';
 import type { Responders, RespondersOptions } from '../check/responders.ts';
+import type { RespondersReport } from '../readmodel/check-reports.ts';
 import type { ReadModel } from '../readmodel/read-model.ts';
-import type { RespondersReport } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';
 import type { AgentParts } from './parts.ts';
 

@@ -14,12 +14,12 @@ import { parseKeyRing } from '../link/key-ring.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { PodManager } from '../pod/pod-manager.ts';
 import type { PolicyCommands } from '../policy/commands.ts';
+import type { RespondersReport } from '../readmodel/check-reports.ts';
 import type {
   KeyChange,
   LeaveReport,
   NodeTargets,
   ReloadReport,
-  RespondersReport,
   SysdumpReport,
 } from '../readmodel/reports.ts';
 import type { Rpc } from '../rpc/rpc.ts';

@@ -12,6 +12,7 @@ import type {
   PolicyChangeReport,
   PolicyListReport,
 } from '../policy/commands.ts';
+import type { RespondersReport } from '../readmodel/check-reports.ts';
 import type {
   AllTargets,
   ChangedNodesReport,
@@ -28,7 +29,6 @@ import type {
   PeerReport,
   PodReport,
   ReloadReport,
-  RespondersReport,
   RouteReport,
   StatusReport,
   SysdumpReport,

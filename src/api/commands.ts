@@ -4,6 +4,7 @@ import type { CaptureRequest } from '../capture/request.ts';
 import type { CniCommands } from '../cni/messages.ts';
 import type { DockerCommands } from '../docker/commands.ts';
 import type { PolicyCommands } from '../policy/commands.ts';
+import type { RespondersReport } from '../readmodel/check-reports.ts';
 import type {
   AllTargets,
   ChangedNodesReport,
@@ -16,7 +17,6 @@ import type {
   NodeListReport,
   PodReport,
   ReloadReport,
-  RespondersReport,
   SysdumpReport,
   WireguardPeerFile,
   WireguardPeerReport,

@@ -1,5 +1,5 @@
 /** A check's results as tables, one for each family. */
-import type { CheckReport, CheckResult } from '../readmodel/reports.ts';
+import type { CheckReport, CheckResult } from '../readmodel/check-reports.ts';
 import { type Cell, type Paint, renderTable, tableWidth } from '../terminal/table.ts';
 
 /** `columns`: where a table would be wider, its sources and targets change places. */

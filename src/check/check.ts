@@ -5,7 +5,7 @@
  */
 import pLimit from 'p-limit';
 import type { AgentClient } from '../api/client.ts';
-import type { CheckReport, CheckResult } from '../readmodel/reports.ts';
+import type { CheckReport, CheckResult } from '../readmodel/check-reports.ts';
 import { checkProblems, checkSources, checkTargets } from './pairs.ts';
 import { ping } from './ping.ts';
 

@@ -5,7 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import type { AgentClient } from '../api/client.ts';
-import type { DisruptReport, DisruptResult, Gap } from '../readmodel/reports.ts';
+import type { DisruptReport, DisruptResult, Gap } from '../readmodel/check-reports.ts';
 import { Dialler } from './dial.ts';
 import { PairWatch } from './pair-watch.ts';
 import { checkProblems, checkSources, pairNames, type Source } from './pairs.ts';

@@ -5,7 +5,7 @@
 import pLimit from 'p-limit';
 import type { AgentClient } from '../api/client.ts';
 import { runCommand } from '../host/command.ts';
-import type { MtuReport, MtuResult } from '../readmodel/reports.ts';
+import type { MtuReport, MtuResult } from '../readmodel/check-reports.ts';
 import { checkProblems, checkSources, checkTargets } from './pairs.ts';
 import { ping } from './ping.ts';
 

@@ -5,8 +5,8 @@ import type {
   MtuResult,
   PerfReport,
   PerfResult,
-  UnreachableNode,
-} from '../readmodel/reports.ts';
+} from '../readmodel/check-reports.ts';
+import type { UnreachableNode } from '../readmodel/reports.ts';
 import { type Cell, type Paint, renderTable } from '../terminal/table.ts';
 import { pairNames } from './pairs.ts';
 

@@ -1,5 +1,5 @@
 /** What becomes of one connection while things are restarted: when it was silent, and whether it broke. */
-import type { Gap } from '../readmodel/reports.ts';
+import type { Gap } from '../readmodel/check-reports.ts';
 
 /** Silences that are kept; longer lists tell nothing more. */
 const MAX_GAPS = 100;

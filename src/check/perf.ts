@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { AgentClient } from '../api/client.ts';
 import { errorMessage } from '../errors.ts';
-import type { PerfReport, PerfResult, RespondersReport } from '../readmodel/reports.ts';
+import type { PerfReport, PerfResult, RespondersReport } from '../readmodel/check-reports.ts';
 import { Dialler } from './dial.ts';
 import { checkProblems, checkSources, type Source } from './pairs.ts';
 import type { ResponderEndpoint } from './responder-messages.ts';

@@ -1,7 +1,8 @@
 /** Who answers checks: this node's own program, and those of others, which are asked for by `check.respond`. */
 import pLimit from 'p-limit';
 import { errorMessage, WarrenError } from '../errors.ts';
-import type { RespondersReport, UnreachableNode } from '../readmodel/reports.ts';
+import type { RespondersReport } from '../readmodel/check-reports.ts';
+import type { UnreachableNode } from '../readmodel/reports.ts';
 import type { Rpc, RpcCaller } from '../rpc/rpc.ts';
 import { RESPONDER_METHOD } from './method.ts';
 import {

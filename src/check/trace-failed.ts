@@ -2,7 +2,7 @@
 import pLimit from 'p-limit';
 import type { AgentClient } from '../api/client.ts';
 import { errorMessage } from '../errors.ts';
-import type { CheckResult } from '../readmodel/reports.ts';
+import type { CheckResult } from '../readmodel/check-reports.ts';
 
 /** At once: each has two nodes look for some seconds. */
 const CONCURRENCY = 2;

@@ -4,7 +4,7 @@
  */
 import { relative } from 'node:path';
 import { runCheck } from '../check/check.ts';
-import type { CheckReport } from '../readmodel/reports.ts';
+import type { CheckReport } from '../readmodel/check-reports.ts';
 import { renderTable } from '../terminal/table.ts';
 import { orAborted } from './interrupt.ts';
 import { measureTcp, type Throughput } from './iperf.ts';

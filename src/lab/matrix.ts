@@ -1,5 +1,5 @@
 /** All pairs at a glance: every node's `warren check` merged into one table for each family. */
-import type { CheckReport, CheckResult } from '../readmodel/reports.ts';
+import type { CheckReport, CheckResult } from '../readmodel/check-reports.ts';
 
 /** A node (`pod: null`) or a pod. */
 export interface Endpoint {

@@ -1,6 +1,6 @@
 /** Who answers the connections of a check, over the requests between nodes. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { RespondersReport } from '../../src/readmodel/reports.ts';
+import type { RespondersReport } from '../../src/readmodel/check-reports.ts';
 import { World, type WorldNode } from './world.ts';
 
 let world: World;

@@ -9,7 +9,7 @@ import { LabNamespace } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
 import { builtFile } from '../../src/package.ts';
-import type { DisruptReport, MtuReport, PerfReport } from '../../src/readmodel/reports.ts';
+import type { DisruptReport, MtuReport, PerfReport } from '../../src/readmodel/check-reports.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 

@@ -7,7 +7,7 @@ import { LabNamespace, type LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
 import { builtFile } from '../../src/package.ts';
-import type { CheckReport } from '../../src/readmodel/reports.ts';
+import type { CheckReport } from '../../src/readmodel/check-reports.ts';
 import type { TraceWishes } from '../../src/trace/messages.ts';
 import type { Cause, TraceReport } from '../../src/trace/model.ts';
 import { mustRun } from '../helpers/in-namespace.ts';

@@ -4,6 +4,7 @@ import type { RunningCapture } from '../../src/capture/captures.ts';
 import type { CaptureRequest } from '../../src/capture/request.ts';
 import { WarrenError } from '../../src/errors.ts';
 import { ChangeFeed, type ChangeListener } from '../../src/readmodel/change-feed.ts';
+import type { RespondersReport } from '../../src/readmodel/check-reports.ts';
 import type { ReadModel } from '../../src/readmodel/read-model.ts';
 import type {
   AllTargets,
@@ -19,7 +20,6 @@ import type {
   PeerReport,
   PodReport,
   ReloadReport,
-  RespondersReport,
   StatusReport,
   SysdumpReport,
   WireguardPeerFile,

@@ -6,7 +6,7 @@ import { renderDisrupt, renderMtu, renderPerf } from '../../../src/check/pair-ta
 import { PairWatch } from '../../../src/check/pair-watch.ts';
 import { perfPairs } from '../../../src/check/perf.ts';
 import { MAX_TRACES, withTraces } from '../../../src/check/trace-failed.ts';
-import type { CheckResult, Gap } from '../../../src/readmodel/reports.ts';
+import type { CheckResult, Gap } from '../../../src/readmodel/check-reports.ts';
 import type { TraceReport } from '../../../src/trace/model.ts';
 
 const plain = (text: string) => text;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { buildMatrix, type Endpoint } from '../../../src/lab/matrix.ts';
-import type { CheckReport, CheckResult } from '../../../src/readmodel/reports.ts';
+import type { CheckReport, CheckResult } from '../../../src/readmodel/check-reports.ts';
 
 const endpoints: Endpoint[] = [
   { node: 'node-a', pod: null },
