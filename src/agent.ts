@@ -357,6 +357,7 @@ export class Agent {
     });
     this.#policies = new Policies(parts.policies, {
       ...{ clock, log, hostRules, nodeId: state.identity.id, rpc: this.#rpc, tunName: config.tun.name },
+      podRanges: cluster.podCidrs.map(({ range }) => range),
       isSealed: state.keys !== undefined,
       attached: attachedPods(this.#attachments, this.inventory, this.#peers),
       admits: (id) => admission.admits(id),

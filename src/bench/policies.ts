@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { realClock } from '../clock.ts';
 import { LinuxPolicyRules } from '../host/rules/policy-rules.ts';
 import { parseAddress } from '../ip/address.ts';
+import { parsePrefix } from '../ip/prefix.ts';
 import { silentLogger } from '../log/logger.ts';
 import { NetlinkConversation } from '../netlink/conversation.ts';
 import { type AttachedPod, AttachedPods } from '../policy/attached.ts';
@@ -22,6 +23,7 @@ const NAMESPACES = 50;
 /** Pods that share labels, as those of a deployment do. */
 const APPS = 10;
 const CHANGES = 200;
+const POD_RANGES = ['10.42.0.0/16', 'fd42::/16'].map(parsePrefix);
 
 const OTHERS = {
   matchExpressions: [
@@ -126,7 +128,14 @@ async function measure(size: Size): Promise<Figures> {
   const local = list.splice(0, size.local).map((pod, i) => ({ ...pod, hostInterface: `wp${i}` }));
   const attached = new AttachedPods({ local: () => local, others: () => list, onChange: () => () => {} });
   const enforcer = new Enforcer({
-    ...{ rules, clock: realClock, log: silentLogger, tunName: 'bench', onChange: () => {} },
+    ...{
+      rules,
+      clock: realClock,
+      log: silentLogger,
+      tunName: 'bench',
+      podRanges: POD_RANGES,
+      onChange: () => {},
+    },
     sources: [new Documents(size.policies), attached],
     local: () => attached.local(),
   });

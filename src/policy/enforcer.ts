@@ -13,6 +13,7 @@ import { Following } from '../following.ts';
 import type { PolicyRules } from '../host/rules/host-rules.ts';
 import type { RenderedSet, RenderedState } from '../host/rules/nft-difference.ts';
 import { formatAddress } from '../ip/address.ts';
+import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { compileInSteps, type LocalAttachment } from './compile.ts';
 import { inSteps } from './in-steps.ts';
@@ -39,6 +40,8 @@ export interface EnforcerOptions {
   readonly local: () => readonly LocalPod[];
   readonly rules: PolicyRules;
   readonly tunName: string;
+  /** Addresses of pods are in these, and nobody else's. */
+  readonly podRanges: readonly Prefix[];
   readonly clock: Clock;
   readonly log: Logger;
   /** Something about it is another: what is in force, or a problem. */
@@ -144,7 +147,7 @@ export class Enforcer {
   }
 
   async #follow(): Promise<void> {
-    const { sources, local, rules, tunName, clock, log, onChange } = this.#options;
+    const { sources, local, rules, tunName, podRanges, clock, log, onChange } = this.#options;
     const before = this.#problem;
     try {
       const late = sources.filter((source) => !source.isReady()).map(({ name }) => name);
@@ -156,7 +159,7 @@ export class Enforcer {
       const input = gather(sources);
       const here = local();
       const model = await inSteps(compileInSteps(input, here), clock);
-      const state = await inSteps(renderInSteps(model, { tunName }), clock);
+      const state = await inSteps(renderInSteps(model, { tunName, podRanges }), clock);
       const wanted = this.#left.size === 0 ? state : withLeft(state, this.#left, input.pods);
       this.#following.hasWorked(beganMs);
       await rules.apply(wanted);

@@ -8,6 +8,7 @@ import pLimit from 'p-limit';
 import type { Clock } from '../clock.ts';
 import { errorMessage, WarrenError } from '../errors.ts';
 import type { PolicyRules } from '../host/rules/host-rules.ts';
+import type { Prefix } from '../ip/prefix.ts';
 import type { Logger } from '../log/logger.ts';
 import { type AttachedOptions, AttachedPods } from './attached.ts';
 import type {
@@ -54,6 +55,8 @@ export interface PolicyServiceOptions {
   readonly stateDir: string;
   readonly nodeId: string;
   readonly tunName: string;
+  /** Addresses of pods are in these, and nobody else's. */
+  readonly podRanges: readonly Prefix[];
   readonly rules: PolicyRules;
   readonly attached: AttachedOptions;
   /** Who knows more than files and attachments. */
@@ -84,13 +87,13 @@ export class PolicyService implements PolicyCommands {
 
   /** Throws STATE_CORRUPT and the like. */
   constructor(options: PolicyServiceOptions) {
-    const { rules, tunName, clock, log, onChange, sources = [] } = options;
+    const { rules, tunName, podRanges, clock, log, onChange, sources = [] } = options;
     this.#options = options;
     this.#stored = new StoredPolicies(options);
     this.#attached = new AttachedPods(options.attached);
     this.#sources = [...sources, this.#stored, this.#attached];
     this.#enforcer = new Enforcer({
-      ...{ rules, tunName, clock, log, onChange },
+      ...{ rules, tunName, podRanges, clock, log, onChange },
       sources: this.#sources,
       local: () => this.#attached.local(),
     });

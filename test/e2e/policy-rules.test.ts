@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { difference, type RenderedState } from '../../src/host/rules/nft-difference.ts';
 import { parseAddress } from '../../src/ip/address.ts';
+import { parsePrefix } from '../../src/ip/prefix.ts';
 import { compilePolicies } from '../../src/policy/compile.ts';
 import { renderRules } from '../../src/policy/nft/render.ts';
 import { NODES, OUTSIDE, policyClusters, questions } from '../helpers/policy-clusters.ts';
@@ -17,6 +18,7 @@ import { type ThrowawayNetns, throwawayNetns } from '../helpers/throwaway-netns.
 const PODS = 4;
 const CLUSTERS = 8;
 const SEED = 20;
+const OPTIONS = { tunName: 'warren0', podRanges: ['10.42.0.0/16', 'fd42::/16'].map(parsePrefix) };
 
 /** Answers on some ports, and asks what it is told to: a line for each question, and for each answer. */
 const PROGRAM = `
@@ -144,7 +146,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'policies in nftables', 
     let denied = 0;
     for (const [i, cluster] of clusters.entries()) {
       const model = compilePolicies(cluster, attachmentsOf(cluster, 'n1'));
-      load(renderRules(model, { tunName: 'warren0' }));
+      load(renderRules(model, OPTIONS));
       const all = asked(cluster);
       const reached = await Promise.all(all.map(ask));
       const wrong = all
@@ -172,7 +174,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'policies in nftables', 
     const enforce = (spec: object): void => {
       const kind = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' } as const;
       const one = cluster([{ ...kind, metadata: { name: 'x', namespace: 'a' }, spec }]);
-      load(renderRules(compilePolicies(one, attachmentsOf(one, 'n1')), { tunName: 'warren0' }));
+      load(renderRules(compilePolicies(one, attachmentsOf(one, 'n1')), OPTIONS));
     };
     // Only UDP 9 may be asked for, where nobody listens: the answer is an error of ICMP, to a pod that nothing may come to.
     enforce({
@@ -215,6 +217,62 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'policies in nftables', 
     }
   });
 
+  test('do not take a host for the pod whose address it forges', async () => {
+    const outside = places.get(OUTSIDE.name)!.netns;
+    const [pod, forged] = ['pod-0', 'pod-1'].map((name) => places.get(name)!.netns) as [
+      ThrowawayNetns,
+      ThrowawayNetns,
+    ];
+    const pods = [0, 1].map((i) => ({
+      ...{ namespace: 'a', labels: {}, node: 'n1', hostNetwork: false, ports: [], name: `pod-${i}` },
+      addresses: [parseAddress(`10.42.1.${i + 2}`), parseAddress(`fd42:1::${i + 2}`)],
+    }));
+    const kind = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' } as const;
+    const policy = {
+      ...kind,
+      metadata: { name: 'x', namespace: 'a' },
+      spec: { ingress: [{ from: [{ podSelector: {} }] }] },
+    };
+    const cluster: PolicyCluster = { namespaces: [], policies: [policy], pods };
+    load(renderRules(compilePolicies(cluster, attachmentsOf(cluster, 'n1')), OPTIONS));
+    for (const [family, own, from] of [
+      ['udp4', '10.42.1.2', '10.42.1.3'],
+      ['udp6', 'fd42:1::2', 'fd42:1::3'],
+    ] as const) {
+      const heard: string[] = [];
+      const listen = `const s = require('dgram').createSocket('${family}'); s.bind(9000, () => console.log('ready'));
+        s.on('message', (text) => console.log(String(text)));`;
+      const listener = spawn('nsenter', [`--net=${pod.path}`, '--', process.execPath, '-e', listen], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      createInterface({ input: listener.stdout }).on('line', (line) => heard.push(line));
+      const say = (where: ThrowawayNetns, text: string) =>
+        where.run(
+          process.execPath,
+          '-e',
+          `const s = require('dgram').createSocket('${family}');
+           s.bind(0, '${from}', () => s.send('${text}', 9000, '${own}', () => s.close()));`,
+        );
+      try {
+        await expect.poll(() => heard, { timeout: 5_000 }).toEqual(['ready']);
+        outside.run(
+          'ip',
+          'addr',
+          'add',
+          `${from}/${family === 'udp4' ? 32 : 128}`,
+          'dev',
+          'lo',
+          ...(family === 'udp6' ? ['nodad'] : []),
+        );
+        say(outside, 'forged');
+        say(forged, 'true');
+        await expect.poll(() => heard, { timeout: 5_000 }).toEqual(['ready', 'true']);
+      } finally {
+        listener.kill('SIGKILL');
+      }
+    }
+  });
+
   test('leave nothing in the table when the last policy goes', () => {
     load({ sets: new Map(), chains: new Map() });
     expect(node.run('nft', 'list', 'table', 'inet', 'warren')).toBe('table inet warren {\n}\n');
@@ -235,7 +293,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'policies in nftables', 
       staged: { ingress: [], egress: [tier] },
     };
     const sets = { podSets: new Map(), blockSets: new Map() };
-    load(renderRules({ attachments: [attachment], ...sets }, { tunName: 'tunnel-0.1_long' }));
+    load(renderRules({ attachments: [attachment], ...sets }, { ...OPTIONS, tunName: 'tunnel-0.1_long' }));
     load({ sets: new Map(), chains: new Map() });
   });
 });

@@ -143,15 +143,13 @@ export class LinuxHostRules implements HostRules {
     if (this.#parts === undefined) {
       const { tun, cluster } = this.#config;
       const tunName = tun.name;
+      const podRanges = cluster.podCidrs.map(({ range }) => range);
       const socket = NetlinkSocket.open(NETLINK_NETFILTER);
       const netfilter = new NetlinkConversation(socket);
       const view = new FilterView(netfilter);
       const docker = new DockerForwarding({ tunName, view });
-      const egress = new Egress(
-        { tunName, podRanges: cluster.podCidrs.map(({ range }) => range) },
-        netfilter,
-      );
-      const isolation = new NetworkIsolation({ tunName }, netfilter);
+      const egress = new Egress({ tunName, podRanges }, netfilter);
+      const isolation = new NetworkIsolation({ tunName, podRanges }, netfilter);
       const unchanged = new UnchangedRules({
         generation: () => generationOf(netfilter),
         // What could not be done is tried again with the next look of the guard, not twice a second.

@@ -4,7 +4,7 @@
  *     table inet warren
  *       chain networks_TUN_forward               what is forwarded: by where it comes from, then by where it goes
  *       map networks_TUN_from, networks_TUN_to   interface of an attachment -> jump to the chain of its group
- *       chain networks_TUN_from_H, _to_H         the other end is in the group's sets: it returns, and the other end's own
+ *       chain networks_TUN_from_H, _to_H         a pod's address from where no pod is (forged-sources.ts): dropped. The other end is in the group's sets: it returns, and the other end's own
  *                                                group is asked; an ICMP error about what it sent too; the rest is counted and
  *                                                dropped
  *       set networks_TUN_4_H, _6_H               whom the group may reach; H says which group it is
@@ -14,8 +14,10 @@
  * outlives the agent. Several agents of one network namespace share the table, so every name has the TUN device in it.
  */
 import { type Family, formatAddress, type IpAddress } from '../../ip/address.ts';
+import type { Prefix } from '../../ip/prefix.ts';
 import type { NetlinkConversation } from '../../netlink/conversation.ts';
 import type { InNetns } from '../command.ts';
+import { forgedSources } from './forged-sources.ts';
 import type { RenderedChain, RenderedSet, RenderedState } from './nft-difference.ts';
 import { NO_RULES, RenderedRules } from './rendered-rules.ts';
 
@@ -35,10 +37,15 @@ export interface IsolatedGroup {
 
 export interface NetworkIsolationOptions {
   readonly tunName: string;
+  /** Addresses of pods are in these, and nobody else's. */
+  readonly podRanges: readonly Prefix[];
   readonly where?: InNetns;
 }
 
-export function renderIsolation(groups: readonly IsolatedGroup[], tunName: string): RenderedState {
+export function renderIsolation(
+  groups: readonly IsolatedGroup[],
+  { tunName, podRanges }: Pick<NetworkIsolationOptions, 'tunName' | 'podRanges'>,
+): RenderedState {
   if (groups.length === 0) return NO_RULES;
   const prefix = prefixOf(tunName);
   const sets = new Map<string, RenderedSet>();
@@ -55,7 +62,13 @@ export function renderIsolation(groups: readonly IsolatedGroup[], tunName: strin
     ] as const) {
       const inSet = (family: Family) => `${WORDS[family]} ${end} @${prefix}${family}_${key} return`;
       const errors = 'meta l4proto { icmp, ipv6-icmp } ct state related return';
-      const rules = [inSet(4), inSet(6), ...(way === 'to' ? [errors] : []), 'counter drop'];
+      const forged = forgedSources(podRanges).map((match) => `${match} counter drop`);
+      const rules = [
+        ...(way === 'to' ? forged : []),
+        ...[inSet(4), inSet(6)],
+        ...(way === 'to' ? [errors] : []),
+        'counter drop',
+      ];
       chains.set(`${prefix}${way}_${key}`, { hook: '', rules });
     }
   }
@@ -89,7 +102,7 @@ export class NetworkIsolation {
 
   /** In one transaction. Throws TOOL_MISSING, HostCommandError, NetlinkError. */
   apply(groups: readonly IsolatedGroup[]): Promise<void> {
-    return this.#rules.apply(renderIsolation(groups, this.#options.tunName));
+    return this.#rules.apply(renderIsolation(groups, this.#options));
   }
 
   /** Whom groups could reach as an earlier run has left it, by their keys. */

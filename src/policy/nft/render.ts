@@ -21,14 +21,17 @@
  * through the rules for each packet takes a tenth of the throughput of two pods of one node. What is kept of a connection is
  * for that half second alone, so that nothing of it is worth keeping over a restart or a flush.
  *
+ * Since rules go by addresses, a pod's address counts only where that pod can be: who forges one outside of the overlay is dropped.
+ *
  * What the node itself sends is in neither hook, which is why it always reaches its own pods. An attachment without rules is
  * in no map, and without any attachment with rules there is nothing at all: connection tracking costs nobody who has no
  * policies. Several agents of one network namespace share the table, so every name has the agent's TUN device in it.
  */
 import { createHash } from 'node:crypto';
+import { forgedSources } from '../../host/rules/forged-sources.ts';
 import type { RenderedChain, RenderedSet, RenderedState } from '../../host/rules/nft-difference.ts';
 import { type Family, formatAddress, type IpAddress } from '../../ip/address.ts';
-import { formatPrefix } from '../../ip/prefix.ts';
+import { formatPrefix, type Prefix } from '../../ip/prefix.ts';
 import type { AttachmentRules, Direction, PortRange, Rule, RuleModel, Tier } from '../model.ts';
 
 /** Behind dstnat (-100), so that a Service's packet shows its pod, and before the filters of others (0). */
@@ -57,6 +60,8 @@ interface ChainParts {
 
 export interface RenderOptions {
   readonly tunName: string;
+  /** Addresses of pods are in these, and nobody else's. */
+  readonly podRanges: readonly Prefix[];
 }
 
 export function renderRules(model: RuleModel, options: RenderOptions): RenderedState {
@@ -68,20 +73,25 @@ export function renderRules(model: RuleModel, options: RenderOptions): RenderedS
 }
 
 /** The same with a pause after each attachment, for whoever has other work besides. */
-export function* renderInSteps(model: RuleModel, { tunName }: RenderOptions): Generator<void, RenderedState> {
+export function* renderInSteps(
+  model: RuleModel,
+  { tunName, podRanges }: RenderOptions,
+): Generator<void, RenderedState> {
   if (model.attachments.length === 0) return { sets: new Map(), chains: new Map() };
-  return yield* new Renderer(model, `policy_${tunName}`).render();
+  return yield* new Renderer(model, `policy_${tunName}`, podRanges).render();
 }
 
 class Renderer {
   readonly #model: RuleModel;
   readonly #prefix: string;
+  readonly #podRanges: readonly Prefix[];
   readonly #sets = new Map<string, RenderedSet>();
   readonly #chains = new Map<string, RenderedChain>();
 
-  constructor(model: RuleModel, prefix: string) {
+  constructor(model: RuleModel, prefix: string, podRanges: readonly Prefix[]) {
     this.#model = model;
     this.#prefix = prefix;
+    this.#podRanges = podRanges;
   }
 
   *render(): Generator<void, RenderedState> {
@@ -117,6 +127,7 @@ class Renderer {
       rules: [
         seen,
         closed,
+        ...forgedSources(this.#podRanges).map((forged) => `oifname @${p}_policed ${forged} counter drop`),
         `ct direction original iifname vmap @${p}_out`,
         `ct direction original oifname vmap @${p}_in`,
         `ct direction reply oifname vmap @${p}_out`,

@@ -9,6 +9,7 @@ import {
 import { difference } from '../../../src/host/rules/nft-difference.ts';
 import { readLeft, removalScript } from '../../../src/host/rules/rendered-rules.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
+import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { NetlinkConversation } from '../../../src/netlink/conversation.ts';
 import { NETLINK_NETFILTER } from '../../../src/sys/constants.ts';
 import { NetlinkSocket } from '../../../src/sys/netlink-socket.ts';
@@ -20,11 +21,12 @@ function group(key: string, interfaces: readonly string[], ...texts: string[]): 
 }
 
 const APP = group('a1', ['wp1', 'wp2'], '10.42.1.2', '10.42.2.2', 'fd42::2');
-const EMPTY = renderIsolation([], 'warren0');
+const OPTIONS = { tunName: 'warren0', podRanges: ['10.42.0.0/16', 'fd42::/16'].map(parsePrefix) };
+const EMPTY = renderIsolation([], OPTIONS);
 
 describe('as text', () => {
   it('makes sets before what refers to them', () => {
-    expect(difference(EMPTY, renderIsolation([APP], 'warren0'))).toBe(`add table inet warren
+    expect(difference(EMPTY, renderIsolation([APP], OPTIONS))).toBe(`add table inet warren
 add set inet warren networks_warren0_4_a1 { type ipv4_addr; }
 add set inet warren networks_warren0_6_a1 { type ipv6_addr; }
 add map inet warren networks_warren0_from { type ifname : verdict; }
@@ -39,6 +41,8 @@ add rule inet warren networks_warren0_from_a1 ip daddr @networks_warren0_4_a1 re
 add rule inet warren networks_warren0_from_a1 ip6 daddr @networks_warren0_6_a1 return
 add rule inet warren networks_warren0_from_a1 counter drop
 flush chain inet warren networks_warren0_to_a1
+add rule inet warren networks_warren0_to_a1 ip saddr 10.42.0.0/16 fib saddr . iif oif missing counter drop
+add rule inet warren networks_warren0_to_a1 ip6 saddr fd42::/16 fib saddr . iif oif missing counter drop
 add rule inet warren networks_warren0_to_a1 ip saddr @networks_warren0_4_a1 return
 add rule inet warren networks_warren0_to_a1 ip6 saddr @networks_warren0_6_a1 return
 add rule inet warren networks_warren0_to_a1 meta l4proto { icmp, ipv6-icmp } ct state related return
@@ -52,11 +56,11 @@ add element inet warren networks_warren0_to { "wp1" : jump networks_warren0_to_a
   });
 
   it('says what changes and nothing else', () => {
-    const before = renderIsolation([APP], 'warren0');
+    const before = renderIsolation([APP], OPTIONS);
     expect(difference(before, before)).toBe('');
     const after = renderIsolation(
       [group('a1', ['wp2', 'wp1'], '10.42.2.2', '10.42.3.2', 'fd42::2')],
-      'warren0',
+      OPTIONS,
     );
     expect(difference(before, after)).toBe(`add table inet warren
 delete element inet warren networks_warren0_4_a1 { 10.42.1.2 }
@@ -92,7 +96,8 @@ delete set inet warren networks_warren0_4_a1
 
 describeUnless(lacking('root', 'nft'), 'in a kernel', () => {
   let socket: NetlinkSocket;
-  const isolationOf = (tunName: string) => new NetworkIsolation({ tunName }, new NetlinkConversation(socket));
+  const isolationOf = (tunName: string) =>
+    new NetworkIsolation({ ...OPTIONS, tunName }, new NetlinkConversation(socket));
   const nft = (...words: string[]) => execFileSync('nft', words, { encoding: 'utf8' });
 
   beforeAll(() => {

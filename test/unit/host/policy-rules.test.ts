@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { LinuxPolicyRules } from '../../../src/host/rules/policy-rules.ts';
 import { parseAddress } from '../../../src/ip/address.ts';
+import { parsePrefix } from '../../../src/ip/prefix.ts';
 import { NetlinkConversation } from '../../../src/netlink/conversation.ts';
 import { compilePolicies } from '../../../src/policy/compile.ts';
 import { parsePolicies } from '../../../src/policy/documents.ts';
@@ -25,7 +26,7 @@ function stateFor(tunName: string, ...addresses: string[]) {
   }));
   const local = [{ interfaceName: 'wp1', pod: pods[0]! }];
   const input = { pods, namespaces: [], policies: parsePolicies(DOCUMENT, 'test') };
-  return renderRules(compilePolicies(input, local), { tunName });
+  return renderRules(compilePolicies(input, local), { tunName, podRanges: [parsePrefix('10.42.0.0/16')] });
 }
 
 describeUnless(lacking('root', 'nft'), 'rules of policies', () => {

@@ -55,7 +55,7 @@ beforeEach(() => {
   source.podList = [local[0]!.pod];
   source.policyList = [policy('all')];
   enforcer = new Enforcer({
-    ...{ rules, clock, log: silentLogger, tunName: 'warren0', sources: [source] },
+    ...{ rules, clock, log: silentLogger, tunName: 'warren0', podRanges: [], sources: [source] },
     ...{ local: () => local, onChange: () => {} },
   });
 });

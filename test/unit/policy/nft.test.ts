@@ -10,7 +10,7 @@ import { policyClusters } from '../../helpers/policy-clusters.ts';
 import { attachmentsOf } from '../../helpers/policy-evaluator.ts';
 
 const EMPTY: RenderedState = { sets: new Map(), chains: new Map() };
-const named = { tunName: 'warren0' };
+const named = { tunName: 'warren0', podRanges: ['10.42.0.0/16', 'fd42::/16'].map(parsePrefix) };
 
 const MODEL: RuleModel = {
   attachments: [
@@ -68,6 +68,8 @@ describe('rules as nftables', () => {
     expect(chains.get('policy_warren0_forward')!.rules).toEqual([
       'ct state established ct id @policy_warren0_seen accept',
       'ct state { invalid, untracked } goto policy_warren0_closed',
+      'oifname @policy_warren0_policed ip saddr 10.42.0.0/16 fib saddr . iif oif missing counter drop',
+      'oifname @policy_warren0_policed ip6 saddr fd42::/16 fib saddr . iif oif missing counter drop',
       'ct direction original iifname vmap @policy_warren0_out',
       'ct direction original oifname vmap @policy_warren0_in',
       'ct direction reply oifname vmap @policy_warren0_out',
