@@ -140,11 +140,14 @@ export class DockerHost {
     return { code: code as number | null, text: text.trim() };
   }
 
-  /** What it says; throws where it fails. */
+  /** What it says; throws where it fails, with what the engine had to complain of. */
   done(...argv: string[]): string {
     const { code, text } = this.docker(...argv);
-    if (code !== 0) throw new Error(`docker ${argv.join(' ')}: ${text}`);
-    return text;
+    if (code === 0) return text;
+    const complaints = this.log()
+      .split('\n')
+      .filter((line) => /level=(warning|error)/.test(line));
+    throw new Error([`docker ${argv.join(' ')}: ${text}`, ...complaints.slice(-20)].join('\n'));
   }
 
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
