@@ -109,7 +109,11 @@ export class KubernetesSource extends EventEmitter<{ change: [] }> implements Se
     this.#watch.stop();
     this.#condition.stop();
     this.#departed.stop();
-    this.#options.api.close();
+  }
+
+  /** How many the cluster has, as far as that is known. */
+  get nodeCount(): number {
+    return this.#view.size;
   }
 
   get isPending(): boolean {

@@ -56,6 +56,8 @@ export interface ResourceWatchOptions {
   readonly random: () => number;
   /** How many there are (or how many nodes ask), as far as that is known. */
   readonly count: () => number;
+  /** Over how long all agents' lists are spread where all have missed something; absent: as 100 of them in ten seconds. */
+  readonly listSpreadMs?: (() => number) | undefined;
   readonly onEvent: (event: ResourceEvent) => void;
   /** The server has answered as it should. */
   readonly onContact: () => void;
@@ -148,10 +150,10 @@ export class ResourceWatch {
 
   /** The server does not know our place in its history, or in its list, any more. */
   #expired(): void {
-    const { count, random } = this.#options;
+    const { count, listSpreadMs, random } = this.#options;
     this.#failures = 0;
     this.#expiries++;
-    const listMs = relistDelayMs(this.#expiries, count(), random());
+    const listMs = relistDelayMs(this.#expiries, count(), random(), listSpreadMs?.());
     if (!this.#hasListed) {
       this.#timers.after(listMs, () => this.#list());
       return;

@@ -2,6 +2,7 @@
 import { expect, it } from 'vitest';
 import type { Answer, KubernetesApi, WatchListener } from '../../../src/kubernetes/api.ts';
 import { KubernetesPolicies } from '../../../src/kubernetes/kubernetes-policies.ts';
+import { silentLogger } from '../../../src/log/logger.ts';
 import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
 
 function harness() {
@@ -28,7 +29,7 @@ function harness() {
     close: () => {},
   };
   const source = new KubernetesPolicies({
-    ...{ api, clock, random: () => 0.5, nodeCount: () => 3, onProblem: () => {} },
+    ...{ api, clock, log: silentLogger, random: () => 0.5, nodeCount: () => 3, onProblem: () => {} },
   });
   const tell = (kind: string, object: object) => watches.get(kind)!.line({ type: 'ADDED', object });
   return { clock, listed, watches, server, source, tell };
