@@ -222,7 +222,7 @@ export class Agent {
       network: attachmentNetwork,
       subnets: [],
       limits: { mtu: dataPlane.mtu, gsoMaxSegments: dataPlane.gsoMaxSegments },
-      admit: ({ name }) => this.#policies.admit(name),
+      admit: (attachment) => this.#policies.admit(attachment),
       clock,
       log,
     });
@@ -365,6 +365,7 @@ export class Agent {
         membership.others().filter(({ id, status }) => status === 'alive' && admission.admits(id)),
       announce: (policyHash) => membership.updateSelf({ policyHash }),
       nodeOf: (address) => nodeOfAddress(membership.members(), address),
+      cluster: this.#kubernetes?.policies,
       onChange: () => this.#model.changed('status'),
     });
     const keys = new KeyCommands({

@@ -5,6 +5,7 @@
 import type { Config } from '../config/config.ts';
 import type { Family } from '../ip/address.ts';
 import type { KubernetesApi } from '../kubernetes/api.ts';
+import type { KubernetesPolicies } from '../kubernetes/kubernetes-policies.ts';
 import type { KubernetesSource } from '../kubernetes/kubernetes-source.ts';
 import type { Condition } from '../kubernetes/node-condition.ts';
 import { AssignedLease } from '../lease/assigned-lease.ts';
@@ -21,16 +22,22 @@ export type OpenKubernetes = (config: Config['kubernetes']) => Promise<Kubernete
 export interface LoadedKubernetes {
   readonly api: KubernetesApi;
   readonly KubernetesSource: typeof KubernetesSource;
+  /** Undefined: the cluster's network policies are not this agent's to enforce. */
+  readonly KubernetesPolicies: typeof KubernetesPolicies | undefined;
 }
 
 /** Undefined: this node is in none, as far as its configuration says. */
 export async function loadKubernetes(
   { kubernetes }: Config,
-  { kubernetes: open }: Pick<AgentParts, 'kubernetes'>,
+  { kubernetes: open, policies }: Pick<AgentParts, 'kubernetes' | 'policies'>,
 ): Promise<LoadedKubernetes | undefined> {
   if (!kubernetes.enabled || !open) return undefined;
   const { KubernetesSource } = await import('../kubernetes/kubernetes-source.ts');
-  return { api: await open(kubernetes), KubernetesSource };
+  const hasPolicies = kubernetes.networkPolicies && policies !== undefined;
+  const { KubernetesPolicies } = hasPolicies
+    ? await import('../kubernetes/kubernetes-policies.ts')
+    : { KubernetesPolicies: undefined };
+  return { api: await open(kubernetes), KubernetesSource, KubernetesPolicies };
 }
 
 export interface KubernetesOptions {
@@ -47,15 +54,19 @@ export interface KubernetesOptions {
 
 export class Kubernetes {
   readonly source: KubernetesSource;
+  /** For network policies to start and stop. Undefined: this agent enforces none of the cluster's. */
+  readonly policies: KubernetesPolicies | undefined;
+  readonly #api: KubernetesApi;
   readonly #options: KubernetesOptions;
   readonly #isAssigned: boolean;
   #lease: AssignedLease | undefined;
   /** The overlay was up in this run. */
   #wasUp = false;
 
-  constructor({ api, KubernetesSource }: LoadedKubernetes, options: KubernetesOptions) {
+  constructor({ api, KubernetesSource, KubernetesPolicies }: LoadedKubernetes, options: KubernetesOptions) {
     const { config, parts, random, timing, family, membership, onChange } = options;
     this.#options = options;
+    this.#api = api;
     this.#isAssigned = config.kubernetes.ipam === 'kubernetes';
     this.source = new KubernetesSource({
       ...{ api, clock: parts.clock, log: parts.log, random, family, membership, onChange },
@@ -66,6 +77,12 @@ export class Kubernetes {
       selfId: parts.state.identity.id,
       ...(this.#isAssigned && { assign: (prefixes) => this.#lease?.assign(prefixes) }),
     });
+    this.policies =
+      KubernetesPolicies &&
+      new KubernetesPolicies({
+        ...{ api, clock: parts.clock, log: parts.log, random, onProblem: onChange },
+        nodeCount: () => this.source.nodeCount,
+      });
   }
 
   leaseSource(options: LeaseSourceOptions): LeaseSource {
@@ -82,11 +99,13 @@ export class Kubernetes {
     this.source.start();
   }
 
+  /** Once network policies have stopped. */
   stop(): void {
     const membership = this.#options.membership();
     membership.off('change', this.#onMembers);
     membership.off('removed', this.#onMembers);
     this.source.stop();
+    this.#api.close();
   }
 
   /** The lease, or whether packets flow, may be another than before. */

@@ -1,6 +1,7 @@
 /**
  * Network policies of the agent, loaded when there are some: a node without pays nothing for them. At the start they are needed
- * where the state folder has documents. What other nodes have is compared all the same.
+ * where the state folder has documents, and in a Kubernetes cluster, which is asked for its own. What other nodes have is compared
+ * all the same.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -60,8 +61,10 @@ export class Policies {
 
   /** Resolves when what is to be in force is: before that nothing may be attached. Throws STATE_CORRUPT and the like. */
   async start(): Promise<void> {
-    if (this.#parts !== undefined && existsSync(join(this.#parts.stateDir, POLICY_FILE)))
-      await this.#service.loaded();
+    if (this.#parts === undefined) return;
+    const isNeeded =
+      this.#options.cluster !== undefined || existsSync(join(this.#parts.stateDir, POLICY_FILE));
+    if (isNeeded) await this.#service.loaded();
   }
 
   /** The rules stay. */
@@ -70,8 +73,8 @@ export class Policies {
   }
 
   /** Resolves when the rules of a new attachment are in force. Throws POLICY_LATE. */
-  async admit(name: string): Promise<void> {
-    await (await this.#service.asked)?.admit(name);
+  async admit(attachment: Parameters<PolicyService['admit']>[0]): Promise<void> {
+    await (await this.#service.asked)?.admit(attachment);
   }
 
   /** Throws NOT_FOUND where there can be none, ATTACHMENTS_CLOSED where the agent stops. */

@@ -76,6 +76,8 @@ export interface Config {
     readonly enabled: boolean;
     /** Whether this node leases its subnet, or has the podCIDRs of its Node; default warren. */
     readonly ipam: 'warren' | 'kubernetes';
+    /** Whether the cluster's NetworkPolicy objects are enforced for this node's pods; default true. */
+    readonly networkPolicies: boolean;
     /** Of this node's Node; undefined where it is in no cluster. */
     readonly nodeName: string | undefined;
     /** How the API is reached; undefined: as pods do. */

@@ -165,6 +165,7 @@ function assemble(parsed: Required<Parsed>, podCidrs: readonly PodRange[]): Conf
     kubernetes: {
       enabled: parsed.kubernetes.enabled,
       ipam: parsed.kubernetes.ipam,
+      networkPolicies: parsed.kubernetes.networkPolicies,
       nodeName: parsed.kubernetes.nodeName,
       kubeconfig: parsed.kubernetes.kubeconfig,
     },

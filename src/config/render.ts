@@ -32,6 +32,7 @@ export function plainConfig(config: Config): Record<string, unknown> {
     kubernetes: {
       enabled: config.kubernetes.enabled,
       ipam: config.kubernetes.ipam,
+      networkPolicies: config.kubernetes.networkPolicies,
       ...(config.kubernetes.nodeName !== undefined && { nodeName: config.kubernetes.nodeName }),
       ...(config.kubernetes.kubeconfig !== undefined && { kubeconfig: config.kubernetes.kubeconfig }),
     },

@@ -71,6 +71,7 @@ export const sections = {
   kubernetes: z.strictObject({
     enabled: z.boolean().default(false),
     ipam: z.enum(['warren', 'kubernetes']).default('warren'),
+    networkPolicies: z.boolean().default(true),
     nodeName: kubernetesNodeName.optional(),
     kubeconfig: absolutePath.optional(),
   }),

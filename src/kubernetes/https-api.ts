@@ -22,7 +22,8 @@ const MAX_LINE_BYTES = 8 * 1024 * 1024;
 const ANSWER_MS = 30_000;
 /** A server that vanished is missed by its host's silence. */
 const KEEP_ALIVE_MS = 15_000;
-const SOCKETS = 3;
+/** Four watches at most (nodes, policies, namespaces, pods), and what is asked besides. */
+const SOCKETS = 6;
 
 /** `kubeconfig`: a file; undefined: what a pod has. Throws KUBERNETES_UNUSABLE. */
 export function httpsApi(kubeconfig: string | undefined): KubernetesApi {

@@ -25,7 +25,8 @@ import type { KubernetesApi } from './api.ts';
 import { DepartedNodes } from './departed-nodes.ts';
 import { type Condition, NodeCondition } from './node-condition.ts';
 import { NodeWatch } from './node-watch.ts';
-import { type NodeChange, type NodeEvent, NodesView } from './nodes-view.ts';
+import { type NodeChange, NodesView } from './nodes-view.ts';
+import type { ResourceEvent } from './resource-watch.ts';
 
 /** The API may be away for so long before that is a problem to be shown. */
 const TROUBLE_MS = 30_000;
@@ -108,7 +109,11 @@ export class KubernetesSource extends EventEmitter<{ change: [] }> implements Se
     this.#watch.stop();
     this.#condition.stop();
     this.#departed.stop();
-    this.#options.api.close();
+  }
+
+  /** How many the cluster has, as far as that is known. */
+  get nodeCount(): number {
+    return this.#view.size;
   }
 
   get isPending(): boolean {
@@ -198,7 +203,7 @@ export class KubernetesSource extends EventEmitter<{ change: [] }> implements Se
     return [...problems, ...this.#departed.problems()];
   }
 
-  #apply(event: NodeEvent): void {
+  #apply(event: ResourceEvent): void {
     const changes = this.#view.apply(event);
     const hadSeeds = this.#hasSeeds;
     this.#hasSeeds ||= event.type === 'page' || event.type === 'listed';

@@ -10,14 +10,7 @@
 import { formatAddress, type IpAddress } from '../ip/address.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
 import { type NodeState, nodeState } from './node-object.ts';
-
-export type NodeEvent =
-  | { readonly type: 'page'; readonly nodes: readonly unknown[] }
-  | { readonly type: 'listed' }
-  /** What the pages so far had counts no more: the list begins anew. */
-  | { readonly type: 'relisting' }
-  | { readonly type: 'changed'; readonly node: unknown }
-  | { readonly type: 'deleted'; readonly node: unknown };
+import type { ResourceEvent } from './resource-watch.ts';
 
 export interface NodeChange {
   /** Undefined: it is new. */
@@ -80,14 +73,14 @@ export class NodesView {
     );
   }
 
-  apply(event: NodeEvent): NodeChange[] {
+  apply(event: ResourceEvent): NodeChange[] {
     switch (event.type) {
       case 'relisting':
         this.#listed = new Set();
         this.unread = 0;
         return [];
       case 'page':
-        return event.nodes.flatMap((node) => this.#take(node, this.#listed));
+        return event.objects.flatMap((node) => this.#take(node, this.#listed));
       case 'listed': {
         const gone = [...this.#nodes.values()].filter(({ name }) => !this.#listed.has(name));
         this.#listed = new Set();
@@ -95,9 +88,9 @@ export class NodesView {
         return gone.map((before) => this.#replace(before, undefined));
       }
       case 'changed':
-        return this.#take(event.node);
+        return this.#take(event.object);
       case 'deleted': {
-        const name = nodeState(event.node)?.name;
+        const name = nodeState(event.object)?.name;
         const before = name === undefined ? undefined : this.#nodes.get(name);
         return before ? [this.#replace(before, undefined)] : [];
       }

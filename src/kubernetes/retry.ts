@@ -28,9 +28,21 @@ export function watchSpreadMs(nodes: number, random: number): number {
  * Before all nodes are listed again, which costs some 40 requests of 250 nodes each for 10,000: that many agents do so within 17
  * minutes, ten in 2 s; and ever later where lists do not help.
  */
-export function relistDelayMs(expiries: number, nodes: number, random: number): number {
-  const spreadMs = random * Math.min(MAX_SPREAD_MS, 1000 + 100 * nodes);
-  return Math.max(spreadMs, grown(expiries, LAST_LIST_MS) * (0.5 + random));
+export function relistDelayMs(
+  expiries: number,
+  nodes: number,
+  random: number,
+  spreadMs = 1000 + 100 * nodes,
+): number {
+  return Math.max(random * Math.min(MAX_SPREAD_MS, spreadMs), grown(expiries, LAST_LIST_MS) * (0.5 + random));
+}
+
+/**
+ * The same of what costs each of `nodes` agents `pages` requests, and is missed sooner, such as policies: 200 requests in a second. A
+ * hundred agents list 1,000 policies within 3 s and 10,000 pods within 21 s.
+ */
+export function listSpreadMs(nodes: number, pages: number): number {
+  return 1000 + 5 * nodes * pages;
 }
 
 function grown(failures: number, lastMs: number): number {

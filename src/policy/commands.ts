@@ -14,6 +14,8 @@ export interface PolicyChange {
 export interface PolicyEntry {
   /** `namespace/name`. */
   readonly name: string;
+  /** Who has it, other than this node: `Kubernetes`. */
+  readonly source?: string;
   readonly staged: boolean;
   /** Pods of this node that it selects. */
   readonly pods: number;

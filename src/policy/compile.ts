@@ -120,7 +120,7 @@ function tiers(policies: readonly string[], rules: readonly Rule[]): readonly Ti
   return policies.length === 0 ? [] : [{ name: TIER_NAME, rules, otherwise: 'deny', policies }];
 }
 
-function namespaceOf({ metadata }: NetworkPolicy): string {
+export function namespaceOf({ metadata }: NetworkPolicy): string {
   return metadata.namespace ?? DEFAULT_NAMESPACE;
 }
 

@@ -4,6 +4,8 @@
  *
  *     start      rules of an earlier run are in force until the first compile; addresses that it let through stay so for a
  *                while, since the attachments of other nodes are not known here yet
+ *     a source   that does not know all: rules stay as they are, whatever the others say, and new pods wait. Only where an earlier
+ *     is late    run has left nothing, what is known is in force meanwhile
  *     a new pod  has no interface before its rules are there (`admit`)
  *     the end    rules stay
  */
@@ -59,6 +61,10 @@ export class Enforcer {
   readonly #options: EnforcerOptions;
   /** Addresses by the sets that an earlier run has left. Bounded by what it let through. */
   #left: ReadonlyMap<string, readonly string[]> = new Map();
+  /** The packet filter has rules of an earlier run, or it is not known whether. */
+  #hasFound = true;
+  /** Names of sources that did not know all when they were asked last. */
+  #late: readonly string[] = [];
   #grace: Timer | undefined;
   #unsubscribe: (() => void)[] = [];
   #problem: string | undefined;
@@ -75,6 +81,7 @@ export class Enforcer {
     const { rules, clock, sources, log } = this.#options;
     try {
       this.#left = await rules.left();
+      this.#hasFound = this.#left.size > 0;
     } catch (error) {
       log.error({ err: error }, 'what an earlier run has left of policies cannot be read');
     }
@@ -105,21 +112,23 @@ export class Enforcer {
 
   /**
    * Resolves when the rules of an attachment that has no interface yet are in force. What fails is tried again, for 10 s. Throws
-   * POLICY_LATE.
+   * POLICY_LATE. `unknown`: what is not known of it yet that its rules follow from; undefined: all is.
    */
-  async admit(name: string): Promise<void> {
+  async admit(name: string, unknown: () => string | undefined = () => undefined): Promise<void> {
     const { clock } = this.#options;
     const untilMs = clock.now() + ADMIT_MS;
     let failure: unknown;
     while (!this.#following.isStopped) {
+      // Asked before the pass that counts begins.
+      const isKnown = unknown() === undefined;
       const [isDone, error] = await this.#within(untilMs - clock.now(), this.settled());
       failure = error;
-      if (isDone && this.#inForce !== undefined) return;
+      if (isKnown && isDone && this.#inForce !== undefined && this.#late.length === 0) return;
       if (clock.now() >= untilMs) break;
       const pauseMs = Math.min(ADMIT_PAUSE_MS, untilMs - clock.now());
       await new Promise<void>((resolve) => clock.after(pauseMs, resolve));
     }
-    const why = this.#problem ?? `not within ${ADMIT_MS / 1000} s`;
+    const why = this.#problem ?? unknown() ?? `not within ${ADMIT_MS / 1000} s`;
     throw new WarrenError('POLICY_LATE', `the network policies of ${name} are not in force: ${why}`, {
       hint: 'It has no network before they are. See `warren status`, and try again.',
       cause: failure,
@@ -150,21 +159,28 @@ export class Enforcer {
     const { sources, local, rules, tunName, podRanges, clock, log, onChange } = this.#options;
     const before = this.#problem;
     try {
-      const late = sources.filter((source) => !source.isReady()).map(({ name }) => name);
-      if (late.length > 0) {
-        this.#problem = `network policies are as the agent found them: ${late.join(', ')} cannot be asked yet`;
+      const ready = sources.filter((source) => source.isReady());
+      const late = sources.filter((source) => !ready.includes(source)).map(({ name }) => name);
+      this.#late = late;
+      const lateness =
+        late.length === 0
+          ? undefined
+          : `network policies stay as they are, and new pods wait: ${late.join(', ')} has not told all yet`;
+      if (lateness !== undefined && (this.#inForce !== undefined || this.#hasFound)) {
+        this.#problem = lateness;
         return;
       }
       const beganMs = clock.now();
-      const input = gather(sources);
+      const input = gather(ready);
       const here = local();
       const model = await inSteps(compileInSteps(input, here), clock);
       const state = await inSteps(renderInSteps(model, { tunName, podRanges }), clock);
       const wanted = this.#left.size === 0 ? state : withLeft(state, this.#left, input.pods);
       this.#following.hasWorked(beganMs);
       await rules.apply(wanted);
-      this.#inForce = { model, local: here };
-      this.#problem = undefined;
+      // With what is not all that there is no new pod is let in.
+      if (lateness === undefined) this.#inForce = { model, local: here };
+      this.#problem = lateness;
     } catch (error) {
       const problem = `network policies are not in force as they are to be: ${errorMessage(error)}`;
       if (problem !== this.#problem) log.error({ err: error }, 'network policies are not in force');

@@ -19,20 +19,21 @@ import type {
   PolicyCommands,
   PolicyListReport,
 } from './commands.ts';
-import { DEFAULT_NAMESPACE, isStaged, policyKey } from './compile.ts';
+import { DEFAULT_NAMESPACE, isStaged, namespaceOf, policyKey } from './compile.ts';
 import { Denials, type DeniedPackets } from './denials.ts';
 import { Enforcer } from './enforcer.ts';
 import { answerCounted, type ExplainParts, explain } from './explain.ts';
 import { inSteps } from './in-steps.ts';
 import { REPLACE_METHOD } from './method.ts';
 import { type NetworkPolicy, networkPolicySchema } from './schema.ts';
-import { selects } from './selector.ts';
-import type { PolicySource } from './source.ts';
+import { type Labels, selects } from './selector.ts';
+import type { ClusterSource, PolicySource } from './source.ts';
 import { hashOf, MAX_STORED, StoredPolicies } from './stored.ts';
 
 /** Of all documents, as JSON: ten thousand small ones. It is packed and unpacked at once, which takes milliseconds. */
 const MAX_SENT_BYTES = 4 * 1024 * 1024;
 const SENT_AT_ONCE = 8;
+const SHOWN_DOUBLES = 5;
 
 /** As much of requests between nodes as policies need (rpc/rpc.ts). */
 export interface PolicyRpc {
@@ -58,9 +59,9 @@ export interface PolicyServiceOptions {
   /** Addresses of pods are in these, and nobody else's. */
   readonly podRanges: readonly Prefix[];
   readonly rules: PolicyRules;
-  readonly attached: AttachedOptions;
+  readonly attached: Omit<AttachedOptions, 'cluster'>;
   /** Who knows more than files and attachments. */
-  readonly sources?: readonly PolicySource[] | undefined;
+  readonly cluster?: ClusterSource | undefined;
   readonly rpc: PolicyRpc;
   /** Those that are there and take part in forwarding. */
   readonly others: () => readonly OtherNode[];
@@ -87,11 +88,12 @@ export class PolicyService implements PolicyCommands {
 
   /** Throws STATE_CORRUPT and the like. */
   constructor(options: PolicyServiceOptions) {
-    const { rules, tunName, podRanges, clock, log, onChange, sources = [] } = options;
+    const { rules, tunName, podRanges, clock, log, onChange, cluster } = options;
     this.#options = options;
     this.#stored = new StoredPolicies(options);
-    this.#attached = new AttachedPods(options.attached);
-    this.#sources = [...sources, this.#stored, this.#attached];
+    this.#attached = new AttachedPods({ ...options.attached, cluster });
+    // Attachments come and go at once here, and what an orchestrator says of addresses is older.
+    this.#sources = [this.#stored, this.#attached, ...(cluster ? [cluster] : [])];
     this.#enforcer = new Enforcer({
       ...{ rules, tunName, podRanges, clock, log, onChange },
       sources: this.#sources,
@@ -101,29 +103,56 @@ export class PolicyService implements PolicyCommands {
   }
 
   async start(): Promise<void> {
-    this.#options.announce(this.#stored.hash);
+    const { announce, cluster } = this.#options;
+    announce(this.#stored.hash);
+    if (this.#stored.hash !== undefined) cluster?.needPods();
+    cluster?.start();
     await this.#enforcer.start();
     this.#denials.start();
   }
 
   async stop(): Promise<void> {
+    this.#options.cluster?.stop();
     await this.#changing.catch(() => {});
     await this.#denials.stop();
     await this.#enforcer.stop();
   }
 
-  /** See Enforcer. */
-  admit(name: string): Promise<void> {
-    return this.#enforcer.admit(name);
+  /** See Enforcer. What an orchestrator says of a pod is waited for where a policy of its namespace may select it. */
+  admit({ name, labels }: { readonly name: string; readonly labels: Labels }): Promise<void> {
+    return this.#enforcer.admit(name, () => {
+      const namespace = this.#attached.untold(labels);
+      const isSelectable =
+        namespace !== undefined && this.#policies().some((one) => namespaceOf(one) === namespace);
+      return isSelectable ? `${this.#options.cluster!.name} has not told of it yet` : undefined;
+    });
+  }
+
+  /** Those of an orchestrator, too. */
+  #policies(): readonly NetworkPolicy[] {
+    return [...this.#stored.policies(), ...(this.#options.cluster?.policies() ?? [])];
   }
 
   problems(): string[] {
-    return this.#enforcer.problems();
+    const { cluster } = this.#options;
+    const doubles = [...(cluster?.policies() ?? [])]
+      .map(policyKey)
+      .filter((key) => this.#stored.get(key) !== undefined);
+    return [
+      ...this.#enforcer.problems(),
+      ...(cluster?.problems() ?? []),
+      ...(doubles.length === 0
+        ? []
+        : [
+            `${doubles.slice(0, SHOWN_DOUBLES).join(', ')} of ${cluster!.name} is not in force: this node was given a policy ` +
+              'of the same name by `warren policy apply`, which counts',
+          ]),
+    ];
   }
 
   /** For metrics. */
   report(): PolicyStatus {
-    const policies = this.#stored.policies();
+    const policies = this.#policies();
     return {
       policies: policies.length,
       staged: policies.filter(isStaged).length,
@@ -182,13 +211,15 @@ export class PolicyService implements PolicyCommands {
   }
 
   async list(): Promise<PolicyListReport> {
+    const { cluster } = this.#options;
     const local = this.#attached.local();
     const denied = this.#denials.packets();
-    const policies = this.#stored.policies().map((document) => {
-      const { namespace = DEFAULT_NAMESPACE } = document.metadata;
+    const entry = (document: NetworkPolicy, source?: string) => {
+      const namespace = namespaceOf(document);
       const selector = document.spec?.podSelector ?? {};
       return {
         name: policyKey(document),
+        ...(source !== undefined && { source }),
         staged: isStaged(document),
         pods: local.filter(({ pod }) => pod.namespace === namespace && selects(selector, pod.labels)).length,
         denied: denied
@@ -196,7 +227,14 @@ export class PolicyService implements PolicyCommands {
           .reduce((sum, { packets }) => sum + packets, 0),
         document,
       };
-    });
+    };
+    const policies = [
+      ...this.#stored.policies().map((one) => entry(one)),
+      ...[...(cluster?.policies() ?? [])]
+        .filter((one) => this.#stored.get(policyKey(one)) === undefined)
+        .map((one) => entry(one, cluster!.name))
+        .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    ];
     return { policies, hash: this.#stored.hash ?? null, differing: this.differing() };
   }
 
@@ -233,9 +271,11 @@ export class PolicyService implements PolicyCommands {
   }
 
   #replace(policies: readonly NetworkPolicy[]): void {
+    const { announce, cluster, onChange } = this.#options;
     this.#stored.replace(policies);
-    this.#options.announce(this.#stored.hash);
-    this.#options.onChange();
+    if (policies.length > 0) cluster?.needPods();
+    announce(this.#stored.hash);
+    onChange();
   }
 
   /** Why it is not in force; undefined if it is. */

@@ -27,7 +27,24 @@ export interface PolicySource {
   onChange(listener: () => void): () => void;
 }
 
-/** All of them as one. An address that two know is the first one's pod's; so is a namespace's name, and a policy's. */
+/** An orchestrator that is asked from `start` on. Of pods and namespaces, of which there are many, only once there is a policy. */
+export interface ClusterSource extends PolicySource {
+  start(): void;
+  stop(): void;
+  /** There is a policy, be it of somebody else. */
+  needPods(): void;
+  /** Pods and namespaces are asked for. */
+  readonly hasPods: boolean;
+  /** By its name there, also before it has an address. */
+  pod(namespace: string, name: string): SourcedPod | undefined;
+  /** What a person should look at, one sentence each. */
+  problems(): string[];
+}
+
+/**
+ * All of them as one. An address that two know is the first one's pod's, and a policy's name the first one's policy's; of a
+ * namespace the labels that any of them knows count.
+ */
 export function gather(sources: readonly PolicySource[]): {
   readonly pods: SourcedPod[];
   readonly namespaces: PolicyNamespace[];
@@ -36,20 +53,26 @@ export function gather(sources: readonly PolicySource[]): {
   const lists = sources.map((source) => [...source.pods()]).filter(({ length }) => length > 0);
   const pods = lists.length < 2 ? lists.flat() : withoutDoubles(lists);
   const namespaces = new Map<string, PolicyNamespace>();
-  for (const source of sources)
-    for (const one of source.namespaces()) if (!namespaces.has(one.name)) namespaces.set(one.name, one);
+  for (const source of sources) {
+    for (const one of source.namespaces()) {
+      const before = namespaces.get(one.name);
+      namespaces.set(one.name, before ? { ...one, labels: { ...one.labels, ...before.labels } } : one);
+    }
+  }
   const policies = new Map<string, NetworkPolicy>();
   for (const source of sources)
     for (const one of source.policies()) if (!policies.has(policyKey(one))) policies.set(policyKey(one), one);
   return { pods, namespaces: [...namespaces.values()], policies: [...policies.values()] };
 }
 
+/** A pod none of whose addresses is its own is none. */
 function withoutDoubles(lists: readonly (readonly SourcedPod[])[]): SourcedPod[] {
   const taken = new Set<string>();
   return lists.flatMap((list) => {
-    const mine = list.map((pod) => {
+    const mine = list.flatMap((pod) => {
       const addresses = pod.addresses.filter((address) => !taken.has(keyOf(address)));
-      return addresses.length === pod.addresses.length ? pod : { ...pod, addresses };
+      if (addresses.length === pod.addresses.length) return [pod];
+      return addresses.length === 0 ? [] : [{ ...pod, addresses }];
     });
     for (const { addresses } of mine) for (const address of addresses) taken.add(keyOf(address));
     return mine;

@@ -264,6 +264,8 @@ export class WorldNode {
   isDown = false;
   /** More keys of `cluster:`, as YAML flow, from the next start or reload on. */
   clusterKeys: string;
+  /** More keys of `kubernetes:`, as YAML flow, from the next start on. */
+  kubernetesKeys = '';
   /** What is read where the agent reads its configuration again. */
   configFile: () => Config = () => this.config();
   #disk = new Disk();
@@ -347,7 +349,7 @@ export class WorldNode {
 node: {name: ${this.name}, stateDir: /var/lib/warren}
 cluster: {${range}, seeds: [${kubernetes ? '' : '192.0.2.1'}], timing: lan${more}}
 encapsulation: {${this.encapsulation}}
-${kubernetes ? `kubernetes: {enabled: true, ipam: ${kubernetes.ipam}}\n` : ''}${yaml}`;
+${kubernetes ? `kubernetes: {enabled: true, ipam: ${kubernetes.ipam}, ${this.kubernetesKeys}}\n` : ''}${yaml}`;
     return parseConfig(text, 'world', this.name);
   }
 

@@ -1,6 +1,7 @@
 /**
- * A Kubernetes API server as far as an agent needs one: Nodes in pages with continue tokens, watches from a version on with
- * bookmarks, versions that are compacted away (410), patches of a Node's status. In memory on a virtual clock (`api`), and
+ * A Kubernetes API server as far as an agent needs one: Nodes, and what network policies need (pods, namespaces, policies), in
+ * pages with continue tokens, watches from a version on with bookmarks, versions that are compacted away (410), patches of a
+ * Node's status. In memory on a virtual clock (`api`), and
  * over HTTPS (kubernetes-server.ts).
  */
 import type { Clock } from '../../src/clock.ts';
@@ -28,6 +29,24 @@ export interface NodeFacts {
   readonly conditions?: readonly Condition[];
 }
 
+export interface FakeObject {
+  readonly metadata: {
+    readonly namespace?: string;
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
+  readonly spec?: object;
+  readonly status?: object;
+}
+
+const PATHS = {
+  pods: '/api/v1/pods',
+  namespaces: '/api/v1/namespaces',
+  policies: '/apis/networking.k8s.io/v1/networkpolicies',
+} as const;
+const NODES = '/api/v1/nodes';
+export type FakeKind = keyof typeof PATHS;
+
 interface ServedWatch {
   readonly line: (value: object) => void;
   readonly end: (answer: Answer) => void;
@@ -43,7 +62,18 @@ export class FakeApiServer {
   #version = 1000;
   #oldest = 1000;
   #uids = 0;
-  readonly #log: { readonly version: number; readonly type: string; readonly object: object }[] = [];
+  readonly #log: {
+    readonly version: number;
+    readonly path: string;
+    readonly type: string;
+    readonly object: object;
+  }[] = [];
+  /** What each of `watches` is of. */
+  readonly #pathOf = new WeakMap<ServedWatch, string>();
+  /** By path, then by name. */
+  readonly #objects = new Map<string, Map<string, FakeObject>>(
+    Object.values(PATHS).map((path) => [path, new Map()]),
+  );
 
   put(name: string, facts: NodeFacts = {}): void {
     const before = this.nodes.get(name);
@@ -68,7 +98,26 @@ export class FakeApiServer {
       },
     };
     this.nodes.set(name, node);
-    this.#tell(before ? 'MODIFIED' : 'ADDED', node);
+    this.#tell(NODES, before ? 'MODIFIED' : 'ADDED', node);
+  }
+
+  /** In place of one of the same name, whole. */
+  putObject(kind: FakeKind, object: FakeObject): void {
+    const objects = this.#objects.get(PATHS[kind])!;
+    const metadata = { ...object.metadata, resourceVersion: String(++this.#version) };
+    const type = objects.has(keyOf(object)) ? 'MODIFIED' : 'ADDED';
+    objects.set(keyOf(object), { ...object, metadata });
+    this.#tell(PATHS[kind], type, { ...object, metadata });
+  }
+
+  /** `name` in the namespace, or of it all. */
+  deleteObject(kind: FakeKind, key: string): void {
+    const objects = this.#objects.get(PATHS[kind])!;
+    const object = objects.get(key);
+    if (!object) return;
+    objects.delete(key);
+    const metadata = { ...object.metadata, resourceVersion: String(++this.#version) };
+    this.#tell(PATHS[kind], 'DELETED', { ...object, metadata });
   }
 
   delete(name: string): void {
@@ -76,7 +125,7 @@ export class FakeApiServer {
     if (!node) return;
     this.nodes.delete(name);
     this.#version++;
-    this.#tell('DELETED', {
+    this.#tell(NODES, 'DELETED', {
       ...node,
       metadata: { ...node.metadata, resourceVersion: String(this.#version) },
     });
@@ -107,7 +156,10 @@ export class FakeApiServer {
     const url = new URL(path, 'http://server');
     if (method === 'PATCH') return this.#patch(url, body ?? {});
     const name = /^\/api\/v1\/nodes\/([^/]+)$/.exec(url.pathname)?.[1];
-    if (name === undefined) return this.#list(url.searchParams);
+    if (name === undefined) {
+      const objects = this.#objects.get(url.pathname) ?? this.nodes;
+      return this.#list([...objects.values()], url.searchParams);
+    }
     this.counts.gets++;
     const node = this.nodes.get(decodeURIComponent(name));
     return node
@@ -120,7 +172,8 @@ export class FakeApiServer {
     const fault = this.fault(path);
     if (fault) return fault;
     this.counts.watches++;
-    const from = Number(new URL(path, 'http://server').searchParams.get('resourceVersion'));
+    const { pathname, searchParams } = new URL(path, 'http://server');
+    const from = Number(searchParams.get('resourceVersion'));
     if (from < this.#oldest) {
       watch.line({
         type: 'ERROR',
@@ -128,7 +181,9 @@ export class FakeApiServer {
       });
       return { status: 200, body: undefined };
     }
-    for (const { version, type, object } of this.#log) if (version > from) watch.line({ type, object });
+    for (const { version, path: of, type, object } of this.#log)
+      if (version > from && of === pathname) watch.line({ type, object });
+    this.#pathOf.set(watch, pathname);
     this.watches.add(watch);
     return undefined;
   }
@@ -137,7 +192,7 @@ export class FakeApiServer {
     return new MemoryApi(this, clock);
   }
 
-  #list(query: URLSearchParams): Answer {
+  #list(all: readonly object[], query: URLSearchParams): Answer {
     const limit = Number(query.get('limit'));
     if (limit === 1) this.counts.places++;
     else this.counts.pages++;
@@ -148,7 +203,6 @@ export class FakeApiServer {
     if (start === 0 && limit > 1) this.counts.lists++;
     if (version < this.#oldest)
       return { status: 410, body: { message: 'The provided continue parameter is too old' } };
-    const all = [...this.nodes.values()];
     const isMore = start + limit < all.length;
     const metadata = {
       resourceVersion: String(version),
@@ -156,7 +210,7 @@ export class FakeApiServer {
     };
     return {
       status: 200,
-      body: { kind: 'NodeList', metadata, items: structuredClone(all.slice(start, start + limit)) },
+      body: { kind: 'List', metadata, items: structuredClone(all.slice(start, start + limit)) },
     };
   }
 
@@ -171,11 +225,16 @@ export class FakeApiServer {
     return { status: 200, body: this.nodes.get(node.metadata.name) };
   }
 
-  #tell(type: string, object: object): void {
-    const event = { version: this.#version, type, object: structuredClone(object) };
+  #tell(path: string, type: string, object: object): void {
+    const event = { version: this.#version, path, type, object: structuredClone(object) };
     this.#log.push(event);
-    for (const { line } of [...this.watches]) line({ type, object: event.object });
+    for (const watch of [...this.watches])
+      if (this.#pathOf.get(watch) === path) watch.line({ type, object: event.object });
   }
+}
+
+function keyOf({ metadata: { namespace, name } }: FakeObject): string {
+  return namespace === undefined ? name : `${namespace}/${name}`;
 }
 
 /** One agent's way to it. */

@@ -89,7 +89,7 @@ const MAY_IMPORT: Readonly<Record<string, { readonly code: string; readonly type
   // The driver of Docker engines.
   docker: { code: 'attachment errors following inventory ip names state zod', types: 'clock host log' },
   // What the API of a Kubernetes cluster says of its nodes.
-  kubernetes: { code: 'clock errors ip names package', types: 'lease log membership readmodel' },
+  kubernetes: { code: 'clock errors ip names package policy', types: 'lease log membership readmodel' },
   pod: { code: 'attachment errors host ip names', types: 'log readmodel' },
   // The last 15 minutes, for the web page.
   history: { code: 'clock errors ip zod', types: 'dataplane membership peers rpc' },

@@ -40,7 +40,13 @@ describe('a valid file', () => {
       underlay: { address: 'auto', gossipPort: 7946 },
       encapsulation: { type: 'vxlan-gpe', port: 4790, vni: 42 },
       egress: { masquerade: false, except: [] },
-      kubernetes: { enabled: false, ipam: 'warren', nodeName: undefined, kubeconfig: undefined },
+      kubernetes: {
+        enabled: false,
+        ipam: 'warren',
+        networkPolicies: true,
+        nodeName: undefined,
+        kubeconfig: undefined,
+      },
       dns: { enabled: true },
       tun: { name: 'warren0', mtu: 'auto' },
       datapath: { workers: 'auto', offload: allOffloads(true) },
@@ -66,17 +72,24 @@ describe('a valid file', () => {
     expect(config.kubernetes).toEqual({
       enabled: true,
       ipam: 'warren',
+      networkPolicies: true,
       nodeName: 'worker-1.example',
       kubeconfig: undefined,
     });
     const said = `${minimal}
 node: {name: a}
 underlay: {address: 192.0.2.1}
-kubernetes: {enabled: true, ipam: kubernetes, nodeName: b, kubeconfig: /etc/k}`;
+kubernetes: {enabled: true, ipam: kubernetes, networkPolicies: false, nodeName: b, kubeconfig: /etc/k}`;
     expect(parseConfig(said, 'c.yaml', 'host-a', variables)).toMatchObject({
       node: { name: 'a' },
       underlay: { address: parseAddress('192.0.2.1') },
-      kubernetes: { enabled: true, ipam: 'kubernetes', nodeName: 'b', kubeconfig: '/etc/k' },
+      kubernetes: {
+        enabled: true,
+        ipam: 'kubernetes',
+        networkPolicies: false,
+        nodeName: 'b',
+        kubeconfig: '/etc/k',
+      },
     });
     // A Node may be called what no node can.
     const long = `${'long-'.repeat(20)}name`;

@@ -213,7 +213,7 @@ describe('keeping up with nodes', () => {
     server.put('after');
     expect(view.node('after')).toBeDefined();
     for (const { line } of [...server.watches]) line({ type: 'MODIFIED', object: { metadata: 'x' } });
-    expect(troubles.at(-1)).toBe('what it tells is no change of a node');
+    expect(troubles.at(-1)).toBe('what it tells is no change of nodes');
     server.put('later');
     clock.advance(MINUTE_MS);
     expect(view.node('later')).toBeDefined();

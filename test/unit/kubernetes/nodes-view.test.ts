@@ -81,7 +81,7 @@ describe('a Node object', () => {
         for (const one of [thing, json, { metadata: { name: 'a' }, spec: json, status: thing }]) {
           nodeState(one);
           resourceVersionOf(one);
-          view.apply({ type: 'changed', node: one });
+          view.apply({ type: 'changed', object: one });
           refusalText({ status: 500, body: one });
         }
       }),
@@ -94,30 +94,30 @@ describe('a Node object', () => {
 describe('the view of nodes', () => {
   it('takes a list in pages, and lets go of what is in none of them once it is complete', () => {
     const view = new NodesView();
-    expect(view.apply({ type: 'page', nodes: [node('a'), node('b')] }).map(text)).toEqual(['- a', '- b']);
+    expect(view.apply({ type: 'page', objects: [node('a'), node('b')] }).map(text)).toEqual(['- a', '- b']);
     expect(view.isComplete).toBe(false);
     expect(view.apply({ type: 'listed' })).toEqual([]);
     expect(view.isComplete).toBe(true);
     view.apply({ type: 'relisting' });
-    view.apply({ type: 'page', nodes: [node('b')] });
+    view.apply({ type: 'page', objects: [node('b')] });
     // A list that is broken off takes nothing away.
     view.apply({ type: 'relisting' });
     expect(view.size).toBe(2);
-    expect(view.apply({ type: 'page', nodes: [node('c')] }).map(text)).toEqual(['- c']);
-    expect(view.apply({ type: 'page', nodes: [node('b')] })).toEqual([]);
+    expect(view.apply({ type: 'page', objects: [node('c')] }).map(text)).toEqual(['- c']);
+    expect(view.apply({ type: 'page', objects: [node('b')] })).toEqual([]);
     expect(view.apply({ type: 'listed' }).map(text)).toEqual(['a -']);
     expect([...view.nodes()].map(({ name }) => name)).toEqual(['b', 'c']);
   });
 
   it('tells of changes that matter alone', () => {
     const view = new NodesView();
-    expect(view.apply({ type: 'changed', node: node('a', ['10.244.1.0/24']) }).map(text)).toEqual(['- a']);
+    expect(view.apply({ type: 'changed', object: node('a', ['10.244.1.0/24']) }).map(text)).toEqual(['- a']);
     const heartbeat = { ...node('a', ['10.244.1.0/24']), extra: { images: ['x'] } };
-    expect(view.apply({ type: 'changed', node: heartbeat })).toEqual([]);
-    expect(view.apply({ type: 'changed', node: node('a', ['10.244.2.0/24']) }).map(text)).toEqual(['a a']);
-    expect(view.apply({ type: 'deleted', node: node('b') })).toEqual([]);
-    expect(view.apply({ type: 'deleted', node: node('a') }).map(text)).toEqual(['a -']);
-    expect(view.apply({ type: 'changed', node: { metadata: { name: '/' } } })).toEqual([]);
+    expect(view.apply({ type: 'changed', object: heartbeat })).toEqual([]);
+    expect(view.apply({ type: 'changed', object: node('a', ['10.244.2.0/24']) }).map(text)).toEqual(['a a']);
+    expect(view.apply({ type: 'deleted', object: node('b') })).toEqual([]);
+    expect(view.apply({ type: 'deleted', object: node('a') }).map(text)).toEqual(['a -']);
+    expect(view.apply({ type: 'changed', object: { metadata: { name: '/' } } })).toEqual([]);
     expect(view.unread).toBe(1);
   });
 
@@ -125,7 +125,7 @@ describe('the view of nodes', () => {
     const view = new NodesView();
     view.apply({
       type: 'page',
-      nodes: [
+      objects: [
         node('a', ['10.244.1.0/24', 'fd42::/64'], ['192.0.2.1', '192.0.2.1']),
         node('b', ['10.244.1.0/24'], ['192.0.2.2']),
       ],
@@ -135,11 +135,11 @@ describe('the view of nodes', () => {
     expect(view.nodeOf(member('a', '198.51.100.9'))?.name).toBe('a');
     expect(view.nodeOf(member('c', '198.51.100.9'))).toBeUndefined();
     expect(view.shared()).toEqual([{ podCidr: '10.244.1.0/24', names: ['a', 'b'] }]);
-    view.apply({ type: 'changed', node: node('b', ['10.244.2.0/24'], ['192.0.2.3']) });
+    view.apply({ type: 'changed', object: node('b', ['10.244.2.0/24'], ['192.0.2.3']) });
     expect(view.shared()).toEqual([]);
     expect(view.holders(parsePrefix('10.244.2.0/24'))).toEqual(['b']);
     expect(view.nodeOf(member('x', '192.0.2.2'))).toBeUndefined();
-    view.apply({ type: 'deleted', node: node('a') });
+    view.apply({ type: 'deleted', object: node('a') });
     expect(view.holders(parsePrefix('10.244.1.0/24'))).toEqual([]);
     expect(view.nodeOf(member('x', '192.0.2.1'))).toBeUndefined();
   });

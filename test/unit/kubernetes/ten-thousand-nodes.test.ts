@@ -3,8 +3,9 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { expect, it } from 'vitest';
 import type { Answer, ApiRequest } from '../../../src/kubernetes/api.ts';
-import { NodeWatch, PAGE_NODES } from '../../../src/kubernetes/node-watch.ts';
+import { NodeWatch } from '../../../src/kubernetes/node-watch.ts';
 import { NodesView } from '../../../src/kubernetes/nodes-view.ts';
+import { PAGE_OBJECTS } from '../../../src/kubernetes/resource-watch.ts';
 import { seededRandom } from '../../../src/membership/random.ts';
 import { VirtualClock } from '../../../src/simulate/virtual-clock.ts';
 import { FakeApiServer } from '../../helpers/kubernetes-api.ts';
@@ -55,7 +56,7 @@ it('is one list in pages, and then watches; a Node of 6 kB takes less than 2 kB 
   watch.start();
   clock.advance(1000);
   expect(view.size).toBe(NODES);
-  expect(server.counts).toMatchObject({ lists: 1, pages: NODES / PAGE_NODES, watches: 1, gets: 1 });
+  expect(server.counts).toMatchObject({ lists: 1, pages: NODES / PAGE_OBJECTS, watches: 1, gets: 1 });
   const perNode = (heapBytes() - before) / NODES;
   expect(perNode).toBeLessThan(2048);
   // Each node's heartbeat, every five minutes, changes nothing here; the watch is begun anew each few minutes.
@@ -65,7 +66,7 @@ it('is one list in pages, and then watches; a Node of 6 kB takes less than 2 kB 
     clock.advance(HOUR_MS / 60);
     if (minute % 7 === 0) server.endWatches();
   }
-  expect(server.counts).toMatchObject({ lists: 1, pages: NODES / PAGE_NODES, gets: 1 });
+  expect(server.counts).toMatchObject({ lists: 1, pages: NODES / PAGE_OBJECTS, gets: 1 });
   expect(server.counts.watches).toBeLessThan(12);
   expect((heapBytes() - before) / MIB).toBeLessThan(20 + 10);
   watch.stop();

@@ -149,7 +149,10 @@ describe("the agent's pod", () => {
     const verbs = one(all, 'ClusterRole').rules!.flatMap(({ resources, verbs }) =>
       resources.flatMap((resource) => verbs.map((verb) => `${verb} ${resource}`)),
     );
-    expect(verbs).toEqual(['get nodes', 'list nodes', 'watch nodes', 'patch nodes/status']);
+    expect(verbs).toEqual([
+      ...['get nodes', 'list nodes', 'watch nodes', 'list networkpolicies', 'watch networkpolicies'],
+      ...['list pods', 'watch pods', 'list namespaces', 'watch namespaces', 'patch nodes/status'],
+    ]);
   });
 
   it('comes to every node first, and to one after the other when it changes', () => {
