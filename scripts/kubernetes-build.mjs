@@ -16,9 +16,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
+import { availableParallelism, homedir, setPriority, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from './system-tools.mjs';
 
@@ -44,8 +45,32 @@ const FOLDER = join(
 const BIN = join(FOLDER, 'bin');
 const SOURCES = join(FOLDER, 'source');
 
-/** Nothing is downloaded but the package: all modules are vendored. The build's own version is not in a git history. */
+/** What the build calls, with Debian's package for each. */
+const BUILDERS = {
+  'apt-get': 'apt',
+  'dpkg-source': 'dpkg-dev',
+  gcc: 'gcc',
+  go: 'golang-go',
+  jq: 'jq',
+  make: 'make',
+  rsync: 'rsync',
+};
+/** Source and what the build makes of it; tests take 2 GB more. */
+const NEEDED_DISK_GB = 4;
+/** Of each compiler and linker that runs at a time: kube-apiserver's linker takes the most. */
+const NEEDED_MEMORY_GB = 2;
+const FETCH_TIMEOUT_MINUTES = 10;
+const BUILD_TIMEOUT_MINUTES = 60;
+
+/**
+ * Nothing is downloaded but the package: all modules are vendored. The build's own version is not in a git history. Without C
+ * in any of them, programs share what is compiled: the kubelet would else have two thirds of it compiled for itself again.
+ */
 const GO_ENVIRONMENT = {
+  CGO_ENABLED: '0',
+  KUBE_STATIC_OVERRIDES: 'kubelet e2e.test',
+  GOCACHE: join(FOLDER, 'go-cache'),
+  GOMAXPROCS: String(compilersAtOnce(availableParallelism(), process.constrainedMemory?.() || 0, totalmem())),
   GO111MODULE: 'auto',
   GOFLAGS: '-mod=vendor',
   GOPROXY: 'off',
@@ -63,28 +88,32 @@ export async function buildKubernetes({ forTests, signal }) {
   const tests = forTests ? ['e2e.test', 'agnhost', ...CERTIFICATES].filter((name) => !isThere(name)) : [];
   mkdirSync(BIN, { recursive: true });
   if (programs.length > 0 || tests.length > 0 || !isThere('pause')) {
-    console.log(`Kubernetes ${VERSION} is built once, into ${FOLDER} (4 GB with its source).`);
+    console.log(
+      `Kubernetes ${VERSION} is built once, into ${FOLDER} (${NEEDED_DISK_GB} GB with its source).`,
+    );
+    checkMachine();
     const source = await unpackSource(signal);
     mendReflect2(join(source, 'vendor/github.com/modern-go/reflect2'));
-    const make = (what, title) =>
-      step(title, 'make', [`WHAT=${what}`], {
-        cwd: source,
-        env: { ...process.env, ...GO_ENVIRONMENT },
-        signal,
-      });
+    const env = { ...process.env, ...GO_ENVIRONMENT };
+    const build = (title, program, args) =>
+      step(title, program, args, { cwd: source, env, signal, timeoutMinutes: BUILD_TIMEOUT_MINUTES });
     if (programs.length > 0) {
-      const what = programs.map((name) => `cmd/${name}`).join(' ');
-      await make(what, `Building ${programs.join(', ')} (Go; 10 to 20 minutes on two cores)`);
+      // The package has all generated code but this.
+      await build('Generating code for the API server (Go)', 'make', ['gen_openapi']);
+      const title = `Building ${programs.join(', ')} (Go, ${env.GOMAXPROCS} at a time; 10 to 20 minutes on two cores)`;
+      const what = programs.map((name) => `cmd/${name}`);
+      await build(title, 'hack/make-rules/build.sh', what);
       for (const name of programs) place(join(source, '_output/local/go/bin', name), name);
     }
     if (!isThere('pause')) {
       const made = join(SOURCES, 'pause');
       const argv = ['-Os', '-static', '-o', made, join(source, 'build/pause/linux/pause.c')];
-      await step('Building pause (gcc)', 'gcc', argv, { signal });
+      await step('Building pause (gcc)', 'gcc', argv, { signal, timeoutMinutes: 1 });
       place(made, 'pause');
     }
     if (tests.includes('e2e.test')) {
-      await make('test/e2e/e2e.test', "Building Kubernetes' own tests (Go; 5 minutes)");
+      const title = "Building Kubernetes' own tests (Go; 5 minutes)";
+      await build(title, 'make', ['WHAT=test/e2e/e2e.test']);
       place(join(source, '_output/local/go/bin/e2e.test'), 'e2e.test');
     }
     if (tests.some((name) => name !== 'e2e.test')) {
@@ -92,11 +121,13 @@ export async function buildKubernetes({ forTests, signal }) {
       const made = join(SOURCES, 'agnhost');
       // A link to the source. Go finds what is vendored by the path that leads there, which PWD says.
       const cwd = join(gopath, 'src/k8s.io/kubernetes');
-      const env = { ...process.env, GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0', PWD: cwd };
+      const { GOCACHE, GOMAXPROCS } = env;
+      const linked = { GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0', PWD: cwd, GOCACHE, GOMAXPROCS };
       await step('Building agnhost (Go; 1 minute)', 'go', ['build', '-o', made, './test/images/agnhost'], {
         cwd,
-        env,
+        env: { ...process.env, ...linked },
         signal,
+        timeoutMinutes: BUILD_TIMEOUT_MINUTES,
       });
       place(made, 'agnhost');
       for (const name of CERTIFICATES) place(join(source, 'test/images/agnhost/porter', name), name);
@@ -109,35 +140,58 @@ export async function buildKubernetes({ forTests, signal }) {
 
 /** The folder of the unpacked source. It appears whole or not at all. */
 async function unpackSource(signal) {
-  const found = () =>
-    existsSync(SOURCES)
-      ? readdirSync(SOURCES).find(
-          (name) => name.startsWith('kubernetes-') && existsSync(join(SOURCES, name, 'Makefile')),
-        )
-      : undefined;
-  if (found() !== undefined) return join(SOURCES, found());
+  const found = findSource(SOURCES);
+  if (found !== undefined) return found;
   const unfinished = `${SOURCES}.new`;
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
   const options = aptOptions(unfinished);
-  await step(
-    'Refreshing lists of source packages (apt-get update)',
-    'apt-get',
-    [...options, 'update', '-q'],
-    { signal },
-  );
-  await step(
-    `Fetching and unpacking ${SOURCE} (apt-get source)`,
-    'apt-get',
-    [...options, 'source', '-q', SOURCE],
-    {
+  const apt = (title, args) =>
+    step(title, 'apt-get', [...options, '-q', ...args], {
       cwd: unfinished,
       signal,
-    },
-  );
+      timeoutMinutes: FETCH_TIMEOUT_MINUTES,
+    });
+  // Sources that cannot be reached are no failure to apt, as others may have it.
+  const refreshed = await apt('Refreshing lists of source packages (apt-get update)', ['update']);
+  try {
+    await apt(`Fetching and unpacking ${SOURCE} (apt-get source)`, ['source', SOURCE]);
+  } catch (error) {
+    signal?.throwIfAborted();
+    const reason = `Kubernetes' source package cannot be had from Debian:\n${error.message}`;
+    throw new Error(`${reason}\napt-get update had said:\n${refreshed}`);
+  }
+  if (findSource(unfinished) === undefined) throw new Error(`${SOURCE} is not as it was expected`);
   rmSync(SOURCES, { recursive: true, force: true });
   renameSync(unfinished, SOURCES);
-  return join(SOURCES, found());
+  return findSource(SOURCES);
+}
+
+function findSource(folder) {
+  if (!existsSync(folder)) return undefined;
+  const isSource = (name) =>
+    name.startsWith('kubernetes-') && existsSync(join(folder, name, 'hack/make-rules/build.sh'));
+  const name = readdirSync(folder).find(isSource);
+  return name && join(folder, name);
+}
+
+/** Throws what is missing for a build, before it has taken ten minutes. */
+function checkMachine() {
+  const missing = Object.entries(BUILDERS).filter(([program]) => !findProgram(program));
+  if (missing.length > 0) {
+    const list = missing.map(([program, name]) => `${program} (Debian package ${name})`).join(', ');
+    throw new Error(`Kubernetes cannot be built, programs are missing: ${list}`);
+  }
+  const { bavail, bsize } = statfsSync(FOLDER);
+  const freeGb = (bavail * bsize) / 2 ** 30;
+  if (freeGb < NEEDED_DISK_GB && !existsSync(SOURCES))
+    throw new Error(`${FOLDER} has ${freeGb.toFixed(1)} GB of free space, and ${NEEDED_DISK_GB} are needed`);
+}
+
+/** As many as there are cores, as long as there is memory for each. `limit`: of the control group, 0 for none. */
+export function compilersAtOnce(cores, limit, memory) {
+  const bytes = limit > 0 ? Math.min(limit, memory) : memory;
+  return Math.max(1, Math.min(cores, Math.floor(bytes / (NEEDED_MEMORY_GB * 2 ** 30))));
 }
 
 /**
@@ -218,26 +272,35 @@ function place(from, name) {
   renameSync(made, join(BIN, name));
 }
 
-/** Runs a program without its output, whose end is shown if it fails. Throws then, and when `signal` is aborted. */
-async function step(title, program, args, { cwd, env = process.env, signal }) {
+/**
+ * Runs a program without its output, of which it gives the end, and shows it if it fails. Throws then, when it takes longer than it may, and when
+ * `signal` is aborted.
+ */
+async function step(title, program, args, { cwd, env = process.env, signal, timeoutMinutes }) {
   const startMs = Date.now();
   process.stdout.write(`${title} ... `);
+  const limit = AbortSignal.timeout(timeoutMinutes * 60_000);
+  const end = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  // Somebody may be at work here.
+  if (child.pid !== undefined) setPriority(child.pid, 10);
   const stop = () => process.kill(-child.pid, 'SIGTERM');
-  signal?.addEventListener('abort', stop);
+  end.addEventListener('abort', stop);
   let last = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk) => {
       last = (last + chunk).slice(-4000);
     });
   const code = await new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', resolve);
+    child.on('error', (error) => reject(new Error(`cannot run ${program}: ${error.message}`)));
+    child.on('close', (code, signalName) => resolve(code ?? signalName));
   });
-  signal?.removeEventListener('abort', stop);
+  end.removeEventListener('abort', stop);
   const seconds = ((Date.now() - startMs) / 1000).toFixed(0);
   console.log(`${code === 0 ? 'done' : 'failed'} (${seconds} s)`);
   signal?.throwIfAborted();
-  if (code !== 0) throw new Error(`${program} ended with ${code}:\n${last.trim()}`);
+  const why = limit.aborted ? `was ended after ${timeoutMinutes} minutes` : `ended with ${code}`;
+  if (code !== 0) throw new Error(`${[program, ...args].join(' ')} ${why}:\n${last.trim()}`);
+  return last.trim();
 }

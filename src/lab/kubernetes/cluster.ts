@@ -10,6 +10,7 @@
  *     └──────────────────────────────────┘        └─────────────────────────────────────────┘
  */
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -24,8 +25,8 @@ import { WarrenError } from '../../errors.ts';
 import { ipBatch } from '../../host/ip.ts';
 import { setSysctls } from '../../host/sysctl.ts';
 import { generateClusterKey } from '../../link/key-ring.ts';
-import { manifests, uninstallManifests } from '../../manifests/manifests.ts';
-import { VERSION } from '../../package.ts';
+import { manifests } from '../../manifests/manifests.ts';
+import { packageFile, VERSION } from '../../package.ts';
 import type { LabHost } from '../host.ts';
 import { Lab } from '../lab.ts';
 import { labFolder } from '../names.ts';
@@ -45,7 +46,10 @@ export const BUSYBOX_IMAGE = 'docker.io/library/busybox:lab';
 /** As deploy/kubernetes/warren.yaml has it. */
 const POD_CIDRS = ['10.244.0.0/16'];
 const LOOK_EVERY_MS = 500;
-const UNINSTALL_TIMEOUT_MS = 90_000;
+const READY_TIMEOUT_MS = 240_000;
+const REGISTER_TIMEOUT_MS = 120_000;
+const ROLLOUT_TIMEOUT_S = 180;
+const UNINSTALL_TIMEOUT_MS = 180_000;
 /** What warren makes on a node: files, devices, rules. */
 const LEFT_OVERS = `
 find /opt/cni/bin /etc/cni/net.d -name '*warren*'
@@ -60,6 +64,8 @@ export interface ClusterOptions {
   /** Nodes also have the images of Kubernetes' own tests. */
   readonly forTests: boolean;
   readonly onProgress: (doing: string) => void;
+  /** Told what nodes and pods were up to, when they did not do what they should. */
+  readonly onFailure: (state: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -83,6 +89,11 @@ export class Cluster {
     this.control = new ControlPlane({ host: controlHost, folder, programs, podCidrs: POD_CIDRS, signal });
   }
 
+  /** A copy of deploy/kubernetes, with a key in it. */
+  get #base(): string {
+    return join(this.#folder, 'base');
+  }
+
   /**
    * Returns when the API server answers and the nodes are known to it; they are not Ready, for want of a network. What was
    * made is removed again if anything fails. Throws as `Lab.up` does, and LAB_COMMAND_FAILED.
@@ -102,6 +113,7 @@ export class Cluster {
       await cluster.#start();
       return cluster;
     } catch (error) {
+      if (!signal.aborted && cluster !== undefined) options.onFailure(await cluster.state());
       await Cluster.remove();
       throw error;
     }
@@ -115,40 +127,50 @@ export class Cluster {
     return wasThere;
   }
 
-  /** Makes warren its network. Returns when all nodes are Ready. */
+  /** Makes warren its network, the documented way with kustomize. Returns when all nodes are Ready. */
   async install(): Promise<void> {
     const { onProgress } = this.#options;
-    const text = manifests({ key: generateClusterKey() });
+    const key = generateClusterKey();
+    const base = this.#base;
+    cpSync(packageFile('deploy/kubernetes'), base, { recursive: true });
+    writeFileSync(join(base, 'cluster.key'), `${key}\n`, { mode: 0o600 });
     onProgress('asking the API server about the manifests (kubectl apply --dry-run=server)');
-    const [namespace] = text.split('---\n');
-    await this.control.told(['apply', '-f', '-'], { input: namespace! });
-    await this.control.told(['apply', '--dry-run=server', '-f', '-'], { input: text });
-    onProgress('installing warren (kubectl apply)');
-    await this.control.told(['apply', '-f', '-'], { input: text });
+    // What is in a namespace is only looked at where there is one.
+    await this.control.told(['apply', '-f', join(base, 'namespace.yaml')]);
+    await this.control.told(['apply', '--dry-run=server', '-f', '-'], { input: manifests({ key }) });
+    await this.control.told(['apply', '--dry-run=server', '-k', base]);
+    onProgress('installing warren (kubectl apply -k)');
+    await this.control.told(['apply', '-k', base]);
     onProgress('waiting for the nodes to turn Ready');
-    await this.until('the nodes are not Ready', 180_000, async () => {
+    await this.until('the nodes are not Ready', READY_TIMEOUT_MS, async () => {
       const states = await this.nodeStates();
       return states.length === this.machines.length && states.every((state) => state === 'True');
     });
     await this.#routeToPods();
-    await this.control.told(['-n', 'warren', 'rollout', 'status', 'daemonset/warren', '--timeout=60s']);
+    await this.rolledOut('warren', 'warren');
   }
 
   /** Takes warren off again, the documented way, and gives what it has left on nodes, a line each. */
   async uninstall(): Promise<string[]> {
-    await this.control.told(['delete', '-f', '-'], { input: manifests({}), timeoutMs: UNINSTALL_TIMEOUT_MS });
-    const text = uninstallManifests({ podCidrs: POD_CIDRS });
-    await this.control.told(['apply', '-f', '-'], { input: text });
-    const rollout = ['rollout', 'status', 'daemonset/warren-uninstall', '--timeout=60s'];
-    await this.control.told(['-n', 'warren-uninstall', ...rollout], { timeoutMs: UNINSTALL_TIMEOUT_MS });
+    const base = this.#base;
+    const after = join(base, 'uninstall');
+    await this.control.told(['delete', '-k', base], { timeoutMs: UNINSTALL_TIMEOUT_MS });
+    await this.control.told(['apply', '-k', after]);
+    await this.rolledOut('warren-uninstall', 'warren-uninstall');
     const left = await Promise.all(
       this.machines.map(async (machine) => {
         const { stdout } = await machine.exec(['sh', '-c', LEFT_OVERS]);
         return stdout.split('\n').flatMap((line) => (line === '' ? [] : [`${machine.name}: ${line}`]));
       }),
     );
-    await this.control.told(['delete', '-f', '-'], { input: text, timeoutMs: UNINSTALL_TIMEOUT_MS });
+    await this.control.told(['delete', '-k', after], { timeoutMs: UNINSTALL_TIMEOUT_MS });
     return left.flat();
+  }
+
+  /** Waits until each node has a DaemonSet's pod of today, and it is ready. Throws LAB_COMMAND_FAILED. */
+  async rolledOut(namespace: string, name: string, timeoutS = ROLLOUT_TIMEOUT_S): Promise<void> {
+    const argv = ['-n', namespace, 'rollout', 'status', `daemonset/${name}`, `--timeout=${timeoutS}s`];
+    await this.control.told(argv, { timeoutMs: (timeoutS + 10) * 1000 });
   }
 
   /** Of each node the status of its condition Ready. */
@@ -158,14 +180,20 @@ export class Cluster {
     return text.trim() === '' ? [] : text.trim().split('\n');
   }
 
-  /** Throws LAB_TIMEOUT, with what pods and nodes are up to. */
+  /** Looks again and again; an API server that does not answer is no answer yet. Throws LAB_TIMEOUT. */
   async until(what: string, timeoutMs: number, isSo: () => Promise<boolean>): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       this.#options.signal.throwIfAborted();
-      if (await isSo()) return;
+      let why = '';
+      try {
+        if (await isSo()) return;
+      } catch (error) {
+        if (!(error instanceof WarrenError) || error.code !== 'LAB_COMMAND_FAILED') throw error;
+        why = `: ${error.message}`;
+      }
       if (performance.now() > deadline)
-        throw new WarrenError('LAB_TIMEOUT', `${what}\n${await this.#state()}`);
+        throw new WarrenError('LAB_TIMEOUT', `${what} within ${timeoutMs / 1000} s${why}`);
       await delay(LOOK_EVERY_MS);
     }
   }
@@ -186,7 +214,7 @@ export class Cluster {
     await this.control.start();
     onProgress(`starting ${this.machines.length} nodes: containerd, kubelet, kube-proxy`);
     await Promise.all(this.machines.map((machine) => this.#startNode(machine, archives)));
-    await this.until('the nodes do not register', 60_000, async () => {
+    await this.until('the nodes do not register', REGISTER_TIMEOUT_MS, async () => {
       return (await this.nodeStates()).length === this.machines.length;
     });
   }
@@ -216,7 +244,8 @@ export class Cluster {
     runs.startProxy();
   }
 
-  async #state(): Promise<string> {
+  /** What nodes and pods are up to, for whoever has to find out why something failed. */
+  async state(): Promise<string> {
     const asked = [
       ['get', 'nodes', '-o', 'wide'],
       ['get', 'pods', '-A', '-o', 'wide'],
@@ -234,7 +263,7 @@ export class Cluster {
     ];
     const said = [];
     for (const argv of asked) {
-      const { stdout, stderr } = await this.control.kubectl(argv);
+      const { stdout, stderr } = await this.control.kubectl(argv, { timeoutMs: 20_000 });
       said.push(`$ kubectl ${argv.join(' ')}\n${stdout}${stderr}`);
     }
     for (const machine of this.machines)

@@ -42,6 +42,10 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
   requireForLab('a Kubernetes cluster', ['ip', 'nsenter', 'unshare', 'etcd', 'containerd', 'ctr', 'openssl']);
   const progress = new ProgressLines(process.stdout);
   const onProgress = (doing: string) => progress.step(doing);
+  const onFailure = (state: string) => {
+    progress.failed();
+    console.error(state);
+  };
   const programs = new KubernetesPrograms(options.programs);
   let cluster: Cluster | undefined;
   let isKept = false;
@@ -51,6 +55,7 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
       programs,
       forTests: options.e2e !== undefined,
       onProgress,
+      onFailure,
       signal,
     });
     await cluster.install();
@@ -83,6 +88,7 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
     return isGood ? 0 : 1;
   } catch (error) {
     progress.failed();
+    if (cluster !== undefined && !signal.aborted) onFailure(await cluster.state());
     throw error;
   } finally {
     if (cluster !== undefined && !isKept) {

@@ -6,7 +6,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { packageFile } from '../../../src/package.ts';
 
 /** A script without types: it runs before anything is built. */
-const { forSources, mendReflect2 } = (await import(packageFile('scripts/kubernetes-build.mjs'))) as {
+const { compilersAtOnce, forSources, mendReflect2 } = (await import(
+  packageFile('scripts/kubernetes-build.mjs')
+)) as {
+  compilersAtOnce(cores: number, limit: number, memory: number): number;
   forSources(text: string): string;
   mendReflect2(folder: string): void;
 };
@@ -22,6 +25,19 @@ describe('lists of packages', () => {
     ['deb-src [signed-by=/k] http://deb.example/ x y\n', 'deb-src [signed-by=/k] http://deb.example/ x y\n'],
   ])('%j becomes %j', (before, after) => {
     expect(forSources(before)).toBe(after);
+  });
+});
+
+describe('compilers at a time', () => {
+  const GB = 2 ** 30;
+  it.each([
+    [2, 0, 23 * GB, 2],
+    [16, 0, 8 * GB, 4],
+    [16, 4 * GB, 64 * GB, 2],
+    [8, 2 ** 63, 8 * GB, 4],
+    [4, 0, 1 * GB, 1],
+  ])('%d cores, a limit of %d and memory of %d bytes: %d', (cores, limit, memory, expected) => {
+    expect(compilersAtOnce(cores, limit, memory)).toBe(expected);
   });
 });
 
