@@ -445,6 +445,7 @@ export class Agent {
           others: () => membership.others(),
         },
         this.#history,
+        parts.links,
       ),
       reload: () => this.reload(),
       onLeave: events.onLeave,

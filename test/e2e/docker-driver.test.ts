@@ -364,7 +364,11 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
 
   test('nothing is left behind, and the driver goes', () => {
     a.done('rm', '-f', 'web', 'near');
-    for (const host of [a, b]) host.done('network', 'rm', 'app');
+    for (const host of [a, b]) {
+      const shown = host.done('network', 'inspect', '-f', '{{json .Containers}}', 'app');
+      expect(shown, host.node.name).toBe('{}');
+      host.done('network', 'rm', 'app');
+    }
     for (const host of [a, b]) {
       expect(attached(host)).toEqual([]);
       expect(hostLinks(host)).toBe('');

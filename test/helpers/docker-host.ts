@@ -141,10 +141,11 @@ export class DockerHost {
     return { code: code as number | null, text: text.trim() };
   }
 
-  /** What it says; throws where it fails. */
+  /** What it says; throws where it fails, with the end of the engine's log. */
   done(...argv: string[]): string {
     const { code, text } = this.docker(...argv);
-    if (code !== 0) throw new Error(`docker ${argv.join(' ')}: ${text}`);
+    if (code !== 0)
+      throw new Error(`docker ${argv.join(' ')}: ${text}\nThe engine says:\n${this.log().slice(-2000)}`);
     return text;
   }
 
