@@ -362,11 +362,15 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     expect([attached(b), hostLinks(b)]).toEqual([[], '']);
   }, 120_000);
 
-  test('nothing is left behind, and the driver goes', () => {
+  test('nothing is left behind, and the driver goes', async () => {
     a.done('rm', '-f', 'web', 'near');
     for (const host of [a, b]) {
       const shown = host.done('network', 'inspect', '-f', '{{json .Containers}}', 'app');
       expect(shown, host.node.name).toBe('{}');
+      // Where many come and go at once it miscounts the endpoints of networks, its own bridge's too ("inconsistent endpoint_cnt" in its
+      // log), and counts them anew when it starts.
+      await host.end('SIGTERM');
+      await host.start();
       host.done('network', 'rm', 'app');
     }
     for (const host of [a, b]) {
