@@ -328,6 +328,7 @@ export class Agent {
       inventory: this.inventory,
       history: this.#history,
       subnets,
+      forwarded: () => this.#followers.forwarded,
       problems: () => this.#problems(),
       repairs: () => this.#followers.repairs,
       dns: () => this.#names.report(),

@@ -65,6 +65,7 @@ export function servedDiagnostics(parts: AgentParts, diagnosed: DiagnosedParts):
           isSealed: parts.state.keys !== undefined,
         },
         history,
+        parts.links,
       ),
     },
     stop: async () => traces?.stop(),

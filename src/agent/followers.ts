@@ -11,7 +11,7 @@
 import type { Attachments } from '../attachment/attachments.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/config.ts';
-import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { DataPlane, ForwardingPeer } from '../dataplane/dataplane.ts';
 import type { Host } from '../host/host.ts';
 import type { HostRules } from '../host/rules/host-rules.ts';
 import type { Underlay } from '../host/underlay-route.ts';
@@ -61,6 +61,7 @@ export class Followers {
   #rulesWatch: { stop(): void } | undefined;
   #egress: Config['egress'];
   #subnets: readonly Prefix[] = [];
+  #forwarded: readonly ForwardingPeer[] = [];
   #attachedAtMs = Number.NEGATIVE_INFINITY;
   /** Whether the data plane was told so far which subnets there are. */
   #hasFollowed = false;
@@ -113,6 +114,11 @@ export class Followers {
   /** Those that the data plane works with: pods get addresses of them. Empty before it is active. */
   get subnets(): readonly Prefix[] {
     return this.#subnets;
+  }
+
+  /** The peers that packets go by. */
+  get forwarded(): readonly ForwardingPeer[] {
+    return this.#forwarded;
   }
 
   /** What was put back on this host, by kind. */
@@ -212,7 +218,9 @@ export class Followers {
 
   async #followPeers(): Promise<void> {
     const { dataPlane, peers, changed } = this.#parts;
-    await dataPlane.update(peers.forwarding());
+    const forwarding = peers.forwarding();
+    await dataPlane.update(forwarding);
+    this.#forwarded = forwarding;
     changed('peers', 'routes');
   }
 

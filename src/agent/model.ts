@@ -2,7 +2,7 @@
 import type { Admission } from '../admission/admission.ts';
 import { nodeAddress } from '../attachment/addresses.ts';
 import type { Config } from '../config/config.ts';
-import type { DataPlane } from '../dataplane/dataplane.ts';
+import type { DataPlane, ForwardingPeer } from '../dataplane/dataplane.ts';
 import type { History } from '../history/history.ts';
 import type { Prefix } from '../ip/prefix.ts';
 import type { LeaseSource } from '../lease/lease-source.ts';
@@ -29,6 +29,8 @@ export interface ModelParts {
   readonly history: History;
   /** That the data plane works by now. */
   readonly subnets: () => readonly Prefix[];
+  /** The peers that it works by. */
+  readonly forwarded: () => readonly ForwardingPeer[];
   /** Besides those of leases and peers. */
   readonly problems: () => readonly string[];
   /** What was put back on this host, by kind. */
@@ -61,6 +63,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     inventory,
     history,
     subnets,
+    forwarded,
     problems,
     repairs,
     dns,
@@ -101,6 +104,7 @@ export function agentModel(parts: ModelParts): LiveReadModel {
     peers,
     dataPlane,
     own: { subnets, addresses: () => subnets().map(nodeAddress) },
+    forwarded,
     pods,
     inventory,
     ranges: config.cluster.podCidrs,

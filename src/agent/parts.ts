@@ -1,4 +1,5 @@
 /** All that an agent has of the world outside. */
+
 import type { Commands } from '../api/commands.ts';
 import type { AttachmentNetwork } from '../attachment/link.ts';
 import type { Clock } from '../clock.ts';
@@ -20,6 +21,7 @@ import type { ReadModel } from '../readmodel/read-model.ts';
 import type { DumpFile } from '../readmodel/reports.ts';
 import type { CaptureParts } from './capture.ts';
 import type { ResponderParts } from './check.ts';
+import type { LoadLinks } from './cluster-links.ts';
 import type { CniParts } from './cni.ts';
 import type { DockerParts } from './docker.ts';
 import type { LoadGroupProbes } from './group-probing.ts';
@@ -70,6 +72,8 @@ export interface AgentParts {
   readonly traces?: TraceParts;
   /** Absent: there are no sysdumps of this agent. */
   readonly sysdumps?: LoadSysdumps;
+  /** Of the whole cluster; default: loaded when somebody asks. */
+  readonly links?: LoadLinks;
   /** What the host says of itself for a sysdump. */
   readonly hostFacts?: () => Promise<readonly DumpFile[]>;
   /** The latest lines of the log. */

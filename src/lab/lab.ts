@@ -55,7 +55,7 @@ export interface LabOptions {
   readonly config?: (node: LabNode, nodes: readonly LabNode[]) => RawConfig;
   /** false: everything is made but no agent is started (`node.start()`); default true. */
   readonly start?: boolean;
-  /** How long the started agents may take until all are ready; default 60 s. */
+  /** How long the started agents may take until all are ready; default 120 s: a second or two where nothing else runs. */
   readonly readyTimeoutMs?: number;
   /** Told what is being done, in the present participle: "starting 3 agents". */
   readonly onProgress?: (doing: string) => void;
@@ -64,7 +64,7 @@ export interface LabOptions {
 }
 
 const DEFAULT_MTU_BYTES = 1500;
-const READY_TIMEOUT_MS = 60_000;
+const READY_TIMEOUT_MS = 120_000;
 const STOP_GRACE_MS = 5_000;
 /** First underlay number of hosts that run no agent. */
 const FIRST_HOST_NUMBER = MAX_NODES + 1;

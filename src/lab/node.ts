@@ -47,7 +47,8 @@ export interface NodeOptions {
 }
 
 const POLL_INTERVAL_MS = 50;
-const STOP_GRACE_MS = 10_000;
+/** An agent that stops says so to the others, and ends its threads; on a busy machine that takes a while. */
+const STOP_GRACE_MS = 30_000;
 const LOG_TAIL_LINES = 15;
 
 export class LabNode extends LabHost {
@@ -158,7 +159,7 @@ export class LabNode extends LabHost {
 
   /**
    * Polls the agent until `predicate` holds, and returns that view. Throws LAB_TIMEOUT after `timeoutMs`
-   * (default 30 s), or LAB_AGENT_ENDED as soon as no agent runs; both with the end of the agent's log.
+   * (default 60 s), or LAB_AGENT_ENDED as soon as no agent runs; both with the end of the agent's log.
    * `what` says what is waited for: "node-a: `what` did not come true".
    */
   async waitFor(
@@ -166,7 +167,7 @@ export class LabNode extends LabHost {
     predicate: (view: NodeView) => boolean,
     options: { timeoutMs?: number; signal?: AbortSignal } = {},
   ): Promise<NodeView> {
-    const timeoutMs = options.timeoutMs ?? 30_000;
+    const timeoutMs = options.timeoutMs ?? 60_000;
     const deadline = performance.now() + timeoutMs;
     let last = 'no answer';
     for (;;) {

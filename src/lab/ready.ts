@@ -1,4 +1,4 @@
-/** When a lab is up: every node has its subnets, its pods and a route to everybody else's. */
+/** When a lab is up: on every node packets flow, its pods are there, and so are routes to everybody else's. */
 import type { LabNode, NodeView } from './node.ts';
 
 /**
@@ -15,7 +15,7 @@ export async function waitUntilReady(
     node.waitFor(what, predicate, { ...options, timeoutMs: Math.max(deadline - performance.now(), 0) });
   const views = await Promise.all(
     nodes.map((node) =>
-      waitFor(node, 'it owns a subnet and its pods are ready', (view) => hasPods(view, podNames(node))),
+      waitFor(node, 'packets flow and its pods are ready', (view) => hasPods(view, podNames(node))),
     ),
   );
   const subnets = views.flatMap((view) => view.status.lease.subnets);
@@ -29,7 +29,9 @@ export async function waitUntilReady(
 
 function hasPods({ status, pods }: NodeView, expected: readonly string[]): boolean {
   const ready = new Set(pods.filter((pod) => pod.status === 'ready').map((pod) => pod.name));
-  return status.lease.status === 'active' && expected.every((name) => ready.has(name));
+  // Packets flow a moment after the lease is there, and an agent that was started anew has its pods before that.
+  const isUp = status.lease.status === 'active' && status.datapath.active && status.tun.addresses.length > 0;
+  return isUp && expected.every((name) => ready.has(name));
 }
 
 function reaches(view: NodeView, nodes: readonly string[], subnets: readonly string[]): boolean {

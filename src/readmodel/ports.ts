@@ -3,7 +3,7 @@
  * by `on('change')` that its answers may be others now. Nothing here is stored: sources are asked when a report is.
  */
 import type { AdmissionMode, Standing } from '../admission/admission.ts';
-import type { DataPlaneReport, TrafficTotals } from '../dataplane/dataplane.ts';
+import type { DataPlaneReport, ForwardingPeer, TrafficTotals } from '../dataplane/dataplane.ts';
 import type { ClusterEvent } from '../history/event-log.ts';
 import type { Samples } from '../history/ring.ts';
 import type { Holder } from '../inventory/inventory.ts';
@@ -129,6 +129,8 @@ export interface ReadModelSources {
   readonly peers: PeerView;
   readonly dataPlane: DataPlaneReader;
   readonly own: OwnOverlay;
+  /** To whom packets go by now, and for which prefixes: what `peers` says gets there a moment later. */
+  readonly forwarded: () => readonly Pick<ForwardingPeer, 'key' | 'name' | 'endpoint' | 'subnets'>[];
   readonly pods: PodSource;
   readonly inventory: InventoryReader;
   readonly ranges: readonly { readonly range: Prefix; readonly nodePrefixLength: number }[];

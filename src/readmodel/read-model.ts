@@ -56,7 +56,7 @@ export class LiveReadModel implements ReadModel {
     this.#sources = sources;
     const { members, leases, peers, pods, inventory, history } = sources;
     members.on('change', () => this.changed('status', 'inventory', 'leases'));
-    peers.on('change', () => this.changed('status', 'peers', 'routes'));
+    peers.on('change', () => this.changed('status', 'peers'));
     leases.on('change', () => this.changed('status', 'peers', 'routes', 'targets', 'leases'));
     inventory.on('change', () => this.changed('inventory'));
     history.on('change', () => this.changed('events'));

@@ -1,4 +1,4 @@
-/** Which prefix goes to whom, as the data plane was told. */
+/** Which prefix goes to whom: what packets go by, not what is yet to come there. */
 import type { Endpoint } from '../ip/endpoint.ts';
 import { formatEndpoint } from '../ip/endpoint.ts';
 import { formatPrefix, type Prefix } from '../ip/prefix.ts';
@@ -7,10 +7,10 @@ import type { RouteReport } from './reports.ts';
 
 /** IPv4 first, then by address. This node's own subnets win over everybody's. */
 export function routeReports({
-  peers,
+  forwarded,
   dataPlane,
   own,
-}: Pick<ReadModelSources, 'peers' | 'dataPlane' | 'own'>): RouteReport[] {
+}: Pick<ReadModelSources, 'forwarded' | 'dataPlane' | 'own'>): RouteReport[] {
   const ownSubnets = own.subnets();
   const ownTexts = new Set(ownSubnets.map(formatPrefix));
   const routes: { prefix: Prefix; text: string; via: string; endpoint: Endpoint | undefined }[] =
@@ -20,9 +20,8 @@ export function routeReports({
       via: 'local',
       endpoint: dataPlane.vtep,
     }));
-  for (const { key, name, endpoint: said, subnets, unreachable } of peers.peers()) {
+  for (const { key, name, endpoint: said, subnets } of forwarded()) {
     const endpoint = dataPlane.movedTo?.(key) ?? said;
-    if (unreachable !== undefined) continue;
     for (const prefix of subnets) {
       const text = formatPrefix(prefix);
       if (!ownTexts.has(text)) routes.push({ prefix, text, via: name, endpoint });

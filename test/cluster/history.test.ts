@@ -1,7 +1,5 @@
 /** What whole agents tell of the last minutes: rates, what happened, who has which subnet, and links of each other. */
 import { afterEach, expect, it } from 'vitest';
-// Loaded by agents when they are asked, which takes time that does not pass here.
-import '../../src/history/cluster-links.ts';
 import type { LinkReport } from '../../src/readmodel/reports.ts';
 import { World, type WorldNode } from './world.ts';
 

@@ -100,6 +100,8 @@ describe('policies from documents', () => {
     expect(a.problems).toMatch(/other network policies than here are on node-1/);
     expect(b.problems).toMatch(/other network policies than here are on node-0/);
     expect(b.memory.policed).toEqual([]);
+    // It is loaded when it is needed, which takes time that does not pass here.
+    await b.node.commands.policies();
     const asked = a.change({ all: true });
     await world.advance(1000);
     expect(await asked).toMatchObject({ applied: [], sent: ['node-1'], unreachable: [], differing: [] });

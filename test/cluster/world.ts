@@ -31,6 +31,7 @@ import type { Answerer } from '../../src/dns/listener.ts';
 import { keyPairOf } from '../../src/encapsulation/wireguard/x25519.ts';
 import { GroupProbes } from '../../src/group-probe/group-probes.ts';
 import type { GuestRecord } from '../../src/guest/guest-store.ts';
+import { ClusterLinks } from '../../src/history/cluster-links.ts';
 import type { HostRules } from '../../src/host/rules/host-rules.ts';
 import { identityFromSeed } from '../../src/identity.ts';
 import { formatAddress, type IpAddress, parseAddress } from '../../src/ip/address.ts';
@@ -391,6 +392,7 @@ ${kubernetes ? `kubernetes: {enabled: true, ipam: ${kubernetes.ipam}, ${this.kub
           },
         },
         sysdumps: async (options) => new Sysdumps(options),
+        links: async (options) => new ClusterLinks(options),
         names: async () => this.names.parts,
         recentLog: () => this.recentLog,
         ...(hostRules && { hostRules }),

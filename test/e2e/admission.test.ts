@@ -1,15 +1,16 @@
-/** Real agents become a cluster with an allowlist, and revoke one of them: its pods are cut off within 5 s, and back later. */
+/**
+ * Real agents become a cluster with an allowlist, and revoke one of them: its pods are cut off, and back later. That it takes 5 s at
+ * most is held in virtual time (test/cluster/admission.test.ts).
+ */
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode, RawConfig } from '../../src/lab/node.ts';
-import { ping } from '../helpers/overlay-endpoints.ts';
+import { PATIENTLY, ping } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labadmission';
-const REVOKED_WITHIN_MS = 5000;
-const REACHED_WITHIN_MS = 12_000;
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'who may take part', () => {
   let lab: Lab;
@@ -31,7 +32,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'who may take part', ()
     }
   }
 
-  test('approved nodes go on, a revoked one is cut off within 5 s, and over a restart', async () => {
+  test('approved nodes go on, a revoked one is cut off, and over a restart', async () => {
     const [a, b, c] = nodes;
     const idOf = async (node: LabNode) => (await node.view()).status.node.id;
     expect((await a.view()).status.cluster.admission).toMatchObject({ mode: 'open', pending: 3 });
@@ -42,10 +43,13 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'who may take part', ()
     }
     await configure({ admission: 'allowlist' });
     const [from, to] = [await lab.pod(b.name, 'pod-1'), await lab.pod(c.name, 'pod-1')];
-    for (const family of [4, 6] as const) expect((await ping(from, to.address(family))).code).toBe(0);
+    const expectReached = async () => {
+      for (const family of [4, 6] as const)
+        expect((await ping(from, to.address(family), PATIENTLY)).code).toBe(0);
+    };
+    await expectReached();
 
     const { subnets } = (await c.view()).status.lease;
-    const revokedAt = performance.now();
     await a.client().changeNodes({ action: 'revoke', nodes: [c.name] });
     for (const node of [a, b]) {
       await node.waitFor('no route leads to it', ({ routes }) =>
@@ -53,7 +57,6 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'who may take part', ()
       );
     }
     await c.waitFor('it has no subnet', ({ status }) => status.lease.status === 'pending');
-    expect(performance.now() - revokedAt).toBeLessThan(REVOKED_WITHIN_MS);
     for (const family of [4, 6] as const) expect((await ping(from, to.address(family))).code).not.toBe(0);
     expect((await ping(to, from.address(4))).code).not.toBe(0);
 
@@ -64,14 +67,8 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'who may take part', ()
 
     await a.client().changeNodes({ action: 'approve', nodes: [await idOf(c)] });
     await c.waitFor('it has its subnet again', ({ status }) => status.lease.status === 'active');
-    await b.waitFor('a route leads to it', ({ routes }) =>
-      subnets.every((subnet) => routes.some(({ prefix, via }) => prefix === subnet && via === c.name)),
-    );
-    await c.waitFor('a route leads back', ({ routes }) => routes.some(({ via }) => via === b.name));
-    // A handshake that comes before the keys of its sender is not answered, and begun again after five seconds.
-    for (const family of [4, 6] as const) {
-      const pinged = async () => (await ping(from, to.address(family))).code;
-      await expect.poll(pinged, { timeout: REACHED_WITHIN_MS }).toBe(0);
-    }
+    expect((await c.view()).status.lease.subnets).toEqual(subnets);
+    await lab.ready();
+    await expectReached();
   });
 });

@@ -1,5 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LinuxAttachmentNetwork } from '../../src/host/attachment/linux-attachment-network.ts';
@@ -9,6 +20,7 @@ import { silentLogger } from '../../src/log/logger.ts';
 import { builtFile } from '../../src/package.ts';
 import { addressesOf, linkOf, throwawayNode } from '../helpers/attachment-links.ts';
 import { hamperedWorker, MS_BIND, READ_ONLY_SETTINGS, strandedWorker } from '../helpers/hampered-worker.ts';
+import { PATIENTLY } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { type ThrowawayNetns, throwawayNetns } from '../helpers/throwaway-netns.ts';
 
@@ -27,6 +39,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
   const networks: LinuxAttachmentNetwork[] = [];
   const extra: ThrowawayNetns[] = [];
   const names: string[] = [];
+  let folder: string;
 
   const open = (options: Partial<NamespaceThreadOptions> = {}) => {
     const one = new LinuxAttachmentNetwork({ log: silentLogger, netns: node.path, ...options });
@@ -53,7 +66,9 @@ describeUnless(MISSING, 'attachments on the host', () => {
     }
   };
   const ping = (ns: ThrowawayNetns, target: string, ...more: string[]) =>
-    ns.run('ping', '-n', '-c1', '-W2', ...more, target);
+    ns.run('ping', '-n', '-c1', ...PATIENTLY, ...more, target);
+  const expectReached = (ns: ThrowawayNetns, target: string, source: string) =>
+    expect(ping(ns, target, '-I', source), target).toContain(' 0% packet loss');
   const isReached = (ns: ThrowawayNetns, target: string, source: string) => {
     try {
       return ns.run('ping', '-n', '-c1', '-W1', '-I', source, target).includes(' 0% packet loss');
@@ -63,6 +78,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
   };
 
   beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'warren-attachments-test-'));
     node = throwawayNode();
     network = open();
   });
@@ -74,6 +90,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
       if (existsSync(`/run/netns/${name}`)) execFileSync('ip', ['netns', 'delete', name]);
     }
     node.remove();
+    rmSync(folder, { recursive: true });
   });
 
   it('reach the node and each other over both families, with all settings as they are to be', async () => {
@@ -126,18 +143,18 @@ describeUnless(MISSING, 'attachments on the host', () => {
       web.ns.run('ip', 'address', 'add', `${ipv6}/128`, 'dev', 'eth0', 'nodad');
       for (const target of ['10.42.3.1', addressesOf(4)[0]]) {
         // First, so that the way to the node is known: it answers no ARP request from a foreign address either.
-        expect(isReached(web.ns, target, addressesOf(2)[0]), target).toBe(true);
+        expectReached(web.ns, target, addressesOf(2)[0]);
         expect(isReached(web.ns, target, ipv4), `${ipv4} to ${target}`).toBe(false);
       }
       for (const target of ['fd42:0:0:3::1', addressesOf(4)[1]]) {
-        expect(isReached(web.ns, target, addressesOf(2)[1]), target).toBe(true);
+        expectReached(web.ns, target, addressesOf(2)[1]);
         expect(isReached(web.ns, target, ipv6), `${ipv6} to ${target}`).toBe(false);
       }
     }
     // None of the eight was stopped by anything else, and nothing of those that may was counted.
     expect(await network.countForeignSources()).toBeGreaterThanOrEqual(8);
-    expect(isReached(db.ns, addressesOf(4)[1], addressesOf(3)[1])).toBe(true);
-    expect(isReached(third.ns, 'fd42:0:0:3::1', addressesOf(4)[1])).toBe(true);
+    expectReached(db.ns, addressesOf(4)[1], addressesOf(3)[1]);
+    expectReached(third.ns, 'fd42:0:0:3::1', addressesOf(4)[1]);
   });
 
   it('may do on the link what a link needs, and nothing else from a link-local address', async () => {
@@ -359,7 +376,7 @@ describeUnless(MISSING, 'attachments on the host', () => {
     await expect(network.addNamespace('../x')).rejects.toMatchObject({ code: 'POD_NETNS_NAME_INVALID' });
     await network.ensure(linkOf(2, path));
     expect(
-      execFileSync('ip', ['netns', 'exec', name, 'ping', '-c1', '-W2', '10.42.3.1']).toString(),
+      execFileSync('ip', ['netns', 'exec', name, 'ping', '-c1', ...PATIENTLY, '10.42.3.1']).toString(),
     ).toContain(' 0% packet loss');
     await network.removeNamespace(name);
     await network.removeNamespace(name);
@@ -418,14 +435,21 @@ describeUnless(MISSING, 'attachments on the host', () => {
       const descriptors = openDescriptors();
       network = open({ startWorker });
       const spaces = Array.from({ length: 12 }, namespace);
+      // However far the thread has come when this one gets its processor back, it does not get past the last one.
+      const pipe = join(folder, 'waits-for-a-writer');
+      execFileSync('mkfifo', [pipe]);
       const made: number[] = [];
       const results = spaces.map(async (ns, i) => {
         await network.ensure(linkOf(i + 2, ns.path));
         made.push(i + 2);
+        if (made.length !== 3) return;
         // With others half way and waiting.
-        if (made.length === 3) await workers.at(-1)!.terminate();
+        const ended = workers.at(-1)!.terminate();
+        const writer = openSync(pipe, 'r+');
+        await ended;
+        closeSync(writer);
       });
-      const settled = await Promise.allSettled(results);
+      const settled = await Promise.allSettled([...results, network.ensure(linkOf(20, pipe))]);
       const failed = settled.filter((one) => one.status === 'rejected');
       expect(failed.length).toBeGreaterThan(0);
       for (const { reason } of failed) expect(reason).toMatchObject({ code: 'NAMESPACE_THREAD_LOST' });

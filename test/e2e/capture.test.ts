@@ -7,16 +7,29 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { whileListening } from '../../src/bench/listener.ts';
+import { BLOCK } from '../../src/capture/pcapng.ts';
 import type { LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import { builtFile } from '../../src/package.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
+/** For what comes a moment later. */
+const WAIT = { timeout: 30_000, interval: 50 };
+
 let files = 0;
 const folder = mkdtempSync(join(tmpdir(), 'warren-capture-'));
 afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Whole packets in a file of pcapng that may still be written. */
+function packetsIn(bytes: Buffer): number {
+  let packets = 0;
+  for (let at = 0; at + 8 <= bytes.length; at += bytes.readUInt32LE(at + 4)) {
+    if (bytes.readUInt32LE(at) === BLOCK.packet && at + bytes.readUInt32LE(at + 4) <= bytes.length) packets++;
+  }
+  return packets;
+}
 
 /** What tshark is asked for of each packet. */
 const FIELDS = [
@@ -66,51 +79,57 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tshark', 'ping', 'iperf3'), 'wa
     });
     afterAll(() => lab?.down());
 
-    /** What is captured on node-a, or with --all, while `work` runs. */
-    async function captured(options: readonly string[], work: () => Promise<unknown>): Promise<Row[]> {
+    /**
+     * What is captured on node-a, or with --all, while `work` runs; it answers how many packets that are at least, and they
+     * are waited for.
+     */
+    async function captured(options: readonly string[], work: () => Promise<number>): Promise<Row[]> {
       const file = join(folder, `${++files}.pcapng`);
-      const argv = ['capture', '-s', lab.node(0).socket, '--seconds', '30', ...options, '-w', file];
+      const argv = ['capture', '-s', lab.node(0).socket, '--seconds', '60', ...options, '-w', file];
       const child = spawn(process.execPath, [builtFile('bin/warren'), ...argv], {
         stdio: ['ignore', 'ignore', 'pipe'],
       });
+      onTestFinished(() => void child.kill('SIGKILL'));
       let said = '';
       child.stderr.on('data', (chunk: Buffer) => {
         said += chunk;
       });
-      const ended = once(child, 'exit');
+      const ended = once(child, 'close');
       // A node's interfaces are there once it captures.
       const begins = options.includes('--all') ? 'cap-b:warren0-dropped' : 'warren0-dropped';
-      while (!(existsSync(file) && readFileSync(file).includes(begins))) await delay(20);
-      await work();
-      await delay(500);
+      await expect.poll(() => existsSync(file) && readFileSync(file).includes(begins), WAIT).toBe(true);
+      const packets = await work();
+      await expect.poll(() => packetsIn(readFileSync(file)), WAIT).toBeGreaterThanOrEqual(packets);
       child.kill('SIGINT');
       expect([await ended, said]).toEqual([[0, null], expect.stringContaining('bytes')]);
       return read(file);
     }
 
     test('an echo request passes four places in order, and comes back', async () => {
+      const way = ['cap-a:warren0', 'cap-a:eth0', 'cap-b:eth0', 'cap-b:warren0'];
+      const seen = encapsulation === 'wireguard' ? way.filter((on) => on.endsWith('warren0')) : way;
       const rows = await captured(['--all', '--pod', 'pod-1'], async () => {
         await a.exec(['ping', '-c', '3', '-i', '0.2', b.address(4)]);
+        return 3 * 2 * seen.length;
       });
       const places = (type: string) =>
         rows.filter((row) => row.icmpType === type && row.sequence === '2').map(({ on }) => on);
-      const way = ['cap-a:warren0', 'cap-a:eth0', 'cap-b:eth0', 'cap-b:warren0'];
-      const seen = encapsulation === 'wireguard' ? way.filter((on) => on.endsWith('warren0')) : way;
       expect(places('8')).toEqual(seen);
       expect(places('0')).toEqual(seen.toReversed());
     });
 
     test('the tunnel is shown as what it is, each datagram by itself', async () => {
-      const server = b.spawn(['iperf3', '-s', '-1', '-B', b.address(4)], { stdio: 'ignore' });
-      await delay(300);
+      const server = ['iperf3', '-s', '-1', '-B', b.address(4), '--forceflush'];
       const sent = async () => (await lab.node(0).view()).status.datapath.outbound.packets;
       let [before, packets] = [0, 0];
       const rows = await captured(['--side', 'outer', '--peer', 'cap-b'], async () => {
         before = await sent();
-        await a.exec(['iperf3', '-c', b.address(4), '-n', '2M']);
+        await whileListening(b, server, 'listening', () =>
+          a.exec(['iperf3', '-c', b.address(4), '-n', '2M']),
+        );
         packets = (await sent()) - before;
+        return packets;
       });
-      server.kill();
       expect(packets).toBeGreaterThan(500);
       expect(rows.length).toBeGreaterThanOrEqual(packets);
       for (const { on, length } of rows) {
@@ -133,6 +152,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'tshark', 'ping', 'iperf3'), 'wa
         const program = `require('dgram').createSocket('udp4')
           .send(Buffer.from('${datagram}', 'hex'), ${to}, () => process.exit())`;
         await from.exec([process.execPath, '-e', program]);
+        return 3;
       });
       const noRoute = rows.filter(({ comment }) => comment === 'dropped: outbound-no-route');
       expect(noRoute.map(({ on, icmpType }) => [on, icmpType])).toEqual([

@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { namedNetnsPath } from '../../src/host/netns.ts';
 import { LabNamespace } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
@@ -23,42 +23,59 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping'), 'warren check', () => {
   });
   afterAll(() => lab?.down());
 
-  /** Of node-a; `meanwhile` begins with its first words on standard error. */
+  interface Checking {
+    /** Ends once this has been said on standard error, after what was waited for before. */
+    said(words: string): Promise<void>;
+    interrupt(): void;
+  }
+
+  /** Of node-a. */
   async function check<T>(
     options: readonly string[],
-    meanwhile: () => Promise<void> = async () => {},
+    meanwhile: (checking: Checking) => Promise<void> = async () => {},
   ): Promise<{ code: number | null; report: T; said: string }> {
     const argv = [builtFile('bin/warren'), 'check', '--json', '-s', lab.node(0).socket, ...options];
     const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let [out, said] = ['', ''];
+    onTestFinished(() => void child.kill('SIGKILL'));
+    let [out, said, heard] = ['', '', 0];
     child.stdout.on('data', (chunk: Buffer) => {
       out += chunk;
     });
-    let work = options.includes('--disrupt') ? undefined : meanwhile();
     child.stderr.on('data', (chunk: Buffer) => {
       said += chunk;
-      work ??= meanwhile();
     });
-    const [code] = (await once(child, 'close')) as [number | null];
-    await work;
+    const ended = once(child, 'close') as Promise<[number | null]>;
+    await meanwhile({
+      said: async (words) => {
+        await expect.poll(() => said.indexOf(words, heard), { timeout: 60_000 }).toBeGreaterThanOrEqual(0);
+        heard = said.indexOf(words, heard) + words.length;
+      },
+      interrupt: () => void child.kill('SIGINT'),
+    });
+    const [code] = await ended;
     expect(out, said).not.toBe('');
     return { code, report: JSON.parse(out) as T, said };
   }
 
   test('--disrupt: TCP outlives restarts of both agents, and a cut shows as long as it lasts', async () => {
-    const { code, report, said } = await check<DisruptReport>(['--disrupt', '--seconds', '10'], async () => {
+    const { code, report, said } = await check<DisruptReport>(['--disrupt'], async (checking) => {
+      await checking.said('holding 16 connections');
       await delay(1500);
       await lab.node(1).restart();
       await lab.node(0).restart();
       await lab.ready();
+      // Whatever the restarts have left is over.
+      await delay(1500);
       await lab.node(1).setConnected(false);
       await delay(1500);
       await lab.node(1).setConnected(true);
+      // A silence is told of when it is over.
+      await checking.said(`${NAME}-a/pod-1 -> ${NAME}-b/pod-1: silent for `);
+      checking.interrupt();
     });
     expect(code).toBe(1);
     // Two sources; two nodes with a pod each, in two families.
     expect(report.results.length).toBe(2 * 2 * 2 * 2);
-    expect(said).toContain('holding 16 connections');
     for (const { from, toNode, toPod, broken, longestGapMs } of report.results) {
       const pair = `${from} ${toNode} ${toPod}`;
       expect(broken, pair).toBe(0);
@@ -76,7 +93,8 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping'), 'warren check', () => {
     for (const { bitsPerSecond, rttMs, error } of report.results) {
       expect(error).toBeUndefined();
       expect(bitsPerSecond).toBeGreaterThan(1e6);
-      expect(rttMs).toBeLessThan(1000);
+      // The median; a busy machine stalls for seconds.
+      expect(rttMs).toBeLessThan(5000);
     }
     expect(code).toBe(0);
   });

@@ -10,13 +10,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Lab } from '../../src/lab/lab.ts';
 import { hostState, REFERENCE_PLUGINS } from '../helpers/cni-plugin.ts';
 import { EngineHost, makeRoots, PATH } from '../helpers/engine-host.ts';
+import { PATIENTLY } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, hasProgram, lacking } from '../helpers/requirements.ts';
 import { testScale } from '../helpers/scale.ts';
 
 /** How many start at once; 100 with WARREN_TEST_SCALE=10. */
 const AT_ONCE = 10 * testScale();
 
-const PING = ['ping', '-n', '-c2', '-W5'] as const;
+const PING = ['ping', '-n', '-c1', ...PATIENTLY] as const;
 
 const DATA_BYTES = 8 * 1024 * 1024;
 /** In a container: sends what is in a file to whoever connects, over both families; after an HTTP request with `http`. */
@@ -37,8 +38,11 @@ while (accept(my $client, $server)) {
   close($client);
 }
 `;
-/** In a container: the hash of what `SERVER` at $0 sends, at port $1; `tail` takes it without the head of an answer. */
-const FETCH = `exec 3<>/dev/tcp/$0/$1; [ $1 = 80 ] && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; tail -c ${DATA_BYTES} <&3 | sha256sum`;
+/**
+ * In a container: the hash of what `SERVER` at $0 sends, at port $1, which may be starting yet; `tail` takes it without the head of an
+ * answer.
+ */
+const FETCH = `until { exec 3<>/dev/tcp/$0/$1; } 2> /dev/null; do sleep 0.1; done; [ $1 = 80 ] && printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; tail -c ${DATA_BYTES} <&3 | sha256sum`;
 
 describeUnless(
   lacking('root', 'ip', 'nsenter', 'unshare', 'debootstrap', 'containerd', 'ctr', 'runc', 'iptables'),
@@ -87,12 +91,12 @@ describeUnless(
       rmSync(folder, { recursive: true, force: true });
     });
 
-    async function nothingLeft(host: EngineHost, timeout = 20_000): Promise<void> {
-      await expect.poll(() => host.attached(), { timeout, interval: 500 }).toEqual([]);
-      await expect
-        .poll(() => hostState(host.node.netns), { timeout: 10_000, interval: 500 })
-        .toEqual(before.get(host));
-      expect(readdirSync(join(host.node.folder, 'state', 'cni-deletes'))).toEqual([]);
+    async function nothingLeft(host: EngineHost, timeout = 30_000): Promise<void> {
+      const wait = { timeout, interval: 500 };
+      await expect.poll(() => host.attached(), wait).toEqual([]);
+      await expect.poll(() => hostState(host.node.netns), wait).toEqual(before.get(host));
+      const queue = join(host.node.folder, 'state', 'cni-deletes');
+      await expect.poll(() => readdirSync(queue), wait).toEqual([]);
     }
 
     test('ctr: containers of two hosts reach each other, over restarts of agent and containerd, and go', async () => {
@@ -184,7 +188,8 @@ describeUnless(
         a.ctr('task', 'delete', '--force', name);
         a.ctr('container', 'delete', name);
       }
-      await delay(500);
+      // They go on without it.
+      await expect.poll(() => a.runningPlugins(), { timeout: 30_000 }).toEqual([]);
       await a.collect();
       await nothingLeft(a);
     });
@@ -222,7 +227,7 @@ describeUnless(
       expect(hostState(a.node.netns).join('\n')).toContain(`${attached!.addresses[0]}:80`);
       const removed = a.podman('rm', '-f', '-t', '0', 'shop');
       expect(removed, removed.text).toMatchObject({ code: 0 });
-      await expect.poll(() => [a.attached(), b.attached()], { timeout: 10_000 }).toEqual([[], []]);
+      await expect.poll(() => [a.attached(), b.attached()], { timeout: 30_000 }).toEqual([[], []]);
       expect(hostState(a.node.netns).filter((line) => line.includes('8080'))).toEqual([]);
     });
   },

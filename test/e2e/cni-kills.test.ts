@@ -77,14 +77,14 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft', 'strace'), 'killed at eac
 
   async function nothingLeft(step: string): Promise<void> {
     const queue = join(node.folder, 'state', 'cni-deletes');
-    await expect.poll(() => readdirSync(queue), { message: step, timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => readdirSync(queue), { message: step, timeout: 30_000 }).toEqual([]);
     await expect
-      .poll(() => hostState(node.netns), { message: step, timeout: 10_000, interval: 100 })
+      .poll(() => hostState(node.netns), { message: step, timeout: 30_000, interval: 100 })
       .toEqual(before);
     expect(attachments(), step).toEqual([]);
     // The agent may be writing something else just now.
     const unfinished = () => readdirSync(join(node.folder, 'state')).filter((name) => name.endsWith('.tmp'));
-    await expect.poll(unfinished, { message: step, timeout: 10_000 }).toEqual([]);
+    await expect.poll(unfinished, { message: step, timeout: 30_000 }).toEqual([]);
     expect(netns.run('ip', '-oneline', 'link').trim().split('\n'), step).toHaveLength(1);
   }
 

@@ -10,7 +10,8 @@ import type { PeerReport, PodReport } from '../../src/readmodel/reports.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labsockets';
-const LIMIT_MS = 20_000;
+/** What is told comes at once, or when a node is missed; on a busy machine that takes longer. */
+const LIMIT_MS = 60_000;
 /** Numbers of groups and of a user that nobody has. */
 const FULL_GID = 64_201;
 const READ_GID = 64_202;

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type CommandResult, runCommand } from '../../src/lab/command.ts';
 import type { CheckReport } from '../../src/readmodel/check-reports.ts';
-import type { PeerReport, PodReport, StatusReport } from '../../src/readmodel/reports.ts';
+import type { PeerReport, PodReport, RouteReport, StatusReport } from '../../src/readmodel/reports.ts';
 import { importBaseImage } from '../helpers/base-image.ts';
 import { output } from '../helpers/command.ts';
 import { type DockerEngine, findDockerEngine } from '../helpers/docker-engine.ts';
@@ -18,7 +18,7 @@ const NODES = ['node-a', 'node-b', 'node-c'] as const;
 const SUBNET = '198.18.42.0/24';
 
 const SETUP_TIMEOUT_MS = 15 * 60_000;
-const CONVERGE_TIMEOUT_MS = 60_000;
+const CONVERGE_TIMEOUT_MS = 120_000;
 
 const found = lacking('root', 'debootstrap') ?? (await findDockerEngine(SUBNET));
 
@@ -47,7 +47,7 @@ describeUnless(typeof found === 'string' ? found : undefined, 'docker-compose', 
     return JSON.parse(stdout) as T;
   }
 
-  /** Waits until every node has a subnet and pods, and sees the two others with theirs. */
+  /** Waits until on every node packets flow, its pods are there, and so are routes to the two others. */
   async function converged(): Promise<void> {
     const deadline = performance.now() + CONVERGE_TIMEOUT_MS;
     for (;;) {
@@ -64,13 +64,17 @@ describeUnless(typeof found === 'string' ? found : undefined, 'docker-compose', 
 
   async function readiness(node: string): Promise<string> {
     try {
+      const { datapath } = await report<StatusReport>(node, 'status');
       const peers = await report<PeerReport[]>(node, 'peers');
+      const routes = await report<RouteReport[]>(node, 'routes');
       const pods = await report<PodReport[]>(node, 'pods');
       const alive = peers.filter((peer) => peer.status === 'alive' && peer.subnets.length === 2);
       const ready = pods.filter((pod) => pod.status === 'ready');
-      return alive.length === 2 && ready.length === 2
+      // Of each node one in each family.
+      const isRouted = routes.length === 2 * NODES.length;
+      return datapath.active && alive.length === 2 && isRouted && ready.length === 2
         ? 'ready'
-        : `${node} ${alive.length} peers ${ready.length} pods`;
+        : `${node} ${alive.length} peers ${routes.length} routes ${ready.length} pods`;
     } catch (error) {
       return `${node} ${(error as Error).message}`;
     }

@@ -1,15 +1,17 @@
 /** Pods on a host where Docker has set the policy of FORWARD to DROP, by each of the two kinds of iptables. */
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { LabHost } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
 import { cleanUp } from '../helpers/agent-cleanup.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
+import { promised } from '../helpers/promised.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labdocker';
 const PROMISED_MS = 2_000;
+/** For an answer that does not come. */
+const PING_MS = 1_000;
 
 /** What Docker 20.10 makes in the table `filter`, with its default bridge and nothing published. */
 const DOCKER = `*filter
@@ -78,17 +80,17 @@ describeUnless(lacking(...needs), 'a host with Docker', () => {
       }
       return true;
     };
-    async function within(what: string, holds: () => Promise<boolean>): Promise<void> {
-      const startMs = performance.now();
-      while (!(await holds())) {
-        if (performance.now() - startMs > PROMISED_MS) throw new Error(`${what}\n${await rules()}`);
-        await delay(25);
-      }
-    }
+    const within = (what: string, holds: () => Promise<boolean>, lookMs?: number) =>
+      promised(holds, {
+        withinMs: PROMISED_MS,
+        ...(lookMs !== undefined && { lookMs }),
+        otherwise: async () => `${what}\n${await rules()}`,
+      });
 
     test('pods reach each other and the outside', async () => {
-      await within('all answer', allPings);
-      expect((await node.client().status()).cluster.problems).toEqual([]);
+      await within('all answer', allPings, PING_MS);
+      const problems = async () => (await node.client().status()).cluster.problems;
+      await expect.poll(problems, { timeout: 30_000 }).toEqual([]);
     });
 
     test("what goes to Docker's bridge is left to Docker", async () => {
@@ -105,7 +107,8 @@ describeUnless(lacking(...needs), 'a host with Docker', () => {
       expect(await allPings()).toBe(false);
       // What the legacy one does shows to its own programs alone.
       const problems = async () => (await node.client().status()).cluster.problems.join();
-      if (variant === 'nft') expect(await problems()).toMatch(/iptables drops .*ip6tables drops /);
+      const found = /iptables drops .*ip6tables drops /;
+      if (variant === 'nft') await expect.poll(problems, { timeout: 30_000 }).toMatch(found);
       for (const program of programs) {
         await mustRun(node, [program, '-N', 'DOCKER-USER']);
         await mustRun(node, [program, '-A', 'DOCKER-USER', '-j', 'RETURN']);
@@ -117,7 +120,7 @@ describeUnless(lacking(...needs), 'a host with Docker', () => {
         'the jump',
         async () => (await rules()).split('DOCKER-USER -j WARREN-warren0').length === 3,
       );
-      await within('all answer', allPings);
+      await within('all answer', allPings, PING_MS);
       await within('it is counted', async () => (await node.client().status()).repairs.rule! > rule!);
     });
 

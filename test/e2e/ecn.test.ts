@@ -11,7 +11,7 @@ import { Lab } from '../../src/lab/lab.ts';
 import { bridgeNamespace } from '../../src/lab/names.ts';
 import { VXLAN_GPE, WIREGUARD } from '../helpers/encapsulations.ts';
 import { mustRun, stackCounters } from '../helpers/in-namespace.ts';
-import { ping } from '../helpers/overlay-endpoints.ts';
+import { PATIENTLY, ping } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const PORT = '5301';
@@ -109,12 +109,12 @@ describeUnless(
           const address = pods[1]!.address(family);
           await mark();
           const before = await drops();
-          expect((await ping(pods[0]!, address)).code).toBe(0);
+          expect((await ping(pods[0]!, address, PATIENTLY)).code).toBe(0);
           await mark('not-ect', 'ect0', 'ect1');
           expect((await ping(pods[0]!, address)).code).toBe(1);
           expect(await drops()).toBeGreaterThan(before);
           await mark();
-          expect((await ping(pods[0]!, address)).code).toBe(0);
+          expect((await ping(pods[0]!, address, PATIENTLY)).code).toBe(0);
         });
       });
     }),

@@ -1,7 +1,6 @@
 /** Pods on their way out of the overlay: under their node's address, and back. */
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import type { LabHost, LabPod } from '../../src/lab/host.ts';
@@ -9,6 +8,8 @@ import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
 import { cleanUp } from '../helpers/agent-cleanup.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
+import { PATIENTLY } from '../helpers/overlay-endpoints.ts';
+import { promised } from '../helpers/promised.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labegress';
@@ -26,7 +27,7 @@ const [target, source] = process.argv.slice(1);
 const socket = require('node:dgram').createSocket(target.includes(':') ? 'udp6' : 'udp4');
 socket.on('message', (bytes) => { console.log(String(bytes)); process.exit(0); });
 socket.bind(0, source, () => socket.send('?', 7, target));
-setTimeout(() => process.exit(1), 1000);
+setTimeout(() => process.exit(1), 15_000);
 `;
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of the overlay', () => {
@@ -71,7 +72,8 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     (
       await from.exec([process.execPath, '-e', ASK, target, ...(source === undefined ? [] : [source])])
     ).stdout.trim();
-  const pings = (from: LabPod, address: string) => from.exec(['ping', '-n', '-c1', '-W1', address]);
+  const pings = (from: LabPod | LabNode, address: string, wait: readonly string[] = PATIENTLY) =>
+    from.exec(['ping', '-n', '-c1', ...wait, address]);
   const ruleset = async (where: LabNode = node) => (await where.exec(['nft', 'list', 'ruleset'])).stdout;
 
   test('a pod is seen outside under the address of its node, in both families', async () => {
@@ -190,8 +192,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
             fromNodeToOwnPod: true,
           });
           // Probes of a node, of its own pods and of others.
-          for (const target of [pod, far])
-            expect((await node.exec(['ping', '-n', '-c1', '-W1', target.address(family)])).code).toBe(0);
+          for (const target of [pod, far]) expect((await pings(node, target.address(family))).code).toBe(0);
           expect(own).toContain(
             (await outside.exec([process.execPath, '-e', ASK, node.addresses[ip]])).stdout.trim(),
           );
@@ -215,7 +216,6 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     const before = await ruleset();
     const { rule } = (await node.client().status()).repairs;
     await mustRun(node, ['nft', ...command]);
-    const startMs = performance.now();
     const plain = (text: string) =>
       text
         .replaceAll(/packets \d+ bytes \d+/g, '')
@@ -224,10 +224,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     const isBack = async () =>
       plain(await ruleset()).join() === plain(before).join() &&
       (await node.client().status()).repairs.rule! > rule!;
-    while (!(await isBack())) {
-      expect(performance.now() - startMs, await ruleset()).toBeLessThan(PROMISED_MS);
-      await delay(25);
-    }
+    await promised(isBack, { withinMs: PROMISED_MS, otherwise: ruleset });
     expect(await seenBy(outside.addresses.ipv4)).toBe(node.addresses.ipv4);
     expect(await seenBy(outside.addresses.ipv6)).toBe(node.addresses.ipv6);
   });
@@ -246,10 +243,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     await cleanUp(other);
     expect(await ruleset(other)).toBe('');
     other.start();
-    await other.waitFor(
-      'its pods',
-      ({ pods }) => pods.length === 2 && pods.every((one) => one.status === 'ready'),
-    );
+    await lab.ready();
     far = await lab.pod(1, 'pod-1');
   });
 
@@ -258,15 +252,12 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nft'), 'the way out of 
     const config = parse(readFileSync(other.configFile, 'utf8'));
     other.writeConfig({ ...config, egress: { masquerade: false } });
     other.start();
-    await other.waitFor('the overlay', ({ status }) => status.lease.status === 'active');
-    const startMs = performance.now();
-    while ((await ruleset(other)).includes('nat')) {
-      expect(performance.now() - startMs).toBeLessThan(PROMISED_MS);
-      await delay(25);
-    }
+    await lab.ready();
+    const isGone = async () => !(await ruleset(other)).includes('nat');
+    await promised(isGone, { withinMs: PROMISED_MS, otherwise: () => ruleset(other) });
     expect(await ruleset(other)).toContain('source_check');
     // Its pods then hear nothing from another node's underlay address: no rule over there can help an answer.
-    expect((await pings(far, node.addresses.ipv4)).code).not.toBe(0);
+    expect((await pings(far, node.addresses.ipv4, ['-W1'])).code).not.toBe(0);
     for (const one of [other, node]) {
       await one.stop();
       await cleanUp(one);

@@ -2,14 +2,13 @@
  * A cluster without IPv4: underlay, seeds and pods have IPv6 addresses alone. What works with two families elsewhere
  * (join, pings, `warren check`, MTU, restart, repair, cleanup) works with one.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { cleanUp } from '../helpers/agent-cleanup.ts';
-import { ping } from '../helpers/overlay-endpoints.ts';
+import { PATIENTLY, ping } from '../helpers/overlay-endpoints.ts';
 import { Probe } from '../helpers/probe.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
@@ -50,19 +49,16 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a cluster without IPv4
         nodes.map(({ name }) => Promise.all(['pod-1', 'pod-2'].map((pod) => lab.pod(name, pod)))),
       )
     ).flat();
-  async function within(what: string, holds: () => Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + 10_000;
-    while (!(await holds())) {
-      if (performance.now() > deadline) throw new Error(`not within 10 s: ${what}`);
-      await delay(50);
-    }
-  }
+  const problems = async (node: LabNode) => (await node.view()).status.cluster.problems;
+  /** For what comes a moment later. */
+  const within = (what: string, holds: () => Promise<boolean>) =>
+    expect.poll(holds, { message: what, timeout: 30_000 }).toBe(true);
 
   test('forms, with one address for each node and pod, and no problem', async () => {
     for (const node of nodes) {
       expect((await node.exec(['ip', '-4', '-brief', 'address', 'show', 'dev', 'eth0'])).stdout).toBe('');
       const { status, pods: own } = await node.view();
-      expect(status.cluster.problems).toEqual([]);
+      await expect.poll(() => problems(node), { timeout: 30_000 }).toEqual([]);
       expect(status.underlay.address).toBe(node.addresses.ipv6);
       expect(status.tun.addresses).toEqual([expect.stringContaining('fd42:')]);
       expect(status.tun.mtu).toBe(OVERLAY_MTU);
@@ -94,7 +90,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a cluster without IPv4
     const from = all[0]!;
     const to = all[2]!;
     const whole = ['-M', 'do', '-s', String(OVERLAY_MTU - ECHO_HEADERS)];
-    expect((await ping(from, to.address(6), whole)).code).toBe(0);
+    expect((await ping(from, to.address(6), [...PATIENTLY, ...whole])).code).toBe(0);
     const longer = ['-M', 'do', '-s', String(OVERLAY_MTU - ECHO_HEADERS + 1)];
     expect((await ping(from, to.address(6), longer)).code).not.toBe(0);
     const [client, server] = [new Probe(from), new Probe(to)];
@@ -125,7 +121,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a cluster without IPv4
     const to = await lab.pod(nodes[1]!.name, 'pod-1');
     expect((await node.exec(['ip', ...command])).code).toBe(0);
     await within('pods reach each other', async () => (await ping(from, to.address(6))).code === 0);
-    await within('no problem is left', async () => (await node.view()).status.cluster.problems.length === 0);
+    await within('no problem is left', async () => (await problems(node)).length === 0);
   });
 
   test('takes another underlay address as any other does', async () => {

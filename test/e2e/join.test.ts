@@ -78,11 +78,14 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'joining', () => {
     for (const { node, why } of strangers) {
       const { status, peers, routes, pods } = await node.waitFor(
         `it has been shut out for ${SHUT_OUT_SECONDS} s`,
-        ({ status }) => status.node.uptimeSeconds >= SHUT_OUT_SECONDS && status.cluster.problems.length >= 2,
+        ({ status }) =>
+          status.node.uptimeSeconds >= SHUT_OUT_SECONDS &&
+          members.every(({ underlayAddress }) =>
+            status.cluster.problems.includes(`seed ${underlayAddress}:7946 ${why}`),
+          ),
       );
       for (const { underlayAddress } of members) {
-        expect(status.cluster.problems).toContain(`seed ${underlayAddress}:7946 ${why}`);
-        expect(node.log()).toContain(`seed ${underlayAddress}:7946 ${why}`);
+        await expect.poll(() => node.log()).toContain(`seed ${underlayAddress}:7946 ${why}`);
       }
       // It does not act as a cluster of its own either: others' subnets are not its to take.
       expect(status.lease).toEqual({ status: 'joining', subnets: [] });
@@ -91,14 +94,17 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'joining', () => {
       expect(check).toMatchObject({ code: 1, stdout: expect.stringContaining('its lease is joining') });
     }
     for (const [i, node] of members.entries()) {
-      const { status, peers, routes } = await node.view();
+      // On a busy machine the other one may just have been missed.
+      const { status, peers, routes } = await node.waitFor(
+        'the other member is alive, and strangers were refused',
+        ({ status: { cluster, gossip } }) =>
+          cluster.members.alive === 2 && gossip.refusedKey! > 0 && gossip.refusedClear! > 0,
+      );
       expect(status.cluster.members).toEqual({ alive: 2, suspect: 0, dead: 0, left: 0 });
       expect(peers.map(({ name }) => name)).toEqual([members[1 - i]!.name]);
       expect(routes.map(({ via }) => via).sort()).toEqual(
         ['local', 'local', members[1 - i]!.name, members[1 - i]!.name].sort(),
       );
-      expect(status.gossip.refusedKey).toBeGreaterThan(0);
-      expect(status.gossip.refusedClear).toBeGreaterThan(0);
       expect(node.log()).not.toMatch(/join-[cde]/);
     }
   });

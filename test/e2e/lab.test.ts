@@ -10,6 +10,7 @@ import { Lab } from '../../src/lab/lab.ts';
 import { labFolder } from '../../src/lab/names.ts';
 import { identifyProcess, type ProcessId, signalProcess, waitForExit } from '../../src/lab/process.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
+import { PATIENTLY } from '../helpers/overlay-endpoints.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 // Names of this file's own, so that a lab or a demo that somebody has standing is left alone.
@@ -45,7 +46,7 @@ async function expectPodsReach(lab: Lab, from: number, to: number): Promise<void
   for (const { name } of await lab.node(from).client().pods()) {
     const pod = await lab.pod(from, name);
     for (const target of targets) {
-      const { code, stdout, stderr } = await pod.exec(['ping', '-c1', '-W2', target]);
+      const { code, stdout, stderr } = await pod.exec(['ping', '-c1', ...PATIENTLY, target]);
       expect(code, `${lab.name}: ${name} to ${target}\n${stdout}${stderr}`).toBe(0);
     }
   }

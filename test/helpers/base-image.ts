@@ -14,7 +14,7 @@ import {
   rmSync,
 } from 'node:fs';
 import { arch } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { output } from './command.ts';
 import type { DockerEngine } from './docker-engine.ts';
 
@@ -63,7 +63,8 @@ export async function debianArchive(): Promise<string> {
     });
     rmSync(join(root, 'var/cache/apt/archives'), { recursive: true, force: true });
     // Device nodes are Docker's business, and an engine without mknod could not unpack them.
-    const partial = `${archive}.${process.pid}`;
+    // Another test may make it at the same time, in namespaces of its own with process ids of their own.
+    const partial = `${archive}.${basename(folder)}`;
     await output(['tar', '-cf', partial, '--exclude=./dev/*', '-C', root, '.'], {
       timeoutMs: STEP_TIMEOUT_MS,
     });

@@ -21,6 +21,8 @@ import type { LabNode } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 
 const START_TIMEOUT_MS = 60_000;
+/** Debian's rather than another one that comes first in the PATH. */
+const DOCKER = existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker';
 /** Of the engine. */
 export const CONFIG = '{\n  "live-restore": true\n}\n';
 
@@ -123,8 +125,7 @@ export class DockerHost {
   }
 
   docker(...argv: string[]): Said {
-    const command = existsSync('/usr/bin/docker') ? '/usr/bin/docker' : 'docker';
-    const { status, stdout, stderr } = spawnSync(command, ['--host', `unix://${this.#host}`, ...argv], {
+    const { status, stdout, stderr } = spawnSync(DOCKER, ['--host', `unix://${this.#host}`, ...argv], {
       encoding: 'utf8',
       timeout: 60_000,
     });
@@ -133,7 +134,7 @@ export class DockerHost {
 
   /** For several at the same time. */
   async dockerAtOnce(...argv: string[]): Promise<Said> {
-    const child = spawn('/usr/bin/docker', ['--host', `unix://${this.#host}`, ...argv], { stdio: 'pipe' });
+    const child = spawn(DOCKER, ['--host', `unix://${this.#host}`, ...argv], { stdio: 'pipe' });
     let text = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (text += chunk));
     const [code] = await once(child, 'close');

@@ -5,9 +5,10 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { processesInside } from '../../src/lab/namespaces.ts';
 import type { LabNode } from '../../src/lab/node.ts';
 import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { debianArchive } from './base-image.ts';
@@ -180,6 +181,19 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
   attached(): { readonly id: string; readonly name: string; readonly addresses: readonly string[] }[] {
     const text = readFileSync(join(this.node.folder, 'state', 'attachments.json'), 'utf8');
     return JSON.parse(text.slice(text.indexOf('\n'))).attachments;
+  }
+
+  /** Processes of the plugin that run here now: whoever has started one may have gone. */
+  runningPlugins(): number[] {
+    const pids = processesInside([basename(this.node.netns)]).map(({ pid }) => pid);
+    return pids.filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('/opt/cni/bin/warren-cni');
+      } catch {
+        // It has ended meanwhile.
+        return false;
+      }
+    });
   }
 
   /** What a runtime that knows GC would say, in the place of those of Debian 12. */

@@ -32,6 +32,12 @@ export async function overlayEndpoints(
   return perNode.flat();
 }
 
+/**
+ * For ping(8), where it is meant that an answer comes, not when: a machine that is busy may stall for seconds. An answer ends it
+ * at once, and what is lost is not sent again.
+ */
+export const PATIENTLY = ['-W', '15'] as const;
+
 /** Sends one echo request; `options` go to ping(8). */
 export function ping(
   from: LabNamespace,
@@ -53,7 +59,7 @@ export async function failedPings(
   const queue = pairs.values();
   const worker = async (): Promise<void> => {
     for (const { source, target, address } of queue) {
-      const { code, stdout, stderr } = await ping(source.namespace, address);
+      const { code, stdout, stderr } = await ping(source.namespace, address, PATIENTLY);
       if (code !== 0) failed.push(`${source.name} -> ${target.name} (${address}): ${stdout}${stderr}`);
     }
   };

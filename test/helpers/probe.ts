@@ -4,10 +4,14 @@ import { fileURLToPath } from 'node:url';
 import type { LabNamespace } from '../../src/lab/host.ts';
 
 const PROGRAM = fileURLToPath(new URL('probe-program.mjs', import.meta.url));
-const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_TIMEOUT_MS = 60_000;
+/** For datagrams that are to come back: it ends as soon as they have, and a busy machine may stall for seconds. */
+const RETURN_MS = 15_000;
 const FLOOD_SEED = 'flood';
-/** So long after the last datagram that came, no other is on the way. */
-const FLOOD_IDLE_MS = 1000;
+/** So long after the last datagram that came, no other is on the way, be the threads between stalled for seconds. */
+const FLOOD_IDLE_MS = 5000;
+/** The same, over the patience of a sender, which is silent for as long as that. */
+const BULK_IDLE_MS = 5000;
 
 /** Where a server listens. */
 export interface Listener {
@@ -137,7 +141,7 @@ export class Probe {
     window: number,
   ): Promise<{ wrong: number[]; lost: number[] }> {
     const seed = `${from} ${to.host} ${to.port}`;
-    return this.#ask('udpExchange', { localAddress: from, ...to, sizes, window, seed, timeoutMs: 3_000 });
+    return this.#ask('udpExchange', { localAddress: from, ...to, sizes, window, seed, timeoutMs: RETURN_MS });
   }
 
   /** One UDP superpacket of `segments` datagrams to a `udpEcho`; how many came back as they were. */
@@ -147,7 +151,7 @@ export class Probe {
     segments: number,
     segmentBytes: number,
     seed = `${from} ${to.host} ${to.port}`,
-    timeoutMs = 3_000,
+    timeoutMs = RETURN_MS,
   ): Promise<number> {
     const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs };
     return (await this.#ask<{ returned: number }>('udpSegments', request)).returned;
@@ -164,7 +168,7 @@ export class Probe {
     const seed = `${from} ${host}`;
     const { port } = await receiver.#ask<{ port: number }>('udpSink', { host });
     const { flows, datagrams, ...rest } = bulk;
-    const idleMs = 2 * bulk.patienceMs + 500;
+    const idleMs = 2 * bulk.patienceMs + BULK_IDLE_MS;
     const [{ lostPatience }, collected] = await Promise.all([
       this.#ask<{ lostPatience: number }>(
         'udpStream',

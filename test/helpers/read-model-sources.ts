@@ -151,6 +151,11 @@ export class FakeSources implements ReadModelSources {
     addresses: () => (this.isActive ? [parseAddress('10.42.3.1')] : []),
   };
 
+  /** Default: those of `knownPeers` that can be sent to. */
+  forwardedPeers: readonly KnownPeer[] | undefined;
+  readonly forwarded = () =>
+    this.forwardedPeers ?? this.knownPeers.filter(({ unreachable }) => unreachable === undefined);
+
   readonly pods = {
     list: () => {
       this.asked.pods++;

@@ -95,7 +95,8 @@ function removeSoon(folder: string): void {
 
 function freezerProblem(): string | undefined {
   if (!existsSync(`${FREEZER}/tasks`)) return 'there is no freezer of cgroup version 1';
-  const probe = `${FREEZER}/warren-test-probe-${process.pid}`;
+  // Tests in other process namespaces may have the same process id.
+  const probe = `${FREEZER}/warren-test-probe-${process.pid}-${randomBytes(3).toString('hex')}`;
   try {
     mkdirSync(probe);
     rmdirSync(probe);

@@ -181,6 +181,18 @@ describe('routes', () => {
       { prefix: 'fd42:0:0:3::/64', via: 'local', endpoint: '192.0.2.1:4790' },
     ]);
   });
+
+  it('are there once packets go by them, and as long as they do', () => {
+    const peer = knownPeer('node-b', { subnets: [parsePrefix('10.42.1.0/24')] });
+    const via = () => model.routes().map((route) => route.via);
+    sources.knownPeers = [peer];
+    sources.forwardedPeers = [];
+    expect(via()).toEqual(['local']);
+    sources.forwardedPeers = [peer];
+    expect(via()).toEqual(['node-b', 'local']);
+    sources.knownPeers = [];
+    expect(via()).toEqual(['node-b', 'local']);
+  });
 });
 
 describe('the inventory', () => {
@@ -223,7 +235,7 @@ describe('the inventory', () => {
 describe('a subscriber', () => {
   it.each<[FakeSourceName, readonly Topic[]]>([
     ['members', ['status', 'inventory', 'leases']],
-    ['peers', ['status', 'peers', 'routes']],
+    ['peers', ['status', 'peers']],
     ['leases', ['status', 'peers', 'routes', 'targets', 'leases']],
     ['pods', ['status', 'pods', 'targets']],
     ['inventory', ['inventory']],
