@@ -54,7 +54,7 @@ export function renderIsolation(groups: readonly IsolatedGroup[], tunName: strin
       ['to', 'saddr'],
     ] as const) {
       const inSet = (family: Family) => `${WORDS[family]} ${end} @${prefix}${family}_${key} return`;
-      const errors = 'meta l4proto { icmp, ipv6-icmp } ct state related return';
+      const errors = 'meta l4proto { 1, 58 } ct state related return';
       const rules = [inSet(4), inSet(6), ...(way === 'to' ? [errors] : []), 'counter drop'];
       chains.set(`${prefix}${way}_${key}`, { hook: '', rules });
     }
