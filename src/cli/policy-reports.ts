@@ -31,8 +31,10 @@ export function renderChange(report: PolicyChangeReport): string {
 }
 
 export function renderPolicies({ policies, differing }: PolicyListReport, paint: Paint): string {
-  const rows = policies.map(({ name, staged, pods, denied, document }) => [
+  const hasOthers = policies.some(({ source }) => source !== undefined);
+  const rows = policies.map(({ name, source = 'this node', staged, pods, denied, document }) => [
     name,
+    ...(hasOthers ? [source] : []),
     staged ? { text: 'staged', colour: 'yellow' as const } : 'enforced',
     selectorText((document.spec?.podSelector ?? {}) as LabelSelector),
     { text: String(pods), right: true },
@@ -40,6 +42,7 @@ export function renderPolicies({ policies, differing }: PolicyListReport, paint:
   ]);
   const header = [
     'POLICY',
+    ...(hasOthers ? ['OF'] : []),
     'STATE',
     'SELECTS',
     { text: 'PODS HERE', right: true },

@@ -31,6 +31,25 @@ export const POLICIES: ObjectReader<NetworkPolicy> = {
   read: policyOf,
 };
 
+const MAX_SHARED = 16_384;
+
+/** What many pods have alike is in memory once: those of a ReplicaSet have the same labels and ports. */
+class Shared {
+  /** By their JSON. Bounded by MAX_SHARED: then all are forgotten, which costs memory alone. */
+  readonly #values = new Map<string, unknown>();
+
+  of<T>(value: T): T {
+    const key = JSON.stringify(value);
+    const known = this.#values.get(key) as T | undefined;
+    if (known !== undefined) return known;
+    if (this.#values.size >= MAX_SHARED) this.#values.clear();
+    this.#values.set(key, value);
+    return value;
+  }
+}
+
+const shared = new Shared();
+
 function keyOfObject(object: unknown): string | undefined {
   const { namespace, name } = fieldsOf(fieldsOf(object).metadata);
   const parts = [nameAt(namespace), nameAt(name)];
@@ -50,12 +69,12 @@ function podOf(object: unknown): SourcedPod | 'gone' {
   const { hostNetwork, containers, initContainers } = fieldsOf(spec);
   const ips = listOf(podIPs).map((one) => fieldsOf(one).ip);
   return {
-    namespace: String(namespace),
+    namespace: shared.of(String(namespace)),
     name: String(name),
-    labels: textsOf(labels),
+    labels: shared.of(textsOf(labels)),
     addresses: addressesOf(ips.length > 0 ? ips : [podIP]),
     // Of what starts before the others only that which goes on beside them has ports.
-    ports: [...listOf(containers), ...listOf(initContainers).filter(isSidecar)].flatMap(portsOf),
+    ports: shared.of([...listOf(containers), ...listOf(initContainers).filter(isSidecar)].flatMap(portsOf)),
     hostNetwork: hostNetwork === true,
   };
 }

@@ -182,13 +182,14 @@ function candidates(text: string, pods: readonly SourcedPod[]): AskedEnd[] {
     return [{ pod, address }];
   }
   const found = pods.filter(({ namespace, name }) => text === name || text === `${namespace}/${name}`);
-  if (found.length === 1) return found[0]!.addresses.map((one) => ({ pod: found[0], address: one }));
+  const names = [...new Set(found.map(({ namespace, name }) => `${namespace}/${name}`))];
+  // Two sources may know one, with another address for a moment: the first one's is newer.
+  if (names.length === 1) return found[0]!.addresses.map((one) => ({ pod: found[0], address: one }));
   if (found.length === 0) {
     throw new WarrenError('POLICY_END_UNKNOWN', `there is no pod ${text}, and it is no address`, {
       hint: 'Pods are named as `warren pods --all` shows them, or NAMESPACE/NAME.',
     });
   }
-  const names = [...new Set(found.map(({ namespace, name }) => `${namespace}/${name}`))];
   throw new WarrenError(
     'POLICY_END_UNKNOWN',
     `several pods are called ${text}: ${names.slice(0, 5).join(', ')}`,

@@ -190,9 +190,7 @@ export class PolicyService implements PolicyCommands {
       const keys = names.map((name) => (name.includes('/') ? name : `${DEFAULT_NAMESPACE}/${name}`));
       const missing = keys.filter((key) => this.#stored.get(key) === undefined);
       if (missing.length > 0) {
-        throw new WarrenError('POLICY_UNKNOWN', `there is no network policy ${missing.join(', ')}`, {
-          hint: '`warren policy list` shows all. One in another namespace than default is NAMESPACE/NAME.',
-        });
+        throw this.#unknown(missing);
       }
       if (given.length + keys.length > 0) {
         const kept = this.#stored.policies().filter((policy) => !keys.includes(policyKey(policy)));
@@ -207,6 +205,17 @@ export class PolicyService implements PolicyCommands {
         differing: all ? [] : this.differing(),
         ...(problem !== undefined && { problem }),
       };
+    });
+  }
+
+  #unknown(keys: readonly string[]): WarrenError {
+    const { cluster } = this.#options;
+    const [others] = [...(cluster?.policies() ?? [])].filter((one) => keys.includes(policyKey(one)));
+    const hint = others
+      ? `${policyKey(others)} is of ${cluster!.name}: kubectl -n ${namespaceOf(others)} delete networkpolicy ${others.metadata.name}`
+      : '`warren policy list` shows all. One in another namespace than default is NAMESPACE/NAME.';
+    return new WarrenError('POLICY_UNKNOWN', `this node was given no network policy ${keys.join(', ')}`, {
+      hint,
     });
   }
 

@@ -65,14 +65,14 @@ export function gather(sources: readonly PolicySource[]): {
   return { pods, namespaces: [...namespaces.values()], policies: [...policies.values()] };
 }
 
-/** A pod none of whose addresses is its own is none. */
+/** A pod that has no address, or none that is its own, is none. */
 function withoutDoubles(lists: readonly (readonly SourcedPod[])[]): SourcedPod[] {
   const taken = new Set<string>();
   return lists.flatMap((list) => {
     const mine = list.flatMap((pod) => {
       const addresses = pod.addresses.filter((address) => !taken.has(keyOf(address)));
-      if (addresses.length === pod.addresses.length) return [pod];
-      return addresses.length === 0 ? [] : [{ ...pod, addresses }];
+      if (addresses.length === 0) return [];
+      return addresses.length === pod.addresses.length ? [pod] : [{ ...pod, addresses }];
     });
     for (const { addresses } of mine) for (const address of addresses) taken.add(keyOf(address));
     return mine;

@@ -247,6 +247,32 @@ describe('policies of a Kubernetes cluster', () => {
     expect((await policies.list()).policies).toMatchObject([
       { name: 'shop/db', source: 'Kubernetes', pods: 1 },
     ]);
+    await expect(policies.change({ delete: ['shop/db'] })).rejects.toMatchObject({
+      code: 'POLICY_UNKNOWN',
+      hint: 'shop/db is of Kubernetes: kubectl -n shop delete networkpolicy db',
+    });
+  });
+
+  it('are explained by the names that Kubernetes has for pods, with the labels that decide', async () => {
+    const [a, b] = await twoPlaces();
+    await a.run('db', { app: 'db' });
+    const web = await b.run('web', { app: 'web' });
+    // Its status comes a moment later, and the pod is the same.
+    putPod('web', { app: 'web' }, 'shop', { phase: 'Running', ip: web.addresses[0]! });
+    putPod('far', { app: 'far' }, 'shop', { phase: 'Running', ip: '10.42.9.9' });
+    putPolicy('db', toDb(FROM_WEB));
+    await world.advance(1000);
+    const policies = await a.node.commands.policies();
+    const asked = async (source: string) => {
+      const asking = policies.explain({ source, destination: 'shop/db', protocol: 'tcp', port: 5432 });
+      await world.advance(1000);
+      const { from, verdict, ends } = await asking;
+      return { from: from.pod, verdict, by: ends.at(-1)!.policies };
+    };
+    const by = [{ policy: 'shop/db', selector: 'app=db' }];
+    expect(await asked('shop/web')).toEqual({ from: 'shop/web', verdict: 'allowed', by });
+    expect(await asked('web')).toEqual({ from: 'shop/web', verdict: 'allowed', by });
+    expect(await asked('shop/far')).toEqual({ from: 'shop/far', verdict: 'denied', by });
   });
 
   it('are not looked at where the configuration says so', async () => {

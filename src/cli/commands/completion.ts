@@ -70,10 +70,9 @@ async function liveNames(kind: LiveKind, socket: string): Promise<Candidate[]> {
           description: `on ${node}`,
         }));
       case 'policies':
-        return (await client.policies()).policies.map(({ name, staged }) => ({
-          word: name,
-          description: staged ? 'staged' : '',
-        }));
+        return (await client.policies()).policies
+          .filter(({ source }) => source === undefined)
+          .map(({ name, staged }) => ({ word: name, description: staged ? 'staged' : '' }));
       case 'traceEnds': {
         const [pods, peers, status] = await Promise.all([
           client.inventory(),

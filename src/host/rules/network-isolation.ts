@@ -61,7 +61,7 @@ export function renderIsolation(
       ['to', 'saddr'],
     ] as const) {
       const inSet = (family: Family) => `${WORDS[family]} ${end} @${prefix}${family}_${key} return`;
-      const errors = 'meta l4proto { icmp, ipv6-icmp } ct state related return';
+      const errors = 'meta l4proto { 1, 58 } ct state related return';
       const forged = forgedSources(podRanges).map((match) => `${match} counter drop`);
       const rules = [
         ...(way === 'to' ? forged : []),

@@ -16,6 +16,10 @@ const PROXY_PORT = 10_256;
 /** Until kube-proxy has heard of the pods. */
 const SERVICE_TIMEOUT_MS = 60_000;
 const TRY_SECONDS = 10;
+/** Of those that are to be refused: a refused one waits it out. */
+const DENIED_SECONDS = 2;
+/** A policy is in force on all nodes by then, also the first one, for which pods are listed, and on a machine that is busy. */
+const POLICY_MS = 30_000;
 
 export interface Check {
   readonly what: string;
@@ -125,7 +129,63 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     ],
     nodePorts.length,
   );
+  for (const [what, policy, isLetIn] of POLICY_STEPS) {
+    onProgress(what);
+    if (policy === undefined) await control.told(['-n', NAMESPACE, 'delete', 'networkpolicy', '--all']);
+    else await control.told(['apply', '-f', '-'], { input: JSON.stringify(policy) });
+    checks.push({ what, tried: pairs, failures: await policyFailures(cluster, clients, toWebs(), isLetIn) });
+  }
   return checks;
+}
+
+const policy = (name: string, from?: object) => ({
+  apiVersion: 'networking.k8s.io/v1',
+  kind: 'NetworkPolicy',
+  metadata: { name, namespace: NAMESPACE },
+  spec: {
+    podSelector: { matchLabels: { app: 'web' } },
+    policyTypes: ['Ingress'],
+    ...(from && { ingress: [{ from: [from] }] }),
+  },
+});
+
+/** What is done one after the other, and whether clients are let in then. */
+const POLICY_STEPS: readonly (readonly [what: string, policy: object | undefined, isLetIn: boolean])[] = [
+  ['pod to pod, with a network policy that lets in nobody', policy('nobody'), false],
+  [
+    'pod to pod, with one more that lets in other pods than these',
+    policy('others', { podSelector: { matchLabels: { app: 'other' } } }),
+    false,
+  ],
+  [
+    'pod to pod, with one more that lets in these by their label',
+    policy('clients', { podSelector: { matchLabels: { app: 'client' } } }),
+    true,
+  ],
+  ['pod to pod, without policies again', undefined, true],
+];
+
+/** Pairs that are not as they should be, asked again until it is time for them to be. */
+async function policyFailures(
+  cluster: Cluster,
+  clients: readonly Pod[],
+  webs: readonly Target[],
+  isLetIn: boolean,
+): Promise<string[]> {
+  const untilMs = Date.now() + POLICY_MS;
+  for (;;) {
+    const failures = (
+      await Promise.all(
+        clients.map(async (client) => {
+          const refused = await ask(cluster, client, webs, isLetIn ? TRY_SECONDS : DENIED_SECONDS);
+          if (isLetIn) return refused;
+          const answered = webs.filter(({ url }) => !refused.some((line) => line.includes(`(${url})`)));
+          return answered.map(({ name }) => `${client.name} on ${client.node} is let in to ${name}`);
+        }),
+      )
+    ).flat();
+    if (failures.length === 0 || Date.now() >= untilMs) return failures;
+  }
 }
 
 /** Whether pods have addresses of the range that the API server has given to their node. */
@@ -148,8 +208,13 @@ async function countEndpoints(machine: KubernetesMachine): Promise<number> {
     .length;
 }
 
-async function ask(cluster: Cluster, client: Pod, targets: readonly Target[]): Promise<string[]> {
-  const argv = ['-n', NAMESPACE, 'exec', client.name, '--', 'sh', '-c', script(targets)];
+async function ask(
+  cluster: Cluster,
+  client: Pod,
+  targets: readonly Target[],
+  trySeconds = TRY_SECONDS,
+): Promise<string[]> {
+  const argv = ['-n', NAMESPACE, 'exec', client.name, '--', 'sh', '-c', script(targets, trySeconds)];
   let { code, stdout, stderr } = await cluster.control.kubectl(argv);
   // The way there is the API server's and the kubelet's, which is not what is looked at here.
   if (code !== 0 && stdout === '') ({ code, stdout, stderr } = await cluster.control.kubectl(argv));
@@ -157,8 +222,8 @@ async function ask(cluster: Cluster, client: Pod, targets: readonly Target[]): P
 }
 
 /** A line for each target: who answered, and under which address it was asked. Debian's busybox has a `wget -T` that crashes. */
-function script(targets: readonly Target[]): string {
-  const ask = `busybox timeout ${TRY_SECONDS} busybox wget -q -O -`;
+function script(targets: readonly Target[], trySeconds = TRY_SECONDS): string {
+  const ask = `busybox timeout ${trySeconds} busybox wget -q -O -`;
   return targets.map(({ url }) => `echo "$(${ask} ${url} 2>&1 | tr '\\n' ' ')"`).join('\n');
 }
 

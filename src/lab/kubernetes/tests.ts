@@ -13,7 +13,6 @@ export const LEFT_OUT: readonly { readonly match: string; readonly why: string }
     match: 'LoadBalancer|load ?balancer|LB health|type and ports|ESIPP|Firewall|Loadbalancing|Ingress spec',
     why: 'need load balancers of a cloud',
   },
-  { match: 'Feature:NetworkPolicy', why: 'warren has no network policies' },
   { match: 'SCTPConnectivity|SCTP HostPort', why: 'need SCTP in the kernel' },
   { match: 'Internet connection|Provider:GCE|IPerf', why: 'need the Internet, or a cloud' },
   { match: 'DNS|ClusterDns', why: 'test a name server, with an image that is not to be had here' },

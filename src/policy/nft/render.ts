@@ -168,7 +168,8 @@ class Renderer {
     const first = [
       // A pod's packet to itself, which a Service has sent back to it.
       `iifname "${interfaceName}" oifname "${interfaceName}" return`,
-      'meta l4proto { icmp, ipv6-icmp } ct state related return',
+      // ICMP of both families, by number: nft knows the name of ICMPv6 from /etc/protocols, which a container may not have.
+      'meta l4proto { 1, 58 } ct state related return',
       ...(isStaged ? [`ct state new jump ${trial}`] : []),
     ];
     if (isStaged) {
@@ -203,7 +204,7 @@ class Renderer {
       const note = (port: string) => `update @${this.#prefix}_${name}${family} { ${ends} . ${port} }`;
       return [
         `ct direction original meta l4proto { tcp, udp, sctp } ${note('th dport')}`,
-        `ct direction original meta l4proto { icmp, ipv6-icmp } ${note('0')}`,
+        `ct direction original meta l4proto { 1, 58 } ${note('0')}`,
       ];
     });
   }

@@ -127,6 +127,13 @@ describe('policy delete and list', () => {
       'POLICY   STATE   SELECTS  PODS HERE  DENIED\nshop/db  staged  app=db           2       7\n',
     );
     expect(JSON.parse((await policy('list', '--json')).stdout)).toEqual(listed);
+    const [stored] = listed.policies;
+    listed = { ...listed, policies: [stored!, { ...stored!, name: 'shop/web', source: 'Kubernetes' }] };
+    expect((await policy('list')).stdout).toBe(
+      'POLICY    OF          STATE   SELECTS  PODS HERE  DENIED\n' +
+        'shop/db   this node   staged  app=db           2       7\n' +
+        'shop/web  Kubernetes  staged  app=db           2       7\n',
+    );
     listed = { policies: [], hash: null, differing: ['node-b'] };
     expect((await policy('list')).stdout).toMatch(/no network policies\.\nOther policies .* on node-b/);
   });

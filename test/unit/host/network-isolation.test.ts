@@ -45,7 +45,7 @@ add rule inet warren networks_warren0_to_a1 ip saddr 10.42.0.0/16 fib saddr . ii
 add rule inet warren networks_warren0_to_a1 ip6 saddr fd42::/16 fib saddr . iif oif missing counter drop
 add rule inet warren networks_warren0_to_a1 ip saddr @networks_warren0_4_a1 return
 add rule inet warren networks_warren0_to_a1 ip6 saddr @networks_warren0_6_a1 return
-add rule inet warren networks_warren0_to_a1 meta l4proto { icmp, ipv6-icmp } ct state related return
+add rule inet warren networks_warren0_to_a1 meta l4proto { 1, 58 } ct state related return
 add rule inet warren networks_warren0_to_a1 counter drop
 flush chain inet warren networks_warren0_forward
 add rule inet warren networks_warren0_forward iifname vmap @networks_warren0_from

@@ -95,6 +95,23 @@ describe('the way to an API server', () => {
     expect(model.nodes.get('node-7')!.status.conditions).toContainEqual(body.status.conditions[0]);
   });
 
+  it('has connections for all that is watched, and for what is asked besides', async () => {
+    const kinds = [
+      '/api/v1/nodes',
+      '/api/v1/pods',
+      '/api/v1/namespaces',
+      '/apis/networking.k8s.io/v1/networkpolicies',
+    ];
+    const ignored = { line: () => {}, end: () => {} };
+    const watches = kinds.map((path) => api.watch(`${path}?watch=true&resourceVersion=5000`, ignored));
+    await until(() => model.watches.size === kinds.length);
+    expect(await Promise.all([ask('/api/v1/nodes/node-1'), ask('/api/v1/nodes/node-2')])).toMatchObject([
+      { status: 200 },
+      { status: 200 },
+    ]);
+    for (const watch of watches) watch.cancel();
+  });
+
   it('trusts who the kubeconfig names, and sends the token that is in the file now', async () => {
     expect(await ask('/api/v1/nodes/node-1')).toMatchObject({ status: 200 });
     const trusting = readFileSync(kubeconfig, 'utf8');

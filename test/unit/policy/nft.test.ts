@@ -57,7 +57,7 @@ describe('rules as nftables', () => {
     const answers = (port: string) => `ct reply proto-src { ${port} }`;
     expect(chains.get('policy_warren0_in_wp1')!.rules).toEqual([
       'iifname "wp1" oifname "wp1" return',
-      'meta l4proto { icmp, ipv6-icmp } ct state related return',
+      'meta l4proto { 1, 58 } ct state related return',
       `ct original ip saddr @${pods4} meta l4proto tcp ${answers('80-90, 443')} counter return comment "shop/web ingress[0]"`,
       `ct original ip saddr @${pods4} meta l4proto udp counter return comment "shop/web ingress[0]"`,
       `ct original ip6 saddr @${pods6} meta l4proto tcp ${answers('80-90, 443')} counter return comment "shop/web ingress[0]"`,
