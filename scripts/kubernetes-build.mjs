@@ -19,13 +19,14 @@ import {
   statfsSync,
   writeFileSync,
 } from 'node:fs';
-import { availableParallelism, homedir, setPriority, totalmem } from 'node:os';
+import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from './system-tools.mjs';
 
 export const VERSION = '1.20.2';
-/** Of Debian 12, which calls 1.20.2 so; it has no later one of which all sources are in the package. */
-const SOURCE = 'kubernetes=1.20.5+really1.20.2-1.1+deb12u1';
+/** As Debian 12 calls 1.20.2; it has no later one of which all sources are in the package. */
+const SOURCE_VERSION = '1.20.5+really1.20.2';
+const SOURCE = `kubernetes=${SOURCE_VERSION}-1.1+deb12u1`;
 const PROGRAMS = [
   'kube-apiserver',
   'kube-controller-manager',
@@ -154,14 +155,17 @@ async function unpackSource(signal) {
     });
   // Sources that cannot be reached are no failure to apt, as others may have it.
   const refreshed = await apt('Refreshing lists of source packages (apt-get update)', ['update']);
+  const fetch = (what) => apt(`Fetching and unpacking ${what} (apt-get source)`, ['source', what]);
   try {
-    await apt(`Fetching and unpacking ${SOURCE} (apt-get source)`, ['source', SOURCE]);
+    // Where Debian has put right something more in it, this revision is there no more.
+    await fetch(SOURCE).catch(() => fetch('kubernetes'));
   } catch (error) {
     signal?.throwIfAborted();
     const reason = `Kubernetes' source package cannot be had from Debian:\n${error.message}`;
     throw new Error(`${reason}\napt-get update had said:\n${refreshed}`);
   }
-  if (findSource(unfinished) === undefined) throw new Error(`${SOURCE} is not as it was expected`);
+  if (findSource(unfinished) === undefined)
+    throw new Error(`Debian's source package is not Kubernetes ${SOURCE_VERSION} as it was expected`);
   rmSync(SOURCES, { recursive: true, force: true });
   renameSync(unfinished, SOURCES);
   return findSource(SOURCES);
@@ -170,7 +174,8 @@ async function unpackSource(signal) {
 function findSource(folder) {
   if (!existsSync(folder)) return undefined;
   const isSource = (name) =>
-    name.startsWith('kubernetes-') && existsSync(join(folder, name, 'hack/make-rules/build.sh'));
+    name.startsWith(`kubernetes-${SOURCE_VERSION}`) &&
+    existsSync(join(folder, name, 'hack/make-rules/build.sh'));
   const name = readdirSync(folder).find(isSource);
   return name && join(folder, name);
 }
@@ -277,14 +282,13 @@ function place(from, name) {
  * `signal` is aborted.
  */
 async function step(title, program, args, { cwd, env = process.env, signal, timeoutMinutes }) {
+  signal?.throwIfAborted();
   const startMs = Date.now();
   process.stdout.write(`${title} ... `);
   const limit = AbortSignal.timeout(timeoutMinutes * 60_000);
   const end = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-  // Somebody may be at work here.
-  if (child.pid !== undefined) setPriority(child.pid, 10);
   const stop = () => process.kill(-child.pid, 'SIGTERM');
   end.addEventListener('abort', stop);
   let last = '';
