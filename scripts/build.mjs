@@ -27,6 +27,7 @@ const ENTRIES = [
   'check/responder',
   'lab/kubernetes/main',
   'lab/kubernetes/outside',
+  'lab/kubernetes/load',
   'simulate/part-worker',
   'bench/micro/main',
   'bench/policies',

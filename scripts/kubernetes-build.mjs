@@ -19,13 +19,14 @@ import {
   statfsSync,
   writeFileSync,
 } from 'node:fs';
-import { availableParallelism, homedir, setPriority, totalmem } from 'node:os';
+import { availableParallelism, homedir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { findProgram } from './system-tools.mjs';
 
 export const VERSION = '1.20.2';
-/** Of Debian 12, which calls 1.20.2 so; it has no later one of which all sources are in the package. */
-const SOURCE = 'kubernetes=1.20.5+really1.20.2-1.1+deb12u1';
+/** As Debian 12 calls 1.20.2; it has no later one of which all sources are in the package. */
+const SOURCE_VERSION = '1.20.5+really1.20.2';
+const SOURCE = `kubernetes=${SOURCE_VERSION}-1.1+deb12u1`;
 const PROGRAMS = [
   'kube-apiserver',
   'kube-controller-manager',
@@ -69,7 +70,6 @@ const BUILD_TIMEOUT_MINUTES = 60;
 const GO_ENVIRONMENT = {
   CGO_ENABLED: '0',
   KUBE_STATIC_OVERRIDES: 'kubelet e2e.test',
-  GOCACHE: join(FOLDER, 'go-cache'),
   GOMAXPROCS: String(compilersAtOnce(availableParallelism(), process.constrainedMemory?.() || 0, totalmem())),
   GO111MODULE: 'auto',
   GOFLAGS: '-mod=vendor',
@@ -100,7 +100,7 @@ export async function buildKubernetes({ forTests, signal }) {
     if (programs.length > 0) {
       // The package has all generated code but this.
       await build('Generating code for the API server (Go)', 'make', ['gen_openapi']);
-      const title = `Building ${programs.join(', ')} (Go, ${env.GOMAXPROCS} at a time; 10 to 20 minutes on two cores)`;
+      const title = `Building ${programs.join(', ')} (Go, ${env.GOMAXPROCS} at a time; 9 minutes of processor time)`;
       const what = programs.map((name) => `cmd/${name}`);
       await build(title, 'hack/make-rules/build.sh', what);
       for (const name of programs) place(join(source, '_output/local/go/bin', name), name);
@@ -121,7 +121,9 @@ export async function buildKubernetes({ forTests, signal }) {
       const made = join(SOURCES, 'agnhost');
       // A link to the source. Go finds what is vendored by the path that leads there, which PWD says.
       const cwd = join(gopath, 'src/k8s.io/kubernetes');
-      const { GOCACHE, GOMAXPROCS } = env;
+      const { GOMAXPROCS } = env;
+      // Kubernetes' own scripts put what is compiled there.
+      const GOCACHE = join(gopath, 'cache');
       const linked = { GO111MODULE: 'off', GOPATH: gopath, CGO_ENABLED: '0', PWD: cwd, GOCACHE, GOMAXPROCS };
       await step('Building agnhost (Go; 1 minute)', 'go', ['build', '-o', made, './test/images/agnhost'], {
         cwd,
@@ -154,14 +156,17 @@ async function unpackSource(signal) {
     });
   // Sources that cannot be reached are no failure to apt, as others may have it.
   const refreshed = await apt('Refreshing lists of source packages (apt-get update)', ['update']);
+  const fetch = (what) => apt(`Fetching and unpacking ${what} (apt-get source)`, ['source', what]);
   try {
-    await apt(`Fetching and unpacking ${SOURCE} (apt-get source)`, ['source', SOURCE]);
+    // Where Debian has put right something more in it, this revision is there no more.
+    await fetch(SOURCE).catch(() => fetch('kubernetes'));
   } catch (error) {
     signal?.throwIfAborted();
     const reason = `Kubernetes' source package cannot be had from Debian:\n${error.message}`;
     throw new Error(`${reason}\napt-get update had said:\n${refreshed}`);
   }
-  if (findSource(unfinished) === undefined) throw new Error(`${SOURCE} is not as it was expected`);
+  if (findSource(unfinished) === undefined)
+    throw new Error(`Debian's source package is not Kubernetes ${SOURCE_VERSION} as it was expected`);
   rmSync(SOURCES, { recursive: true, force: true });
   renameSync(unfinished, SOURCES);
   return findSource(SOURCES);
@@ -170,7 +175,8 @@ async function unpackSource(signal) {
 function findSource(folder) {
   if (!existsSync(folder)) return undefined;
   const isSource = (name) =>
-    name.startsWith('kubernetes-') && existsSync(join(folder, name, 'hack/make-rules/build.sh'));
+    name.startsWith(`kubernetes-${SOURCE_VERSION}`) &&
+    existsSync(join(folder, name, 'hack/make-rules/build.sh'));
   const name = readdirSync(folder).find(isSource);
   return name && join(folder, name);
 }
@@ -277,14 +283,13 @@ function place(from, name) {
  * `signal` is aborted.
  */
 async function step(title, program, args, { cwd, env = process.env, signal, timeoutMinutes }) {
+  signal?.throwIfAborted();
   const startMs = Date.now();
   process.stdout.write(`${title} ... `);
   const limit = AbortSignal.timeout(timeoutMinutes * 60_000);
   const end = signal === undefined ? limit : AbortSignal.any([signal, limit]);
   // A group of its own: what it has started ends with it.
   const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-  // Somebody may be at work here.
-  if (child.pid !== undefined) setPriority(child.pid, 10);
   const stop = () => process.kill(-child.pid, 'SIGTERM');
   end.addEventListener('abort', stop);
   let last = '';

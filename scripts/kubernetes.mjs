@@ -5,6 +5,7 @@
  *     npm run kubernetes -- --short                       two nodes: what continuous integration runs
  *     npm run kubernetes -- --keep --kubeconfig FILE      leaves it running, and writes how to reach it
  *     npm run kubernetes -- --down                        removes one that was left
+ *     npm run kubernetes -- --changes                     also restarts and replaces what it is made of, under traffic
  *     npm run kubernetes -- --e2e                         also runs Kubernetes' own tests of networks
  *     npm run kubernetes -- --e2e 'NodePort'              those whose names match
  */
@@ -13,7 +14,7 @@ import { parseArgs } from 'node:util';
 import { buildKubernetes } from './kubernetes-build.mjs';
 
 const USAGE =
-  'npm run kubernetes -- [--short] [--nodes N] [--keep --kubeconfig FILE] [--e2e [PATTERN]] [--down]';
+  'npm run kubernetes -- [--short] [--nodes N] [--keep --kubeconfig FILE] [--changes] [--e2e [PATTERN]] [--down]';
 /** docs/kubernetes.md says what these are, and what is left out of them. */
 const ALL_TESTS = '\\[sig-network\\]|no conflict between pods with same hostPort';
 
@@ -49,6 +50,7 @@ function parse(args) {
         nodes: { type: 'string' },
         keep: { type: 'boolean' },
         kubeconfig: { type: 'string' },
+        changes: { type: 'boolean' },
         e2e: { type: 'boolean' },
         down: { type: 'boolean' },
       },
@@ -60,9 +62,12 @@ function parse(args) {
     )
       return undefined;
     if (!Number.isInteger(nodes) || nodes < 1 || nodes > 9) return undefined;
+    // One that is changed, and two that should not feel it.
+    if (values.changes && nodes < 3) return undefined;
     return {
       nodes,
       keep: values.kubeconfig,
+      changes: values.changes,
       e2e: values.e2e && (positionals[0] ?? ALL_TESTS),
       down: values.down,
     };

@@ -5,7 +5,7 @@
 import { parseAddress } from '../../ip/address.ts';
 import { parsePrefix, prefixContains } from '../../ip/prefix.ts';
 import type { Cluster } from './cluster.ts';
-import { BUSYBOX_IMAGE } from './cluster.ts';
+import { BUSYBOX_IMAGE } from './images.ts';
 import type { KubernetesMachine } from './machine.ts';
 
 const NAMESPACE = 'lab';

@@ -26,14 +26,14 @@ import { ipBatch } from '../../host/ip.ts';
 import { setSysctls } from '../../host/sysctl.ts';
 import { generateClusterKey } from '../../link/key-ring.ts';
 import { manifests } from '../../manifests/manifests.ts';
-import { packageFile, VERSION } from '../../package.ts';
+import { packageFile } from '../../package.ts';
 import type { LabHost } from '../host.ts';
 import { Lab } from '../lab.ts';
 import { labFolder } from '../names.ts';
 import { ControlPlane } from './control-plane.ts';
-import { ImageFolder, packImage, warrenImage } from './image.ts';
+import { makeImages } from './images.ts';
 import { KubernetesMachine, removeControlGroups } from './machine.ts';
-import { NodePrograms, PAUSE_IMAGE } from './node-programs.ts';
+import { NodePrograms } from './node-programs.ts';
 import type { KubernetesPrograms } from './programs.ts';
 
 export const LAB_NAME = 'kubernetes';
@@ -41,8 +41,6 @@ export const LAB_NAME = 'kubernetes';
 const CACHE = '/var/cache/warren';
 /** Says which, for whoever removes the cluster. */
 const POINTER = join(labFolder(LAB_NAME), 'data-folder');
-export const WARREN_IMAGE = `docker.io/library/warren:${VERSION}`;
-export const BUSYBOX_IMAGE = 'docker.io/library/busybox:lab';
 /** As deploy/kubernetes/warren.yaml has it. */
 const POD_CIDRS = ['10.244.0.0/16'];
 const LOOK_EVERY_MS = 500;
@@ -76,6 +74,8 @@ export class Cluster {
   /** Where the control plane is. */
   readonly controlHost: LabHost;
   readonly #folder: string;
+  /** By node. */
+  readonly #runs = new Map<string, NodePrograms>();
   readonly #options: ClusterOptions;
 
   private constructor(lab: Lab, controlHost: LabHost, dataFolder: string, options: ClusterOptions) {
@@ -173,6 +173,11 @@ export class Cluster {
     await this.control.told(argv, { timeoutMs: (timeoutS + 10) * 1000 });
   }
 
+  /** What Kubernetes runs on a node. */
+  programsOf(machine: KubernetesMachine): NodePrograms {
+    return this.#runs.get(machine.name)!;
+  }
+
   /** Of each node the status of its condition Ready. */
   async nodeStates(): Promise<string[]> {
     const path = '{range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}';
@@ -235,6 +240,7 @@ export class Cluster {
     const { programs, signal } = this.#options;
     await machine.start();
     const runs = new NodePrograms({ machine, control: this.control, programs, podCidrs: POD_CIDRS });
+    this.#runs.set(machine.name, runs);
     await runs.startContainerd();
     for (const archive of archives) {
       signal.throwIfAborted();
@@ -270,66 +276,6 @@ export class Cluster {
       said.push(`kubelet of ${machine.name}:\n${machine.log('kubelet', 8)}`);
     return said.join('\n');
   }
-}
-
-/** The archives' paths: pause, busybox, warren, and where it was built what Kubernetes' own tests run. */
-async function makeImages(
-  folder: string,
-  programs: KubernetesPrograms,
-  forTests: boolean,
-): Promise<string[]> {
-  mkdirSync(folder, { recursive: true });
-  const archives: string[] = [];
-  const pack = async (
-    image: ImageFolder,
-    names: readonly string[],
-    entrypoint: readonly string[],
-    cmd: readonly string[] = [],
-  ) => {
-    const path = join(folder, `${archives.length}.tar`);
-    await packImage(image, names, path, { entrypoint, cmd });
-    rmSync(image.root, { recursive: true });
-    archives.push(path);
-  };
-  const root = join(folder, 'root');
-  const pause = new ImageFolder(root);
-  pause.file(programs.path('pause'), '/pause');
-  await pack(pause, [PAUSE_IMAGE], ['/pause']);
-  const busybox = new ImageFolder(root);
-  await busybox.busybox(programs.path('busybox'));
-  await pack(busybox, [BUSYBOX_IMAGE, 'docker.io/library/busybox:1.29'], []);
-  await pack(await warrenImage(root), [WARREN_IMAGE], ['warren']);
-  if (!forTests) return archives;
-  await pack(
-    await testImage(root, programs),
-    ['k8s.gcr.io/e2e-test-images/agnhost:2.21'],
-    ['/agnhost'],
-    ['pause'],
-  );
-  // Those that only have to run, and to answer.
-  const servers = ['nginx:1.14-alpine', 'nginx:1.15-alpine', 'httpd:2.4.38-alpine', 'httpd:2.4.39-alpine'];
-  const names = servers.map((name) => `docker.io/library/${name}`);
-  await pack(await testImage(root, programs), names, ['/agnhost', 'netexec', '--http-port=80']);
-  const conntrack = await testImage(root, programs);
-  await conntrack.program('conntrack');
-  await conntrack.program('iptables');
-  await pack(conntrack, ['k8s.gcr.io/build-image/debian-iptables:buster-v1.3.0'], []);
-  return archives;
-}
-
-/** Kubernetes' own server and client for tests, with the programs that they call in it. */
-async function testImage(root: string, programs: KubernetesPrograms): Promise<ImageFolder> {
-  const image = new ImageFolder(root);
-  image.file(programs.path('agnhost'), '/agnhost');
-  for (const name of ['localhost.crt', 'localhost.key']) image.file(programs.path(name), `/${name}`);
-  await image.program('curl');
-  await image.program('nc.openbsd', '/bin/nc');
-  // That of Debian's busybox crashes at -T.
-  await image.program('wget');
-  // busybox' own takes its own programs before those of the PATH.
-  await image.program('sh');
-  await image.busybox(programs.path('busybox'));
-  return image;
 }
 
 /** The folder of the cluster that there is. */

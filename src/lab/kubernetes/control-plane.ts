@@ -2,6 +2,7 @@
  * etcd, API server, controller manager, scheduler and a name server, in a namespace on the lab's underlay. Everybody is the cluster's
  * administrator there: certificates are for the connections' sake.
  */
+import type { ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,6 +16,7 @@ import type { KubernetesPrograms } from './programs.ts';
 export const SERVICE_CIDR = '10.96.0.0/16';
 const FIRST_SERVICE = '10.96.0.1';
 const API_PORT = 6443;
+const ETCD = 'http://127.0.0.1:2379';
 const READY_TIMEOUT_MS = 120_000;
 const LOOK_EVERY_MS = 300;
 
@@ -29,6 +31,7 @@ export interface ControlPlaneOptions {
 
 export class ControlPlane {
   readonly #options: ControlPlaneOptions;
+  #apiServer: ChildProcess | undefined;
 
   constructor(options: ControlPlaneOptions) {
     this.#options = options;
@@ -55,16 +58,32 @@ export class ControlPlane {
     const { ipv4 } = host.addresses;
     await this.#makeCertificates();
     writeFileSync(this.kubeconfig, this.kubeconfigFor(`https://${ipv4}:${API_PORT}`), { mode: 0o600 });
-    const etcd = 'http://127.0.0.1:2379';
     this.#spawn('etcd', [
       'etcd',
       `--data-dir=${this.path('etcd')}`,
-      `--listen-client-urls=${etcd}`,
-      `--advertise-client-urls=${etcd}`,
+      `--listen-client-urls=${ETCD}`,
+      `--advertise-client-urls=${ETCD}`,
       '--listen-peer-urls=http://127.0.0.1:2380',
     ]);
-    this.#spawn('kube-apiserver', [
-      `--etcd-servers=${etcd}`,
+    this.startApiServer();
+    await this.untilReady();
+    this.#spawn('kube-controller-manager', [
+      `--kubeconfig=${this.kubeconfig}`,
+      `--service-account-private-key-file=${this.path('sa.key')}`,
+      `--root-ca-file=${this.path('ca.crt')}`,
+      '--allocate-node-cidrs=true',
+      `--cluster-cidr=${podCidrs.join(',')}`,
+      '--leader-elect=false',
+    ]);
+    this.#spawn('outside', [process.execPath, builtFile('lab/kubernetes/outside'), this.kubeconfig, ipv4]);
+    this.#spawn('kube-scheduler', [`--kubeconfig=${this.kubeconfig}`, '--leader-elect=false']);
+  }
+
+  /** Does not wait until it answers. */
+  startApiServer(): void {
+    const { ipv4 } = this.#options.host.addresses;
+    this.#apiServer = this.#spawn('kube-apiserver', [
+      `--etcd-servers=${ETCD}`,
       `--bind-address=${ipv4}`,
       `--advertise-address=${ipv4}`,
       `--secure-port=${API_PORT}`,
@@ -82,17 +101,17 @@ export class ControlPlane {
       `--kubelet-client-certificate=${this.path('admin.crt')}`,
       `--kubelet-client-key=${this.path('admin.key')}`,
     ]);
-    await this.#untilReady();
-    this.#spawn('kube-controller-manager', [
-      `--kubeconfig=${this.kubeconfig}`,
-      `--service-account-private-key-file=${this.path('sa.key')}`,
-      `--root-ca-file=${this.path('ca.crt')}`,
-      '--allocate-node-cidrs=true',
-      `--cluster-cidr=${podCidrs.join(',')}`,
-      '--leader-elect=false',
-    ]);
-    this.#spawn('outside', [process.execPath, builtFile('lab/kubernetes/outside'), this.kubeconfig, ipv4]);
-    this.#spawn('kube-scheduler', [`--kubeconfig=${this.kubeconfig}`, '--leader-elect=false']);
+  }
+
+  /** At once, as when its machine fails. */
+  async endApiServer(): Promise<void> {
+    const child = this.#apiServer;
+    if (child === undefined) return;
+    this.#apiServer = undefined;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.ref();
+    child.kill('SIGKILL');
+    await ended;
   }
 
   kubectl(
@@ -137,7 +156,8 @@ export class ControlPlane {
     return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
   }
 
-  async #untilReady(): Promise<void> {
+  /** Throws LAB_TIMEOUT. */
+  async untilReady(): Promise<void> {
     const deadline = performance.now() + READY_TIMEOUT_MS;
     for (;;) {
       this.#options.signal.throwIfAborted();
@@ -201,7 +221,7 @@ export class ControlPlane {
   }
 
   /** Of Kubernetes by its path, others as they are found. It goes on when this process ends. */
-  #spawn(name: string, argv: readonly string[]): void {
+  #spawn(name: string, argv: readonly string[]): ChildProcess {
     const { host, programs } = this.#options;
     const file = openSync(this.path(`${name}.log`), 'a');
     const command = programs.has(name) ? [programs.path(name), ...argv] : argv;
@@ -209,5 +229,6 @@ export class ControlPlane {
     child.on('error', () => {});
     child.unref();
     closeSync(file);
+    return child;
   }
 }

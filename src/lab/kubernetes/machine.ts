@@ -9,14 +9,16 @@
  *       containerd-shim … the pods
  */
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WarrenError } from '../../errors.ts';
 import { type CommandOptions, type CommandResult, runCommand, startCommand } from '../command.ts';
 import type { LabNode } from '../node.ts';
+import { endProcesses, identifyProcess } from '../process.ts';
 
 const READY_TIMEOUT_MS = 20_000;
+const END_TIMEOUT_MS = 20_000;
 const LOOK_EVERY_MS = 50;
 const CGROUPS = '/sys/fs/cgroup';
 /** Where containerd puts the control groups of Kubernetes' containers that have no parent. */
@@ -31,14 +33,15 @@ set -e
 mount --make-rprivate / && mount --make-rshared /
 hostname "$2"
 mkdir -p "$1/root" && cd "$1/root"
-mkdir -p sysctl opt-cni var-lib
+mkdir -p sysctl opt-cni etc-cni var-lib
 mount -t tmpfs none /mnt && mkdir /mnt/cgroup && mount --rbind /sys/fs/cgroup /mnt/cgroup
 mount -t sysfs none /sys && mount --rbind /mnt/cgroup /sys/fs/cgroup
 mkdir /mnt/etc && cp -a /etc/. /mnt/etc/ && rm -rf /mnt/etc/cni && mkdir -p /mnt/etc/cni/net.d && mount --bind /mnt/etc /etc
+mount --bind "$1/root/etc-cni" /etc/cni/net.d
 echo "$2" > /etc/hostname
 echo "127.0.0.1 localhost $2" > /etc/hosts
 mount -t tmpfs none /run && mkdir -p /run/netns /run/lock
-mount -t tmpfs none /opt && mkdir -p /opt/cni/bin
+mount -t tmpfs none /opt && mkdir -p /opt/cni/bin && mount --bind "$1/root/opt-cni" /opt/cni/bin
 for name in loopback portmap bandwidth; do [ ! -e /usr/lib/cni/$name ] || cp /usr/lib/cni/$name /opt/cni/bin/; done
 mount -t tmpfs none /var/log
 mount --bind "$1/root/var-lib" /var/lib
@@ -52,6 +55,14 @@ fixed kernel/keys/root_maxbytes 25000000
 cd /
 touch "$1/ready"
 sleep infinity & wait
+`;
+
+const FORGET_NETWORK = `
+for link in $(ip -oneline link show | sed -E 's/^[0-9]+: ([^:@]+).*/\\1/'); do
+  case "$link" in lo|eth0) ;; *) ip link delete "$link" 2>/dev/null || true ;; esac
+done
+nft flush ruleset
+conntrack -F 2>/dev/null || true
 `;
 
 export class KubernetesMachine {
@@ -94,6 +105,36 @@ export class KubernetesMachine {
     // nsenter becomes unshare, whose one child is the first process inside.
     const children = readFileSync(`/proc/${keeper.pid}/task/${keeper.pid}/children`, 'utf8').trim();
     this.#target = Number(children.split(' ')[0]);
+  }
+
+  /**
+   * Ends every program at once, and with them all that is not on the disk: as when the power goes. What the kernel keeps of
+   * the node's network goes too, but for its link to the others. `start` is the way back.
+   */
+  async powerOff(): Promise<void> {
+    const first = identifyProcess(this.#target ?? 0);
+    if (first !== undefined) await endProcesses([first], 0);
+    this.#target = undefined;
+    rmSync(join(this.folder, 'ready'), { force: true });
+    const { stderr, code } = await this.node.exec(['sh', '-ec', FORGET_NETWORK]);
+    if (code !== 0) throw new WarrenError('LAB_COMMAND_FAILED', `${this.name}: ${stderr.trim()}`);
+  }
+
+  /** While it has no power: its disk is a new one, but for images that it would have to fetch. */
+  forget(): void {
+    for (const name of ['var-lib', 'etc-cni', 'opt-cni'])
+      rmSync(join(this.folder, 'root', name), { recursive: true, force: true });
+  }
+
+  /** Ends the programs of that name, not those that they have started. Throws LAB_TIMEOUT. */
+  async end(program: string): Promise<void> {
+    await this.exec(['busybox', 'killall', '-9', program]);
+    const deadline = performance.now() + END_TIMEOUT_MS;
+    while ((await this.exec(['busybox', 'pidof', program])).code === 0) {
+      if (performance.now() > deadline)
+        throw new WarrenError('LAB_TIMEOUT', `${program} on ${this.name} does not end`);
+      await delay(LOOK_EVERY_MS);
+    }
   }
 
   /** `argv` as it is run on this node. */

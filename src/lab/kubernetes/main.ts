@@ -6,6 +6,7 @@ import { renderTable } from '../../terminal/table.ts';
 import { Interrupted, interruptible } from '../interrupt.ts';
 import { requireForLab } from '../program.ts';
 import { ProgressLines } from '../progress.ts';
+import { checkChanges } from './changes.ts';
 import { checkCluster } from './checks.ts';
 import { Cluster } from './cluster.ts';
 import { forwardPort } from './forward.ts';
@@ -18,6 +19,8 @@ export interface KubernetesLabOptions {
   readonly nodes: number;
   /** The cluster stays, and a kubeconfig for it goes into this file. */
   readonly keep: string | undefined;
+  /** Whether it is also changed under traffic. */
+  readonly changes: boolean | undefined;
   /** Kubernetes' own tests, those whose names match; undefined: none. */
   readonly e2e: string | undefined;
 }
@@ -72,6 +75,7 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
       const folder = mkdtempSync(join(tmpdir(), 'warren-kubernetes-'));
       isGood = await runKubernetesTests({ cluster, programs, focus: options.e2e, folder, signal });
     }
+    if (isGood && options.changes) isGood = await runChanges(cluster, progress);
     if (options.keep === undefined) {
       onProgress('uninstalling warren, and looking at what it leaves');
       const left = await cluster.uninstall();
@@ -97,6 +101,20 @@ async function run(options: KubernetesLabOptions, signal: AbortSignal): Promise<
       progress.done();
     }
   }
+}
+
+/** Whether none of them was felt by those that should not. */
+async function runChanges(cluster: Cluster, progress: ProgressLines): Promise<boolean> {
+  const changes = await checkChanges(cluster, (doing) => progress.step(doing));
+  progress.done();
+  const rows = changes.map(({ what, gapMs, answers, failures }) => {
+    return [what, failures.length === 0 ? 'yes' : 'NO', `${(gapMs / 1000).toFixed(2)} s`, String(answers)];
+  });
+  const titles = ['CHANGE UNDER TRAFFIC', 'GOOD', 'LONGEST GAP', 'ANSWERS'];
+  process.stdout.write(`\n${renderTable(titles, rows, (text) => text)}\n`);
+  const failures = changes.flatMap((change) => change.failures);
+  for (const failure of failures) console.log(failure);
+  return failures.length === 0;
 }
 
 function keepHint(kubeconfig: string, programs: KubernetesPrograms): string {

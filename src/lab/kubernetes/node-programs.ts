@@ -1,10 +1,10 @@
 /** containerd, kubelet and kube-proxy of one node. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { WarrenError } from '../../errors.ts';
 import type { ControlPlane } from './control-plane.ts';
-import type { KubernetesMachine } from './machine.ts';
+import { type KubernetesMachine, removeControlGroups } from './machine.ts';
 import type { KubernetesPrograms } from './programs.ts';
 
 const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
@@ -43,6 +43,16 @@ export class NodePrograms {
         throw new WarrenError('LAB_TIMEOUT', `containerd does not answer:\n${machine.log('containerd')}`);
       await delay(200);
     }
+  }
+
+  /** After the power has gone: containers' files and images are there, and nothing runs. Throws as `start` and LAB_TIMEOUT. */
+  async startAgain(): Promise<void> {
+    removeControlGroups(this.containerdState);
+    rmSync(this.containerdState, { recursive: true, force: true });
+    await this.#options.machine.start();
+    await this.startContainerd();
+    this.startKubelet();
+    this.startProxy();
   }
 
   /** Throws LAB_COMMAND_FAILED. */

@@ -8,6 +8,7 @@ it.each([
   ['--kubeconfig', 'file'],
   ['--nodes', '0'],
   ['--nodes', 'three'],
+  ['--changes', '--short'],
   ['NodePort'],
   ['--e2e', 'one', 'two'],
   ['--no-such-option'],
