@@ -1,5 +1,7 @@
 /** An agent as a process: signals, exit code, and what `--cleanup` takes off the host. */
+
 import { rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, type AgentEvents } from '../agent.ts';
 import { agentIsRunning } from '../api/client.ts';
 import { fileAttachmentStore } from '../attachment/attachment-store.ts';
@@ -16,7 +18,7 @@ import { removeTun } from '../host/tun-network.ts';
 import { loadIdentity } from '../identity.ts';
 import { createLog, type Log, type Logger } from '../log/logger.ts';
 import { openStandardError } from '../sys/standard-error.ts';
-import { lockTun } from '../tun/tun-lock.ts';
+import { lockTun, type TunLock } from '../tun/tun-lock.ts';
 import { linuxParts, refuseSecondAgent } from './linux-parts.ts';
 import type { ServiceManager } from './service-manager.ts';
 
@@ -24,6 +26,8 @@ import type { ServiceManager } from './service-manager.ts';
 const LEAVE_ANSWER_MS = 100;
 /** At the end, for the reader of the log to take the last lines. */
 const LOG_FLUSH_MS = 500;
+/** For an agent that is ending to let go of its device. */
+const ENDING_MS = 5_000;
 
 /**
  * Runs the agent until SIGTERM or SIGINT; returns the exit code. SIGTERM is taken for a restart: the others are
@@ -128,7 +132,7 @@ export async function cleanupNode(config: Config): Promise<void> {
     });
   }
   // Nor one that has another socket; and none may start meanwhile.
-  const lock = lockTun(config.tun.name);
+  const lock = await lockWhenFree(config.tun.name);
   try {
     await removeRules(config);
     await removeConflists(config);
@@ -141,6 +145,23 @@ export async function cleanupNode(config: Config): Promise<void> {
   } finally {
     lock.release();
   }
+}
+
+/** An agent that ends has the device for a moment after its control socket has gone. Throws TUN_TAKEN as well. */
+async function lockWhenFree(name: string): Promise<TunLock> {
+  const deadline = performance.now() + ENDING_MS;
+  for (;;) {
+    try {
+      return lockTun(name);
+    } catch (error) {
+      if (!isTaken(error) || performance.now() > deadline) throw error;
+      await delay(50);
+    }
+  }
+}
+
+function isTaken(error: unknown): boolean {
+  return error instanceof WarrenError && error.code === 'TUN_TAKEN';
 }
 
 /** Of a Docker engine, which would ask for names where nobody answers. */

@@ -17,7 +17,11 @@ export function withSocket(command: Command): Command {
 }
 
 export function agentClient(context: CliContext, options: SocketOption): AgentClient {
-  return new AgentClient(options.socket ?? (context.io.env.WARREN_SOCKET || DEFAULT_SOCKET));
+  return new AgentClient(agentSocket(context, options));
+}
+
+export function agentSocket(context: CliContext, options: SocketOption): string {
+  return options.socket ?? (context.io.env.WARREN_SOCKET || DEFAULT_SOCKET);
 }
 
 export function printJson(context: CliContext, value: unknown): void {

@@ -11,6 +11,8 @@ import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 /** For what comes a moment later, be the machine busy. */
 const WAIT = { timeout: 30_000 };
+/** For tests of a hundred commands: 30 s where nothing else runs. */
+const MANY_COMMANDS_MS = 300_000;
 const AT_ONCE = 50;
 const IMAGE = 'box';
 /** Once, or again while the other node has not heard of the sender yet: what no inventory lists is not let through. */
@@ -286,29 +288,33 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     b.done('network', 'rm', 'apart');
   });
 
-  test('agent, engine and container are restarted in every order, and are found as before', async () => {
-    const restarts = {
-      agent: async () => {
-        await a.node.restart();
-        await lab.ready();
-      },
-      engine: async () => {
-        await a.end('SIGKILL');
-        await a.start();
-      },
-      container: async () => void a.done('restart', '-t', '0', 'web'),
-    };
-    b.done('run', '-d', '--name', 'caller', '--network', 'app', IMAGE, 'sleep', '600');
-    for (const order of ORDERS) {
-      for (const what of order) await restarts[what]();
-      const { IPAddress } = endpoint(a, 'web', 'app');
-      const where = order.join(', ');
-      expect(b.docker('exec', 'caller', ...PING, IPAddress).code, where).toBe(0);
-      expect(a.docker('exec', 'near', ...PING, IPAddress).code, where).toBe(0);
-      const named = () => attached(a).map(({ name }) => name);
-      await expect.poll(named, { ...WAIT, message: where }).toEqual(['near', 'web']);
-    }
-  }, 120_000);
+  test(
+    'agent, engine and container are restarted in every order, and are found as before',
+    async () => {
+      const restarts = {
+        agent: async () => {
+          await a.node.restart();
+          await lab.ready();
+        },
+        engine: async () => {
+          await a.end('SIGKILL');
+          await a.start();
+        },
+        container: async () => void a.done('restart', '-t', '0', 'web'),
+      };
+      b.done('run', '-d', '--name', 'caller', '--network', 'app', IMAGE, 'sleep', '600');
+      for (const order of ORDERS) {
+        for (const what of order) await restarts[what]();
+        const { IPAddress } = endpoint(a, 'web', 'app');
+        const where = order.join(', ');
+        expect(b.docker('exec', 'caller', ...PING, IPAddress).code, where).toBe(0);
+        expect(a.docker('exec', 'near', ...PING, IPAddress).code, where).toBe(0);
+        const named = () => attached(a).map(({ name }) => name);
+        await expect.poll(named, { ...WAIT, message: where }).toEqual(['near', 'web']);
+      }
+    },
+    MANY_COMMANDS_MS,
+  );
 
   test('an engine and an agent that start at the same time do not wait for each other', async () => {
     const web = endpoint(a, 'web', 'app');
@@ -348,19 +354,23 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'unshare', 'dockerd', 'docker', 
     expect(stopped.code, stopped.text).toBe(0);
   });
 
-  test('many containers come and go at once', async () => {
-    const names = Array.from({ length: AT_ONCE }, (_, i) => `many-${i}`);
-    const run = ['run', '-d', '--network', 'app', '--name'] as const;
-    const started = await Promise.all(
-      names.map((name) => b.dockerAtOnce(...run, name, IMAGE, 'sleep', '600')),
-    );
-    expect(started.filter(({ code }) => code !== 0)).toEqual([]);
-    const addresses = names.map((name) => endpoint(b, name, 'app').IPAddress);
-    expect(new Set(addresses).size).toBe(AT_ONCE);
-    const removed = await Promise.all(names.map((name) => b.dockerAtOnce('rm', '-f', name)));
-    expect(removed.filter(({ code }) => code !== 0)).toEqual([]);
-    expect([attached(b), hostLinks(b)]).toEqual([[], '']);
-  }, 120_000);
+  test(
+    'many containers come and go at once',
+    async () => {
+      const names = Array.from({ length: AT_ONCE }, (_, i) => `many-${i}`);
+      const run = ['run', '-d', '--network', 'app', '--name'] as const;
+      const started = await Promise.all(
+        names.map((name) => b.dockerAtOnce(...run, name, IMAGE, 'sleep', '600')),
+      );
+      expect(started.filter(({ code }) => code !== 0)).toEqual([]);
+      const addresses = names.map((name) => endpoint(b, name, 'app').IPAddress);
+      expect(new Set(addresses).size).toBe(AT_ONCE);
+      const removed = await Promise.all(names.map((name) => b.dockerAtOnce('rm', '-f', name)));
+      expect(removed.filter(({ code }) => code !== 0)).toEqual([]);
+      expect([attached(b), hostLinks(b)]).toEqual([[], '']);
+    },
+    MANY_COMMANDS_MS,
+  );
 
   test('nothing is left behind, and the driver goes', async () => {
     a.done('rm', '-f', 'web', 'near');

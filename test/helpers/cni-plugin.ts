@@ -89,7 +89,8 @@ export function hostState(netns: string): string[] {
       line
         .replace(/^\d+: /, '')
         .replace(/@.*/, '')
-        .replace(/state \w+/, ''),
+        // What the kernel finds out of an other end a moment after it is there.
+        .replace(/state \w+|NO-CARRIER,/g, ''),
     ),
     ...inNode('ip', '-oneline', 'address', 'show').map((line) =>
       line.replace(/^\d+: /, '').replace(/valid_lft.*/, ''),

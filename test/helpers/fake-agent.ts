@@ -263,8 +263,12 @@ export class FakeAgent implements ReadModel, Commands {
 
   async leave({ force }: { readonly force: boolean }) {
     if (this.podReports.length > 0 && !force) throw new WarrenError('LEAVE_PODS', 'this node has pods');
+    this.onLeave();
     return { name: 'node-a', subnets: ['10.42.3.0/24'] };
   }
+
+  /** An agent ends then. */
+  onLeave: () => void = () => {};
 
   reloadReport: ReloadReport = { changed: ['log.level'], needsRestart: ['tun.name'] };
 

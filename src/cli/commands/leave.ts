@@ -1,7 +1,13 @@
 /** `warren leave`: takes this node out of the cluster for good. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { agentIsRunning } from '../../api/client.ts';
 import type { CliContext } from '../../terminal/io.ts';
-import { agentClient, printJson, type SocketOption, withSocket } from '../agent-option.ts';
+import { agentClient, agentSocket, printJson, type SocketOption, withSocket } from '../agent-option.ts';
+
+/** For the agent to end: it tells the others, and ends its threads. */
+const END_MS = 30_000;
+const LOOK_EVERY_MS = 50;
 
 export function registerLeaveCommand(program: Command, context: CliContext): void {
   withSocket(
@@ -21,6 +27,15 @@ export function registerLeaveCommand(program: Command, context: CliContext): voi
     else {
       const freed = report.subnets.length > 0 ? `; free again: ${report.subnets.join(', ')}` : '';
       context.io.stdout.write(`${report.name} leaves the cluster${freed}\n`);
+    }
+    // Whoever goes on with `warren agent --cleanup` is to find it gone.
+    const deadline = performance.now() + END_MS;
+    while (await agentIsRunning(agentSocket(context, options))) {
+      if (performance.now() > deadline) {
+        context.io.stderr.write(`its agent has not ended after ${END_MS / 1000} s\n`);
+        return;
+      }
+      await delay(LOOK_EVERY_MS);
     }
   });
 }

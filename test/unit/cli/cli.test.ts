@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { watch } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -602,7 +602,11 @@ describe('without an agent', () => {
   it('leave tells what is free again, and is refused while there are pods', async () => {
     const refused = await cli(['leave', '-s', socket]);
     expect(refused).toEqual({ code: 1, stdout: '', stderr: 'warren: this node has pods\n' });
+    // A moment after it has answered.
+    agent.onLeave = () => setTimeout(() => server.close(), 100);
     const { code, stdout } = await cli(['leave', '--force', '-s', socket]);
+    expect(existsSync(socket)).toBe(false);
+    server = await startServer();
     expect({ code, stdout }).toEqual({
       code: 0,
       stdout: 'node-a leaves the cluster; free again: 10.42.3.0/24\n',
