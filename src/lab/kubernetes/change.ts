@@ -8,6 +8,11 @@ export const NODE_TIMEOUT_MS = 180_000;
 export interface Step {
   readonly what: string;
   readonly without?: string;
+  /**
+   * How long each node has no agent, at most, while Kubernetes replaces its pod. Requests may fail meanwhile; streams
+   * have to outlast it. Default: there are agents all the time.
+   */
+  readonly agentAwayMs?: number;
   readonly act: () => Promise<readonly string[]>;
 }
 

@@ -13,6 +13,8 @@ import { judgeTraffic, longestGapMs, type PairReport, Traffic } from './traffic.
 /** So that what comes late is counted as well. */
 const SETTLE_MS = 3000;
 const API_AWAY_MS = 60_000;
+/** A pod of a DaemonSet: the old one has gone before the new one is made. On a machine that has other things to do. */
+const REPLACED_WITHIN_MS = 60_000;
 
 export interface Change {
   readonly what: string;
@@ -30,7 +32,8 @@ export async function checkChanges(
   const traffic = new Traffic(cluster);
   await traffic.start();
   const changes: Change[] = [];
-  for (const { what, without, act } of [...restartSteps(cluster, traffic), ...rangeSteps(cluster, traffic)]) {
+  for (const step of [...restartSteps(cluster, traffic), ...rangeSteps(cluster, traffic)]) {
+    const { what, without, agentAwayMs, act } = step;
     onProgress(what);
     await traffic.reports();
     let failures: readonly string[];
@@ -39,17 +42,19 @@ export async function checkChanges(
       failures = await act();
       await delay(SETTLE_MS);
       reports = await traffic.reports(without);
-      // Pods may be others than before.
-      if (without !== undefined) await traffic.restart();
+      // Pods may be others than before, and streams wait for their next try: TCP's pauses grow while nothing comes back.
+      if (without !== undefined || agentAwayMs !== undefined) await traffic.restart();
     } catch (error) {
       failures = [errorMessage(error), await cluster.state()];
     }
-    const all = [...failures, ...judgeTraffic(reports)];
+    const all = [...failures, ...judgeTraffic(reports, agentAwayMs)];
     const answers = reports.reduce((sum, report) => sum + report.answers, 0);
     changes.push({ what, gapMs: longestGapMs(reports), answers, failures: all });
     // Nothing that comes after could be told from it.
     if (failures.length > 0) break;
   }
+  onProgress('ending the traffic');
+  await traffic.stop();
   return changes;
 }
 
@@ -60,6 +65,7 @@ function restartSteps(cluster: Cluster, traffic: Traffic): readonly Step[] {
   return [
     {
       what: 'rolling update of the DaemonSet',
+      agentAwayMs: REPLACED_WITHIN_MS,
       act: async () => {
         const before = await agents(cluster);
         await control.told(['-n', 'warren', 'rollout', 'restart', 'daemonset/warren']);

@@ -81,4 +81,11 @@ describe('the judgement', () => {
   ])('%j: %j', (report, expected) => {
     expect(judgeTraffic([report])).toEqual(expected);
   });
+
+  it('lets requests fail while agents are away, as long as they may be, and no stream end', () => {
+    const away = { ...good, requestsFailed: 9, streamGapMs: 20_000 };
+    expect(judgeTraffic([away], 20_000)).toEqual([]);
+    expect(judgeTraffic([away], 19_000)).toEqual(['a to b: nothing arrived for 20000 ms']);
+    expect(judgeTraffic([{ ...away, streamsEnded: 1 }], 20_000)).toEqual(['a to b: 1 streams ended']);
+  });
 });
