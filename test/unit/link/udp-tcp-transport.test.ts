@@ -212,11 +212,13 @@ describe('streams from others', () => {
       const dripping = sockets.at(-1)!;
       dripping.on('error', () => {});
       const drip = setInterval(() => dripping.write(Buffer.of(0)), 100);
-      await once(dripping, 'close');
+      // With an error where a drop was on its way just then.
+      await new Promise((resolve) => dripping.once('close', resolve));
       clearInterval(drip);
       const tookMs = performance.now() - startedAtMs;
       expect(tookMs).toBeGreaterThan(PROOF_MS - 100);
-      expect(tookMs).toBeLessThan(PROOF_MS + 3000);
+      // Counted anew with each drop it would never be; a busy machine stalls for seconds.
+      expect(tookMs).toBeLessThan(PROOF_MS + 15_000);
     });
   });
 
