@@ -85,11 +85,12 @@ export class Policies {
   /** What a person should look at, one sentence each. */
   problems(): string[] {
     if (this.#parts === undefined) return [];
-    const hash = this.#running?.hash;
-    const differing = this.#options
-      .others()
-      .filter(({ policyHash }) => policyHash !== hash)
-      .map(({ name }) => name);
+    const differing =
+      this.#running?.differing() ??
+      this.#options
+        .others()
+        .filter(({ policyHash }) => policyHash !== undefined)
+        .map(({ name }) => name);
     const own = this.#running?.problems() ?? [];
     if (differing.length === 0) return own;
     const more = differing.length - SHOWN;

@@ -83,6 +83,11 @@ export class PolicyService implements PolicyCommands {
   readonly #enforcer: Enforcer;
   readonly #denials: Denials;
   readonly #sources: readonly PolicySource[];
+  /** The documents that were sent last, and what the records of those who took them said before. Bounded by the nodes. */
+  #taken: { readonly hash: string | undefined; readonly before: ReadonlyMap<string, string | undefined> } = {
+    hash: undefined,
+    before: new Map(),
+  };
   /** The last change; each waits for the one before. */
   #changing: Promise<unknown> = Promise.resolve();
 
@@ -250,9 +255,12 @@ export class PolicyService implements PolicyCommands {
   /** Names of nodes that have other documents, as far as is known. */
   differing(): string[] {
     const { hash } = this.#stored;
+    // A node that has just taken ours will say so in a moment.
+    const hasTaken = ({ id, policyHash }: OtherNode) =>
+      this.#taken.hash === hash && this.#taken.before.has(id) && this.#taken.before.get(id) === policyHash;
     return this.#options
       .others()
-      .filter(({ policyHash }) => policyHash !== hash)
+      .filter((node) => node.policyHash !== hash && !hasTaken(node))
       .map(({ name }) => name);
   }
 
@@ -310,9 +318,12 @@ export class PolicyService implements PolicyCommands {
     const body = gzipSync(text, { level: 1 });
     const sent: string[] = [];
     const unreachable: { node: string; reason: string }[] = [];
-    await pLimit(SENT_AT_ONCE).map(others(), async ({ id, name }) => {
+    const before = new Map<string, string | undefined>();
+    this.#taken = { hash: this.#stored.hash, before };
+    await pLimit(SENT_AT_ONCE).map(others(), async ({ id, name, policyHash }) => {
       try {
         await rpc.call(id, REPLACE_METHOD, body);
+        before.set(id, policyHash);
         sent.push(name);
       } catch (error) {
         unreachable.push({ node: name, reason: errorMessage(error) });

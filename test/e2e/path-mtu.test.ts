@@ -21,13 +21,13 @@ const ECHO_HEADERS = { 4: 20 + 8, 6: 40 + 8 } as const;
 const INNER_FAMILIES = [4, 6] as const;
 const FORGED_ICMP = fileURLToPath(new URL('../helpers/forged-icmp.mjs', import.meta.url));
 
-/** An echo request of `bytes` bytes in all that must not be fragmented. */
+/** An echo request of `bytes` bytes in all that must not be fragmented; its answer may take long on a machine that stalls. */
 function pingWhole(
   from: LabPod,
   to: LabPod,
   family: 4 | 6,
   bytes: number,
-  count = 1,
+  { count = 1, patienceSeconds = 10 } = {},
 ): Promise<CommandResult> {
   const size = [
     '-M',
@@ -39,7 +39,7 @@ function pingWhole(
     '-i',
     '0.2',
     '-W',
-    '1',
+    String(patienceSeconds),
   ];
   return ping(from, to.address(family), size);
 }
@@ -53,7 +53,7 @@ async function refused(
   answer: RegExp,
 ): Promise<void> {
   const ask = async () => (await pingWhole(from, to, family, bytes)).stdout;
-  await expect.poll(ask, { timeout: 2000 }).toMatch(answer);
+  await expect.poll(ask, { timeout: 15_000 }).toMatch(answer);
 }
 
 /** What ping(8) prints of an error that says `mtu`. */
@@ -265,7 +265,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
 
       test.each(INNER_FAMILIES)('the agent answers IPv%i once the router has told', async (family) => {
         const [from, to] = [pods[0]![0]!, pods[2]![0]!];
-        const longer = await pingWhole(from, to, family, fits + 1, 8);
+        const longer = await pingWhole(from, to, family, fits + 1, { count: 8, patienceSeconds: 1 });
         expect(longer.stdout).toMatch(tooBig(family, agentAddress(family, to), fits));
         expect(longer.stdout).not.toContain('bytes from');
         const fitting = await pingWhole(from, to, family, fits);
@@ -300,7 +300,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
         // One ping and one lie after the other: none of them may be refused or lost.
         for (let i = 0; i < 10; i++) {
           await mustRun(router, argv);
-          const { code, stdout } = await pingWhole(from, to, 4, overlayMtu, 3);
+          const { code, stdout } = await pingWhole(from, to, 4, overlayMtu, { count: 3 });
           expect(code, stdout).toBe(0);
           expect(stdout).toContain(' 0% packet loss');
         }
@@ -337,7 +337,7 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
         const { sha256, receipt } = await transfer;
         expect(receipt).toMatchObject({ bytes: 2_000_000, sha256 });
         await refused(pods[0]![0]!, to, 4, fits + 1, tooBig(4, to.address(4), fits));
-        const fitting = await pingWhole(pods[0]![0]!, to, 6, Math.max(fits, 1280), 3);
+        const fitting = await pingWhole(pods[0]![0]!, to, 6, Math.max(fits, 1280), { count: 3 });
         expect(fitting.code, fitting.stdout).toBe(0);
       });
 
