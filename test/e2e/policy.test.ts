@@ -16,6 +16,7 @@ import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { parsePolicies } from '../../src/policy/documents.ts';
 import type { NetworkPolicy } from '../../src/policy/schema.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
+import { mustRun } from '../helpers/in-namespace.ts';
 import { blocks, commands, readDocument } from '../helpers/markdown.ts';
 import { oracleAllows, type PolicyCluster, type Question } from '../helpers/policy-oracle.ts';
 import { ANSWERED_PORTS, ReachProgram, type ReachQuestion } from '../helpers/reach-program.ts';
@@ -296,6 +297,44 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'network policies', () =
       await inOther('ip', 'address', 'delete', prefix, 'dev', 'lo');
     }
     expect([...db.program.seen].sort()).toEqual(web.report.addresses.toSorted());
+  });
+
+  test('have no way around them in services: not from localhost of another node, and not for others', async () => {
+    const [db, other] = [place('x', 'a'), place('y', 'a')];
+    const pod = addressOf(db, 4);
+    const service = '10.96.0.9';
+    // What kube-proxy does: of a service, of a node's port on localhost, and for what has to come back.
+    const rules = `table ip services {
+      chain prerouting { type nat hook prerouting priority -100; ip daddr ${service} udp dport 80 dnat to ${pod}:80; }
+      chain output { type nat hook output priority -100; ip daddr 127.0.0.1 udp dport 30080 dnat to ${pod}:80; }
+      chain postrouting { type nat hook postrouting priority 100;
+        ip saddr ${pod} ip daddr ${pod} masquerade; ip saddr 127.0.0.0/8 oifname != "lo" masquerade; }
+    }`;
+    const script = `const socket = require('node:dgram').createSocket('udp4');
+      socket.on('message', () => process.exit(0)); socket.send('?', 30080, '127.0.0.1');
+      setTimeout(() => process.exit(1), ${WAIT_MS});`;
+    const fromLocalhost = async (node: LabNode) =>
+      (await node.exec([process.execPath, '-e', script])).code === 0;
+    try {
+      for (const node of nodes) {
+        const load = 'echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; exec nft -f -';
+        await mustRun(node, ['sh', '-c', `printf '%s' '${rules}' | { ${load}; }`]);
+      }
+      const ask = async () => ({
+        itself: await db.program.ask({ protocol: 'UDP', port: 80, address: service, waitMs: WAIT_MS }),
+        other: await other.program.ask({ protocol: 'UDP', port: 80, address: service, waitMs: WAIT_MS }),
+        ownNode: await fromLocalhost(nodes[0]),
+        otherNode: await fromLocalhost(nodes[1]),
+      });
+      const are = (expected: Awaited<ReturnType<typeof ask>>) =>
+        expect.poll(ask, { timeout: LIMIT_MS }).toEqual(expected);
+      await enforce('');
+      await are({ itself: true, other: true, ownNode: true, otherNode: true });
+      await enforce(DENY_ALL);
+      await are({ itself: true, other: false, ownNode: true, otherNode: false });
+    } finally {
+      for (const node of nodes) await node.exec(['nft', 'delete', 'table', 'ip', 'services']);
+    }
   });
 
   test.skipIf(lacking('python3') !== undefined)('ask the packet behind extension headers', async () => {
