@@ -5,6 +5,8 @@ import type { LabNamespace } from '../../src/lab/host.ts';
 
 const PROGRAM = fileURLToPath(new URL('probe-program.mjs', import.meta.url));
 const DEFAULT_TIMEOUT_MS = 30_000;
+/** A datagram that is not back after so long is lost: longer than a machine stands still. */
+const LOST_MS = 10_000;
 const FLOOD_SEED = 'flood';
 /** So long after the last datagram that came, no other is on the way. */
 const FLOOD_IDLE_MS = 1000;
@@ -137,7 +139,7 @@ export class Probe {
     window: number,
   ): Promise<{ wrong: number[]; lost: number[] }> {
     const seed = `${from} ${to.host} ${to.port}`;
-    return this.#ask('udpExchange', { localAddress: from, ...to, sizes, window, seed, timeoutMs: 3_000 });
+    return this.#ask('udpExchange', { localAddress: from, ...to, sizes, window, seed, timeoutMs: LOST_MS });
   }
 
   /** One UDP superpacket of `segments` datagrams to a `udpEcho`; how many came back as they were. */
@@ -147,7 +149,7 @@ export class Probe {
     segments: number,
     segmentBytes: number,
     seed = `${from} ${to.host} ${to.port}`,
-    timeoutMs = 3_000,
+    timeoutMs = LOST_MS,
   ): Promise<number> {
     const request = { localAddress: from, ...to, segments, segmentBytes, seed, timeoutMs };
     return (await this.#ask<{ returned: number }>('udpSegments', request)).returned;
