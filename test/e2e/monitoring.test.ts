@@ -88,8 +88,12 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'prometheus'), 'Prometheus', () 
     }[];
     const rules = answer!.groups.flatMap((group) => group.rules);
     expect(rules.length).toBeGreaterThan(15);
-    for (const { name, health, state } of rules)
-      expect([name, health, state]).toEqual([name, 'ok', 'inactive']);
+    for (const { name, health, state } of rules) {
+      expect([name, health]).toEqual([name, 'ok']);
+      // On a machine that stands still for a moment this is true. It tells nobody of it for ten minutes.
+      const isOfTheMachine = name === 'WarrenEventLoopLate' && state === 'pending';
+      if (!isOfTheMachine) expect([name, state]).toEqual([name, 'inactive']);
+    }
   });
 
   test('every query of the dashboard has something to show', async () => {

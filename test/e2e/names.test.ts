@@ -96,7 +96,7 @@ describeUnless(NONE, 'names', () => {
     const file = `/etc/netns/warren-${a.name}-web/resolv.conf`;
     expect(existsSync(file)).toBe(true);
     await a.client().removePod('web');
-    await expect.poll(() => existsSync(file)).toBe(false);
+    await expect.poll(() => existsSync(file), { timeout: 5000 }).toBe(false);
     await expect.poll(() => ask(b, 'db', 'system shop'), { timeout: 5000 }).toEqual([[...db].sort()]);
   });
 

@@ -16,6 +16,7 @@ import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { parsePolicies } from '../../src/policy/documents.ts';
 import type { NetworkPolicy } from '../../src/policy/schema.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
+import { AwakeTime } from '../helpers/awake-time.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { blocks, commands, readDocument } from '../helpers/markdown.ts';
 import { oracleAllows, type PolicyCluster, type Question } from '../helpers/policy-oracle.ts';
@@ -110,10 +111,14 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'network policies', () =
   const addressOf = ({ report }: Pick<Place, 'report'>, family: 4 | 6) =>
     report.addresses.find((address) => address.includes(':') === (family === 6))!;
   const within = async (what: string, holds: () => Promise<boolean>, limitMs = LIMIT_MS) => {
-    const sinceMs = performance.now();
-    while (!(await holds())) {
-      if (performance.now() - sinceMs > limitMs) throw new Error(`not within ${limitMs} ms: ${what}`);
-      await delay(50);
+    const time = new AwakeTime();
+    try {
+      while (!(await holds())) {
+        if (time.elapsedMs > limitMs) throw new Error(`not within ${limitMs} ms: ${what}`);
+        await delay(50);
+      }
+    } finally {
+      time.stop();
     }
   };
 

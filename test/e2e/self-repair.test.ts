@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setSysctls } from '../../src/host/sysctl.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
+import { AwakeTime } from '../helpers/awake-time.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labrepair';
@@ -38,14 +39,20 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a host changed from ou
   }
 
   async function within(limitMs: number, what: string, holds: () => Promise<boolean>): Promise<number> {
-    const startMs = performance.now();
-    while (!(await holds())) {
-      if (performance.now() - startMs > limitMs) {
-        throw new Error(`not within ${limitMs} ms: ${what}\n${node.log().split('\n').slice(-20).join('\n')}`);
+    const time = new AwakeTime();
+    try {
+      while (!(await holds())) {
+        if (time.elapsedMs > limitMs) {
+          throw new Error(
+            `not within ${limitMs} ms: ${what}\n${node.log().split('\n').slice(-20).join('\n')}`,
+          );
+        }
+        await delay(25);
       }
-      await delay(25);
+      return time.elapsedMs;
+    } finally {
+      time.stop();
     }
-    return performance.now() - startMs;
   }
 
   // A lost ping is waited for no longer than this, so that what is measured is the repair and not the ping.

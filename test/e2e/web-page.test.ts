@@ -146,7 +146,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'chromium'), 'the web page of an
     const frames = () => page.locator('canvas').getAttribute('data-frames');
     const before = await frames();
     for (const key of ['ArrowLeft', '+', '-', '0']) await page.keyboard.press(key);
-    await expect.poll(frames).not.toBe(before);
+    await expect.poll(frames, { timeout: LIMIT_MS }).not.toBe(before);
     await page.getByRole('link', { name: b.name }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: b.name }).first().waitFor();

@@ -576,9 +576,17 @@ describeUnless(lacking(...NEEDED, 'wireguard-go'), 'a WireGuard device', () => {
     });
 
     test('in the foreground with a signal, and takes both with it', async () => {
-      const running = where.exec(['timeout', '--signal=TERM', '1', WARREN, '--foreground', device]);
-      await until(() => existsSync(wireguardSocket(device)));
-      await running;
+      const argv = [`--net=${where.netns.path}`, '--', WARREN, '--foreground', device];
+      const running = spawn('nsenter', argv, { stdio: 'ignore' });
+      const ended = once(running, 'exit');
+      try {
+        await until(() => existsSync(wireguardSocket(device)));
+        // Not before: it is to have what it takes with it.
+        running.kill('SIGTERM');
+        await ended;
+      } finally {
+        running.kill('SIGKILL');
+      }
       expect(existsSync(wireguardSocket(device))).toBe(false);
       expect(await isThere()).toBe(false);
     });

@@ -22,6 +22,8 @@ const OTHER_SUBNETS = ['10.43.0.0/24', 'fd43::/64'];
 const FAMILIES = [4, 6] as const;
 const PORT = 51_820;
 const TRANSFER_BYTES = 125_000_000 * testScale();
+/** Of one, which takes 2 s or so; others may have the processors meanwhile. */
+const TRANSFER_TIMEOUT_MS = 55_000 * testScale();
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'wireguard-go'), 'wireguard-go', () => {
   describe.each([
@@ -117,10 +119,10 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'wireguard-go'), 'wiregu
 
     test.each(FAMILIES)('streams both ways arrive whole: IPv%i', async (family) => {
       const there = await startProbe(other).receiver(OTHER[family]);
-      const sent = await startProbe(pod).transfer(there, TRANSFER_BYTES, 'there');
+      const sent = await startProbe(pod).transfer(there, TRANSFER_BYTES, 'there', TRANSFER_TIMEOUT_MS);
       expect(sent.receipt).toMatchObject({ bytes: TRANSFER_BYTES, sha256: sent.sha256 });
       const here = await startProbe(pod).receiver(pod.address(family));
-      const back = await startProbe(other).transfer(here, TRANSFER_BYTES, 'back');
+      const back = await startProbe(other).transfer(here, TRANSFER_BYTES, 'back', TRANSFER_TIMEOUT_MS);
       expect(back.receipt).toMatchObject({ bytes: TRANSFER_BYTES, sha256: back.sha256 });
     });
 

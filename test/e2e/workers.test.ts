@@ -9,6 +9,8 @@ import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { type WorkerNodes, workerNodes } from '../helpers/worker-nodes.ts';
 
 const WORKERS = 2;
+/** An exchange takes 3 s or so; others may have the processors meanwhile. */
+const TIMEOUT_MS = 90_000;
 /** All flows together have so few on the way that hardly any queue (a TUN's holds 500 packets) is ever full. */
 const SINGLE: Bulk = {
   flows: 16,
@@ -33,7 +35,7 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'ping'), `between nodes of ${WOR
     const reports = await Promise.all(
       [0, 1].map((from) => {
         const [source, target] = [nodes.pods[from]!.address(family), nodes.pods[1 - from]!.address(family)];
-        return nodes.senders[from]!.udpBulk(source, nodes.receivers[1 - from]!, target, bulk);
+        return nodes.senders[from]!.udpBulk(source, nodes.receivers[1 - from]!, target, bulk, TIMEOUT_MS);
       }),
     );
     expect(reports.map(({ stray }) => stray)).toEqual([0, 0]);
