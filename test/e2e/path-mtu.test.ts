@@ -2,18 +2,18 @@
  * Packets as long as a path carries, and one byte longer: at the overlay's own MTU the node's kernel answers, on
  * a path that carries less the agent does, once its probes have shown how much that is.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { setSysctls } from '../../src/host/sysctl.ts';
 import type { CommandResult } from '../../src/lab/command.ts';
 import type { LabHost, LabPod } from '../../src/lab/host.ts';
 import { Lab } from '../../src/lab/lab.ts';
-import { AwakeTime } from '../helpers/awake-time.ts';
+import type { PeerReport } from '../../src/readmodel/reports.ts';
 import { VXLAN_GPE, WIREGUARD } from '../helpers/encapsulations.ts';
 import { mustRun, stackCounters } from '../helpers/in-namespace.ts';
 import { ping } from '../helpers/overlay-endpoints.ts';
 import { Probe } from '../helpers/probe.ts';
+import { promised } from '../helpers/promised.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const UNDERLAY_MTU = 1500;
@@ -135,20 +135,16 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter', 'nstat', 'nft'), 'the pa
 
     /** Packets go from node a to `to` until its agent says that the path to node `node` carries `mtu`; the time it took. */
     async function found(node: number, to: LabPod, mtu: number, timeoutMs = 5000): Promise<number> {
-      const time = new AwakeTime();
-      try {
-        for (;;) {
-          await ping(pods[0]![0]!, to.address(4), ['-c', '1', '-W', '1']);
-          const peers = await lab.node(0).client().peers();
-          if (peers.find(({ name }) => name === lab.node(node).name)?.mtu === mtu) return time.elapsedMs;
-          if (time.elapsedMs > timeoutMs) {
-            throw new Error(`no path MTU of ${mtu} within ${timeoutMs} ms: ${JSON.stringify(peers)}`);
-          }
-          await delay(20);
-        }
-      } finally {
-        time.stop();
-      }
+      let peers: readonly PeerReport[] = [];
+      const isFound = async () => {
+        await ping(pods[0]![0]!, to.address(4), ['-c', '1', '-W', '1']);
+        peers = await lab.node(0).client().peers();
+        return peers.find(({ name }) => name === lab.node(node).name)?.mtu === mtu;
+      };
+      return promised(isFound, {
+        ...{ withinMs: timeoutMs, lookMs: 1200 },
+        otherwise: () => `a path MTU of ${mtu}: ${JSON.stringify(peers)}`,
+      });
     }
 
     async function drops(reason: string): Promise<number> {

@@ -16,10 +16,10 @@ import { WARREN_PROGRAM } from '../../src/lab/program.ts';
 import { parsePolicies } from '../../src/policy/documents.ts';
 import type { NetworkPolicy } from '../../src/policy/schema.ts';
 import type { PodReport } from '../../src/readmodel/reports.ts';
-import { AwakeTime } from '../helpers/awake-time.ts';
 import { mustRun } from '../helpers/in-namespace.ts';
 import { blocks, commands, readDocument } from '../helpers/markdown.ts';
 import { oracleAllows, type PolicyCluster, type Question } from '../helpers/policy-oracle.ts';
+import { promised } from '../helpers/promised.ts';
 import { ANSWERED_PORTS, ReachProgram, type ReachQuestion } from '../helpers/reach-program.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 import { comparable } from '../helpers/shown-output.ts';
@@ -110,17 +110,8 @@ describeUnless(lacking('root', 'ip', 'nsenter', 'nft'), 'network policies', () =
     places.find((one) => one.namespace === namespace && one.name === name)!;
   const addressOf = ({ report }: Pick<Place, 'report'>, family: 4 | 6) =>
     report.addresses.find((address) => address.includes(':') === (family === 6))!;
-  const within = async (what: string, holds: () => Promise<boolean>, limitMs = LIMIT_MS) => {
-    const time = new AwakeTime();
-    try {
-      while (!(await holds())) {
-        if (time.elapsedMs > limitMs) throw new Error(`not within ${limitMs} ms: ${what}`);
-        await delay(50);
-      }
-    } finally {
-      time.stop();
-    }
-  };
+  const within = (what: string, holds: () => Promise<boolean>, withinMs = LIMIT_MS) =>
+    promised(holds, { withinMs, lookMs: 2 * WAIT_MS, otherwise: () => what });
 
   /** In place of all that there is, on both nodes. */
   async function enforce(text: string): Promise<NetworkPolicy[]> {

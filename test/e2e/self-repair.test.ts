@@ -1,16 +1,17 @@
 /** Whatever others do to the TUN device, its addresses, its routes and the underlay: the agent puts it right. */
 import { once } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { setSysctls } from '../../src/host/sysctl.ts';
 import { Lab } from '../../src/lab/lab.ts';
 import type { LabNode } from '../../src/lab/node.ts';
-import { AwakeTime } from '../helpers/awake-time.ts';
+import { promised } from '../helpers/promised.ts';
 import { describeUnless, lacking } from '../helpers/requirements.ts';
 
 const NAME = 'labrepair';
 /** What the agent promises. */
 const PROMISED_MS = 2_000;
+/** Two pings, each of which may be lost. */
+const LOOK_MS = 700;
 
 describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a host changed from outside', () => {
   let lab: Lab;
@@ -38,22 +39,11 @@ describeUnless(lacking('root', 'ip', 'ping', 'nsenter'), 'a host changed from ou
     return stdout;
   }
 
-  async function within(limitMs: number, what: string, holds: () => Promise<boolean>): Promise<number> {
-    const time = new AwakeTime();
-    try {
-      while (!(await holds())) {
-        if (time.elapsedMs > limitMs) {
-          throw new Error(
-            `not within ${limitMs} ms: ${what}\n${node.log().split('\n').slice(-20).join('\n')}`,
-          );
-        }
-        await delay(25);
-      }
-      return time.elapsedMs;
-    } finally {
-      time.stop();
-    }
-  }
+  const within = (withinMs: number, what: string, holds: () => Promise<boolean>): Promise<number> =>
+    promised(holds, {
+      ...{ withinMs, lookMs: LOOK_MS },
+      otherwise: () => `${what}\n${node.log().split('\n').slice(-20).join('\n')}`,
+    });
 
   // A lost ping is waited for no longer than this, so that what is measured is the repair and not the ping.
   const podPings = async (): Promise<boolean> => {

@@ -16,17 +16,18 @@ export interface Promised {
   readonly otherwise: () => string | Promise<string>;
 }
 
-/** Looks until `holds`; throws once `withinMs` have passed without. */
+/** Looks until `holds`; gives how many milliseconds counted, and throws once `withinMs` have without. */
 export async function promised(
   holds: () => boolean | Promise<boolean>,
   { withinMs, lookMs = LOOK_MS, otherwise }: Promised,
-): Promise<void> {
+): Promise<number> {
   let passedMs = 0;
   for (;;) {
     const sinceMs = performance.now();
-    if (await holds()) return;
-    await delay(BETWEEN_LOOKS_MS);
+    const isTrue = await holds();
+    if (!isTrue) await delay(BETWEEN_LOOKS_MS);
     passedMs += Math.min(performance.now() - sinceMs, lookMs + BETWEEN_LOOKS_MS);
+    if (isTrue) return passedMs;
     if (passedMs > withinMs) throw new Error(`not within ${withinMs / 1000} s: ${await otherwise()}`);
   }
 }
