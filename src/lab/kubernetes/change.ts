@@ -16,14 +16,17 @@ export interface Step {
   readonly act: () => Promise<readonly string[]>;
 }
 
+/** `pod/NAME` of each agent. */
+export async function agentPods({ control }: Cluster, ...more: string[]): Promise<string[]> {
+  const pods = ['-n', 'warren', 'get', 'pods', '-l', 'app.kubernetes.io/name=warren', '-o=name'];
+  return (await control.told([...pods, ...more])).split('\n').filter(Boolean);
+}
+
 /** What a node's agent says of itself: `warren status`. Empty while it does not answer. */
 export async function agentStatus(cluster: Cluster, { name }: KubernetesMachine): Promise<string> {
   const { control } = cluster;
-  const pods = ['-n', 'warren', 'get', 'pods', '-l', 'app.kubernetes.io/name=warren', '-o=name'];
-  const pod = (await control.told([...pods, `--field-selector=spec.nodeName=${name}`]))
-    .trim()
-    .split('\n')[0]!;
-  if (pod === '') return '';
+  const [pod] = await agentPods(cluster, `--field-selector=spec.nodeName=${name}`);
+  if (pod === undefined) return '';
   const argv = ['-n', 'warren', 'exec', pod, '-c', 'agent', '--', 'warren', 'status', '--json'];
   return (await control.kubectl(argv)).stdout;
 }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { errorMessage } from '../../errors.ts';
-import { NODE_TIMEOUT_MS, type Step } from './change.ts';
+import { agentPods, NODE_TIMEOUT_MS, type Step } from './change.ts';
 import type { Cluster } from './cluster.ts';
 import type { KubernetesMachine } from './machine.ts';
 import { rangeSteps } from './range-changes.ts';
@@ -67,10 +67,10 @@ function restartSteps(cluster: Cluster, traffic: Traffic): readonly Step[] {
       what: 'rolling update of the DaemonSet',
       agentAwayMs: REPLACED_WITHIN_MS,
       act: async () => {
-        const before = await agents(cluster);
+        const before = await agentPods(cluster);
         await control.told(['-n', 'warren', 'rollout', 'restart', 'daemonset/warren']);
         await cluster.rolledOut('warren', 'warren');
-        const after = await agents(cluster);
+        const after = await agentPods(cluster);
         const old = after.filter((name) => before.includes(name));
         return old.map((name) => `${name} is still there`);
       },
@@ -161,9 +161,4 @@ async function startAndEndPod(cluster: Cluster, machine: KubernetesMachine): Pro
     return now !== '' && now !== before;
   });
   await cluster.rolledOut('lab', 'client');
-}
-
-async function agents(cluster: Cluster): Promise<string[]> {
-  const argv = ['-n', 'warren', 'get', 'pods', '-l', 'app.kubernetes.io/name=warren', '-o=name'];
-  return (await cluster.control.told(argv)).trim().split('\n');
 }

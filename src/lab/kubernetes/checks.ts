@@ -7,6 +7,7 @@ import { parsePrefix, prefixContains } from '../../ip/prefix.ts';
 import type { Cluster } from './cluster.ts';
 import { BUSYBOX_IMAGE } from './images.ts';
 import type { KubernetesMachine } from './machine.ts';
+import { type ClusterPod, podsOf } from './pods.ts';
 
 const NAMESPACE = 'lab';
 const NODE_PORT = 30080;
@@ -28,12 +29,6 @@ export interface Check {
   readonly failures: readonly string[];
 }
 
-interface Pod {
-  readonly name: string;
-  readonly node: string;
-  readonly address: string;
-}
-
 /** `address` is asked; `sees` is who the answer must come from and `as` under which address it must have seen the client. */
 interface Target {
   readonly name: string;
@@ -49,7 +44,10 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: workload() }),
   });
   for (const name of ['web', 'client']) await cluster.rolledOut(NAMESPACE, name);
-  const [webs, clients] = [await podsOf(cluster, 'web'), await podsOf(cluster, 'client')];
+  const [webs, clients] = [
+    await podsOf(cluster, NAMESPACE, 'web'),
+    await podsOf(cluster, NAMESPACE, 'client'),
+  ];
   await cluster.until('kube-proxy does not hear of the pods', SERVICE_TIMEOUT_MS, async () => {
     const counts = await Promise.all(machines.map(countEndpoints));
     return counts.every((count) => count === webs.length);
@@ -83,7 +81,7 @@ export async function checkCluster(cluster: Cluster, onProgress: (doing: string)
     onProgress(what);
     checks.push({ what, tried, failures: (await Promise.all(asks)).flat() });
   };
-  const fromPods = (targets: (client: Pod) => readonly Target[]) =>
+  const fromPods = (targets: (client: ClusterPod) => readonly Target[]) =>
     clients.map((client) => ask(cluster, client, targets(client)));
   const fromNodes = (targets: readonly Target[]) =>
     machines.map(async (machine) => {
@@ -168,7 +166,7 @@ const POLICY_STEPS: readonly (readonly [what: string, policy: object | undefined
 /** Pairs that are not as they should be, asked again until it is time for them to be. */
 async function policyFailures(
   cluster: Cluster,
-  clients: readonly Pod[],
+  clients: readonly ClusterPod[],
   webs: readonly Target[],
   isLetIn: boolean,
 ): Promise<string[]> {
@@ -189,7 +187,7 @@ async function policyFailures(
 }
 
 /** Whether pods have addresses of the range that the API server has given to their node. */
-async function checkRanges(cluster: Cluster, pods: readonly Pod[]): Promise<Check> {
+async function checkRanges(cluster: Cluster, pods: readonly ClusterPod[]): Promise<Check> {
   const path = '{range .items[*]}{.metadata.name} {.spec.podCIDR}{"\\n"}{end}';
   const lines = (await cluster.control.told(['get', 'nodes', `-o=jsonpath=${path}`])).trim().split('\n');
   const ranges = new Map(lines.map((line) => line.split(' ') as [string, string]));
@@ -210,7 +208,7 @@ async function countEndpoints(machine: KubernetesMachine): Promise<number> {
 
 async function ask(
   cluster: Cluster,
-  client: Pod,
+  client: ClusterPod,
   targets: readonly Target[],
   trySeconds = TRY_SECONDS,
 ): Promise<string[]> {
@@ -236,16 +234,6 @@ function judge(from: string, targets: readonly Target[], stdout: string, stderr:
     // The server listens for both families, and writes IPv4 as a part of IPv6.
     const seen = said.split(' ')[1]?.replace(/^\[(?:::ffff:)?(.*)\]$/, '$1');
     return as === undefined || seen === as ? [] : [`${from} to ${name}: seen as ${seen}, and is ${as}`];
-  });
-}
-
-async function podsOf(cluster: Cluster, app: string): Promise<Pod[]> {
-  const path = '{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP}{"\\n"}{end}';
-  const argv = ['-n', NAMESPACE, 'get', 'pods', '-l', `app=${app}`, `-o=jsonpath=${path}`];
-  const lines = (await cluster.control.told(argv)).trim().split('\n');
-  return lines.map((line) => {
-    const [name, node, address] = line.split(' ');
-    return { name: name!, node: node!, address: address! };
   });
 }
 

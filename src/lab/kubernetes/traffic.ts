@@ -3,6 +3,7 @@ import { WarrenError } from '../../errors.ts';
 import type { Cluster } from './cluster.ts';
 import { WARREN_IMAGE } from './images.ts';
 import { LOAD_PORT, type LoadReport } from './load-tally.ts';
+import { type ClusterPod, podsOf } from './pods.ts';
 
 const NAMESPACE = 'changes';
 const APP = 'load';
@@ -13,13 +14,6 @@ const POD_TIMEOUT_MS = 120_000;
 /** What a change may cost: the time that nothing arrives. */
 export const MAX_GAP_MS = 3000;
 
-export interface LoadPod {
-  readonly name: string;
-  readonly node: string;
-  readonly address: string;
-  readonly restarts: string;
-}
-
 /** A pair of pods, and what came of it. */
 export interface PairReport extends LoadReport {
   readonly from: string;
@@ -27,7 +21,7 @@ export interface PairReport extends LoadReport {
 
 export class Traffic {
   readonly #cluster: Cluster;
-  #pods: readonly LoadPod[] = [];
+  #pods: readonly ClusterPod[] = [];
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -52,15 +46,8 @@ export class Traffic {
   }
 
   /** The pods as they are now, once all of them run. */
-  async pods(): Promise<LoadPod[]> {
-    const path =
-      '{range .items[*]}{.metadata.name} {.spec.nodeName} {.status.podIP} {.status.containerStatuses[0].restartCount}{"\\n"}{end}';
-    const argv = ['-n', NAMESPACE, 'get', 'pods', '-l', `app=${APP}`, `-o=jsonpath=${path}`];
-    const text = (await this.#cluster.control.told(argv)).trim();
-    return text.split('\n').flatMap((line) => {
-      const [name, node, address, restarts] = line.split(' ');
-      return restarts === undefined ? [] : [{ name: name!, node: node!, address: address!, restarts }];
-    });
+  pods(): Promise<ClusterPod[]> {
+    return podsOf(this.#cluster, NAMESPACE, APP);
   }
 
   /** Returns when all nodes that should have a pod have one that is ready. */
@@ -107,7 +94,7 @@ export class Traffic {
   }
 
   /** From the pod's own node, which needs no network but that. */
-  async #ask(pod: LoadPod, path: string, body?: object): Promise<string> {
+  async #ask(pod: ClusterPod, path: string, body?: object): Promise<string> {
     const machine = this.#cluster.machines.find(({ name }) => name === pod.node);
     if (machine === undefined) return 'no such node';
     const post = body === undefined ? [] : [`--post-data=${JSON.stringify(body)}`];
