@@ -161,6 +161,7 @@ export class Agent {
     this.#dataPlane = dataPlane;
     const { clock, log, host, hostRules, state, attachmentNetwork, boot, generation } = parts;
     const { cluster, node } = config;
+    const podRanges = cluster.podCidrs.map(({ range }) => range);
     const postQuantum = postQuantumOf(config, parts);
     const timing = timingOf(cluster);
     const bugs = new BugLog(clock, log, 'a request of another node');
@@ -270,7 +271,7 @@ export class Agent {
     this.#guests = new Guests({
       ...{ store: state.guests, attachments: this.#attachments, dataPlane, tunnelKey, clock, log },
       ...{ nodeName: node.name, clusterName: cluster.name },
-      podRanges: cluster.podCidrs.map(({ range }) => range),
+      podRanges,
       everybody: () => this.#peers.peers(),
       followed: () => this.#followers.peersFollowed(),
     });
@@ -299,7 +300,7 @@ export class Agent {
       ...{ clock, log, config: config.dns, load: parts.names, nodeName: node.name, subnets, mayHave },
       ...{ attachments: this.#attachments, nodeId: state.identity.id },
       ...{ inventory: this.inventory, members: membership, random: parts.random ?? Math.random },
-      podRanges: cluster.podCidrs.map(({ range }) => range),
+      podRanges,
       admits: (id) => admission.admits(id),
       onChange: () => this.#model.changed('status'),
     });
@@ -350,7 +351,7 @@ export class Agent {
     });
     this.#docker = new Docker(parts.docker, {
       ...{ clock, log, subnets, attachments: this.#attachments, nodeId: state.identity.id },
-      podRanges: cluster.podCidrs.map(({ range }) => range),
+      podRanges,
       refuseWithoutSubnet: () => refuseWithoutSubnet({ leases: this.#leases, subnets }),
       inventory: listedAttachments(this.#attachments, this.inventory, this.#peers),
       rules: hostRules,
@@ -358,7 +359,7 @@ export class Agent {
     });
     this.#policies = new Policies(parts.policies, {
       ...{ clock, log, hostRules, nodeId: state.identity.id, rpc: this.#rpc, tunName: config.tun.name },
-      podRanges: cluster.podCidrs.map(({ range }) => range),
+      podRanges,
       isSealed: state.keys !== undefined,
       attached: attachedPods(this.#attachments, this.inventory, this.#peers),
       admits: (id) => admission.admits(id),

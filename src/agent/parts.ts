@@ -1,5 +1,4 @@
 /** All that an agent has of the world outside. */
-
 import type { Commands } from '../api/commands.ts';
 import type { AttachmentNetwork } from '../attachment/link.ts';
 import type { Clock } from '../clock.ts';

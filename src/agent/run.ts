@@ -1,5 +1,4 @@
 /** An agent as a process: signals, exit code, and what `--cleanup` takes off the host. */
-
 import { rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, type AgentEvents } from '../agent.ts';

@@ -1,8 +1,7 @@
 /**
  * A Kubernetes API server as far as an agent needs one: Nodes, and what network policies need (pods, namespaces, policies), in
  * pages with continue tokens, watches from a version on with bookmarks, versions that are compacted away (410), patches of a
- * Node's status. In memory on a virtual clock (`api`), and
- * over HTTPS (kubernetes-server.ts).
+ * Node's status. In memory on a virtual clock (`api`), and over HTTPS (kubernetes-server.ts).
  */
 import type { Clock } from '../../src/clock.ts';
 import type { Answer, ApiRequest, KubernetesApi, Pending, WatchListener } from '../../src/kubernetes/api.ts';
